@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <coroutine>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "async/task.h"
+
+namespace byre {
+
+// Something outside a Loop that completes its operations: an io_uring, say. The loop that owns it
+// asks it for completions between coroutines and sleeps in it when there is nothing to run.
+class EventSource {
+ public:
+  virtual ~EventSource() = default;
+  // Hands what was queued to the host, takes what has completed and schedules the coroutines that
+  // waited for it. With `block`, sleeps until something completed or wake() was called. Called on
+  // the loop's thread only.
+  virtual void poll(bool block) = 0;
+  // Ends a blocking poll() from any thread; if none is running, the next one.
+  virtual void wake() = 0;
+};
+
+// One thread's queue of coroutines that can go on. Everything that belongs to an image runs on one
+// loop, so its state needs no locks between threads: coroutines interleave only at `co_await`.
+//
+// With a seed, the next coroutine is picked at random from those that are ready, and time is
+// simulated: it jumps to the next timer when nothing else can run. The same seed gives the same run.
+//
+// All methods are for the loop's own thread, except schedule_from_any_thread().
+class Loop {
+ public:
+  using Clock = std::chrono::steady_clock;
+  struct Options {
+    std::optional<uint64_t> seed;
+  };
+
+  Loop();
+  explicit Loop(Options options);
+  ~Loop();
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  // The loop that runs on this thread; asserts that there is one.
+  static Loop& current();
+  static Loop* current_or_null();
+
+  // Runs the task to its end on this thread, and whatever else is ready meanwhile. Throws what the
+  // task throws. Not to be called from inside a coroutine of this loop.
+  template <class T>
+  T run(Task<T> task);
+
+  void schedule(std::coroutine_handle<> ready);
+  void schedule_from_any_thread(std::coroutine_handle<> ready);
+
+  // Lets other ready coroutines go first.
+  auto yield() {
+    struct Awaiter {
+      Loop* loop;
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<> self) const { loop->schedule(self); }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{this};
+  }
+
+  auto sleep_until(Clock::time_point when) {
+    struct Awaiter {
+      Loop* loop;
+      Clock::time_point when;
+      bool await_ready() const { return loop->now() >= when; }
+      void await_suspend(std::coroutine_handle<> self) const { loop->timers_.emplace(when, self); }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{this, when};
+  }
+  auto sleep_for(Clock::duration duration) { return sleep_until(now() + duration); }
+
+  // Simulated when the loop has a seed.
+  Clock::time_point now() const;
+  bool is_simulated() const { return random_.has_value(); }
+
+  // Operations that will end in schedule_from_any_thread() or in an event source: while there are
+  // any, the loop waits for them instead of reporting a deadlock.
+  void operation_started() { ++operations_; }
+  void operation_finished() { --operations_; }
+
+  // At most one, kept for the loop's life; made by whoever needs it first.
+  EventSource* event_source() { return event_source_.get(); }
+  void set_event_source(std::unique_ptr<EventSource> source);
+
+ private:
+  // A coroutine that nobody awaits; frees itself at its end.
+  struct Detached;
+  template <class T>
+  static Detached run_to_end(Task<T> task, std::optional<T>* result, std::exception_ptr* error,
+                             bool* done);
+  static Detached run_to_end(Task<void> task, std::exception_ptr* error, bool* done);
+  void run_until(const bool& done);
+  void run_next();
+  bool wait_for_more();
+  void take_posted();
+  void wait_without_source();
+
+  std::deque<std::coroutine_handle<>> ready_;
+  std::multimap<Clock::time_point, std::coroutine_handle<>> timers_;
+  uint64_t operations_ = 0;
+  uint32_t turns_since_poll_ = 0;
+  std::unique_ptr<EventSource> event_source_;
+  std::optional<std::mt19937_64> random_;
+  Clock::time_point simulated_now_{};
+
+  std::mutex posted_mutex_;
+  std::condition_variable posted_changed_;
+  std::vector<std::coroutine_handle<>> posted_;  // guarded by posted_mutex_
+  std::atomic<bool> has_posted_{false};
+};
+
+struct Loop::Detached {
+  struct promise_type {
+    Detached get_return_object() const noexcept { return {}; }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+  };
+};
+
+template <class T>
+Loop::Detached Loop::run_to_end(Task<T> task, std::optional<T>* result, std::exception_ptr* error,
+                                bool* done) {
+  try {
+    *result = co_await std::move(task);
+  } catch (...) {
+    *error = std::current_exception();
+  }
+  *done = true;
+}
+
+inline Loop::Detached Loop::run_to_end(Task<void> task, std::exception_ptr* error, bool* done) {
+  try {
+    co_await std::move(task);
+  } catch (...) {
+    *error = std::current_exception();
+  }
+  *done = true;
+}
+
+namespace loop_detail {
+// Makes a loop the current one of this thread for a scope.
+class Current {
+ public:
+  explicit Current(Loop* loop);
+  ~Current();
+
+ private:
+  Loop* previous_;
+};
+}  // namespace loop_detail
+
+template <class T>
+T Loop::run(Task<T> task) {
+  loop_detail::Current scope(this);
+  std::exception_ptr error;
+  bool done = false;
+  if constexpr (std::is_void_v<T>) {
+    run_to_end(std::move(task), &error, &done);
+    run_until(done);
+    if (error) std::rethrow_exception(error);
+  } else {
+    std::optional<T> result;
+    run_to_end(std::move(task), &result, &error, &done);
+    run_until(done);
+    if (error) std::rethrow_exception(error);
+    return std::move(*result);
+  }
+}
+
+// Runs a task to its end for a caller that wants plain calls: on this thread's current loop if the
+// caller is outside of it, on a loop made for the call otherwise. Devices stay on the loop that
+// opened them, so a program that keeps one makes its own Loop and calls run().
+template <class T>
+T sync_wait(Task<T> task) {
+  Loop loop;
+  return loop.run(std::move(task));
+}
+
+}  // namespace byre

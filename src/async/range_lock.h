@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+#include <list>
+#include <utility>
+
+#include "async/loop.h"
+
+namespace byre {
+
+// Orders requests that touch the same bytes and holds up no others. Shared locks of a range may
+// overlap one another; an exclusive lock overlaps nothing. Fair: a request waits for every earlier
+// one that it conflicts with, whether that holds its range or still waits for it, so that nobody starves.
+// Between coroutines of one loop.
+class RangeLock {
+ public:
+  enum class Mode { kShared, kExclusive };
+
+ private:
+  struct Request {
+    uint64_t offset;
+    uint64_t length;
+    Mode mode;
+    bool granted;
+    std::coroutine_handle<> waiting;
+    bool conflicts_with(const Request& other) const {
+      const bool overlap =
+          offset < other.offset ? other.offset - offset < length : offset - other.offset < other.length;
+      return overlap && (mode == Mode::kExclusive || other.mode == Mode::kExclusive);
+    }
+  };
+  using Place = std::list<Request>::iterator;
+
+ public:
+  class Guard {
+   public:
+    Guard() = default;
+    Guard(RangeLock* owner, Place place) : owner_(owner), place_(place) {}
+    Guard(Guard&& other) noexcept
+        : owner_(std::exchange(other.owner_, nullptr)), place_(other.place_) {}
+    Guard& operator=(Guard&& other) noexcept {
+      std::swap(owner_, other.owner_);
+      std::swap(place_, other.place_);
+      return *this;
+    }
+    ~Guard() { release(); }
+    void release() {
+      if (owner_ != nullptr) std::exchange(owner_, nullptr)->release(place_);
+    }
+
+   private:
+    RangeLock* owner_ = nullptr;
+    Place place_;
+  };
+
+  RangeLock() = default;
+  ~RangeLock() { BYRE_ASSERT(requests_.empty()); }
+  RangeLock(const RangeLock&) = delete;
+  RangeLock& operator=(const RangeLock&) = delete;
+
+  // `const auto guard = co_await lock.acquire(offset, length, mode);` An empty range conflicts
+  // with nothing.
+  auto acquire(uint64_t offset, uint64_t length, Mode mode) {
+    struct Awaiter {
+      RangeLock* owner;
+      Place place;
+      bool await_ready() const { return place->granted; }
+      void await_suspend(std::coroutine_handle<> self) const { place->waiting = self; }
+      Guard await_resume() const { return Guard(owner, place); }
+    };
+    const Place place = requests_.insert(requests_.end(), {offset, length, mode, false, {}});
+    place->granted = may_go(place);
+    return Awaiter{this, place};
+  }
+
+ private:
+  bool may_go(Place place) {
+    for (Place earlier = requests_.begin(); earlier != place; ++earlier) {
+      if (place->conflicts_with(*earlier)) return false;
+    }
+    return true;
+  }
+
+  void release(Place place) {
+    const Request gone = *place;
+    Place later = requests_.erase(place);
+    for (; later != requests_.end(); ++later) {
+      if (later->granted || !later->conflicts_with(gone) || !may_go(later)) continue;
+      later->granted = true;
+      if (later->waiting) Loop::current().schedule(later->waiting);
+    }
+  }
+
+  std::list<Request> requests_;  // in the order of arrival
+};
+
+}  // namespace byre

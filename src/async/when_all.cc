@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "async/when_all.h"
+
+#include <exception>
+#include <utility>
+
+namespace byre {
+
+namespace {
+
+// The last task to end wakes whoever waits for all.
+struct Countdown {
+  size_t left;
+  std::exception_ptr first_error;
+  std::coroutine_handle<> waiting;
+};
+
+struct Child {
+  struct promise_type {
+    Child get_return_object() const noexcept { return {}; }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+    static void* operator new(size_t size) { return frame_pool::allocate(size); }
+    static void operator delete(void* frame, size_t size) { frame_pool::release(frame, size); }
+  };
+};
+
+Child run_child(Task<void> task, Countdown* countdown) {
+  try {
+    co_await std::move(task);
+  } catch (...) {
+    if (!countdown->first_error) countdown->first_error = std::current_exception();
+  }
+  if (--countdown->left == 0 && countdown->waiting) countdown->waiting.resume();
+}
+
+struct WaitForAll {
+  Countdown* countdown;
+  bool await_ready() const noexcept { return countdown->left == 0; }
+  void await_suspend(std::coroutine_handle<> self) const noexcept { countdown->waiting = self; }
+  void await_resume() const noexcept {}
+};
+
+}  // namespace
+
+Task<void> when_all(std::vector<Task<void>> tasks) {
+  Countdown countdown{tasks.size(), nullptr, nullptr};
+  for (Task<void>& task : tasks) run_child(std::move(task), &countdown);
+  co_await WaitForAll{&countdown};
+  if (countdown.first_error) std::rethrow_exception(countdown.first_error);
+}
+
+}  // namespace byre

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <condition_variable>
+#include <coroutine>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "async/loop.h"
+
+namespace byre {
+
+// Threads for work that would keep a loop from its other requests: compression, encryption,
+// scanning, and host calls that block. A coroutine hands over a plain function and goes on, on its
+// own loop, with the result. Threads are made when there is work for them. On a simulated loop the
+// function runs in place, after a yield, so that runs repeat.
+//
+// run() may be called from any loop; the pool outlives every task that uses it.
+class WorkerPool {
+ public:
+  explicit WorkerPool(unsigned threads_max);
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
+
+  // The pool of the process: as many threads as processors, at least 2, made on first use.
+  static WorkerPool& shared();
+  unsigned threads_max() const { return threads_max_; }
+
+  // `co_await pool.run(function)`: what the function returns, or throws, on a worker thread. The
+  // function and all it refers to must live until then, which locals of the caller do.
+  template <class F>
+  auto run(F function) {
+    return Job<F>(this, std::move(function));
+  }
+
+ private:
+  struct JobBase {
+    virtual void execute() noexcept = 0;
+    JobBase* next = nullptr;
+    Loop* loop = nullptr;
+    std::coroutine_handle<> waiting;
+
+   protected:
+    ~JobBase() = default;
+  };
+
+  template <class F>
+  class Job final : public JobBase {
+   public:
+    using Result = std::invoke_result_t<F&>;
+
+    Job(WorkerPool* pool, F function) : pool_(pool), function_(std::move(function)) {}
+
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> self) {
+      loop = &Loop::current();
+      waiting = self;
+      if (loop->is_simulated()) {
+        execute();
+        loop->schedule(self);
+        return;
+      }
+      loop->operation_started();
+      counted_ = true;
+      pool_->push(this);
+    }
+    Result await_resume() {
+      if (counted_) loop->operation_finished();
+      if (error_) std::rethrow_exception(error_);
+      if constexpr (!std::is_void_v<Result>) return std::move(*result_);
+    }
+
+   private:
+    struct Nothing {};
+    using Stored = std::conditional_t<std::is_void_v<Result>, Nothing, Result>;
+
+    void execute() noexcept override {
+      try {
+        if constexpr (std::is_void_v<Result>) {
+          function_();
+        } else {
+          result_.emplace(function_());
+        }
+      } catch (...) {
+        error_ = std::current_exception();
+      }
+    }
+
+    WorkerPool* pool_;
+    F function_;
+    std::optional<Stored> result_;
+    std::exception_ptr error_;
+    bool counted_ = false;
+  };
+
+  void push(JobBase* job);
+  void work();
+
+  const unsigned threads_max_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  JobBase* first_ = nullptr;  // guarded by mutex_, as are all below
+  JobBase* last_ = nullptr;
+  unsigned idle_ = 0;
+  unsigned queued_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace byre

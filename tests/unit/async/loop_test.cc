@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "async/loop.h"
+
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "async/mutex.h"
+#include "async/range_lock.h"
+#include "async/when_all.h"
+#include "async/worker_pool.h"
+
+namespace byre {
+namespace {
+
+Task<int> answer() { co_return 42; }
+
+Task<int> doubled() {
+  const int value = co_await answer();
+  co_return 2 * value;
+}
+
+Task<void> fail() {
+  co_await Loop::current().yield();
+  throw std::runtime_error("no");
+}
+
+Task<void> note_turns(std::vector<int>* order, int name, int turns) {
+  for (int i = 0; i < turns; ++i) {
+    order->push_back(name);
+    co_await Loop::current().yield();
+  }
+}
+
+Task<void> three_at_once(std::vector<int>* order) {
+  std::vector<Task<void>> tasks;
+  for (int name = 0; name < 3; ++name) tasks.push_back(note_turns(order, name, 4));
+  co_await when_all(std::move(tasks));
+}
+
+TEST(Loop, ATaskGivesItsValueThroughAnyDepth) { EXPECT_EQ(sync_wait(doubled()), 84); }
+
+TEST(Loop, AnErrorReachesWhoWaits) { EXPECT_THROW(sync_wait(fail()), std::runtime_error); }
+
+TEST(Loop, TasksInterleaveAtAwaits) {
+  std::vector<int> order;
+  sync_wait(three_at_once(&order));
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2}));
+}
+
+std::vector<int> order_with_seed(uint64_t seed) {
+  std::vector<int> order;
+  Loop loop({.seed = seed});
+  loop.run(three_at_once(&order));
+  return order;
+}
+
+TEST(Loop, TheSameSeedGivesTheSameOrderAndAnotherSeedAnother) {
+  EXPECT_EQ(order_with_seed(1), order_with_seed(1));
+  bool any_other = false;
+  for (uint64_t seed = 2; seed < 10; ++seed) {
+    any_other = any_other || order_with_seed(seed) != order_with_seed(1);
+  }
+  EXPECT_TRUE(any_other);
+}
+
+Task<void> sleep_then_note(std::vector<int>* order, int hours) {
+  co_await Loop::current().sleep_for(std::chrono::hours(hours));
+  order->push_back(hours);
+}
+
+Task<void> sleepers(std::vector<int>* order) {
+  std::vector<Task<void>> tasks;
+  for (int hours : {3, 1, 2}) tasks.push_back(sleep_then_note(order, hours));
+  co_await when_all(std::move(tasks));
+}
+
+TEST(Loop, SimulatedTimeJumpsToTheNextTimer) {
+  std::vector<int> order;
+  Loop loop({.seed = 7});
+  loop.run(sleepers(&order));
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+}
+
+TEST(WhenAll, WaitsForAllEvenWhenOneFails) {
+  std::vector<int> order;
+  std::vector<Task<void>> tasks;
+  tasks.push_back(fail());
+  tasks.push_back(note_turns(&order, 1, 10));
+  EXPECT_THROW(sync_wait(when_all(std::move(tasks))), std::runtime_error);
+  EXPECT_EQ(order.size(), 10u);
+}
+
+Task<int> sum_on_workers(int count) {
+  int sum = 0;
+  for (int i = 0; i < count; ++i) {
+    sum += co_await WorkerPool::shared().run([i] { return i; });
+  }
+  co_return sum;
+}
+
+Task<void> fail_on_worker() {
+  co_await WorkerPool::shared().run([] { throw std::runtime_error("no"); });
+}
+
+Task<void> add_on_worker(int* total) {
+  const int one = co_await WorkerPool::shared().run([] { return 1; });
+  *total += one;
+}
+
+TEST(WorkerPool, GivesResultsAndErrorsBackToTheLoop) {
+  EXPECT_EQ(sync_wait(sum_on_workers(1000)), 499500);
+  EXPECT_THROW(sync_wait(fail_on_worker()), std::runtime_error);
+}
+
+TEST(WorkerPool, ManyJobsAtOnceAllComeBackToOneThread) {
+  int total = 0;
+  std::vector<Task<void>> tasks;
+  for (int i = 0; i < 2000; ++i) tasks.push_back(add_on_worker(&total));
+  sync_wait(when_all(std::move(tasks)));
+  EXPECT_EQ(total, 2000);
+}
+
+Task<void> hold(Mutex* mutex, int* inside, int* most) {
+  const Mutex::Guard guard = co_await mutex->lock();
+  *most = std::max(*most, ++*inside);
+  co_await Loop::current().yield();
+  --*inside;
+}
+
+TEST(Mutex, LetsOneInAtATime) {
+  Mutex mutex;
+  int inside = 0;
+  int most = 0;
+  std::vector<Task<void>> tasks;
+  for (int i = 0; i < 5; ++i) tasks.push_back(hold(&mutex, &inside, &most));
+  sync_wait(when_all(std::move(tasks)));
+  EXPECT_EQ(most, 1);
+  EXPECT_FALSE(mutex.is_locked());
+}
+
+struct RangeUse {
+  uint64_t offset;
+  uint64_t length;
+  RangeLock::Mode mode;
+  std::string name;
+};
+
+Task<void> use_range(RangeLock* lock, RangeUse use, std::vector<std::string>* log) {
+  const RangeLock::Guard guard = co_await lock->acquire(use.offset, use.length, use.mode);
+  log->push_back("+" + use.name);
+  co_await Loop::current().yield();
+  log->push_back("-" + use.name);
+}
+
+std::vector<std::string> log_of(std::vector<RangeUse> uses) {
+  RangeLock lock;
+  std::vector<std::string> log;
+  std::vector<Task<void>> tasks;
+  for (RangeUse& use : uses) tasks.push_back(use_range(&lock, use, &log));
+  sync_wait(when_all(std::move(tasks)));
+  return log;
+}
+
+constexpr auto kShared = RangeLock::Mode::kShared;
+constexpr auto kExclusive = RangeLock::Mode::kExclusive;
+
+TEST(RangeLock, OverlappingWritesTakeTurnsAndOthersAreNotHeldUp) {
+  EXPECT_EQ(log_of({{0, 10, kExclusive, "a"}, {9, 1, kExclusive, "b"}, {10, 5, kExclusive, "c"}}),
+            (std::vector<std::string>{"+a", "+c", "-a", "-c", "+b", "-b"}));
+}
+
+TEST(RangeLock, ReadersShareAndAWriterIsNotOvertakenByLaterReaders) {
+  EXPECT_EQ(log_of({{0, 10, kShared, "r1"},
+                    {5, 10, kShared, "r2"},
+                    {0, 10, kExclusive, "w"},
+                    {0, 1, kShared, "r3"}}),
+            (std::vector<std::string>{"+r1", "+r2", "-r1", "-r2", "+w", "-w", "+r3", "-r3"}));
+}
+
+}  // namespace
+}  // namespace byre
