@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "base/bytes.h"
+
+// One cluster's bytes in, one compressed cluster's bytes out, and back. No I/O. An object keeps
+// the library's context between clusters and is used by one thread at a time; making one is dear,
+// using it again is cheap.
+namespace byre::codec {
+
+// The numbers are those of the header's compression type field (specification: "compression_type").
+enum class CompressionType : uint8_t { kDeflate = 0, kZstd = 1 };
+
+// Effort, one scale for both types: kFastest compresses least, kSmallest takes longest. See
+// docs/compression.md for what each level stands for.
+inline constexpr int kFastestLevel = 1;
+inline constexpr int kSmallestLevel = 9;
+inline constexpr int kDefaultLevel = 2;
+
+class Compressor {
+ public:
+  // Throws Error(kInvalidArgument) for a level off the scale.
+  static std::unique_ptr<Compressor> make(CompressionType type, int level = kDefaultLevel);
+  virtual ~Compressor() = default;
+  // The compressed size, or nothing where it does not fit into `out`: then `out` is undefined and
+  // the cluster is stored as it is. Any window up to 32 KiB may be used for deflate.
+  virtual std::optional<size_t> compress(ConstBytes in, Bytes out) = 0;
+};
+
+class Decompressor {
+ public:
+  static std::unique_ptr<Decompressor> make(CompressionType type);
+  virtual ~Decompressor() = default;
+  // Fills `out` to its end. `in` may go on behind the compressed data (the descriptor counts whole
+  // sectors). Throws Error(kCorrupt) where the data is damaged or too short.
+  virtual void decompress(ConstBytes in, Bytes out) = 0;
+};
+
+}  // namespace byre::codec

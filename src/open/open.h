@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/block_device.h"
+#include "qcow2/image.h"
+#include "storage/file_device.h"
+
+// From a file name to a tree of BlockDevices: the format is probed or given, the backing chain and
+// the external data file are opened, and a chain that contains itself is refused, by device and inode.
+namespace byre::open {
+
+struct ImageOptions {
+  std::optional<std::string> format;  // "raw", "qcow2"; nothing: probe
+  bool writable = false;
+  bool force_share = false;   // -U
+  storage::CacheMode cache = storage::CacheMode::kWriteback;
+  storage::IoBackend io = storage::IoBackend::kAuto;
+  bool no_backing = false;      // BDRV_O_NO_BACKING: do not open the backing chain
+  bool for_check = false;       // see qcow2::OpenOptions
+  bool metadata_only = false;
+  std::optional<qcow2::SnapshotSelector> snapshot;
+  int compression_level = 0;
+  // Whether an image may make byre open the files that it names.
+  bool allow_backing = true;
+  bool allow_data_file = true;
+};
+
+// An image as commands use it: the device that has the guest's bytes, whatever its format.
+// Errors: "Could not open '<name>': ..." in QEMU's words, the inner links of the chain included.
+Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options);
+
+// The qcow2 image behind a device that open_image() gave, or nullptr where it is raw.
+qcow2::Image* as_qcow2(BlockDevice* device);
+
+// "qcow2" or "raw", from the first bytes of a file.
+std::string probe_format(ConstBytes first_bytes);
+
+// A backing or data file name as it stands in an image, seen from that image: relative names are
+// relative to the image's folder; "file:" is taken off.
+std::string resolve_relative(const std::string& image_filename, const std::string& name);
+
+}  // namespace byre::open

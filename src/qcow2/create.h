@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "block/block_device.h"
+#include "codec/codec.h"
+
+namespace byre::qcow2 {
+
+// What a new image shall be: the options of `qemu-img create -f qcow2 -o ...`, parsed. Defaults
+// are QEMU's. Sizes in bytes.
+struct CreateOptions {
+  uint64_t size = 0;
+  uint64_t cluster_size = 65536;
+  int version = 3;  // 2: compat=0.10
+  uint64_t refcount_bits = 16;
+  bool lazy_refcounts = false;
+  bool extended_l2 = false;
+  codec::CompressionType compression_type = codec::CompressionType::kDeflate;
+  Preallocation preallocation = Preallocation::kOff;
+  std::optional<std::string> backing_filename;  // as it shall stand in the image
+  std::optional<std::string> backing_format;
+  std::optional<std::string> data_filename;  // as it shall stand in the image
+  bool data_file_raw = false;
+};
+
+// Throws Error in QEMU's words where the options do not go together or break a limit. The order of
+// the checks is QEMU's, so that the same mistake gives the same message.
+void validate(const CreateOptions& options);
+
+// Writes a new, empty image onto `file`, which is empty and writable, and flushes it.
+// `data_file` is the external data file where the options name one, else nullptr. On failure
+// `file` holds nothing that opens as an image.
+Task<void> create(BlockDevice& file, BlockDevice* data_file, CreateOptions options);
+
+// Size of a new file, metadata included, as `qemu-img measure` gives it.
+struct Measured {
+  uint64_t required = 0;
+  uint64_t fully_allocated = 0;
+};
+// `allocated_clusters_size`: bytes of guest clusters that hold data.
+Measured measure(const CreateOptions& options, uint64_t allocated_clusters_size);
+
+}  // namespace byre::qcow2
