@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+namespace byre::cli {
+
+// One run of one command: what a command knows of how it was called.
+struct Invocation {
+  std::string program;  // "byre", or "qemu-img" where it was called by that name
+  std::string command;  // "info"
+  // The command's own arguments. argv[0] is "<program> <command>", as getopt prints it; behind the
+  // last one stands a nullptr that argv.size() does not count.
+  std::span<char*> argv;
+  // Whether it was called as qemu-img: then it prints QEMU's text and not a letter more.
+  bool as_qemu_img() const { return program == "qemu-img"; }
+};
+
+// A command parses its arguments, calls a job and prints. It returns the exit code, or throws:
+//   byre::Error  printed as "<program>: <message>", exit code 1. A command with other exit codes
+//                (compare, check) catches what it needs and calls print_error() itself.
+//   UsageError   (options.h) the same, and the line that points to --help.
+//   Exit         (options.h) nothing is printed, its code is returned.
+// So most commands catch nothing.
+using CommandFunction = int (*)(Invocation&);
+
+int run_check(Invocation& invocation);
+int run_compare(Invocation& invocation);
+int run_convert(Invocation& invocation);
+int run_create(Invocation& invocation);
+int run_dd(Invocation& invocation);
+int run_info(Invocation& invocation);
+int run_map(Invocation& invocation);
+int run_measure(Invocation& invocation);
+
+// A row of the table in commands.cc. Whoever lands a command puts its function into its row; a row
+// without one is a command of QEMU's that byre refuses by name.
+struct Command {
+  const char* name;
+  const char* summary;       // for `--help`
+  CommandFunction function;  // nullptr: not there yet
+};
+std::span<const Command> commands();
+const Command* find_command(const std::string& name);
+
+// The whole program: standard options, the command, errors, exit code.
+int run_program(int argc, char** argv);
+
+}  // namespace byre::cli

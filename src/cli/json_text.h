@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+namespace byre::cli {
+
+// A JSON value that is printed as QEMU prints the results of its commands: four spaces of
+// indent, members in the order in which QEMU's tables hold their names (which is not the order in
+// which they are set, so that does not matter), everything but ASCII as \uXXXX. No parsing.
+//
+//   JsonText image = JsonText::object();
+//   image.set("virtual-size", size).set("format", "qcow2").set("dirty-flag", false);
+//   std::string text = image.to_text();   // no final newline
+class JsonText {
+ public:
+  static JsonText object();
+  static JsonText array();
+  JsonText(bool value);              // NOLINT: values convert on purpose
+  JsonText(uint64_t value);          // NOLINT
+  JsonText(int64_t value);           // NOLINT
+  JsonText(int value);               // NOLINT
+  JsonText(uint32_t value);          // NOLINT
+  JsonText(std::string value);       // NOLINT
+  JsonText(std::string_view value);  // NOLINT
+  JsonText(const char* value);       // NOLINT
+
+  // On an object. Every name must stand in the table of json_text.cc, which gives the order; a unit test
+  // compares it with QEMU's output.
+  JsonText& set(const std::string& name, JsonText value);
+  // On an array.
+  JsonText& add(JsonText value);
+
+  std::string to_text() const;
+  // `depth` levels of four spaces; for a value inside other text.
+  std::string to_text(int depth) const;
+
+ private:
+  struct Object {
+    std::vector<std::pair<std::string, JsonText>> members;
+  };
+  struct Array {
+    std::vector<JsonText> items;
+  };
+  using Value = std::variant<bool, uint64_t, int64_t, std::string, Object, Array>;
+  explicit JsonText(Value value);
+  void append_to(std::string& text, int depth) const;
+  Value value_;
+};
+
+// `text` in double quotes with QEMU's escapes.
+std::string json_string(std::string_view text);
+
+}  // namespace byre::cli

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <getopt.h>
+
+#include "byre/error.h"
+#include "cli/command.h"
+
+namespace byre::cli {
+
+// Ends the command with this exit code; whatever had to be printed has been.
+struct Exit {
+  int code;
+};
+
+// A mistake in the arguments: "<program>: <message>", then "Try '<program> <command> --help' for more
+// info", exit code 1. QEMU prints the second line for some mistakes and not for others; those
+// without it are plain byre::Error.
+class UsageError : public Error {
+ public:
+  explicit UsageError(std::string message);
+};
+
+// Values of options that have no letter start here.
+inline constexpr int kLongOnly = 256;
+
+// One long option. The order of a command's table shows in getopt's "ambiguous; possibilities".
+struct LongOption {
+  const char* name;
+  int value;            // the letter, or kLongOnly + n
+  bool takes_argument = false;
+};
+
+// Walks over a command's arguments, as getopt_long does (abbreviations, `--`, options behind names),
+// with its messages and QEMU's exit code. Usage:
+//
+//   OptionReader options(invocation, "hf:bU", {{"help", 'h'}, {"format", 'f', true}, ...});
+//   while (const auto option = options.next()) { switch (*option) { case 'f': ... } }
+//   for (const std::string& name : options.names()) ...
+//
+// next() deals by itself with 'h' (prints the command's help, throws Exit{0}), with a wrong option (prints,
+// throws Exit{1}), and with what byre does not have: an option named "object" or "image-opts" or
+// "target-image-opts" throws Error. So commands list these in their tables (values kObject, kImageOpts,
+// kTargetImageOpts) and do not handle them.
+inline constexpr int kObject = 1000;
+inline constexpr int kImageOpts = 1001;
+inline constexpr int kTargetImageOpts = 1002;
+
+class OptionReader {
+ public:
+  OptionReader(Invocation& invocation, const char* letters, const std::vector<LongOption>& longs);
+
+  std::optional<int> next();
+  // The argument of the option that next() gave.
+  std::string argument() const;
+  // What stands behind the options, in order; after next() has given nothing.
+  std::vector<std::string> names() const;
+
+ private:
+  Invocation& invocation_;
+  std::string letters_;
+  std::vector<option> longs_;
+};
+
+// The commands' common arguments. Throw UsageError or Error in QEMU's words.
+enum class OutputFormat { kHuman, kJson };
+OutputFormat parse_output_format(const std::string& text);  // --output=
+
+// "byre does not support <what> yet", in the same words everywhere.
+[[noreturn]] void refuse_unsupported(const std::string& what);
+
+}  // namespace byre::cli

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "async/cancellation.h"
+
+namespace byre::cli {
+
+// While it lives, SIGINT, SIGTERM and SIGHUP ask the job to stop instead of killing the program; a second one
+// kills. The job throws Error(kCancelled), what was half made is removed or left sound, and run_program()
+// then ends the process with the same signal, so that a shell sees what it expects. One at a time.
+class InterruptibleScope {
+ public:
+  InterruptibleScope();
+  ~InterruptibleScope();
+  InterruptibleScope(const InterruptibleScope&) = delete;
+  InterruptibleScope& operator=(const InterruptibleScope&) = delete;
+
+  Cancellation& cancellation();
+};
+
+// The signal that asked to stop, or 0.
+int received_signal();
+// Dies from that signal; returns where there was none.
+void die_from_received_signal();
+
+}  // namespace byre::cli

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace byre {
+
+// Where a job tells how far it is. Called on the job's loop, often; must be cheap. `total` may change
+// as more is learnt; done <= total. A job that finished has called update(total, total).
+class Progress {
+ public:
+  virtual ~Progress() = default;
+  virtual void update(uint64_t done, uint64_t total) = 0;
+};
+
+}  // namespace byre
