@@ -51,9 +51,9 @@ function(byre_unit_tests folder)
   add_executable(unit_${name} ${sources})
   target_include_directories(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(unit_${name} PRIVATE byre_${name} GTest::gtest_main GTest::gmock)
-  # Tests of a floor may stand on the storage floor for their disks.
+  # Tests of a floor may stand on the storage and filter floors for their disks.
   if(TARGET byre_storage AND NOT folder MATCHES "^(base|async|block|codec|qcow2/layout)$")
-    target_link_libraries(unit_${name} PRIVATE byre_storage)
+    target_link_libraries(unit_${name} PRIVATE byre_storage byre_filter)
   endif()
   set_target_properties(unit_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME unit_${name} COMMAND unit_${name})

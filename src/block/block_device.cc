@@ -18,7 +18,7 @@ void BlockDevice::check_range(uint64_t offset, uint64_t length) const {
 }
 
 void BlockDevice::check_writable(uint64_t offset, uint64_t length) const {
-  check_range(offset, length);
+  if (!limits().grows || !range_fits(offset, length, kSizeMax)) check_range(offset, length);
   if (is_read_only()) {
     throw Error(ErrorKind::kPermission, EPERM, fmt::format("'{}' is read-only", filename()));
   }

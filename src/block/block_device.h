@@ -21,6 +21,9 @@ struct Limits {
   bool can_write_zeroes_unmapped = false;  // write_zeroes(kMayUnmap) frees space instead of writing
   // Reads past what was written give zeroes after create or resize: a fresh device needs no clearing.
   bool is_zero_initialised = false;
+  // write and write_zeroes may reach past size(): they extend the device, and a gap before them reads
+  // as zeroes. True of files; a guest's disk is as large as it is.
+  bool grows = false;
   // write(kCompressed) stores the data compressed. Such writes start at a multiple of
   // compressed_write_size and are of that length, or end at the end of the device.
   uint32_t compressed_write_size = 0;
@@ -74,10 +77,13 @@ enum class Preallocation { kOff, kMetadata, kFalloc, kFull };
 // be in flight together; two that overlap in bytes, one of them a write, have no defined order.
 // Done means visible to later requests; durable only after flush() or with kFua. A failed write
 // leaves the bytes of its range undefined (old, new, or a mix of them) and everything else as it was.
-// Errors are byre::Error. Ranges lie inside [0, size()); a range that does not is
-// Error(kInvalidArgument), before anything was done.
+// Errors are byre::Error. Ranges lie inside [0, size()), those of writes to a device that grows
+// excepted; a range that does not is Error(kInvalidArgument), before anything was done.
 class BlockDevice {
  public:
+  // No device is larger: offsets of the host's files are signed.
+  static constexpr uint64_t kSizeMax = INT64_MAX;
+
   virtual ~BlockDevice() = default;
   BlockDevice() = default;
   BlockDevice(const BlockDevice&) = delete;
@@ -121,7 +127,8 @@ class BlockDevice {
  protected:
   // Throws Error(kInvalidArgument) unless the range lies inside the device.
   void check_range(uint64_t offset, uint64_t length) const;
-  // And Error(kPermission) if the device is read-only.
+  // For writes: inside the device, or below kSizeMax if the device grows; and Error(kPermission) if it
+  // is read-only.
   void check_writable(uint64_t offset, uint64_t length) const;
 };
 

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "block/block_device.h"
+
+namespace byre::filter {
+
+enum class Operation { kRead, kWrite, kWriteZeroes, kDiscard, kFlush, kExtents, kResize, kClose };
+inline constexpr size_t kOperationCount = 8;
+const char* operation_name(Operation operation);
+
+// Which requests fail, and how.
+struct FaultRule {
+  Operation operation = Operation::kWrite;
+  // Counted from 1, from when the rule was given, among the requests that `operation` and the range
+  // pick: the `first` of them fails, and `count` in all.
+  uint64_t first = 1;
+  uint64_t count = 1;  // UINT64_MAX: all from the first on
+  int errno_value = 5;  // EIO
+  // Only requests that touch this range; flush and close have no range and are picked by any.
+  uint64_t offset = 0;
+  uint64_t length = UINT64_MAX;
+  // A failing write has written its first half.
+  bool torn = false;
+};
+
+// What was asked of the device, in the order in which it was passed on to the device below or failed.
+struct FaultEvent {
+  Operation operation;
+  uint64_t offset;  // of a resize: 0
+  uint64_t length;  // of a resize: the new size
+  WriteFlags flags;
+  bool failed;
+};
+
+// A device that fails on demand, keeps a record, and lets requests overtake one another: what every
+// test of an error path and of an order on disk stands on. What it does not fail it passes on.
+class FaultDevice final : public BlockDevice {
+ public:
+  explicit FaultDevice(std::unique_ptr<BlockDevice> below);
+
+  const std::string& filename() const override { return below_->filename(); }
+  const char* driver() const override { return below_->driver(); }
+  uint64_t size() const override { return below_->size(); }
+  const Limits& limits() const override { return below_->limits(); }
+  bool is_read_only() const override { return below_->is_read_only(); }
+
+  Task<void> read(uint64_t offset, IoVector to) override;
+  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
+  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> discard(uint64_t offset, uint64_t length) override;
+  Task<void> flush() override;
+  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
+  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> close() override;
+  std::optional<uint64_t> allocated_size() const override { return below_->allocated_size(); }
+  using BlockDevice::write;
+
+  BlockDevice& below() { return *below_; }
+
+  void add_rule(FaultRule rule);
+  // Takes back all rules, the bounds on space included.
+  void heal();
+  // A full disk: a write, write_zeroes or resize that reaches past this size fails with ENOSPC...
+  void set_size_max(uint64_t bytes) { size_max_ = bytes; }
+  // ...and so does a write once so many bytes have been written in all from now on.
+  void set_write_budget(uint64_t bytes) { write_budget_ = bytes; }
+  // Each request first lets others run, up to `turns_max` times, by a generator with this seed.
+  void set_delays(uint64_t seed, uint32_t turns_max);
+
+  // How many requests came, failed ones included.
+  uint64_t count(Operation operation) const { return counts_[static_cast<size_t>(operation)]; }
+  const std::vector<FaultEvent>& events() const { return events_; }
+  void clear_events() { events_.clear(); }
+
+ private:
+  struct ActiveRule {
+    FaultRule rule;
+    uint64_t seen = 0;
+  };
+  struct Fault {
+    int errno_value = 0;  // 0: none
+    bool torn = false;
+  };
+
+  Task<void> delay();
+  Fault begin(Operation operation, uint64_t offset, uint64_t length, WriteFlags flags);
+  int space_error(Operation operation, uint64_t offset, uint64_t length);
+  [[noreturn]] void fail(Operation operation, int errno_value) const;
+
+  std::unique_ptr<BlockDevice> below_;
+  std::vector<ActiveRule> rules_;
+  uint64_t size_max_ = UINT64_MAX;
+  uint64_t write_budget_ = UINT64_MAX;
+  uint32_t delay_turns_max_ = 0;
+  std::mt19937_64 random_;
+  std::array<uint64_t, kOperationCount> counts_{};
+  std::vector<FaultEvent> events_;
+};
+
+}  // namespace byre::filter

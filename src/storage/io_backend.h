@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+namespace byre::storage {
+
+// Who does the transfers that would block. Decision 0004 has the measurements behind kAuto.
+enum class IoBackend {
+  kAuto,     // io_uring where the host allows it, else worker threads
+  kUring,    // io_uring; opening fails where the host refuses it
+  kThreads,  // worker threads
+};
+
+// "auto", "uring", "threads"; nothing for any other.
+std::optional<IoBackend> parse_io_backend(std::string_view name);
+const char* io_backend_name(IoBackend backend);
+
+// What the environment asks for, for files that were opened with kAuto: BYRE_IO=auto|uring|threads.
+// With ",nocache" behind it no transfer is tried on the spot, so that every one takes the path of
+// transfers that block; tests force that. Throws Error(kInvalidArgument) for any other value.
+struct IoEnvironment {
+  IoBackend backend = IoBackend::kAuto;
+  bool on_the_spot = true;
+};
+IoEnvironment io_environment();
+
+}  // namespace byre::storage

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "block/block_device.h"
+#include "block/buffer.h"
+
+namespace byre::storage {
+
+// A disk in memory. Only chunks that hold something take space, so a disk of many TiB is cheap;
+// what was never written, or was zeroed, is a hole and reads as zeroes. Writes past the end extend
+// it (Limits::grows). It never waits and never fails by itself; filter::FaultDevice does that.
+class MemoryDevice final : public BlockDevice {
+ public:
+  static constexpr uint64_t kChunkSize = 4096;
+
+  explicit MemoryDevice(uint64_t size = 0, std::string filename = "memory");
+  // With these bytes as its contents.
+  explicit MemoryDevice(ConstBytes contents, std::string filename = "memory");
+  ~MemoryDevice() override;
+
+  const std::string& filename() const override { return filename_; }
+  const char* driver() const override { return "memory"; }
+  uint64_t size() const override { return size_; }
+  const Limits& limits() const override { return limits_; }
+  bool is_read_only() const override { return is_read_only_; }
+
+  Task<void> read(uint64_t offset, IoVector to) override;
+  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
+  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> discard(uint64_t offset, uint64_t length) override;
+  Task<void> flush() override;
+  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
+  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> close() override;
+  std::optional<uint64_t> allocated_size() const override;
+  using BlockDevice::write;
+
+  // Beside the requests, for tests and for whoever builds an image in memory; no loop needed.
+  void set_read_only(bool read_only) { is_read_only_ = read_only; }
+  void put(uint64_t offset, ConstBytes bytes);  // extends where it must
+  std::vector<uint8_t> get(uint64_t offset, size_t length) const;  // inside size()
+  std::unique_ptr<MemoryDevice> clone() const;
+
+ private:
+  void clear(uint64_t offset, uint64_t length);
+
+  std::string filename_;
+  uint64_t size_;
+  Limits limits_;
+  bool is_read_only_ = false;
+  std::map<uint64_t, Buffer> chunks_;  // by offset; always a whole chunk
+};
+
+}  // namespace byre::storage

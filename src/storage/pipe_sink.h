@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "block/block_device.h"
+
+namespace byre::storage {
+
+// A disk that is written from its first byte to its last into a pipe. Writes must not start before
+// the end of those before; a gap becomes zero bytes, and close() fills up to size(). A write that
+// goes back is Error(kUnsupported). Nothing can be read. When the reader of the pipe goes
+// away, writes fail with EPIPE; the signal does not reach the process.
+class PipeSink final : public BlockDevice {
+ public:
+  // The descriptor stays the caller's.
+  PipeSink(int fd, uint64_t size, std::string filename);
+
+  const std::string& filename() const override { return filename_; }
+  const char* driver() const override { return "pipe"; }
+  uint64_t size() const override { return size_; }
+  const Limits& limits() const override { return limits_; }
+  bool is_read_only() const override { return false; }
+
+  Task<void> read(uint64_t offset, IoVector to) override;
+  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
+  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> discard(uint64_t offset, uint64_t length) override;
+  Task<void> flush() override;
+  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
+  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> close() override;
+  using BlockDevice::write;
+
+ private:
+  void send(const IoVector& from);
+  void send_zeroes(uint64_t until);
+
+  int fd_;
+  uint64_t size_;
+  uint64_t written_ = 0;  // how many bytes the pipe has had
+  std::string filename_;
+  Limits limits_;
+};
+
+}  // namespace byre::storage
