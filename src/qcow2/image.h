@@ -85,8 +85,11 @@ class Image : public BlockDevice {
   BlockDevice* data_file() const;   // nullptr: guest data lies in file()
   BlockDevice& file() const;
 
- private:
+  // The parts of an open image, for the engine's own files alone: image_state.h.
   struct State;
+  State& state() { return *state_; }
+
+ private:
   explicit Image(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };

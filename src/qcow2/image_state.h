@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "async/range_lock.h"
+#include "qcow2/image.h"
+#include "qcow2/layout/geometry.h"
+#include "qcow2/layout/header_cluster.h"
+#include "qcow2/layout/snapshot.h"
+#include "qcow2/l1_table.h"
+#include "qcow2/mapping.h"
+#include "qcow2/reader.h"
+#include "qcow2/table_cache.h"
+#include "qcow2/write_state.h"
+
+namespace byre::qcow2 {
+
+// Everything of an open image, for the parts of the engine (Mapping, Reader, the write side). One
+// loop, so no locks between threads; what must hold across awaits is held by guest_lock and by the
+// write side's own locks. Members are destroyed from the bottom up.
+struct Image::State {
+  State(std::unique_ptr<BlockDevice> file, OpenOptions options, layout::HeaderCluster first_cluster);
+  ~State();
+
+  // Devices. `backing` and `data_file` are nullptr until, and unless, they are given.
+  std::unique_ptr<BlockDevice> file;
+  std::unique_ptr<BlockDevice> backing;
+  std::unique_ptr<BlockDevice> data_file;
+  OpenOptions options;
+
+  // Header, extensions and backing file name as they stand in the file, kept up to date by whoever
+  // writes them; the geometry that follows from them.
+  layout::HeaderCluster first_cluster;
+  layout::Geometry geometry;
+  std::vector<layout::Snapshot> snapshots;
+  // As BlockDevice and Image give them out.
+  std::string backing_format;
+  std::string data_filename;
+
+  uint64_t size = 0;  // of the guest's disk, in bytes
+  Limits limits;
+
+  // Mapping.
+  L1Table l1;
+  std::unique_ptr<TableCache> l2_cache;
+  std::unique_ptr<TableCache> refcount_cache;
+  Mapping mapping{this};
+
+  // Guest ranges in work. Whoever relies on a mapping across an await holds it shared, whoever changes
+  // the mapping of clusters holds those clusters exclusive. Images that are read-only need no lock.
+  RangeLock guest_lock;
+  std::unique_ptr<Reader> reader;
+  // The write side's parts; nullptr in an image that is open read-only.
+  std::unique_ptr<WriteState> write_state;
+
+  // The first failure of a metadata write, or the finding of corruption, after which the image refuses
+  // further writes and says why.
+  std::optional<Error> failure;
+  bool closed = false;
+
+  layout::Header& header() { return first_cluster.header; }
+  const layout::Header& header() const { return first_cluster.header; }
+  layout::Extensions& extensions() { return first_cluster.extensions; }
+  bool is_writable() const { return options.writable; }
+  // Where guest data lies.
+  BlockDevice& data_device() const { return data_file ? *data_file : *file; }
+  // Throws the failure, if there was one; Error(kPermission) if the image is read-only.
+  void check_may_write() const;
+  // A reference to a cluster that breaks the format's rules was met: an image that is writable is
+  // from now on refused for writing (and its header marked corrupt by the write side).
+  // The error to throw.
+  Error corruption(std::string message, std::string hint);
+};
+
+}  // namespace byre::qcow2

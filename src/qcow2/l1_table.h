@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "async/task.h"
+#include "block/block_device.h"
+
+namespace byre::qcow2 {
+
+// The L1 table in use (the active one, or that of the snapshot that was asked for), whole in memory
+// in host byte order. Entries that lie past the end of the file read as 0 and take no memory.
+//
+// set() changes memory only; write_back() writes the changed parts. The caller sees to it that the L2
+// table that an entry names, and its refcount, are on disk before.
+class L1Table {
+ public:
+  // `size` entries at `offset` of the file, bounds checked before. Throws what the read throws.
+  static Task<L1Table> load(BlockDevice* file, uint64_t offset, uint32_t size);
+  L1Table() = default;
+
+  uint64_t offset() const { return offset_; }
+  uint32_t size() const { return size_; }  // entries
+  uint64_t entry(uint64_t index) const { return index < entries_.size() ? entries_[index] : 0; }
+  void set(uint64_t index, uint64_t entry);
+  // The index of the first entry in [from, to) that is not 0, or `to`.
+  uint64_t next_used(uint64_t from, uint64_t to) const;
+
+  bool is_dirty() const { return !dirty_blocks_.empty(); }
+  // What fails stays dirty. Not durable before the file is flushed.
+  Task<void> write_back(BlockDevice* file);
+  // The table has moved and grown (already written in its new place): nothing of it is dirty.
+  void moved(uint64_t new_offset, uint32_t new_size);
+
+ private:
+  static constexpr uint64_t kEntriesPerBlock = 512;  // a write is 4 KiB
+
+  uint64_t offset_ = 0;
+  uint32_t size_ = 0;
+  std::vector<uint64_t> entries_;
+  std::set<uint64_t> dirty_blocks_;
+};
+
+}  // namespace byre::qcow2

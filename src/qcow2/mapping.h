@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "async/task.h"
+#include "qcow2/image.h"
+#include "qcow2/layout/types.h"
+#include "qcow2/table_cache.h"
+
+namespace byre::qcow2 {
+
+using layout::GuestOffset;
+using layout::HostOffset;
+
+// What the mapping says about a run of guest bytes. The five states of QEMU's documentation, with
+// subclusters counted in (specification: "Cluster mapping", "Extended L2 Entries").
+enum class RunKind : uint8_t {
+  kUnallocated,    // the backing file decides; zeroes without one
+  kZeroPlain,      // reads as zeroes, no host cluster
+  kZeroAllocated,  // reads as zeroes, a host cluster is reserved for it
+  kData,           // stored at host_offset
+  kCompressed,     // stored compressed; a run is at most one cluster
+};
+
+// A run of guest bytes in one state, host-contiguous where it has a host place.
+struct Run {
+  RunKind kind = RunKind::kUnallocated;
+  GuestOffset guest_offset;
+  uint64_t length = 0;  // above 0
+  // kData, kZeroAllocated: the host place of guest_offset, in the data file if there is one. kUnallocated
+  // subclusters of an allocated cluster have none here. kCompressed: where the compressed bytes begin.
+  HostOffset host_offset;
+  // kCompressed: the bytes that may belong to the compressed cluster, from host_offset on, to the
+  // end of the last sector that the descriptor counts.
+  uint64_t compressed_size = 0;
+};
+
+// From guest places to host places, through the L1 table and the cache of L2 tables. Part of the
+// image's State. It only reads; the writer changes entries through l2_slice() and the cache's guards.
+//
+// A run is true when it is returned. Another coroutine may change the mapping at the next await,
+// unless the caller holds State::guest_lock for the range.
+//
+// Entries that break the format's rules (offset not aligned to a cluster, reserved bits, offset in
+// the header, a zero/alloc contradiction of subclusters) are Error(kCorrupt), which names the entry.
+class Mapping {
+ public:
+  explicit Mapping(Image::State* state) : state_(state) {}
+
+  // The longest run known from one L2 slice that begins at guest_offset, at most `length` bytes.
+  // Unallocated L1 entries are skipped whole, however many follow one another. Length above 0;
+  // the range may end past the disk's size, up to the end of its last cluster.
+  // The hot path: nothing when the L2 slice is not in memory.
+  std::optional<Run> find_run(GuestOffset guest_offset, uint64_t length);
+  // The same; reads the slice where it must.
+  Task<Run> run_at(GuestOffset guest_offset, uint64_t length);
+
+  // The cached slice that holds the L2 entry of guest_offset, pinned; an empty guard where its L1
+  // entry is unallocated.
+  Task<TableCache::Slice> l2_slice(GuestOffset guest_offset);
+  // Where in an L2 table's file bytes that slice begins: L2 table offset + slice offset.
+  HostOffset l2_slice_offset(HostOffset l2_table_offset, GuestOffset guest_offset) const;
+  // Index of the entry of guest_offset in its slice.
+  uint32_t l2_slice_index(GuestOffset guest_offset) const;
+  // Guest bytes that one slice, and one whole L2 table, map.
+  uint64_t bytes_per_slice() const;
+  uint64_t bytes_per_l2_table() const;
+
+ private:
+  // Offset of the L2 table for guest_offset, checked; 0 where there is none.
+  HostOffset l2_table_offset(GuestOffset guest_offset) const;
+  Run unallocated_l1_run(GuestOffset guest_offset, uint64_t length) const;
+  Run run_in_slice(ConstBytes slice, GuestOffset guest_offset, uint64_t length) const;
+
+  Image::State* state_;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "async/mutex.h"
+#include "async/task.h"
+#include "block/block_device.h"
+#include "block/buffer.h"
+
+namespace byre::qcow2 {
+
+// Slices of one kind of metadata table (L2 tables, refcount blocks) in memory. A slice is an aligned
+// piece of a cluster, so that a random access reads 16 KiB and not a 2 MiB cluster. Owned by the
+// image, used on its loop.
+//
+// A slice that somebody pins stays in memory. Pinned slices are read and changed in place, between
+// two awaits, and then marked dirty; what was marked is written by write_back(), or earlier when its
+// place is needed for another slice. Until then it is visible in memory only. A write takes a copy
+// of the slice first, so it may be changed again while it is being written.
+//
+// Order: before any slice of this cache is written, what it depends on is written and flushed (see
+// depend_on() and depend_on_flush()). write_back() itself does not flush the file afterwards.
+//
+// Failures: a read that fails leaves nothing behind; a slice whose write fails stays dirty, and the
+// error reaches whoever needed the write.
+class TableCache {
+  struct Entry;
+
+ public:
+  struct Options {
+    const char* name = "";     // "L2 table", "refcount block": for messages
+    uint32_t slice_size = 0;   // power of two, at least 512
+    uint64_t slices_max = 2;   // more only while that many are pinned at once
+  };
+
+  // A pinned slice. Movable; pins until it is destroyed or released.
+  class Slice {
+   public:
+    Slice() = default;
+    Slice(Slice&& other) noexcept
+        : cache_(std::exchange(other.cache_, nullptr)), entry_(std::exchange(other.entry_, nullptr)) {}
+    Slice& operator=(Slice&& other) noexcept {
+      std::swap(cache_, other.cache_);
+      std::swap(entry_, other.entry_);
+      return *this;
+    }
+    ~Slice() { release(); }
+
+    explicit operator bool() const { return entry_ != nullptr; }
+    // In the file, in bytes.
+    uint64_t offset() const;
+    // The slice's bytes as they stand on disk (big-endian), valid while pinned.
+    Bytes bytes() const;
+    // After a change, before the next await. The slice will be written.
+    void mark_dirty() const;
+    bool is_dirty() const;
+    void release();
+
+   private:
+    friend class TableCache;
+    Slice(TableCache* cache, Entry* entry);
+    TableCache* cache_ = nullptr;
+    Entry* entry_ = nullptr;
+  };
+
+  // `file` outlives the cache.
+  TableCache(BlockDevice* file, Options options);
+  ~TableCache();
+  TableCache(const TableCache&) = delete;
+  TableCache& operator=(const TableCache&) = delete;
+
+  uint32_t slice_size() const { return options_.slice_size; }
+
+  // The slice at `offset` (aligned to slice_size()) if it is in memory, else an empty Slice. No I/O,
+  // no allocation: the hot path.
+  Slice find(uint64_t offset);
+  // The same, read from the file where it is not in memory. Bytes past the end of the file are
+  // zeroes. Two callers that miss the same slice share one read.
+  Task<Slice> get(uint64_t offset);
+  // A slice of a table that is new: zeroes, dirty, nothing read. Replaces what was cached there.
+  Task<Slice> get_new(uint64_t offset);
+
+  // Writes every slice that was dirty when it was called, after what they depend on, neighbours in
+  // one write. Not durable before the file is flushed.
+  Task<void> write_back();
+  // As write_back(), for slices in [offset, offset + length) only.
+  Task<void> write_back_range(uint64_t offset, uint64_t length);
+
+  // From now until `other` has been written back and the file flushed, no slice of this cache is
+  // written. When it returns, the rule stands and nothing ran in between: mark dirty before the next
+  // await. May itself write `other` back, where the opposite rule was in force.
+  Task<void> depend_on(TableCache& other);
+  // The same for data: the devices given to set_data_device() and the file are flushed first.
+  void depend_on_flush() { flush_needed_ = true; ++rule_changes_; }
+  // Where guest data goes if not into the file; nullptr: into the file.
+  void set_data_device(BlockDevice* data_device) { data_device_ = data_device; }
+
+  // Forgets the slices in the range without writing them: the table there has been freed. They must
+  // not be pinned. Waits for writes of them that are under way, so that these cannot hit whatever
+  // uses the place next.
+  Task<void> drop(uint64_t offset, uint64_t length);
+  // Forgets everything, dirty or not: after the tables were changed behind the cache's back. Nothing
+  // is pinned.
+  Task<void> drop_all();
+
+  bool has_dirty() const { return dirty_count_ > 0; }
+  uint64_t dirty_slices() const { return dirty_count_; }
+  // Evicts and prefers clean slices; this many were read, for tests and statistics.
+  uint64_t reads() const { return reads_; }
+  uint64_t writes() const { return writes_; }
+
+ private:
+  struct Entry;
+  using Entries = std::unordered_map<uint64_t, std::unique_ptr<Entry>>;
+
+  Entry* find_entry(uint64_t offset);
+  void touch(Entry* entry);
+  void unlink(Entry* entry);
+  void push_front(Entry* entry);
+  void unpin(Entry* entry);
+  void clear_dirty(Entry* entry);
+  Task<void> make_room();
+  Entry* insert(uint64_t offset);
+  void erase(Entry* entry);
+  Task<void> load(Entry* entry);
+  Task<void> settle_rules();
+  Task<void> write_entries(std::vector<Entry*> entries);
+  Task<void> write_run(std::vector<Entry*> run);
+
+  BlockDevice* file_;
+  BlockDevice* data_device_ = nullptr;
+  Options options_;
+  Entries entries_;
+  Entry* newest_ = nullptr;  // least recently used last
+  Entry* oldest_ = nullptr;
+  uint64_t dirty_count_ = 0;
+  uint64_t reads_ = 0;
+  uint64_t writes_ = 0;
+
+  Mutex write_mutex_;  // one write-back at a time, so that an older copy never lands last
+  TableCache* depends_on_ = nullptr;
+  bool flush_needed_ = false;
+  uint64_t rule_changes_ = 0;  // how often one of the two above was set
+};
+
+}  // namespace byre::qcow2
