@@ -2,15 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include "qcow2/create.h"
-
-// The values of `-o`: name=value lists for the target's format.
+// The values of `-o`: name=value lists.
 namespace byre::cli {
 
 // Collects one or more `-o`. A comma in a value is written as two. Names are not checked here.
@@ -22,33 +20,25 @@ class OptionList {
   bool empty() const { return text_.empty(); }
   // Whether "help" or "?" stands among the options.
   bool asks_for_help() const;
-  // In the order given; a name without "=" has the value "on", "no..." forms have "off", as in QEMU.
+  // In the order given. A name without "=" has the value "on", or, with "no" before it, "off".
   std::vector<std::pair<std::string, std::string>> entries() const;
 
  private:
   std::string text_;
 };
 
-// What a new image of either format shall be, as the command line says it. What was not said is empty or
-// QEMU's default.
-struct TargetOptions {
-  std::string format = "raw";
-  qcow2::CreateOptions qcow2;   // size, backing and data file included; also used for raw: size, preallocation
-  bool has_size = false;        // size= was given
-  bool nocow = false;
-  std::optional<uint64_t> extent_size_hint;
-  bool has_preallocation = false;
+enum class OptionKind { kString, kBool, kNumber, kSize };
+
+// An option of a format or of the file below it.
+struct OptionDescription {
+  const char* name;
+  OptionKind kind;
+  const char* help;
+  const char* default_text = nullptr;  // shown and used where nothing was given
+  bool listed = true;                  // in `-o help`
 };
 
-// Throws Error in QEMU's words: unknown format, unknown option for the format, value of the wrong kind.
-// `format_known` is checked first: "Unknown file format 'x'".
-TargetOptions parse_target_options(const std::string& format, const OptionList& list);
-
-// Whether byre writes this format; throws Error("Unknown file format '<x>'") otherwise.
-void require_target_format(const std::string& format);
-
-// Prints the list that `-o help` shows. `with_protocol`: a target file was named, so its own options
-// are in the list.
-void print_option_help(const std::string& format, bool with_protocol);
+// The lines of `-o help`, sorted by name, without a heading.
+std::string option_help(std::span<const OptionDescription> options);
 
 }  // namespace byre::cli
