@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/null_device.h"
+
+#include <utility>
+
+namespace byre::storage {
+
+NullDevice::NullDevice(NullOptions options, std::string filename)
+    : filename_(std::move(filename)), options_(options) {
+  limits_.is_zero_initialised = options.read_zeroes;
+  limits_.can_write_zeroes_unmapped = true;
+}
+
+Task<void> NullDevice::read(uint64_t offset, IoVector to) {
+  check_range(offset, to.size());
+  if (options_.read_zeroes) to.fill_zero();
+  co_return;
+}
+
+Task<void> NullDevice::write(uint64_t offset, IoVector from, WriteFlags) {
+  check_writable(offset, from.size());
+  co_return;
+}
+
+Task<void> NullDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags) {
+  check_writable(offset, length);
+  co_return;
+}
+
+Task<void> NullDevice::discard(uint64_t offset, uint64_t length) {
+  check_writable(offset, length);
+  co_return;
+}
+
+Task<void> NullDevice::flush() { co_return; }
+
+Task<std::vector<Extent>> NullDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
+  check_range(offset, length);
+  std::vector<Extent> result;
+  if (length == 0) co_return result;
+  Extent extent{.offset = offset, .length = length, .present = true};
+  extent.data = !options_.read_zeroes;
+  extent.zero = options_.read_zeroes;
+  extent.host_offset = offset;
+  extent.file = this;
+  result.push_back(extent);
+  co_return result;
+}
+
+Task<void> NullDevice::resize(uint64_t new_size, Preallocation) {
+  check_writable(0, 0);
+  options_.size = new_size;
+  co_return;
+}
+
+Task<void> NullDevice::close() { co_return; }
+
+}  // namespace byre::storage
