@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules that hold for the files of the repository: floors, licence lines, sizes, links, paths."""
+import pathlib
+import re
+import subprocess
+
+import coroutine_rules
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+# Files of more than 500 lines, each with the reason why it is better whole.
+LONG_FILES = {}
+LINES_MAX = 500
+
+_WITHOUT_LICENCE_LINE = {".md", ".json", ".raw", ".qcow2", ".bin", ""}
+
+
+def files():
+    """The repository's own files, as git knows them, new ones included."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT,
+        stdout=subprocess.PIPE, check=True).stdout.decode().split("\0")
+    return [ROOT / name for name in sorted(set(listed)) if name and (ROOT / name).is_file()]
+
+
+def is_seed(path):
+    return "seeds" in path.relative_to(ROOT).parts
+
+
+def texts():
+    """(path, text) of every text file of the repository."""
+    for path in files():
+        if is_seed(path):
+            continue
+        try:
+            yield path, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+def sources():
+    return [(path, text) for path, text in texts() if path.suffix in (".cc", ".h")]
+
+
+def floors():
+    """{floor: the floors it may include}, read from CMakeLists.txt."""
+    stated = {}
+    for match in re.finditer(r"^byre_floor\((\S+)\s*([^)]*)\)", (ROOT / "CMakeLists.txt").read_text(),
+                             re.M):
+        on = re.search(r"\bON\s+((?:(?!LINKS)\S+\s*)*)", match.group(2))
+        below = on.group(1).split() if on else []
+        reach = set(below)
+        for floor in below:
+            if floor not in stated:
+                raise ValueError(f"{match.group(1)} stands on {floor}, which is not above it in the list")
+            reach |= stated[floor]
+        stated[match.group(1)] = reach
+    return stated
+
+
+def floor_of(name, known):
+    """The floor that src/<name> belongs to: the longest that is a folder above it."""
+    parents = [str(parent) for parent in pathlib.PurePosixPath(name).parents]
+    return next((parent for parent in parents if parent in known), None)
+
+
+def include_direction():
+    known = floors()
+    found = []
+    for path, text in sources():
+        place = path.relative_to(ROOT)
+        if place.parts[0] not in ("src", "include"):
+            continue
+        own = floor_of(str(pathlib.PurePosixPath(*place.parts[1:])), known)
+        if place.parts[0] == "src" and own is None:
+            found.append(f"{place}: its folder is no floor of CMakeLists.txt")
+            continue
+        for match in re.finditer(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', text, re.M):
+            name = match.group(2)
+            if name.startswith("byre/"):
+                continue
+            floor = floor_of(name, known)
+            if match.group(1) == "<" and (floor is None or not (ROOT / "src" / name).exists()):
+                continue
+            if floor is None:
+                found.append(f"{place}: includes {name}, which lies in no floor")
+            elif place.parts[0] == "include":
+                found.append(f"{place}: a public header includes {name}")
+            elif floor != own and floor not in known[own]:
+                found.append(f"{place}: {own} reaches up to {floor} for {name}")
+    return found
+
+
+def every_folder_has_a_readme():
+    folders = {path.parent for path in files()
+               if path.relative_to(ROOT).parts[0] == "src" and path.suffix in (".cc", ".h")}
+    return [f"{folder.relative_to(ROOT)}: no README.md" for folder in sorted(folders)
+            if not (folder / "README.md").is_file()]
+
+
+def licence_lines():
+    found = []
+    for path, text in texts():
+        if path.suffix in _WITHOUT_LICENCE_LINE and not text.startswith("#!"):
+            continue
+        if path.name.startswith("."):
+            continue
+        first = [line for line in text.splitlines()[:3] if "SPDX-License-Identifier: Apache-2.0" in line]
+        if not first:
+            found.append(f"{path.relative_to(ROOT)}: no SPDX-License-Identifier in its first lines")
+    return found
+
+
+# Folders of a developer's machine, and hosts that serve packages; neither is anybody else's business.
+_MACHINE = re.compile(
+    r"(?<![\w./$}-])/(?:work|home/\w+|root|Users/\w+|mnt/\w+)/\w"
+    r"|\b(?:pypi\.org|registry\.npmjs|deb\.debian\.org|archive\.ubuntu|proxy\.golang|crates\.io)\b")
+
+
+def no_machine_paths():
+    found = []
+    for path, text in texts():
+        if path.resolve() == pathlib.Path(__file__).resolve():
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            if _MACHINE.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()[:100]}")
+    return found
+
+
+def nothing_left_for_somebody():
+    marks = re.compile(r"\b(?:TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b|DISABLED[_]|^#if 0\b", re.M)
+    return [f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}: {match.group(0)}"
+            for path, text in texts() if path.suffix in (".cc", ".h", ".py", ".cmake", "")
+            for match in marks.finditer(text)]
+
+
+def file_lengths():
+    found = []
+    for path, text in texts():
+        place = str(path.relative_to(ROOT))
+        lines = text.count("\n")
+        if path.suffix in (".cc", ".h", ".py") and lines > LINES_MAX and place not in LONG_FILES:
+            found.append(f"{place}: {lines} lines; cut it by concern, or give LONG_FILES the reason")
+    for place in LONG_FILES:
+        if not (ROOT / place).is_file() or (ROOT / place).read_text().count("\n") <= LINES_MAX:
+            found.append(f"{place}: no longer needs its entry in LONG_FILES")
+    return found
+
+
+def relative_links():
+    found = []
+    for path, text in texts():
+        if path.suffix != ".md":
+            continue
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+        for match in re.finditer(r"\]\(([^)\s]+)\)", prose):
+            target = match.group(1)
+            if re.match(r"[a-z]+:", target) or target.startswith("#"):
+                continue
+            if not (path.parent / target.split("#")[0]).exists():
+                found.append(f"{path.relative_to(ROOT)}: links to {target}, which is not there")
+    return found
+
+
+def coroutines():
+    found = []
+    for path, text in sources():
+        found += [f"{path.relative_to(ROOT)}:{line}: {what}"
+                  for line, what in coroutine_rules.problems(text)]
+    return found
+
+
+def scanner_of_coroutines():
+    return [f"judged wrongly: {source}" for source in coroutine_rules.self_test()]
+
+
+def unit_tests_are_built():
+    """A folder of unit tests that no line of CMakeLists.txt names would never run."""
+    text = (ROOT / "CMakeLists.txt").read_text()
+    listed = set()
+    for match in re.finditer(r"foreach\(floor ([^)]*)\)\s*byre_unit_tests", text):
+        listed |= set(match.group(1).split())
+    base = ROOT / "tests/unit"
+    folders = {str(path.parent.relative_to(base)) for path in base.rglob("*_test.cc")}
+    return [f"tests/unit/{folder}: not in CMakeLists.txt" for folder in sorted(folders - listed)]
+
+
+def formatted():
+    result = subprocess.run([ROOT / "scripts/format", "--check"], stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True, check=False)
+    if result.returncode == 0:
+        return []
+    return sorted({line.split(":")[0] + ": scripts/format would change it"
+                   for line in result.stdout.splitlines() if ": error:" in line}) or [result.stdout]
+
+
+RULES = {
+    "includes point downwards only": include_direction,
+    "every folder of src has a README": every_folder_has_a_readme,
+    "every file names its licence": licence_lines,
+    "no paths of one machine and no hosts of registries": no_machine_paths,
+    "nothing is left for somebody": nothing_left_for_somebody,
+    "no file is longer than it may be": file_lengths,
+    "links between documents resolve": relative_links,
+    "co_await stands alone and no capturing lambda is a coroutine": coroutines,
+    "the scanner of coroutines judges its samples rightly": scanner_of_coroutines,
+    "every folder of unit tests is built": unit_tests_are_built,
+    "the sources are formatted": formatted,
+}
