@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "byre/error.h"
+#include "qcow2/layout/bitmap.h"
+#include "qcow2/layout/features.h"
+#include "qcow2/layout/header.h"
+#include "qcow2/layout/types.h"
+
+namespace byre::qcow2::layout {
+
+// Specification: "Header extensions".
+namespace extension_type {
+inline constexpr uint32_t kEnd = 0;
+inline constexpr uint32_t kBackingFormat = 0xe2792aca;
+inline constexpr uint32_t kFeatureNames = 0x6803f857;
+inline constexpr uint32_t kBitmaps = 0x23852875;
+inline constexpr uint32_t kCryptoHeader = 0x0537be77;
+inline constexpr uint32_t kDataFile = 0x44415441;
+}  // namespace extension_type
+
+// "Full disk encryption header pointer".
+struct CryptoHeader {
+  HostOffset offset;
+  uint64_t length = 0;  // bytes
+  bool operator==(const CryptoHeader&) const = default;
+};
+
+// An extension that byre does not know: kept, byte by byte, when the header is written again.
+struct UnknownExtension {
+  uint32_t type = 0;
+  std::vector<uint8_t> data;
+  bool operator==(const UnknownExtension&) const = default;
+};
+
+// The extensions between the header and the end of the first cluster, or the backing file name
+// where that comes first. A second extension of a known type replaces the first, as in QEMU.
+struct Extensions {
+  std::optional<std::string> backing_format;
+  std::optional<std::string> data_file_name;
+  std::optional<CryptoHeader> crypto_header;
+  std::optional<std::vector<FeatureName>> feature_names;
+  // Absent, too, where the image has the extension but its autoclear bit is not set: the
+  // specification calls such data inconsistent. `stale_bitmaps` then says that it was there.
+  std::optional<BitmapsExtension> bitmaps;
+  bool stale_bitmaps = false;
+  std::vector<UnknownExtension> unknown;  // in the image's order
+
+  bool operator==(const Extensions&) const = default;
+
+  // `first_cluster` as for Header::parse. Throws Error(kCorrupt or kUnsupported) in QEMU's words.
+  static Extensions parse(ConstBytes first_cluster, const Header& header);
+
+  // Bytes for header_length and on, the end marker included, a multiple of 8. `backing_format`,
+  // external data file name, crypto header, feature names, bitmaps, then the unknown ones: the
+  // order in which QEMU writes them.
+  std::vector<uint8_t> encode() const;
+};
+
+// The extension at an offset of the first cluster, undecoded: what the loops above and the checker
+// walk over.
+struct RawExtension {
+  uint32_t type = 0;
+  uint64_t offset = 0;  // of its data, in the first cluster
+  uint32_t size = 0;    // of its data, without padding
+};
+
+// All extensions up to the end marker or the end of their area; throws where a length leads out of
+// it.
+std::vector<RawExtension> walk_extensions(ConstBytes first_cluster, const Header& header);
+
+}  // namespace byre::qcow2::layout

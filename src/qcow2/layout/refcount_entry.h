@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "base/bytes.h"
+#include "qcow2/layout/geometry.h"
+#include "qcow2/layout/types.h"
+
+namespace byre::qcow2::layout {
+
+enum class RefcountTableKind {
+  kUnallocated,  // no block: all its refcounts are 0
+  kBlock,        // a refcount block at offset()
+  kInvalid,      // the offset is not at the start of a cluster, or beyond what a file can have
+};
+
+// A refcount table entry (specification: "Refcount table entry"), host order.
+//
+//    0 -  8  reserved
+//    9 - 63  offset of the refcount block
+class RefcountTableEntry {
+ public:
+  static constexpr uint64_t kOffsetMask = 0xfffffffffffffe00;
+  static constexpr uint64_t kReservedMask = ~kOffsetMask;
+
+  constexpr RefcountTableEntry() = default;
+  explicit constexpr RefcountTableEntry(uint64_t word) : word_(word) {}
+  static constexpr RefcountTableEntry block(HostOffset offset) {
+    return RefcountTableEntry(offset.value());
+  }
+
+  constexpr uint64_t word() const { return word_; }
+  constexpr HostOffset offset() const { return HostOffset(word_ & kOffsetMask); }
+  constexpr uint64_t reserved_bits() const { return word_ & kReservedMask; }
+  RefcountTableKind kind(const Geometry& geometry) const {
+    if (offset().is_zero()) return RefcountTableKind::kUnallocated;
+    const bool usable =
+        geometry.is_cluster_aligned(offset()) && offset().value() <= limits::kFileSizeMax;
+    return usable ? RefcountTableKind::kBlock : RefcountTableKind::kInvalid;
+  }
+
+  constexpr bool operator==(const RefcountTableEntry&) const = default;
+
+ private:
+  uint64_t word_ = 0;
+};
+
+// The refcount at `index` of a refcount block's bytes, 2^refcount_order bits wide (specification:
+// "Refcount block entry"). Entries narrower than a byte fill it from the least significant bit.
+// `index` must lie in `block`.
+uint64_t load_refcount(ConstBytes block, uint64_t index, uint32_t refcount_order);
+// `value` must fit the entry.
+void store_refcount(Bytes block, uint64_t index, uint32_t refcount_order, uint64_t value);
+
+// How many of the entries [first, first + count) from `first` on are 0: a run to allocate from.
+uint64_t count_free_refcounts(ConstBytes block, uint64_t first, uint64_t count,
+                              uint32_t refcount_order);
+
+}  // namespace byre::qcow2::layout
