@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "codec/codec.h"
+
+// One maker for each library behind the codecs; the level is the library's own. A library that the
+// build leaves out has its BYRE_WITH_... at 0 and no maker.
+namespace byre::codec {
+
+#if BYRE_WITH_ISAL
+std::unique_ptr<Compressor> make_isal_compressor(int level);  // 0..3
+#endif
+#if BYRE_WITH_LIBDEFLATE
+std::unique_ptr<Compressor> make_libdeflate_compressor(int level);  // 1..12
+#endif
+std::unique_ptr<Compressor> make_zlib_compressor(int level);  // 1..9
+std::unique_ptr<Decompressor> make_deflate_decompressor();
+#if BYRE_WITH_ZSTD
+std::unique_ptr<Compressor> make_zstd_compressor(int level);  // 1..22
+std::unique_ptr<Decompressor> make_zstd_decompressor();
+#endif
+
+}  // namespace byre::codec

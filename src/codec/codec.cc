@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "codec/codec.h"
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "base/assert.h"
+#include "byre/error.h"
+#include "codec/backends.h"
+#include "codec/compressibility.h"
+#include "codec/level.h"
+
+namespace byre::codec {
+namespace {
+
+// Spends little on bytes that look random: encrypted and compressed files fill many real disks.
+class ScoutedCompressor final : public Compressor {
+ public:
+  explicit ScoutedCompressor(LevelParts parts) : parts_(std::move(parts)) {}
+
+  std::optional<size_t> compress(ConstBytes in, Bytes out) override {
+    if (looks_random(in)) {
+      const std::optional<size_t> size = parts_.scout->compress(in, out);
+      if (!size.has_value()) return std::nullopt;
+    }
+    return parts_.main->compress(in, out);
+  }
+
+ private:
+  LevelParts parts_;
+};
+
+void check_supported(CompressionType type) {
+  if (is_supported(type)) return;
+  throw Error(ErrorKind::kUnsupported, ENOTSUP,
+              std::string("Compression type '") + name_of(type) + "' is not supported",
+              "this build of byre leaves the library out");
+}
+
+}  // namespace
+
+const char* name_of(CompressionType type) {
+  return type == CompressionType::kZstd ? "zstd" : "zlib";
+}
+
+bool is_supported(CompressionType type) {
+  return type == CompressionType::kDeflate ||
+         (type == CompressionType::kZstd && BYRE_WITH_ZSTD != 0);
+}
+
+std::unique_ptr<Compressor> Compressor::make(CompressionType type, int level) {
+  if (level < kFastestLevel || level > kSmallestLevel) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "Compression level must be between " + std::to_string(kFastestLevel) + " and " +
+                    std::to_string(kSmallestLevel));
+  }
+  check_supported(type);
+  LevelParts parts = parts_of(type, level);
+  BYRE_ASSERT(parts.main != nullptr);
+  if (parts.scout == nullptr) return std::move(parts.main);
+  return std::make_unique<ScoutedCompressor>(std::move(parts));
+}
+
+std::unique_ptr<Decompressor> Decompressor::make(CompressionType type) {
+  check_supported(type);
+#if BYRE_WITH_ZSTD
+  if (type == CompressionType::kZstd) return make_zstd_decompressor();
+#endif
+  return make_deflate_decompressor();
+}
+
+}  // namespace byre::codec
