@@ -90,14 +90,14 @@ LevelParts parts_of(CompressionType type, int level) {
 #if BYRE_WITH_ZSTD
   if (type == CompressionType::kZstd) {
     parts.main = make_zstd_compressor(kZstdLevels[index]);
-    if (is_scouted) parts.scout = make_zstd_compressor(kZstdLevels[0]);
+    if (is_scouted) parts.scout = make_zstd_compressor(kZstdLevels[1]);
     return parts;
   }
 #else
   static_cast<void>(type);
 #endif
   parts.main = make_deflate_compressor(kDeflateLevels[index]);
-  if (is_scouted) parts.scout = make_deflate_compressor(kDeflateLevels[0]);
+  if (is_scouted) parts.scout = make_deflate_compressor(kDeflateLevels[1]);
   return parts;
 }
 

@@ -124,7 +124,7 @@ TEST(Codec, RandomBytesThatRepeatAreStillCompressed) {
   data.insert(data.end(), again.begin(), again.end());
   ASSERT_TRUE(looks_random(data));
   for (const CompressionType type : supported_types()) {
-    for (int level = kFastestLevel; level <= kSmallestLevel; ++level) {
+    for (int level = kDefaultLevel; level <= kSmallestLevel; ++level) {
       EXPECT_LT(compressed(type, level, data).size(), data.size() * 3 / 4)
           << name_of(type) << " level " << level;
     }
