@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every deliberate difference between byre and QEMU: where it shows, why it is there, and no wider.
+
+An entry sees the command line and both results, and says what each side's output becomes before the two
+are compared. Whatever no entry names must be equal to the byte. docs/differences-from-qemu.md tells
+users the same list.
+"""
+import dataclasses
+import re
+from typing import Callable
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    name: str
+    reason: str
+    applies: Callable  # (arguments) -> bool
+    rewrite: Callable  # (result) -> result, for both sides
+
+
+def _help_is_asked(arguments):
+    return any(argument in ("-h", "--help", "-V", "--version") for argument in arguments)
+
+
+def _only_that_it_succeeds(result):
+    return dataclasses.replace(result, out=b"", err=b"")
+
+
+DIFFERENCES = [
+    Difference(
+        "help and version texts",
+        "They describe the program that prints them; byre writes its own.",
+        _help_is_asked, _only_that_it_succeeds),
+]
+
+_used = set()
+
+
+def apply(arguments, folder, ours, theirs):
+    """Both results as they are to be compared. The two sides' folders are called <side> in both."""
+    arguments = [str(argument) for argument in arguments]
+    ours, theirs = (_without_side(result, folder) for result in (ours, theirs))
+    for difference in DIFFERENCES:
+        if difference.applies(arguments):
+            rewritten = difference.rewrite(ours), difference.rewrite(theirs)
+            if (ours.out, ours.err, ours.code) != (theirs.out, theirs.err, theirs.code):
+                _used.add(difference.name)
+            ours, theirs = rewritten
+    return ours, theirs
+
+
+def used():
+    """Names of the entries that made a difference so far."""
+    return sorted(_used)
+
+
+def _without_side(result, folder):
+    pattern = re.escape(str(folder).encode()) + rb"/[ab]\b"
+    return dataclasses.replace(result, out=re.sub(pattern, b"<side>", result.out),
+                               err=re.sub(pattern, b"<side>", result.err))
