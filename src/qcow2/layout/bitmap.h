@@ -25,6 +25,10 @@ struct BitmapsExtension {
   // Throws Error(kCorrupt or kUnsupported) in QEMU's words.
   static BitmapsExtension parse(ConstBytes data, uint64_t cluster_size);
   std::vector<uint8_t> encode() const;
+
+  // What QEMU checks only when it reads the directory: that there is one, and that its end is a
+  // place that storage can have. Before memory for it is taken; directory_size is bounded then.
+  void check_directory() const;
 };
 
 // The fixed part of a bitmap directory entry (specification: "Bitmap directory").
@@ -84,7 +88,8 @@ uint64_t bitmap_table_entries_for(uint64_t disk_size, uint32_t granularity_bits,
                                   const Geometry& geometry);
 
 // `bytes` has extension.directory_size bytes. Throws Error(kCorrupt or kUnsupported) in QEMU's
-// words; the hint has entry and field. Names are unique afterwards.
+// words; the hint has entry and field. Names of bitmaps that are not in use are unique afterwards.
+// Extra data, which QEMU refuses, is legal and kept: see extra_data_allows_use().
 std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsExtension& extension,
                                                 const Geometry& geometry, uint64_t disk_size);
 std::vector<uint8_t> encode_bitmap_directory(const std::vector<BitmapEntry>& bitmaps);

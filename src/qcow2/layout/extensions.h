@@ -63,16 +63,31 @@ struct Extensions {
   std::vector<uint8_t> encode() const;
 };
 
-// The extension at an offset of the first cluster, undecoded: what the loops above and the checker
-// walk over.
+// The warning that QEMU prints for an image with stale_bitmaps.
+std::string stale_bitmaps_warning(const Header& header);
+
+// The names that the image has for its feature bits, as far as they can be read: for the refusal of
+// an image whose other extensions may be damaged. Throws nothing.
+std::vector<FeatureName> readable_feature_names(ConstBytes first_cluster, const Header& header);
+
+// An extension as it stands in the first cluster, undecoded.
 struct RawExtension {
   uint32_t type = 0;
-  uint64_t offset = 0;  // of its data, in the first cluster
-  uint32_t size = 0;    // of its data, without padding
+  ConstBytes data;  // without padding
 };
 
-// All extensions up to the end marker or the end of their area; throws where a length leads out of
-// it.
-std::vector<RawExtension> walk_extensions(ConstBytes first_cluster, const Header& header);
+// Walks over the extensions up to the end marker, the backing file name, or the end of the cluster.
+//
+//   ExtensionWalker walker(first_cluster, header);
+//   while (const std::optional<RawExtension> extension = walker.next()) ...
+class ExtensionWalker {
+ public:
+  ExtensionWalker(ConstBytes first_cluster, const Header& header);
+  // Nothing: at the end. Throws Error(kCorrupt) where a length leads out of the area.
+  std::optional<RawExtension> next();
+
+ private:
+  ConstBytes area_;  // what is left
+};
 
 }  // namespace byre::qcow2::layout

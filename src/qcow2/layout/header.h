@@ -69,8 +69,10 @@ enum class CompressionType : uint8_t { kZlib = 0, kZstd = 1 };
 
 // How an image will be used, where that changes what its header may say.
 struct HeaderUse {
-  bool writable = false;   // refuses an image with the corrupt bit, unless for_check
-  bool for_check = false;  // a checker or repairer: the corrupt bit refuses nothing
+  bool writable = false;  // refuses an image with the corrupt bit, unless for_check
+  // A checker or repairer: refused are neither the corrupt bit, nor a missing refcount table, nor
+  // the place of the snapshot table (check_snapshot_table()).
+  bool for_check = false;
 };
 
 // A header in host order, validated: every value that parse() lets through is one that the engine
@@ -125,6 +127,9 @@ struct Header {
   // shorter. Throws Error(kCorrupt or kUnsupported) in QEMU's words, with its order of checks; the
   // hint has field and value; the caller puts the file's name in front.
   static Header parse(ConstBytes first_cluster, HeaderUse use = {});
+
+  // The count of snapshots and the place of their table; part of parse() unless for_check.
+  void check_snapshot_table() const;
 
   // header_length bytes (72 for version 2), ready for offset 0.
   std::vector<uint8_t> encode() const;

@@ -71,7 +71,7 @@ struct SubclusterRun {
 //    0 - 31  subcluster is allocated       0 - 63   reserved
 //   32 - 63  subcluster reads as zeroes
 //
-// (1) version 3 without extended L2 entries; elsewhere reserved.
+// (1) version 3 without extended L2 entries; elsewhere always 0.
 class L2Entry {
  public:
   static constexpr uint64_t kZero = uint64_t{1} << 0;
@@ -110,7 +110,8 @@ class L2Entry {
   CompressedRange compressed_range(const Geometry& geometry) const;
 
   // Closed: any two words give one of the kinds. Reserved bits do not change it (QEMU reads such
-  // images); a checker reports them.
+  // images); a checker reports them. Bit 0 is none of them: problem() tells it in version 2, and
+  // with extended L2 entries it is ignored, by QEMU's checker too.
   ClusterKind kind(const Geometry& geometry) const;
   L2Problem problem(const Geometry& geometry) const;
   uint64_t reserved_bits(const Geometry& geometry) const;  // of word()

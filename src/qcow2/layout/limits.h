@@ -21,6 +21,8 @@ inline constexpr uint32_t kHeaderSizeV3Min = 104;          // format
 inline constexpr uint32_t kHeaderSizeWritten = 112;        // as QEMU 5.1 and later writes it
 inline constexpr uint32_t kBackingFileNameSizeMax = 1023;  // format
 inline constexpr uint64_t kFileSizeMax = (uint64_t{1} << 63) - 1;  // what off_t can say
+// QEMU: the largest device, in whole GiB. A read that goes beyond it fails.
+inline constexpr uint64_t kDeviceSizeMax = kFileSizeMax / kGiB * kGiB;
 
 // Places. Bits 9-55 of an entry are the offset: nothing at or above 2^56 can be referred to by L1,
 // L2 and bitmap tables. Refcount table entries have bits 9-63.
@@ -51,9 +53,8 @@ inline constexpr uint32_t kBitmapsMax = 65535;             // QEMU
 inline constexpr uint32_t kBitmapNameSizeMax = 1023;       // QEMU, in bytes
 inline constexpr uint32_t kBitmapGranularityBitsMin = 9;   // QEMU; format: 0
 inline constexpr uint32_t kBitmapGranularityBitsMax = 31;  // QEMU; format: 63
-inline constexpr uint64_t kBitmapDirectorySizeMax =
-    uint64_t{kBitmapsMax} * (24 + 1023 + 1);                      // QEMU, in bytes
-inline constexpr uint64_t kBitmapTableEntriesMax = 0x8000000;     // QEMU
+inline constexpr uint64_t kBitmapDirectorySizeMax = uint64_t{kBitmapsMax} * 1024;  // QEMU
+inline constexpr uint64_t kBitmapTableEntriesMax = 0x8000000;                      // QEMU
 inline constexpr uint64_t kBitmapSizeMax = uint64_t{0x20000000};  // QEMU: bytes of one bitmap
 
 // Extended L2 entries.

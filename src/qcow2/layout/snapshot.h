@@ -51,9 +51,11 @@ struct Snapshot {
   uint64_t vm_state_size = 0;  // bytes; 0: no VM state
   // Extra data, each present where the entry is long enough. Version 3 must have disk_size.
   std::optional<uint64_t> disk_size;  // of the guest at the time
-  std::optional<uint64_t> icount;     // executed guest instructions
+  std::optional<uint64_t> icount;     // executed guest instructions; all ones: not known
+  // What stands behind the last field that the entry has room for; kept.
   std::vector<uint8_t> unknown_extra_data;
-  // Whether the entry has the 64-bit VM state size; encode() always writes it.
+  // Whether the entry has the 64-bit VM state size, the first field of the extra data. A field
+  // can only be there with the ones before it: icount needs disk_size, disk_size needs this.
   bool has_large_vm_state_size = true;
 
   bool operator==(const Snapshot&) const = default;
@@ -95,6 +97,9 @@ class SnapshotTableDecoder {
   uint64_t table_size() const { return offset_ - start_; }
 
  private:
+  void check_readable(uint64_t size) const;
+  void check_table_size(uint64_t end) const;
+
   uint32_t count_;
   HostOffset start_;
   HostOffset offset_;

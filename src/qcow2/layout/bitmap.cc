@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/layout/bitmap.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <set>
+#include <string_view>
+
+#include "base/assert.h"
+#include "base/checked.h"
+
+namespace byre::qcow2::layout {
+namespace {
+
+[[noreturn]] void corrupt(std::string message, std::string hint) {
+  throw Error(ErrorKind::kCorrupt, EINVAL, std::move(message), std::move(hint));
+}
+
+// An entry as it lies in the directory.
+struct EntryView {
+  RawBitmapEntry raw;
+  ConstBytes extra_data;
+  ConstBytes name;
+  uint64_t size = 0;  // with padding
+};
+
+EntryView view_entry(ConstBytes rest, size_t index) {
+  const auto broken = [index](const char* hint) {
+    corrupt("Broken bitmap directory", fmt::format("bitmap directory entry {}: {}", index, hint));
+  };
+  EntryView view;
+  if (rest.size() < sizeof view.raw) broken("the directory ends inside the entry");
+  std::memcpy(static_cast<void*>(&view.raw), rest.data(), sizeof view.raw);
+  const uint64_t unpadded =
+      sizeof view.raw + uint64_t{view.raw.extra_data_size} + view.raw.name_size;
+  view.size = align_up(unpadded, 8);
+  if (view.size > rest.size()) broken("extra data and name go beyond the directory");
+  view.extra_data = rest.subspan(sizeof view.raw, view.raw.extra_data_size);
+  view.name = rest.subspan(sizeof view.raw + view.raw.extra_data_size, view.raw.name_size);
+  return view;
+}
+
+// The field that breaks the rules, or nullptr.
+const char* bad_field(const EntryView& view, const Geometry& geometry, uint64_t disk_size) {
+  const RawBitmapEntry& raw = view.raw;
+  const uint64_t table_offset = raw.table_offset;
+  if (raw.table_size == 0 || raw.table_size > limits::kBitmapTableEntriesMax)
+    return "bitmap_table_size";
+  if (table_offset == 0 || !geometry.is_cluster_aligned(HostOffset(table_offset))) {
+    return "bitmap_table_offset";
+  }
+  if (raw.name_size == 0 || raw.name_size > limits::kBitmapNameSizeMax) return "name_size";
+  if (raw.type != kDirtyTrackingBitmap) return "type";
+  if (raw.granularity_bits < limits::kBitmapGranularityBitsMin ||
+      raw.granularity_bits > limits::kBitmapGranularityBitsMax) {
+    return "granularity_bits";
+  }
+  if ((raw.flags & ~bitmap_flag::kKnown) != 0) return "flags";
+  const uint64_t data_size = uint64_t{raw.table_size} << geometry.cluster_bits();
+  if (data_size > limits::kBitmapSizeMax) return "bitmap_table_size";
+  // What was not saved correctly may be of another size than the disk.
+  const bool in_use = raw.flags & bitmap_flag::kInUse;
+  if (!in_use && bitmap_data_size(disk_size, raw.granularity_bits) > data_size) {
+    return "bitmap_table_size";
+  }
+  return nullptr;
+}
+
+BitmapEntry decode(const EntryView& view) {
+  BitmapEntry entry;
+  entry.table_offset = HostOffset(view.raw.table_offset);
+  entry.table_size = view.raw.table_size;
+  entry.flags = view.raw.flags;
+  entry.type = view.raw.type;
+  entry.granularity_bits = view.raw.granularity_bits;
+  entry.name.assign(view.name.begin(), view.name.end());
+  entry.extra_data.assign(view.extra_data.begin(), view.extra_data.end());
+  return entry;
+}
+
+// What QEMU finds out when it loads the bitmaps that the directory lists.
+void check_loadable(const BitmapEntry& entry, const Geometry& geometry, uint64_t disk_size) {
+  if (!range_fits(entry.table_offset.value(), uint64_t{entry.table_size} * 8,
+                  limits::kDeviceSizeMax)) {
+    throw Error(ErrorKind::kIo, EIO,
+                fmt::format("Could not read bitmap_table table from image for bitmap '{}': {}",
+                            entry.name, errno_text(EIO)),
+                fmt::format("bitmap_table_offset is 0x{:x}", entry.table_offset.value()));
+  }
+  const uint64_t needed = bitmap_table_entries_for(disk_size, entry.granularity_bits, geometry);
+  if (entry.table_size != needed) {
+    corrupt(
+        fmt::format("Could not read bitmap '{}' from image: {}", entry.name, errno_text(EINVAL)),
+        fmt::format("bitmap_table_size is {}; the disk needs {}", entry.table_size, needed));
+  }
+}
+
+}  // namespace
+
+BitmapsExtension BitmapsExtension::parse(ConstBytes data, uint64_t cluster_size) {
+  BYRE_ASSERT(data.size() == kSize);
+  BitmapsExtension extension;
+  extension.bitmap_count = load_big_endian<uint32_t>(data.data());
+  const uint32_t reserved = load_big_endian<uint32_t>(data.data() + 4);
+  extension.directory_size = load_big_endian<uint64_t>(data.data() + 8);
+  extension.directory_offset = HostOffset(load_big_endian<uint64_t>(data.data() + 16));
+  if (reserved != 0) {
+    corrupt("bitmaps_ext: Reserved field is not zero", fmt::format("it is 0x{:x}", reserved));
+  }
+  if (extension.bitmap_count > limits::kBitmapsMax) {
+    throw Error(ErrorKind::kUnsupported, EINVAL,
+                fmt::format("bitmaps_ext: Image has {} bitmaps, exceeding the QEMU supported "
+                            "maximum of {}",
+                            extension.bitmap_count, limits::kBitmapsMax),
+                "nb_bitmaps of the bitmaps header extension");
+  }
+  if (extension.bitmap_count == 0) {
+    corrupt("found bitmaps extension with zero bitmaps",
+            "nb_bitmaps of the bitmaps header extension is 0");
+  }
+  const uint64_t offset = extension.directory_offset.value();
+  if (!is_aligned(offset, cluster_size)) {
+    corrupt("bitmaps_ext: invalid bitmap directory offset",
+            fmt::format("bitmap_directory_offset is 0x{:x}", offset));
+  }
+  if (extension.directory_size > limits::kBitmapDirectorySizeMax) {
+    throw Error(ErrorKind::kUnsupported, EINVAL,
+                fmt::format("bitmaps_ext: bitmap directory size ({}) exceeds the maximum supported "
+                            "size ({})",
+                            extension.directory_size, limits::kBitmapDirectorySizeMax),
+                "bitmap_directory_size of the bitmaps header extension");
+  }
+  return extension;
+}
+
+void BitmapsExtension::check_directory() const {
+  if (directory_size == 0) {
+    corrupt("Requested bitmap directory size is zero",
+            "bitmap_directory_size of the bitmaps header extension is 0");
+  }
+  if (!range_fits(directory_offset.value(), directory_size, limits::kDeviceSizeMax)) {
+    throw Error(ErrorKind::kIo, EIO, "Failed to read bitmap directory: " + errno_text(EIO),
+                fmt::format("bitmap_directory_offset is 0x{:x}", directory_offset.value()));
+  }
+}
+
+std::vector<uint8_t> BitmapsExtension::encode() const {
+  std::vector<uint8_t> data(kSize);
+  store_big_endian(data.data(), bitmap_count);
+  store_big_endian(data.data() + 8, directory_size);
+  store_big_endian(data.data() + 16, directory_offset.value());
+  return data;
+}
+
+uint64_t BitmapEntry::encoded_size() const {
+  return align_up(sizeof(RawBitmapEntry) + extra_data.size() + name.size(), 8);
+}
+
+void BitmapEntry::encode_to(std::vector<uint8_t>& directory) const {
+  BYRE_ASSERT(!name.empty() && name.size() <= limits::kBitmapNameSizeMax);
+  RawBitmapEntry raw;
+  raw.table_offset = table_offset.value();
+  raw.table_size = table_size;
+  raw.flags = flags;
+  raw.type = type;
+  raw.granularity_bits = granularity_bits;
+  raw.name_size = static_cast<uint16_t>(name.size());
+  raw.extra_data_size = static_cast<uint32_t>(extra_data.size());
+  const size_t end = directory.size() + encoded_size();
+  const auto* start = reinterpret_cast<const uint8_t*>(&raw);
+  directory.insert(directory.end(), start, start + sizeof raw);
+  directory.insert(directory.end(), extra_data.begin(), extra_data.end());
+  directory.insert(directory.end(), name.begin(), name.end());
+  directory.resize(end);
+}
+
+uint64_t bitmap_data_size(uint64_t disk_size, uint32_t granularity_bits) {
+  BYRE_ASSERT(granularity_bits <= 63);
+  return div_ceil<uint64_t>(div_ceil(disk_size, uint64_t{1} << granularity_bits), 8);
+}
+
+uint64_t bitmap_table_entries_for(uint64_t disk_size, uint32_t granularity_bits,
+                                  const Geometry& geometry) {
+  return geometry.clusters_for(bitmap_data_size(disk_size, granularity_bits));
+}
+
+std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsExtension& extension,
+                                                const Geometry& geometry, uint64_t disk_size) {
+  extension.check_directory();
+  BYRE_ASSERT(bytes.size() == extension.directory_size);
+  std::vector<BitmapEntry> bitmaps;
+  while (!bytes.empty()) {
+    if (bytes.size() >= sizeof(RawBitmapEntry) && bitmaps.size() == extension.bitmap_count) {
+      corrupt("More bitmaps found than specified in header extension",
+              fmt::format("nb_bitmaps is {}", extension.bitmap_count));
+    }
+    const EntryView view = view_entry(bytes, bitmaps.size());
+    BitmapEntry entry = decode(view);
+    if (const char* field = bad_field(view, geometry, disk_size)) {
+      corrupt(fmt::format("Bitmap '{}' doesn't satisfy the constraints", entry.name),
+              fmt::format("bitmap directory entry {}: {}", bitmaps.size(), field));
+    }
+    bitmaps.push_back(std::move(entry));
+    bytes = bytes.subspan(view.size);
+  }
+  if (bitmaps.size() < extension.bitmap_count) {
+    corrupt("Less bitmaps found than specified in header extension",
+            fmt::format("nb_bitmaps is {}, found were {}", extension.bitmap_count, bitmaps.size()));
+  }
+  std::set<std::string_view> names;
+  for (const BitmapEntry& entry : bitmaps) {
+    if (entry.in_use()) continue;
+    check_loadable(entry, geometry, disk_size);
+    if (!names.insert(entry.name).second) {
+      corrupt("Bitmap already exists: " + entry.name, "two bitmap directory entries of one name");
+    }
+  }
+  return bitmaps;
+}
+
+std::vector<uint8_t> encode_bitmap_directory(const std::vector<BitmapEntry>& bitmaps) {
+  std::vector<uint8_t> directory;
+  for (const BitmapEntry& entry : bitmaps) entry.encode_to(directory);
+  return directory;
+}
+
+BitmapTableKind BitmapTableEntry::kind(const Geometry& geometry) const {
+  if (reserved_bits() != 0 || !geometry.is_cluster_aligned(offset())) {
+    return BitmapTableKind::kInvalid;
+  }
+  if (!offset().is_zero()) return BitmapTableKind::kCluster;
+  return word_ & kOnes ? BitmapTableKind::kOnes : BitmapTableKind::kZeroes;
+}
+
+}  // namespace byre::qcow2::layout

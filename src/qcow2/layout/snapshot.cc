@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/layout/snapshot.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/assert.h"
+#include "base/checked.h"
+#include "base/units.h"
+
+namespace byre::qcow2::layout {
+namespace {
+
+// One read fetches many small entries; the largest entry is fetched by itself.
+constexpr uint64_t kReadSize = 64 * kKiB;
+
+uint64_t unpadded_size(const RawSnapshot& raw) {
+  return sizeof raw + uint64_t{raw.extra_data_size} + raw.id_size + raw.name_size;
+}
+
+RawSnapshot load_raw(ConstBytes bytes) {
+  RawSnapshot raw;
+  std::memcpy(static_cast<void*>(&raw), bytes.data(), sizeof raw);
+  return raw;
+}
+
+void check_extra_data(const RawSnapshot& raw, size_t index) {
+  if (raw.extra_data_size <= limits::kSnapshotExtraDataSizeMax) return;
+  throw Error(ErrorKind::kUnsupported, EFBIG,
+              fmt::format("Too much extra metadata in snapshot table entry {}\n"
+                          "You can force-remove this extra metadata with qemu-img check -r all",
+                          index),
+              fmt::format("extra_data_size is {}; at most {} bytes are supported",
+                          uint32_t{raw.extra_data_size}, limits::kSnapshotExtraDataSizeMax));
+}
+
+// The 8 bytes at the front of what is left of the extra data, if they are there.
+std::optional<uint64_t> take_field(ConstBytes& extra) {
+  if (extra.size() < 8) return std::nullopt;
+  const uint64_t value = load_big_endian<uint64_t>(extra.data());
+  extra = extra.subspan(8);
+  return value;
+}
+
+// `bytes` has at least unpadded_size(raw) bytes.
+Snapshot decode(const RawSnapshot& raw, ConstBytes bytes) {
+  Snapshot snapshot;
+  snapshot.l1_table_offset = HostOffset(raw.l1_table_offset);
+  snapshot.l1_size = raw.l1_size;
+  snapshot.date_sec = raw.date_sec;
+  snapshot.date_nsec = raw.date_nsec;
+  snapshot.vm_clock_nsec = raw.vm_clock_nsec;
+  ConstBytes extra = bytes.subspan(sizeof raw, raw.extra_data_size);
+  const std::optional<uint64_t> vm_state_size = take_field(extra);
+  snapshot.has_large_vm_state_size = vm_state_size.has_value();
+  snapshot.vm_state_size = vm_state_size.value_or(raw.vm_state_size);
+  if (vm_state_size) snapshot.disk_size = take_field(extra);
+  if (snapshot.disk_size) snapshot.icount = take_field(extra);
+  snapshot.unknown_extra_data.assign(extra.begin(), extra.end());
+  const ConstBytes strings = bytes.subspan(sizeof raw + raw.extra_data_size);
+  const ConstBytes id = strings.first(raw.id_size);
+  const ConstBytes name = strings.subspan(raw.id_size, raw.name_size);
+  snapshot.id.assign(id.begin(), id.end());
+  snapshot.name.assign(name.begin(), name.end());
+  return snapshot;
+}
+
+void append(std::vector<uint8_t>& bytes, const auto& part) {
+  bytes.insert(bytes.end(), part.begin(), part.end());
+}
+
+uint64_t extra_data_size(const Snapshot& snapshot) {
+  const uint64_t fields = (snapshot.has_large_vm_state_size ? 1 : 0) +
+                          (snapshot.disk_size ? 1 : 0) + (snapshot.icount ? 1 : 0);
+  return fields * 8 + snapshot.unknown_extra_data.size();
+}
+
+void encode_extra_data(const Snapshot& snapshot, std::vector<uint8_t>& bytes) {
+  // A field can only stand behind the fields before it.
+  BYRE_ASSERT(!snapshot.icount || snapshot.disk_size);
+  BYRE_ASSERT(!snapshot.disk_size || snapshot.has_large_vm_state_size);
+  BYRE_ASSERT(snapshot.has_large_vm_state_size || snapshot.vm_state_size <= UINT32_MAX);
+  const auto add = [&bytes](uint64_t value) {
+    bytes.resize(bytes.size() + 8);
+    store_big_endian(bytes.data() + bytes.size() - 8, value);
+  };
+  if (snapshot.has_large_vm_state_size) add(snapshot.vm_state_size);
+  if (snapshot.disk_size) add(*snapshot.disk_size);
+  if (snapshot.icount) add(*snapshot.icount);
+  append(bytes, snapshot.unknown_extra_data);
+}
+
+}  // namespace
+
+uint64_t Snapshot::encoded_size() const {
+  return align_up(sizeof(RawSnapshot) + extra_data_size(*this) + id.size() + name.size(), 8);
+}
+
+std::vector<uint8_t> Snapshot::encode() const {
+  BYRE_ASSERT(id.size() <= limits::kSnapshotIdSizeMax);
+  BYRE_ASSERT(name.size() <= limits::kSnapshotNameSizeMax);
+  BYRE_ASSERT(extra_data_size(*this) <= limits::kSnapshotExtraDataSizeMax);
+  RawSnapshot raw;
+  raw.l1_table_offset = l1_table_offset.value();
+  raw.l1_size = l1_size;
+  raw.id_size = static_cast<uint16_t>(id.size());
+  raw.name_size = static_cast<uint16_t>(name.size());
+  raw.date_sec = date_sec;
+  raw.date_nsec = date_nsec;
+  raw.vm_clock_nsec = vm_clock_nsec;
+  raw.vm_state_size = vm_state_size <= UINT32_MAX ? static_cast<uint32_t>(vm_state_size) : 0;
+  raw.extra_data_size = static_cast<uint32_t>(extra_data_size(*this));
+  std::vector<uint8_t> bytes;
+  bytes.reserve(encoded_size());
+  const auto* start = reinterpret_cast<const uint8_t*>(&raw);
+  bytes.assign(start, start + sizeof raw);
+  encode_extra_data(*this, bytes);
+  append(bytes, id);
+  append(bytes, name);
+  bytes.resize(encoded_size());
+  return bytes;
+}
+
+void Snapshot::validate_l1(const Geometry& geometry) const {
+  const std::string which = fmt::format("snapshot {} ({})", id, name);
+  if (l1_size > limits::kSnapshotL1EntriesMax) {
+    throw Error(ErrorKind::kUnsupported, EFBIG, "Snapshot L1 table too large",
+                fmt::format("{}: l1_size is {}; at most {} entries are supported", which, l1_size,
+                            limits::kSnapshotL1EntriesMax));
+  }
+  const uint64_t size = uint64_t{l1_size} * 8;
+  const std::string hint =
+      fmt::format("{}: l1_table_offset is 0x{:x}", which, l1_table_offset.value());
+  if (!geometry.is_cluster_aligned(l1_table_offset) ||
+      !range_fits(l1_table_offset.value(), size, limits::kFileSizeMax)) {
+    throw Error(ErrorKind::kCorrupt, EINVAL, "Snapshot L1 table offset invalid", hint);
+  }
+  if (!range_fits(l1_table_offset.value(), size, limits::kDeviceSizeMax)) {
+    throw Error(ErrorKind::kIo, EIO, "Failed to read l1 table for snapshot", hint);
+  }
+}
+
+SnapshotTableDecoder::SnapshotTableDecoder(const Header& header)
+    : count_(header.snapshot_count),
+      start_(header.snapshots_offset),
+      offset_(header.snapshots_offset),
+      wanted_(kReadSize) {
+  header.check_snapshot_table();
+  check_readable(sizeof(RawSnapshot) * uint64_t{count_});
+}
+
+void SnapshotTableDecoder::check_readable(uint64_t size) const {
+  if (count_ == 0 || range_fits(offset_.value(), size, limits::kDeviceSizeMax)) return;
+  throw Error(
+      ErrorKind::kIo, EIO, "Failed to read snapshot table: " + errno_text(EIO),
+      fmt::format("snapshot table entry {} is at 0x{:x}", snapshots_.size(), offset_.value()));
+}
+
+void SnapshotTableDecoder::check_table_size(uint64_t end) const {
+  if (end <= limits::kSnapshotTableSizeMax) return;
+  // QEMU's words; the snapshots from this one on are what a repair would have to remove.
+  throw Error(ErrorKind::kUnsupported, EFBIG,
+              fmt::format("Snapshot table is too big\n"
+                          "You can force-remove all {} overhanging snapshots with qemu-img check "
+                          "-r all",
+                          count_ - snapshots_.size()),
+              fmt::format("snapshot table entry {} ends {} bytes behind the table's start; at most "
+                          "{} are supported",
+                          snapshots_.size(), end, limits::kSnapshotTableSizeMax));
+}
+
+void SnapshotTableDecoder::feed(ConstBytes bytes) {
+  wanted_ = kReadSize;
+  while (!done()) {
+    if (bytes.size() < sizeof(RawSnapshot)) break;
+    const RawSnapshot raw = load_raw(bytes);
+    check_extra_data(raw, snapshots_.size());
+    const uint64_t size = unpadded_size(raw);
+    check_table_size(table_size() + size);
+    if (bytes.size() < size) {
+      wanted_ = std::max(wanted_, size);
+      break;
+    }
+    snapshots_.push_back(decode(raw, bytes));
+    const uint64_t padded = align_up(size, 8);
+    offset_ += padded;
+    // The padding of the last entry need not have been read.
+    bytes = bytes.subspan(std::min<uint64_t>(padded, bytes.size()));
+  }
+  if (!done()) check_readable(wanted_);
+}
+
+std::vector<uint8_t> encode_snapshot_table(const std::vector<Snapshot>& snapshots) {
+  uint64_t size = 0;
+  for (const Snapshot& snapshot : snapshots) size += snapshot.encoded_size();
+  if (snapshots.size() > limits::kSnapshotsMax || size > limits::kSnapshotTableSizeMax) {
+    throw Error(ErrorKind::kUnsupported, EFBIG, "Snapshot table too large",
+                fmt::format("{} snapshots take {} bytes", snapshots.size(), size));
+  }
+  std::vector<uint8_t> table;
+  table.reserve(size);
+  for (const Snapshot& snapshot : snapshots) append(table, snapshot.encode());
+  return table;
+}
+
+}  // namespace byre::qcow2::layout
