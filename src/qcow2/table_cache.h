@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -87,7 +87,7 @@ class TableCache {
   Task<Slice> get_new(uint64_t offset);
 
   // Writes every slice that was dirty when it was called, after what they depend on, neighbours in
-  // one write. Not durable before the file is flushed.
+  // one write. Not durable before the file is flushed. The slices of a failed write stay dirty.
   Task<void> write_back();
   // As write_back(), for slices in [offset, offset + length) only.
   Task<void> write_back_range(uint64_t offset, uint64_t length);
@@ -101,37 +101,45 @@ class TableCache {
   // Where guest data goes if not into the file; nullptr: into the file.
   void set_data_device(BlockDevice* data_device) { data_device_ = data_device; }
 
-  // Forgets the slices in the range without writing them: the table there has been freed. They must
-  // not be pinned. Waits for writes of them that are under way, so that these cannot hit whatever
-  // uses the place next.
+  // Forgets the slices in the range without writing them: the table there has been freed. Waits for
+  // writes of them that are under way, so that these cannot hit whatever uses the place next. Who
+  // has one pinned keeps his bytes, which belong to nothing from then on.
   Task<void> drop(uint64_t offset, uint64_t length);
-  // Forgets everything, dirty or not: after the tables were changed behind the cache's back. Nothing
-  // is pinned.
+  // Forgets everything, dirty or not: after the tables were changed behind the cache's back.
   Task<void> drop_all();
 
   bool has_dirty() const { return dirty_count_ > 0; }
-  uint64_t dirty_slices() const { return dirty_count_; }
-  // Evicts and prefers clean slices; this many were read, for tests and statistics.
+  // For tests and statistics: slices in memory, reads and writes of the file so far.
+  uint64_t slices() const { return entries_.size(); }
   uint64_t reads() const { return reads_; }
   uint64_t writes() const { return writes_; }
 
  private:
-  struct Entry;
   using Entries = std::unordered_map<uint64_t, std::unique_ptr<Entry>>;
 
-  Entry* find_entry(uint64_t offset);
-  void touch(Entry* entry);
+  struct Run;
+
+  Entry* find_entry(uint64_t offset) const;
+  void make_newest(Entry* entry);
   void unlink(Entry* entry);
   void push_front(Entry* entry);
-  void unpin(Entry* entry);
-  void clear_dirty(Entry* entry);
+  void set_dirty(Entry* entry, bool dirty);
+  // Evicts until there is room for one more slice, or all are pinned.
   Task<void> make_room();
+  Entry* clean_victim() const;
   Entry* insert(uint64_t offset);
-  void erase(Entry* entry);
+  // Out of entries_; freed at once, or with the last pin.
+  void remove(Entry* entry);
+  static void unpin(Entry* entry);
   Task<void> load(Entry* entry);
+  static Task<void> wait_until_loaded(Entry* entry);
+  std::vector<Entry*> dirty_entries(uint64_t offset, uint64_t length) const;
+  // Writes what stood in these entries at its start. The caller holds write_mutex_.
+  Task<void> write_batch(std::span<Entry* const> batch);
+  Task<void> write_run(Run* run);
+  // Fulfils the rules that were set before the call. settle_rules(): for who holds write_mutex_.
+  Task<void> settle();
   Task<void> settle_rules();
-  Task<void> write_entries(std::vector<Entry*> entries);
-  Task<void> write_run(std::vector<Entry*> run);
 
   BlockDevice* file_;
   BlockDevice* data_device_ = nullptr;
@@ -147,6 +155,7 @@ class TableCache {
   TableCache* depends_on_ = nullptr;
   bool flush_needed_ = false;
   uint64_t rule_changes_ = 0;  // how often one of the two above was set
+  uint64_t rules_settled_ = 0;  // the value of rule_changes_ up to which they are fulfilled
 };
 
 }  // namespace byre::qcow2
