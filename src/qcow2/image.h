@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -33,6 +34,9 @@ struct OpenOptions {
   std::optional<SnapshotSelector> snapshot;
   // Effort of kCompressed writes, on the scale of codec::Level.
   int compression_level = 0;  // 0: the default of the image's compression type
+  // Takes a line that QEMU's programs print on standard error beside the error of the request
+  // ("qcow2: Image is corrupt: ..."). May be empty.
+  std::function<void(const std::string&)> on_warning;
   uint64_t l2_cache_size = 0;        // bytes; 0: default
   uint64_t refcount_cache_size = 0;  // bytes; 0: default
 };

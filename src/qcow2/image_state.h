@@ -60,6 +60,7 @@ struct Image::State {
   // The first failure of a metadata write, or the finding of corruption, after which the image refuses
   // further writes and says why.
   std::optional<Error> failure;
+  bool is_known_corrupt = false;  // corruption() was called
   bool closed = false;
 
   layout::Header& header() { return first_cluster.header; }
@@ -70,10 +71,12 @@ struct Image::State {
   BlockDevice& data_device() const { return data_file ? *data_file : *file; }
   // Throws the failure, if there was one; Error(kPermission) if the image is read-only.
   void check_may_write() const;
-  // A reference to a cluster that breaks the format's rules was met: an image that is writable is
-  // from now on refused for writing (and its header marked corrupt by the write side).
-  // The error to throw.
-  Error corruption(std::string message, std::string hint);
+  // A table entry that breaks the format's rules was met; `finding` in QEMU's words. Warns once an
+  // image. An image that is writable takes no writes from now on, and the write side marks its header
+  // corrupt when it is closed. Gives the error to throw: EIO, as in QEMU; the hint has file and finding.
+  Error corruption(const std::string& finding);
+  // EIO for guest bytes that cannot be had though the storage works; the hint has file and reason.
+  Error unreadable(const std::string& reason) const;
 };
 
 }  // namespace byre::qcow2

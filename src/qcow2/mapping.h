@@ -6,6 +6,7 @@
 
 #include "async/task.h"
 #include "qcow2/image.h"
+#include "qcow2/layout/l2_entry.h"
 #include "qcow2/layout/types.h"
 #include "qcow2/table_cache.h"
 
@@ -22,6 +23,7 @@ enum class RunKind : uint8_t {
   kZeroAllocated,  // reads as zeroes, a host cluster is reserved for it
   kData,           // stored at host_offset
   kCompressed,     // stored compressed; a run is at most one cluster
+  kInvalid,        // inside Mapping only: no run that it returns is
 };
 
 // A run of guest bytes in one state, host-contiguous where it has a host place.
@@ -29,8 +31,11 @@ struct Run {
   RunKind kind = RunKind::kUnallocated;
   GuestOffset guest_offset;
   uint64_t length = 0;  // above 0
-  // kData, kZeroAllocated: the host place of guest_offset, in the data file if there is one. kUnallocated
-  // subclusters of an allocated cluster have none here. kCompressed: where the compressed bytes begin.
+  // The host place of guest_offset, in the data file if there is one: always for kData and
+  // kZeroAllocated, and for kUnallocated where the subclusters belong to an allocated cluster (other
+  // unallocated bytes make a run of their own then). kCompressed: where the compressed bytes begin, with
+  // has_host_offset false.
+  bool has_host_offset = false;
   HostOffset host_offset;
   // kCompressed: the bytes that may belong to the compressed cluster, from host_offset on, to the
   // end of the last sector that the descriptor counts.
@@ -43,8 +48,10 @@ struct Run {
 // A run is true when it is returned. Another coroutine may change the mapping at the next await,
 // unless the caller holds State::guest_lock for the range.
 //
-// Entries that break the format's rules (offset not aligned to a cluster, reserved bits, offset in
-// the header, a zero/alloc contradiction of subclusters) are Error(kCorrupt), which names the entry.
+// Entries that break the format's rules (an offset inside a cluster, contradictory subclusters, a place
+// in an external data file that is not the guest's) are State::corruption(), which names the entry. The
+// rules are those that QEMU holds a reader to: a reserved bit, or a place that belongs to something
+// else, is a matter for the checker.
 class Mapping {
  public:
   explicit Mapping(Image::State* state) : state_(state) {}
@@ -69,10 +76,12 @@ class Mapping {
   uint64_t bytes_per_l2_table() const;
 
  private:
-  // Offset of the L2 table for guest_offset, checked; 0 where there is none.
-  HostOffset l2_table_offset(GuestOffset guest_offset) const;
-  Run unallocated_l1_run(GuestOffset guest_offset, uint64_t length) const;
-  Run run_in_slice(ConstBytes slice, GuestOffset guest_offset, uint64_t length) const;
+  // The L2 table for guest_offset, checked; 0 where there is none.
+  HostOffset l2_table_of(GuestOffset guest_offset);
+  Run run_without_l2_table(GuestOffset guest_offset, uint64_t length) const;
+  Run run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length);
+  Run run_in_entry(const layout::L2Entry& entry, GuestOffset guest_offset) const;
+  Error invalid_entry(const layout::L2Entry& entry, GuestOffset guest_offset);
 
   Image::State* state_;
 };

@@ -33,8 +33,8 @@ class Reader {
   void drop_compressed(HostOffset host_offset, uint64_t length);
 
  private:
-  Task<void> read_run(Run run, IoVector to);
-  Task<void> read_rest(GuestOffset offset, IoVector to);
+  Task<void> read_plain(const Run& run, IoVector to);
+  Task<void> read_runs(Run run, IoVector to);
 
   Image::State* state_;
   std::unique_ptr<CompressedReader> compressed_;

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/mapping.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "qcow2/image_state.h"
+#include "qcow2/layout/l1_entry.h"
+
+namespace byre::qcow2 {
+
+using layout::L1Entry;
+using layout::L1Kind;
+using layout::L2Entry;
+using layout::L2Problem;
+using layout::SubclusterKind;
+
+namespace {
+
+RunKind run_kind(SubclusterKind kind) {
+  switch (kind) {
+    case SubclusterKind::kUnallocatedPlain:
+    case SubclusterKind::kUnallocatedAllocated:
+      return RunKind::kUnallocated;
+    case SubclusterKind::kZeroPlain:
+      return RunKind::kZeroPlain;
+    case SubclusterKind::kZeroAllocated:
+      return RunKind::kZeroAllocated;
+    case SubclusterKind::kNormal:
+      return RunKind::kData;
+    case SubclusterKind::kCompressed:
+      return RunKind::kCompressed;
+    case SubclusterKind::kInvalid:
+      break;
+  }
+  return RunKind::kInvalid;
+}
+
+// Whether `next`, which begins where `run` ends, is more of the same.
+bool continues(const Run& run, const Run& next) {
+  if (next.kind != run.kind || run.kind == RunKind::kCompressed) return false;
+  if (run.has_host_offset != next.has_host_offset) return false;
+  return !run.has_host_offset || next.host_offset == run.host_offset + run.length;
+}
+
+}  // namespace
+
+uint64_t Mapping::bytes_per_slice() const {
+  const layout::Geometry& geometry = state_->geometry;
+  return uint64_t{state_->l2_cache->slice_size() / geometry.l2_entry_size()}
+         << geometry.cluster_bits();
+}
+
+uint64_t Mapping::bytes_per_l2_table() const { return state_->geometry.l2_coverage(); }
+
+HostOffset Mapping::l2_slice_offset(HostOffset l2_table_offset, GuestOffset guest_offset) const {
+  const uint32_t slice_size = state_->l2_cache->slice_size();
+  const uint64_t entry_offset =
+      uint64_t{state_->geometry.l2_index(guest_offset)} * state_->geometry.l2_entry_size();
+  return l2_table_offset + align_down(entry_offset, slice_size);
+}
+
+uint32_t Mapping::l2_slice_index(GuestOffset guest_offset) const {
+  const uint32_t entries = state_->l2_cache->slice_size() / state_->geometry.l2_entry_size();
+  return state_->geometry.l2_index(guest_offset) & (entries - 1);
+}
+
+HostOffset Mapping::l2_table_of(GuestOffset guest_offset) {
+  const uint64_t index = state_->geometry.l1_index(guest_offset);
+  const L1Entry entry(state_->l1.entry(index));
+  switch (entry.kind(state_->geometry)) {
+    case L1Kind::kUnallocated:
+      return HostOffset();
+    case L1Kind::kTable:
+      return entry.offset();
+    case L1Kind::kInvalid:
+      break;
+  }
+  throw state_->corruption(fmt::format("L2 table offset {:#x} unaligned (L1 index: {:#x})",
+                                       entry.offset().value(), index));
+}
+
+std::optional<Run> Mapping::find_run(GuestOffset guest_offset, uint64_t length) {
+  const HostOffset table = l2_table_of(guest_offset);
+  if (table.is_zero()) return run_without_l2_table(guest_offset, length);
+  const TableCache::Slice slice =
+      state_->l2_cache->find(l2_slice_offset(table, guest_offset).value());
+  if (!slice) return std::nullopt;
+  return run_in_slice(slice, guest_offset, length);
+}
+
+Task<Run> Mapping::run_at(GuestOffset guest_offset, uint64_t length) {
+  const TableCache::Slice slice = co_await l2_slice(guest_offset);
+  if (!slice) co_return run_without_l2_table(guest_offset, length);
+  co_return run_in_slice(slice, guest_offset, length);
+}
+
+Task<TableCache::Slice> Mapping::l2_slice(GuestOffset guest_offset) {
+  const HostOffset table = l2_table_of(guest_offset);
+  if (table.is_zero()) co_return TableCache::Slice();
+  co_return co_await state_->l2_cache->get(l2_slice_offset(table, guest_offset).value());
+}
+
+Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) const {
+  const layout::Geometry& geometry = state_->geometry;
+  const uint64_t first = geometry.l1_index(guest_offset);
+  const uint64_t last = geometry.l1_index(guest_offset + (length - 1));
+  // Entries of which only reserved bits are set are not skipped here; the next lookup deals with them.
+  const uint64_t end = state_->l1.next_used(first + 1, last + 1);
+  const uint64_t bytes = geometry.guest_offset(end, 0) - guest_offset;
+  return {.kind = RunKind::kUnallocated,
+          .guest_offset = guest_offset,
+          .length = std::min(length, bytes)};
+}
+
+Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset,
+                          uint64_t length) {
+  const layout::Geometry& geometry = state_->geometry;
+  const uint32_t entries = state_->l2_cache->slice_size() / geometry.l2_entry_size();
+  const ConstBytes bytes = slice.bytes();
+  uint32_t index = l2_slice_index(guest_offset);
+  const L2Entry first = L2Entry::load(bytes, index, geometry);
+  Run run = run_in_entry(first, guest_offset);
+  if (run.kind == RunKind::kInvalid) throw invalid_entry(first, guest_offset);
+  // Neighbouring runs of one entry are always different, so more of the same begins with an entry.
+  while (run.length < length && geometry.offset_in_cluster(guest_offset + run.length) == 0 &&
+         ++index < entries) {
+    const Run next =
+        run_in_entry(L2Entry::load(bytes, index, geometry), guest_offset + run.length);
+    if (!continues(run, next)) break;
+    run.length += next.length;
+  }
+  run.length = std::min(run.length, length);
+  return run;
+}
+
+// The run that begins at guest_offset and ends with its cluster at the latest.
+Run Mapping::run_in_entry(const L2Entry& entry, GuestOffset guest_offset) const {
+  const layout::Geometry& geometry = state_->geometry;
+  const uint64_t in_cluster = geometry.offset_in_cluster(guest_offset);
+  Run run{.kind = RunKind::kInvalid, .guest_offset = guest_offset};
+  if (entry.is_compressed()) {
+    run.length = geometry.cluster_size() - in_cluster;
+    if (entry.problem(geometry) != L2Problem::kNone) return run;
+    const layout::CompressedRange range = entry.compressed_range(geometry);
+    run.kind = RunKind::kCompressed;
+    run.host_offset = range.offset;
+    run.compressed_size = range.size;
+    return run;
+  }
+  const uint32_t index = geometry.subcluster_index(guest_offset);
+  const layout::SubclusterRun subclusters = entry.run(index, geometry);
+  const uint64_t end = uint64_t{index + subclusters.count} << geometry.subcluster_bits();
+  run.length = end - in_cluster;
+  run.kind = run_kind(subclusters.kind);
+  run.has_host_offset = subclusters.kind == SubclusterKind::kNormal ||
+                        subclusters.kind == SubclusterKind::kZeroAllocated ||
+                        subclusters.kind == SubclusterKind::kUnallocatedAllocated;
+  if (!run.has_host_offset) return run;
+  run.host_offset = entry.offset() + in_cluster;
+  // Specification: with an external data file the offset must match the guest offset.
+  if (geometry.external_data_file() && run.host_offset.value() != guest_offset.value()) {
+    run.kind = RunKind::kInvalid;
+  }
+  return run;
+}
+
+Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset) {
+  const layout::Geometry& geometry = state_->geometry;
+  const L1Entry l1_entry(state_->l1.entry(geometry.l1_index(guest_offset)));
+  const std::string place = fmt::format("(L2 offset: {:#x}, L2 index: {:#x})",
+                                        l1_entry.offset().value(), geometry.l2_index(guest_offset));
+  switch (entry.problem(geometry)) {
+    case L2Problem::kUnaligned:
+      return state_->corruption(fmt::format("Cluster allocation offset {:#x} unaligned {}",
+                                            entry.offset().value(), place));
+    case L2Problem::kZeroFlagInVersion2:
+      return state_->corruption("Zero cluster entry found in pre-v3 image " + place);
+    case L2Problem::kCompressedInDataFile:
+      return state_->corruption(
+          "Compressed cluster entry found in image with external data file " + place);
+    case L2Problem::kNone:
+      return state_->corruption(fmt::format(
+          "External data file host cluster offset {:#x} does not match guest cluster offset: {:#x}, "
+          "L2 index: {:#x})",
+          entry.offset().value(), geometry.cluster_start(guest_offset).value(),
+          geometry.l2_index(guest_offset)));
+    case L2Problem::kAllocatedWithoutOffset:
+    case L2Problem::kAllocatedAndZero:
+    case L2Problem::kCompressedOffset:
+      break;
+  }
+  return state_->corruption("Invalid cluster entry found " + place);
+}
+
+}  // namespace byre::qcow2
