@@ -31,7 +31,6 @@ struct OpenOptions {
   bool for_check = false;
   // Guest data will not be asked for (`info`): an encrypted image may be opened.
   bool metadata_only = false;
-  std::optional<SnapshotSelector> snapshot;
   // Effort of kCompressed writes, on the scale of codec::Level.
   int compression_level = 0;  // 0: the default of the image's compression type
   // Takes a line that QEMU's programs print on standard error beside the error of the request
@@ -54,6 +53,11 @@ class Image : public BlockDevice {
   // the files that the image names: src/open does, and decides whether it may.
   static Task<std::unique_ptr<Image>> open(std::unique_ptr<BlockDevice> file, OpenOptions options);
   ~Image() override;
+
+  // Shows an internal snapshot's contents instead of the active disk's, with the active disk's size, as
+  // QEMU does. For an image that is open read-only, before its first request. Errors as QEMU words
+  // them after "Failed to load snapshot: "; the image is as before then.
+  Task<void> load_snapshot(SnapshotSelector selector);
 
   const std::string& filename() const override;
   const char* driver() const override { return "qcow2"; }

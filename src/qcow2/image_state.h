@@ -37,9 +37,6 @@ struct Image::State {
   layout::HeaderCluster first_cluster;
   layout::Geometry geometry;
   std::vector<layout::Snapshot> snapshots;
-  // As BlockDevice and Image give them out.
-  std::string backing_format;
-  std::string data_filename;
 
   uint64_t size = 0;  // of the guest's disk, in bytes
   Limits limits;
@@ -61,14 +58,21 @@ struct Image::State {
   // further writes and says why.
   std::optional<Error> failure;
   bool is_known_corrupt = false;  // corruption() was called
+  std::optional<bool> is_preallocated;  // once somebody asked: preallocation_probe.h
   bool closed = false;
 
   layout::Header& header() { return first_cluster.header; }
   const layout::Header& header() const { return first_cluster.header; }
   layout::Extensions& extensions() { return first_cluster.extensions; }
+  const layout::Extensions& extensions() const { return first_cluster.extensions; }
+  bool has_data_file() const { return header().has_external_data_file(); }
   bool is_writable() const { return options.writable; }
   // Where guest data lies.
   BlockDevice& data_device() const { return data_file ? *data_file : *file; }
+  // `limits` as they follow from the devices and the header.
+  void update_limits();
+  // The write side's part of close(): writes back what is dirty and flushes. Part of image_write.cc.
+  Task<void> finish_writing();
   // Throws the failure, if there was one; Error(kPermission) if the image is read-only.
   void check_may_write() const;
   // A table entry that breaks the format's rules was met; `finding` in QEMU's words. Warns once an

@@ -8,6 +8,7 @@
 #include "async/loop.h"
 #include "async/when_all.h"
 #include "base/checked.h"
+#include "base/units.h"
 #include "qcow2/padded_read.h"
 
 // Invariants:

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/image.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "qcow2/image_state.h"
+
+namespace byre::qcow2 {
+
+Image::State::State(std::unique_ptr<BlockDevice> file_, OpenOptions options_,
+                    layout::HeaderCluster first_cluster_)
+    : file(std::move(file_)),
+      options(std::move(options_)),
+      first_cluster(std::move(first_cluster_)),
+      geometry(first_cluster.header) {}
+
+Image::State::~State() = default;
+
+void Image::State::check_may_write() const {
+  if (failure) throw Error(*failure);
+  if (!is_writable()) {
+    throw Error(ErrorKind::kPermission, EACCES,
+                fmt::format("Image '{}' is open read-only", file->filename()));
+  }
+}
+
+Error Image::State::corruption(const std::string& finding) {
+  const Error error(ErrorKind::kCorrupt, EIO, errno_text(EIO),
+                    fmt::format("'{}' is corrupt: {}", file->filename(), finding));
+  if (!is_known_corrupt && options.on_warning) {
+    options.on_warning(fmt::format(
+        "qcow2: Image is corrupt: {}; further non-fatal corruption events will be suppressed",
+        finding));
+  }
+  is_known_corrupt = true;
+  return error;
+}
+
+Error Image::State::unreadable(const std::string& reason) const {
+  return Error(ErrorKind::kCorrupt, EIO, errno_text(EIO),
+               fmt::format("'{}': {}", file->filename(), reason));
+}
+
+void Image::State::update_limits() {
+  const Limits& below = data_device().limits();
+  limits.request_alignment = below.request_alignment;
+  limits.memory_alignment = below.memory_alignment;
+  limits.transfer_max = below.transfer_max;
+  limits.preferred_transfer = static_cast<uint32_t>(geometry.cluster_size());
+  limits.can_write_zeroes_unmapped = geometry.version() >= 3;
+  limits.is_zero_initialised = !has_data_file() || (data_file && below.is_zero_initialised);
+  limits.compressed_write_size =
+      has_data_file() ? 0 : static_cast<uint32_t>(geometry.cluster_size());
+}
+
+Image::Image(std::unique_ptr<State> state) : state_(std::move(state)) {}
+
+Image::~Image() = default;
+
+const std::string& Image::filename() const { return state_->file->filename(); }
+
+uint64_t Image::size() const { return state_->size; }
+
+const Limits& Image::limits() const { return state_->limits; }
+
+bool Image::is_read_only() const { return !state_->is_writable(); }
+
+std::optional<uint64_t> Image::allocated_size() const {
+  std::optional<uint64_t> total = state_->file->allocated_size();
+  if (total && state_->data_file) {
+    const std::optional<uint64_t> data = state_->data_file->allocated_size();
+    if (data) *total += *data;
+  }
+  return total;
+}
+
+Task<void> Image::read(uint64_t offset, IoVector to) {
+  check_range(offset, to.size());
+  RangeLock::Guard guard;
+  if (state_->is_writable()) {
+    guard = co_await state_->guest_lock.acquire(offset, to.size(), RangeLock::Mode::kShared);
+  }
+  co_await state_->reader->read(GuestOffset(offset), std::move(to));
+}
+
+Task<void> Image::close() {
+  if (std::exchange(state_->closed, true)) co_return;
+  // Whatever fails, everything is closed; the first failure is told.
+  std::exception_ptr first_error;
+  try {
+    co_await state_->finish_writing();
+  } catch (...) {
+    first_error = std::current_exception();
+  }
+  for (BlockDevice* device :
+       {state_->data_file.get(), state_->file.get(), state_->backing.get()}) {
+    if (device == nullptr) continue;
+    try {
+      co_await device->close();
+    } catch (...) {
+      if (!first_error) first_error = std::current_exception();
+    }
+  }
+  if (first_error) std::rethrow_exception(first_error);
+}
+
+const layout::Header& Image::header() const { return state_->header(); }
+
+const layout::Extensions& Image::extensions() const { return state_->extensions(); }
+
+const layout::Geometry& Image::geometry() const { return state_->geometry; }
+
+const std::vector<layout::Snapshot>& Image::snapshots() const { return state_->snapshots; }
+
+const std::string& Image::backing_filename() const {
+  return state_->first_cluster.backing_file_name;
+}
+
+const std::string& Image::backing_format() const {
+  static const std::string none;
+  return state_->extensions().backing_format ? *state_->extensions().backing_format : none;
+}
+
+const std::string& Image::data_filename() const {
+  static const std::string none;
+  return state_->extensions().data_file_name ? *state_->extensions().data_file_name : none;
+}
+
+bool Image::has_external_data_file() const { return state_->has_data_file(); }
+
+void Image::set_backing(std::unique_ptr<BlockDevice> backing) {
+  state_->backing = std::move(backing);
+}
+
+void Image::set_data_file(std::unique_ptr<BlockDevice> data_file) {
+  state_->data_file = std::move(data_file);
+  state_->l2_cache->set_data_device(state_->data_file.get());
+  state_->update_limits();
+}
+
+BlockDevice* Image::backing() const { return state_->backing.get(); }
+
+BlockDevice* Image::data_file() const { return state_->data_file.get(); }
+
+BlockDevice& Image::file() const { return *state_->file; }
+
+}  // namespace byre::qcow2

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "qcow2/image_state.h"
+#include "qcow2/preallocation_probe.h"
+
+// What `qemu-img map` shows of an image, by the same rules as QEMU:
+// - Zero and data come from the layer that decides; unallocated bytes without a layer below are zero
+//   and not present, at the depth of the last layer that has them inside its size.
+// - Bytes past the end of a shorter backing file are zero at the overlay's depth.
+// - Data clusters of an image that looks preallocated are looked at in the file: holes there are zero.
+namespace byre::qcow2 {
+
+namespace {
+
+// An answer of more than this many extents ends early; the caller asks again.
+constexpr size_t kExtentsMax = 4096;
+
+bool continues(const Extent& extent, const Extent& next) {
+  return extent.present == next.present && extent.data == next.data && extent.zero == next.zero &&
+         extent.compressed == next.compressed && extent.depth == next.depth &&
+         extent.file == next.file &&
+         (!extent.host_offset || *extent.host_offset + extent.length == *next.host_offset);
+}
+
+void append(std::vector<Extent>* extents, const Extent& next) {
+  if (!extents->empty() && continues(extents->back(), next)) {
+    extents->back().length += next.length;
+  } else {
+    extents->push_back(next);
+  }
+}
+
+// What this layer says.
+Extent extent_of(const Run& run, BlockDevice* data_device) {
+  Extent extent;
+  extent.offset = run.guest_offset.value();
+  extent.length = run.length;
+  extent.present = run.kind != RunKind::kUnallocated;
+  extent.data = run.kind == RunKind::kData || run.kind == RunKind::kCompressed;
+  extent.zero = run.kind == RunKind::kZeroPlain || run.kind == RunKind::kZeroAllocated;
+  extent.compressed = run.kind == RunKind::kCompressed;
+  if (run.has_host_offset) {
+    extent.host_offset = run.host_offset.value();
+    extent.file = data_device;
+  }
+  return extent;
+}
+
+// `extent` lies in the data device at its host offset; adds the device's knowledge of zeroes there.
+Task<void> append_with_holes(std::vector<Extent>* extents, Extent extent) {
+  BlockDevice* const file = extent.file;
+  const uint64_t end = extent.offset + extent.length;
+  while (extent.offset < end) {
+    const uint64_t place = *extent.host_offset;
+    extent.length = end - extent.offset;
+    extent.zero = true;
+    if (place < file->size()) {
+      const uint64_t length = std::min(extent.length, file->size() - place);
+      const std::vector<Extent> below = co_await file->extents(place, length, ExtentScope::kLayer);
+      extent.zero = below.front().zero;
+      // A hole that reaches the end of the file goes on behind it.
+      if (!extent.zero || below.front().length < length) extent.length = below.front().length;
+    }
+    append(extents, extent);
+    extent.offset += extent.length;
+    *extent.host_offset += extent.length;
+  }
+}
+
+Task<void> append_backing(std::vector<Extent>* extents, BlockDevice* backing, const Run& run) {
+  const uint64_t offset = run.guest_offset.value();
+  const std::vector<Extent> below =
+      co_await backing->extents(offset, run.length, ExtentScope::kChain);
+  for (Extent extent : below) {
+    ++extent.depth;
+    append(extents, extent);
+  }
+}
+
+}  // namespace
+
+Task<std::vector<Extent>> Image::extents(uint64_t offset, uint64_t length, ExtentScope scope) {
+  check_range(offset, length);
+  RangeLock::Guard guard;
+  if (state_->is_writable()) {
+    guard = co_await state_->guest_lock.acquire(offset, length, RangeLock::Mode::kShared);
+  }
+  std::vector<Extent> result;
+  const uint64_t end = offset + length;
+  const uint64_t backing_size = state_->backing ? state_->backing->size() : 0;
+  while (offset < end && result.size() < kExtentsMax) {
+    std::optional<Run> run = state_->mapping.find_run(GuestOffset(offset), end - offset);
+    if (!run) run = co_await state_->mapping.run_at(GuestOffset(offset), end - offset);
+    Extent extent = extent_of(*run, &state_->data_device());
+    if (run->kind == RunKind::kUnallocated && offset < backing_size) {
+      run->length = extent.length = std::min(extent.length, backing_size - offset);
+      if (scope == ExtentScope::kChain) {
+        co_await append_backing(&result, state_->backing.get(), *run);
+        offset = result.back().offset + result.back().length;
+        continue;
+      }
+    } else if (run->kind == RunKind::kUnallocated) {
+      extent.zero = true;
+    }
+    offset += extent.length;
+    bool look_for_holes = false;
+    if (run->kind == RunKind::kData) look_for_holes = co_await is_preallocated(state_.get());
+    if (look_for_holes) {
+      co_await append_with_holes(&result, extent);
+    } else {
+      append(&result, extent);
+    }
+  }
+  co_return result;
+}
+
+}  // namespace byre::qcow2

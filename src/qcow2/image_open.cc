@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "qcow2/image_state.h"
+#include "qcow2/padded_read.h"
+
+// Opening an image. The order of the checks is QEMU's, so that the same damage gives the same words:
+// header, extensions and backing file name (layout), encryption, L1 table, snapshot table.
+namespace byre::qcow2 {
+
+namespace {
+
+// Enough for the L2 tables of 256 GiB with clusters of 64 KiB; QEMU's bound.
+constexpr uint64_t kL2CacheSizeMax = 32 << 20;
+constexpr uint64_t kRefcountCacheSize = 4 << 20;
+constexpr uint64_t kSliceSizeMax = 16 << 10;
+constexpr uint64_t kSlicesMin = 16;
+
+Task<layout::HeaderCluster> read_header(BlockDevice* file, layout::HeaderUse use) {
+  Buffer first(layout::Header::kProbeSize);
+  const IoVector to_first(first.bytes());
+  co_await padded_read(file, 0, to_first);
+  // parse() bounds it to 2 MiB.
+  Buffer cluster(layout::Header::probe_cluster_size(first.bytes()));
+  const IoVector to_cluster(cluster.bytes());
+  co_await padded_read(file, 0, to_cluster);
+  co_return layout::HeaderCluster::parse(cluster.bytes(), use);
+}
+
+Task<std::vector<layout::Snapshot>> read_snapshots(BlockDevice* file,
+                                                   const layout::Header& header) {
+  layout::SnapshotTableDecoder decoder(header);
+  while (!decoder.done()) {
+    Buffer part(decoder.wanted());
+    const IoVector to(part.bytes());
+    co_await padded_read(file, decoder.offset().value(), to);
+    decoder.feed(part.bytes());
+  }
+  co_return decoder.take();
+}
+
+Error with_filename(const Error& error, const std::string& filename) {
+  return error.hint().empty() ? error
+                              : error.with_hint(fmt::format("'{}': {}", filename, error.hint()));
+}
+
+TableCache::Options cache_options(const char* name, const layout::Geometry& geometry,
+                                  uint64_t wanted_size) {
+  const uint64_t slice_size = std::min(geometry.cluster_size(), kSliceSizeMax);
+  return {.name = name,
+          .slice_size = static_cast<uint32_t>(slice_size),
+          .slices_max = std::max(wanted_size / slice_size, kSlicesMin)};
+}
+
+void make_caches(Image::State* state) {
+  const layout::Geometry& geometry = state->geometry;
+  // More than the whole disk's L2 tables would be for nothing.
+  const uint64_t all_l2 = div_ceil(state->size, geometry.l2_coverage()) * geometry.cluster_size();
+  const uint64_t l2_size = state->options.l2_cache_size != 0 ? state->options.l2_cache_size
+                                                              : std::min(all_l2, kL2CacheSizeMax);
+  const uint64_t refcount_size = state->options.refcount_cache_size != 0
+                                     ? state->options.refcount_cache_size
+                                     : kRefcountCacheSize;
+  BlockDevice* const file = state->file.get();
+  state->l2_cache =
+      std::make_unique<TableCache>(file, cache_options("L2 table", geometry, l2_size));
+  state->refcount_cache =
+      std::make_unique<TableCache>(file, cache_options("refcount block", geometry, refcount_size));
+}
+
+void check_encryption(const layout::Header& header, const OpenOptions& options) {
+  if (header.crypt_method == layout::CryptMethod::kNone || options.metadata_only) return;
+  throw Error(ErrorKind::kUnsupported, EINVAL,
+              "Parameter 'encrypt.key-secret' is required for cipher",
+              fmt::format("the image is encrypted ({}), and byre does not decrypt yet",
+                          header.crypt_method == layout::CryptMethod::kAes ? "AES" : "LUKS"));
+}
+
+// Lazy refcounts that a crash left behind: writing needs them rebuilt first.
+void check_clean(const layout::Header& header, const OpenOptions& options) {
+  if (!options.writable || options.for_check || !header.is_dirty()) return;
+  throw Error(ErrorKind::kUnsupported, ENOTSUP, "Image was not closed properly",
+              "its refcounts are not up to date (dirty bit); repair it with 'qemu-img check -r all'");
+}
+
+Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const char* message) {
+  std::optional<Error> failure;
+  try {
+    co_return co_await L1Table::load(file, offset.value(), size);
+  } catch (const Error& error) {
+    failure = Error(error.kind(), error.errno_value(), message,
+                    error.message());
+  }
+  throw *failure;
+}
+
+const layout::Snapshot* find_snapshot(const std::vector<layout::Snapshot>& snapshots,
+                                      const SnapshotSelector& selector) {
+  using layout::Snapshot;
+  const auto first = [&](auto matches) {
+    const auto found = std::ranges::find_if(snapshots, matches);
+    return found == snapshots.end() ? nullptr : &*found;
+  };
+  if (selector.id_or_name) {
+    const std::string& wanted = *selector.id_or_name;
+    const Snapshot* by_id = first([&](const Snapshot& each) { return each.id == wanted; });
+    if (by_id != nullptr) return by_id;
+    return first([&](const Snapshot& each) { return each.name == wanted; });
+  }
+  if (!selector.id && !selector.name) return nullptr;
+  return first([&](const Snapshot& each) {
+    return (!selector.id || each.id == *selector.id) &&
+           (!selector.name || each.name == *selector.name);
+  });
+}
+
+}  // namespace
+
+Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, OpenOptions options) {
+  const std::string filename = file->filename();
+  std::optional<Error> failure;
+  try {
+    const layout::HeaderUse use{.writable = options.writable, .for_check = options.for_check};
+    layout::HeaderCluster first_cluster = co_await read_header(file.get(), use);
+    auto state = std::make_unique<State>(std::move(file), std::move(options),
+                                         std::move(first_cluster));
+    const layout::Header& header = state->header();
+    check_encryption(header, state->options);
+    check_clean(header, state->options);
+    // Whole sectors, as QEMU counts.
+    state->size = align_down(header.size, kSectorSize);
+    state->l1 = co_await load_l1(state->file.get(), header.l1_table_offset, header.l1_size,
+                                 "Could not read L1 table");
+    if (!state->options.for_check) {
+      state->snapshots = co_await read_snapshots(state->file.get(), header);
+    }
+    make_caches(state.get());
+    state->update_limits();
+    state->reader = std::make_unique<Reader>(state.get());
+    co_return std::unique_ptr<Image>(new Image(std::move(state)));
+  } catch (const Error& error) {
+    failure = with_filename(error, filename);
+  }
+  throw *failure;
+}
+
+Task<void> Image::load_snapshot(SnapshotSelector selector) {
+  BYRE_ASSERT(!state_->is_writable());
+  const layout::Snapshot* const snapshot = find_snapshot(state_->snapshots, selector);
+  if (snapshot == nullptr) {
+    throw Error(ErrorKind::kNotFound, ENOENT, "Can't find snapshot");
+  }
+  snapshot->validate_l1(state_->geometry);
+  state_->l1 = co_await load_l1(state_->file.get(), snapshot->l1_table_offset, snapshot->l1_size,
+                                "Failed to read l1 table for snapshot");
+}
+
+}  // namespace byre::qcow2

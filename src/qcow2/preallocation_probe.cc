@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/preallocation_probe.h"
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "qcow2/image_state.h"
+#include "qcow2/layout/refcount_entry.h"
+#include "qcow2/padded_read.h"
+
+namespace byre::qcow2 {
+
+namespace {
+
+using layout::RefcountTableEntry;
+using layout::RefcountTableKind;
+
+// Entries of the refcount table that are read at a time.
+constexpr uint64_t kTableEntriesMax = 4096;
+
+// How many of the first `entries` refcounts of the block at `offset` are not 0.
+Task<uint64_t> count_used(Image::State* state, HostOffset block, uint64_t entries) {
+  const uint32_t order = state->geometry.refcount_order();
+  TableCache& cache = *state->refcount_cache;
+  const uint64_t per_slice = uint64_t{cache.slice_size()} * 8 >> order;
+  uint64_t used = 0;
+  for (uint64_t first = 0; first < entries; first += per_slice) {
+    const uint64_t offset = block.value() + first / per_slice * cache.slice_size();
+    const TableCache::Slice slice = co_await cache.get(offset);
+    const uint64_t count = std::min(per_slice, entries - first);
+    for (uint64_t index = 0; index < count; ++index) {
+      used += layout::load_refcount(slice.bytes(), index, order) != 0;
+    }
+  }
+  co_return used;
+}
+
+// Counts clusters in use among the first `clusters` of the file, up to `enough`.
+Task<uint64_t> count_used_clusters(Image::State* state, uint64_t clusters, uint64_t enough) {
+  const layout::Geometry& geometry = state->geometry;
+  const layout::Header& header = state->header();
+  const uint64_t per_block = geometry.refcount_block_entries();
+  const uint64_t table_entries =
+      std::min(div_ceil(clusters, per_block),
+               uint64_t{header.refcount_table_clusters} * geometry.cluster_size() / 8);
+  uint64_t used = 0;
+  Buffer table(kTableEntriesMax * 8);
+  for (uint64_t index = 0; index < table_entries && used < enough; ++index) {
+    const uint64_t in_part = index % kTableEntriesMax;
+    if (in_part == 0) {
+      const uint64_t part = std::min(kTableEntriesMax, table_entries - index);
+      const IoVector to(table.bytes(0, part * 8));
+      co_await padded_read(state->file.get(), header.refcount_table_offset.value() + index * 8, to);
+    }
+    const RefcountTableEntry entry(load_big_endian<uint64_t>(table.data() + in_part * 8));
+    // What a table entry that makes no sense stands for is the checker's to say.
+    if (entry.kind(geometry) != RefcountTableKind::kBlock) continue;
+    const uint64_t in_block = std::min(per_block, clusters - index * per_block);
+    used += co_await count_used(state, entry.offset(), in_block);
+  }
+  co_return used;
+}
+
+}  // namespace
+
+Task<bool> is_preallocated(Image::State* state) {
+  if (state->is_preallocated) co_return *state->is_preallocated;
+  bool result = false;
+  const std::optional<uint64_t> allocated_size = state->file->allocated_size();
+  if (allocated_size) {
+    const uint64_t stored = *allocated_size / state->geometry.cluster_size();
+    const uint64_t threshold = std::max(stored * 10 / 9, stored + 2);
+    const uint64_t clusters = state->geometry.clusters_for(state->file->size());
+    if (clusters >= threshold) {
+      const uint64_t used = co_await count_used_clusters(state, clusters, threshold);
+      result = used >= threshold;
+    }
+  }
+  state->is_preallocated = result;
+  co_return result;
+}
+
+}  // namespace byre::qcow2
