@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/types.h>
-
-#include <compare>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,7 +9,11 @@
 #include "async/range_lock.h"
 #include "block/block_device.h"
 #include "storage/cache_mode.h"
+#include "storage/direct_io.h"
+#include "storage/file_facts.h"
 #include "storage/file_lock.h"
+#include "storage/file_space.h"
+#include "storage/host_file.h"
 #include "storage/io_backend.h"
 
 namespace byre::storage {
@@ -33,13 +34,6 @@ struct FileOptions {
   // What to lock; nothing: kLockWrite, kLockRead or, with `create`, kLockCreate. Change it later with
   // set_lock(), once the format is known.
   std::optional<LockPermissions> lock;
-};
-
-// Which file of the host it is, whatever its names: a chain that contains itself is found by it.
-struct FileIdentity {
-  dev_t device = 0;
-  ino_t inode = 0;
-  auto operator<=>(const FileIdentity&) const = default;
 };
 
 // A regular file ("file") or a block device ("host_device") of the host, on Linux.
@@ -87,15 +81,39 @@ class FileDevice final : public BlockDevice {
   void set_lock(LockPermissions permissions);
 
  private:
-  FileDevice(int fd, std::string filename, FileOptions options);
+  FileDevice(int fd, std::string filename, FileOptions options, const FileFacts& facts,
+             HostFile::Options io);
+
+  bool is_durable(WriteFlags flags) const;
+  void refresh_size();
+  void did_write(uint64_t end);
+  [[noreturn]] void fail(int error, const char* what, uint64_t offset, uint64_t length) const;
+  Task<int> write_bytes(uint64_t offset, IoVector from, bool durable);
+  Task<int> write_zero_bytes(uint64_t offset, uint64_t length, bool durable);
+  Task<int> zero_inside(uint64_t offset, uint64_t length, bool may_unmap, bool may_write);
+  Task<int> zero_to_new_end(uint64_t offset, uint64_t end, bool may_unmap, bool may_write);
+  void check_resize(uint64_t new_size, Preallocation preallocation) const;
+  Task<void> set_size(uint64_t new_size);
 
   std::string filename_;
   FileOptions options_;
-  bool is_host_device_ = false;
-  uint64_t size_ = 0;
-  Limits limits_;
   FileIdentity identity_;
+  bool is_host_device_;
+  uint64_t size_;
+  Limits limits_;
+  HostFile file_;
+  FileSpace space_;
   LockPermissions locked_;
+  // Whoever makes the file larger holds what he writes, shared; whoever sets its size holds all from
+  // there on, exclusively, so that no growing write is cut off. And see DirectIo.
+  RangeLock ranges_;
+  std::optional<DirectIo> direct_;  // with O_DIRECT
+  // Writes that are done and not yet durable: how many were done, and how many when the last flush began.
+  uint64_t writes_done_ = 0;
+  uint64_t writes_flushed_ = 0;
+  // Of a flush that failed. The kernel then forgets which pages it could not write, so no later
+  // flush can promise anything.
+  int flush_error_ = 0;
 };
 
 }  // namespace byre::storage

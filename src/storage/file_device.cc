@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/file_device.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "block/buffer.h"
+#include "byre/error.h"
+
+namespace byre::storage {
+
+namespace {
+
+// Zero bytes are written in transfers of this size.
+constexpr uint64_t kZeroPieceSize = kMiB;
+// Answers of extents() stay small.
+constexpr size_t kExtentsMax = 64;
+
+}  // namespace
+
+FileDevice::FileDevice(int fd, std::string filename, FileOptions options, const FileFacts& facts,
+                       HostFile::Options io)
+    : filename_(std::move(filename)),
+      options_(options),
+      identity_(facts.identity),
+      is_host_device_(facts.is_host_device),
+      size_(facts.size),
+      file_(fd, io),
+      space_(&file_, facts.is_block_device, std::max(facts.space_alignment, 1u)) {
+  limits_.request_alignment = facts.request_alignment;
+  limits_.memory_alignment = facts.memory_alignment;
+  limits_.can_write_zeroes_unmapped = options.writable;
+  limits_.is_zero_initialised = !is_host_device_;
+  limits_.grows = !is_host_device_;
+  if (is_direct(options.cache)) {
+    direct_.emplace(&file_, &ranges_, &size_, facts.request_alignment, facts.memory_alignment);
+  }
+}
+
+FileDevice::~FileDevice() = default;
+
+void FileDevice::set_lock(LockPermissions permissions) {
+  if (options_.force_share) return;
+  change_lock(file_.fd(), filename_, locked_, permissions);
+  locked_ = permissions;
+}
+
+bool FileDevice::is_durable(WriteFlags flags) const {
+  if (options_.cache == CacheMode::kUnsafe) return false;
+  return is_write_through(options_.cache) || has_flag(flags, WriteFlags::kFua);
+}
+
+// Somebody else, a running machine say, may have made the file larger since it was opened.
+void FileDevice::refresh_size() {
+  struct stat status {};
+  if (is_host_device_ || fstat(file_.fd(), &status) != 0) return;
+  size_ = std::max(size_, static_cast<uint64_t>(status.st_size));
+}
+
+void FileDevice::did_write(uint64_t end) {
+  if (!is_host_device_) size_ = std::max(size_, end);
+  ++writes_done_;
+}
+
+void FileDevice::fail(int error, const char* what, uint64_t offset, uint64_t length) const {
+  throw Error::from_errno(error, fmt::format("Could not {} '{}'", what, filename_))
+      .with_hint(fmt::format("'{}': {} bytes at offset {}", filename_, length, offset));
+}
+
+Task<void> FileDevice::read(uint64_t offset, IoVector to) {
+  if (!range_fits(offset, to.size(), size_)) refresh_size();
+  check_range(offset, to.size());
+  if (to.size() == 0) co_return;
+  size_t done = file_.read_cached(offset, to);
+  if (done == to.size()) co_return;
+  const IoVector rest = to.slice(done);
+  size_t more = 0;
+  int error = 0;
+  if (direct_) {
+    error = co_await direct_->read(offset + done, rest, &more);
+  } else {
+    error = co_await file_.read(offset + done, rest, &more);
+  }
+  if (error != 0) fail(error, "read from", offset + done, rest.size());
+  // Cut off by somebody else, or the last part of a block.
+  if (more < rest.size()) rest.slice(more).fill_zero();
+}
+
+Task<int> FileDevice::write_bytes(uint64_t offset, IoVector from, bool durable) {
+  const uint64_t end = offset + from.size();
+  int error = 0;
+  if (direct_) {
+    error = co_await direct_->write(offset, std::move(from), durable);
+  } else if (end > size_) {
+    const RangeLock::Guard guard =
+        co_await ranges_.acquire(offset, end - offset, RangeLock::Mode::kShared);
+    error = co_await file_.write(offset, std::move(from), durable);
+    if (error == 0) size_ = std::max(size_, end);
+  } else {
+    error = co_await file_.write(offset, std::move(from), durable);
+  }
+  co_return error;
+}
+
+Task<void> FileDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
+  check_writable(offset, from.size());
+  const size_t length = from.size();
+  if (length == 0) co_return;
+  const int error = co_await write_bytes(offset, std::move(from), is_durable(flags));
+  if (error != 0) fail(error, "write to", offset, length);
+  did_write(offset + length);
+}
+
+Task<void> FileDevice::flush() {
+  if (options_.cache == CacheMode::kUnsafe || is_read_only()) co_return;
+  if (flush_error_ != 0) fail(flush_error_, "flush", 0, size_);
+  if (writes_done_ == writes_flushed_) co_return;
+  const uint64_t writes = writes_done_;
+  const int error = co_await file_.sync_data();
+  // A character device has nothing to sync.
+  if (error != 0 && !(is_host_device_ && error == EINVAL)) {
+    if (!direct_) flush_error_ = error;
+    fail(error, "flush", 0, size_);
+  }
+  writes_flushed_ = std::max(writes_flushed_, writes);
+}
+
+Task<int> FileDevice::write_zero_bytes(uint64_t offset, uint64_t length, bool durable) {
+  const Buffer zeroes = Buffer::zeroed(std::min(length, kZeroPieceSize));
+  for (uint64_t done = 0; done < length;) {
+    const uint64_t part = std::min<uint64_t>(length - done, zeroes.size());
+    const IoVector piece(zeroes.bytes(0, part));
+    const int error = co_await write_bytes(offset + done, piece, durable);
+    if (error != 0) co_return error;
+    done += part;
+  }
+  co_return 0;
+}
+
+// Makes bytes that lie inside the file read as zeroes, as the host does it most cheaply.
+Task<int> FileDevice::zero_inside(uint64_t offset, uint64_t length, bool may_unmap,
+                                  bool may_write) {
+  if (length == 0) co_return 0;
+  const uint64_t start = align_up(offset, space_.alignment());
+  const uint64_t until = align_down(offset + length, space_.alignment());
+  const bool has_edges = start != offset || until != offset + length;
+  if (start < until && (may_write || !has_edges)) {
+    RangeLock::Guard guard =
+        co_await ranges_.acquire(start, until - start, RangeLock::Mode::kShared);
+    const int error = co_await space_.zero(start, until - start, may_unmap);
+    guard.release();
+    if (error == 0 && !has_edges) co_return 0;
+    if (error == 0) {
+      // Only parts of blocks are left to be written.
+      const int head_error = co_await write_zero_bytes(offset, start - offset, false);
+      if (head_error != 0) co_return head_error;
+      const int tail_error = co_await write_zero_bytes(until, offset + length - until, false);
+      co_return tail_error;
+    }
+    // Some say EINVAL to a range that they do not like; bytes can be written all the same.
+    if (error != EOPNOTSUPP && error != EINVAL) co_return error;
+  }
+  if (!may_write) co_return EOPNOTSUPP;
+  const int error = co_await write_zero_bytes(offset, length, false);
+  co_return error;
+}
+
+// And those of a range that ends past the end of the file, which grows by it.
+Task<int> FileDevice::zero_to_new_end(uint64_t offset, uint64_t end, bool may_unmap,
+                                      bool may_write) {
+  if (!may_unmap) {
+    const RangeLock::Guard guard =
+        co_await ranges_.acquire(offset, end - offset, RangeLock::Mode::kShared);
+    const int error = co_await space_.zero(offset, end - offset, false);
+    if (error == 0) size_ = std::max(size_, end);
+    if (error != EOPNOTSUPP) co_return error;
+  }
+  const uint64_t old_size = size_;
+  if (offset < old_size) {
+    const int error = co_await zero_inside(offset, old_size - offset, may_unmap, may_write);
+    if (error != 0) co_return error;
+  }
+  const RangeLock::Guard guard =
+      co_await ranges_.acquire(old_size, UINT64_MAX - old_size, RangeLock::Mode::kExclusive);
+  if (end <= size_) co_return 0;  // other writes have made it larger, and what they skipped is zero
+  if (ftruncate(file_.fd(), static_cast<off_t>(end)) != 0) co_return errno;
+  size_ = end;
+  co_return 0;
+}
+
+Task<void> FileDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
+  check_writable(offset, length);
+  if (length == 0) co_return;
+  const bool may_unmap = has_flag(flags, WriteFlags::kMayUnmap);
+  const bool may_write = !has_flag(flags, WriteFlags::kNoFallback);
+  int error = 0;
+  if (offset + length > size_) {
+    error = co_await zero_to_new_end(offset, offset + length, may_unmap, may_write);
+  } else {
+    error = co_await zero_inside(offset, length, may_unmap, may_write);
+  }
+  if (error != 0) fail(error, "write zeroes to", offset, length);
+  did_write(offset + length);
+  if (is_durable(flags)) co_await flush();
+}
+
+Task<void> FileDevice::discard(uint64_t offset, uint64_t length) {
+  check_range(offset, length);
+  check_writable(offset, length);
+  const uint64_t start = align_up(offset, space_.alignment());
+  const uint64_t until = align_down(offset + length, space_.alignment());
+  if (start >= until) co_return;
+  const int error = co_await space_.discard(start, until - start);
+  // A hint that the host cannot take.
+  if (error == EOPNOTSUPP) co_return;
+  if (error != 0) fail(error, "discard", offset, length);
+  did_write(until);
+}
+
+Task<std::vector<Extent>> FileDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
+  if (!range_fits(offset, length, size_)) refresh_size();
+  check_range(offset, length);
+  std::vector<Extent> result;
+  const uint64_t end = offset + length;
+  while (offset < end && result.size() < kExtentsMax) {
+    const FileSpace::Run run = space_.find(offset, size_);
+    const uint64_t until = std::min(end, run.end);
+    Extent extent{.offset = offset, .length = until - offset, .present = true};
+    extent.data = !run.is_hole;
+    extent.zero = run.is_hole;
+    extent.host_offset = offset;
+    extent.file = this;
+    result.push_back(extent);
+    offset = until;
+  }
+  co_return result;
+}
+
+std::optional<uint64_t> FileDevice::allocated_size() const {
+  struct stat status {};
+  if (fstat(file_.fd(), &status) != 0) return std::nullopt;
+  return static_cast<uint64_t>(status.st_blocks) * kSectorSize;
+}
+
+Task<void> FileDevice::close() {
+  const int error = file_.close();
+  locked_ = kLockNothing;
+  if (error != 0) fail(error, "close", 0, size_);
+  co_return;
+}
+
+}  // namespace byre::storage

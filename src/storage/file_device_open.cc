@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a FileDevice comes to be: five system calls for an ordinary file (open, fcntl, statx, and two
+// for locks), no thread and no ring.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "byre/error.h"
+#include "storage/file_device.h"
+#include "storage/file_facts.h"
+
+namespace byre::storage {
+
+namespace {
+
+// Where the host does not say what O_DIRECT needs, a page is enough for every disk there is.
+constexpr uint32_t kSafeAlignment = 4096;
+
+// Closes the descriptor unless it was handed on.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  int get() const { return fd_; }
+  int release() { return std::exchange(fd_, -1); }
+
+ private:
+  int fd_;
+};
+
+Error open_error(int error, const std::string& filename, const FileOptions& options) {
+  const char* const verb = options.create ? "create" : "open";
+  if (error == EINVAL && is_direct(options.cache)) {
+    return Error(ErrorKind::kUnsupported, error,
+                 fmt::format("Could not {} '{}': filesystem does not support O_DIRECT", verb,
+                             filename));
+  }
+  return Error::from_errno(error, fmt::format("Could not {} '{}'", verb, filename));
+}
+
+int open_descriptor(const std::string& filename, const FileOptions& options) {
+  // Not to hang on a pipe without a writer, or on a terminal.
+  int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+  flags |= options.writable ? O_RDWR : O_RDONLY;
+  if (options.create) flags |= O_CREAT;
+  if (options.create && options.exclusive) flags |= O_EXCL;
+  if (is_direct(options.cache)) flags |= O_DIRECT;
+  while (true) {
+    const int fd = ::open(filename.c_str(), flags, 0644);
+    if (fd >= 0) return fd;
+    if (errno != EINTR) throw open_error(errno, filename, options);
+  }
+}
+
+HostFile::Options io_options(const FileOptions& options, const FileFacts& facts) {
+  HostFile::Options result;
+  const IoEnvironment environment = io_environment();
+  result.backend = options.io == IoBackend::kAuto ? environment.backend : options.io;
+  result.on_the_spot = environment.on_the_spot;
+  if (is_direct(options.cache)) result.direct_alignment = facts.request_alignment;
+  if (result.backend == IoBackend::kUring && Ring::of(Loop::current()) == nullptr) {
+    const int error = Ring::refusal();
+    throw Error::from_errno(error != 0 ? error : ENOTSUP, "io_uring is not available");
+  }
+  return result;
+}
+
+uint64_t device_size(int fd, const std::string& filename, bool is_block_device) {
+  if (!is_block_device) return 0;  // a character device such as /dev/null has no size
+  uint64_t size = 0;
+  if (ioctl(fd, BLKGETSIZE64, &size) != 0) {
+    throw Error::from_errno(errno, fmt::format("Could not get the size of '{}'", filename));
+  }
+  return size;
+}
+
+}  // namespace
+
+FileFacts look_at(int fd, const std::string& filename, bool is_direct) {
+  struct statx status {};
+  const unsigned mask = STATX_BASIC_STATS | (is_direct ? STATX_DIOALIGN : 0);
+  if (statx(fd, "", AT_EMPTY_PATH, mask, &status) != 0) {
+    throw Error::from_errno(errno, fmt::format("Could not stat '{}'", filename));
+  }
+  const bool is_block_device = S_ISBLK(status.stx_mode);
+  FileFacts facts;
+  facts.is_host_device = is_block_device || S_ISCHR(status.stx_mode);
+  facts.is_block_device = is_block_device;
+  if (!facts.is_host_device && !S_ISREG(status.stx_mode)) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                fmt::format("'file' driver requires '{}' to be a regular file", filename));
+  }
+  facts.size = facts.is_host_device ? device_size(fd, filename, is_block_device) : status.stx_size;
+  // A device is the same under any of its names; no file has inode 0.
+  facts.identity = facts.is_host_device
+                       ? FileIdentity{makedev(status.stx_rdev_major, status.stx_rdev_minor), 0}
+                       : FileIdentity{makedev(status.stx_dev_major, status.stx_dev_minor),
+                                      status.stx_ino};
+  int sector_size = 0;
+  if (is_block_device && ioctl(fd, BLKSSZGET, &sector_size) == 0 && sector_size > 0) {
+    facts.space_alignment = static_cast<uint32_t>(sector_size);
+  }
+  if (is_direct) {
+    const bool is_told = (status.stx_mask & STATX_DIOALIGN) != 0 && status.stx_dio_offset_align != 0;
+    facts.request_alignment = is_told ? status.stx_dio_offset_align : kSafeAlignment;
+    facts.memory_alignment = is_told ? status.stx_dio_mem_align : kSafeAlignment;
+  }
+  return facts;
+}
+
+Task<std::unique_ptr<FileDevice>> FileDevice::open(std::string filename, FileOptions options) {
+  if (filename.empty()) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "The 'file' block driver requires a file name");
+  }
+  Descriptor fd(open_descriptor(filename, options));
+  const FileFacts facts = look_at(fd.get(), filename, is_direct(options.cache));
+  // O_NONBLOCK was for opening; io_uring would take it for a wish not to wait for the disk.
+  const int flags = O_RDWR | (is_direct(options.cache) ? O_DIRECT : 0);
+  if (fcntl(fd.get(), F_SETFL, options.writable ? flags : flags & ~O_RDWR) != 0) {
+    throw open_error(errno, filename, options);
+  }
+  const LockPermissions lock = options.lock.value_or(options.create     ? kLockCreate
+                                                     : options.writable ? kLockWrite
+                                                                        : kLockRead);
+  const HostFile::Options io = io_options(options, facts);
+  std::unique_ptr<FileDevice> device(
+      new FileDevice(fd.release(), std::move(filename), options, facts, io));
+  device->set_lock(lock);
+  if (options.truncate && options.writable && !facts.is_host_device) {
+    co_await device->resize(0, Preallocation::kOff);
+  }
+  co_return device;
+}
+
+std::unique_ptr<FileDevice> FileDevice::adopt(int fd, std::string filename, FileOptions options) {
+  Descriptor owned(fd);
+  const FileFacts facts = look_at(fd, filename, is_direct(options.cache));
+  options.force_share = true;
+  const HostFile::Options io = io_options(options, facts);
+  return std::unique_ptr<FileDevice>(
+      new FileDevice(owned.release(), std::move(filename), options, facts, io));
+}
+
+}  // namespace byre::storage

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// FileDevice::resize. The messages are QEMU's.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/units.h"
+#include "byre/error.h"
+#include "storage/file_device.h"
+
+namespace byre::storage {
+
+namespace {
+
+// Freeing more space than this may take a while.
+constexpr uint64_t kQuickShrinkMax = 64 * kMiB;
+
+const char* preallocation_name(Preallocation preallocation) {
+  switch (preallocation) {
+    case Preallocation::kOff: return "off";
+    case Preallocation::kMetadata: return "metadata";
+    case Preallocation::kFalloc: return "falloc";
+    case Preallocation::kFull: return "full";
+  }
+  return "?";
+}
+
+}  // namespace
+
+void FileDevice::check_resize(uint64_t new_size, Preallocation preallocation) const {
+  check_writable(0, 0);
+  if (is_host_device_) {
+    if (preallocation != Preallocation::kOff) {
+      throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                  fmt::format("Preallocation mode '{}' unsupported for this non-regular file",
+                              preallocation_name(preallocation)));
+    }
+    if (new_size == size_) return;
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot resize device files");
+  }
+  if (preallocation == Preallocation::kMetadata) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                fmt::format("Unsupported preallocation mode: {}", preallocation_name(preallocation)));
+  }
+  if (new_size < size_ && preallocation != Preallocation::kOff) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot use preallocation for shrinking files");
+  }
+  if (new_size > kSizeMax) throw Error::from_errno(EFBIG, "Could not resize file");
+}
+
+Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
+  check_resize(new_size, preallocation);
+  if (is_host_device_) co_return;
+  const uint64_t old_size = size_;
+  if (preallocation == Preallocation::kOff) {
+    co_await set_size(new_size);
+    co_return;
+  }
+  if (new_size == old_size) co_return;
+  const bool is_full = preallocation == Preallocation::kFull;
+  std::optional<Error> failure;
+  int error = EOPNOTSUPP;
+  if (!is_full) {
+    const RangeLock::Guard guard =
+        co_await ranges_.acquire(old_size, new_size - old_size, RangeLock::Mode::kShared);
+    error = co_await space_.allocate(old_size, new_size - old_size);
+    if (error == 0) size_ = std::max(size_, new_size);
+  }
+  // A file system that cannot reserve space gets it by writing.
+  if (error == EOPNOTSUPP) {
+    co_await set_size(new_size);
+    error = co_await write_zero_bytes(old_size, new_size - old_size, false);
+  }
+  if (error == 0) {
+    did_write(new_size);
+    if (is_full) co_await flush();
+    co_return;
+  }
+  failure = Error::from_errno(error, is_full ? "Could not write zeros for preallocation"
+                                             : "Could not preallocate new data");
+  // The space that was taken is given back; the first failure is the one to tell.
+  if (ftruncate(file_.fd(), static_cast<off_t>(old_size)) == 0) size_ = old_size;
+  throw std::move(*failure);
+}
+
+Task<void> FileDevice::set_size(uint64_t new_size) {
+  const uint64_t from = std::min(size_, new_size);
+  const RangeLock::Guard guard =
+      co_await ranges_.acquire(from, UINT64_MAX - from, RangeLock::Mode::kExclusive);
+  const auto truncate = [fd = file_.fd(), new_size] {
+    return ftruncate(fd, static_cast<off_t>(new_size)) == 0 ? 0 : errno;
+  };
+  int error = 0;
+  if (size_ - from > kQuickShrinkMax) {
+    error = co_await file_.run_blocking(truncate);
+  } else {
+    error = truncate();
+  }
+  if (error != 0) throw Error::from_errno(error, "Could not resize file");
+  size_ = new_size;
+  ++writes_done_;
+}
+
+}  // namespace byre::storage

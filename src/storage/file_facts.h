@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <compare>
+#include <cstdint>
+#include <string>
+
+namespace byre::storage {
+
+// Which file of the host it is, whatever its names: a chain that contains itself is found by it.
+struct FileIdentity {
+  dev_t device = 0;
+  ino_t inode = 0;
+  auto operator<=>(const FileIdentity&) const = default;
+};
+
+// What the host says of an open descriptor.
+struct FileFacts {
+  bool is_host_device = false;   // a block device, or a character device such as /dev/null
+  bool is_block_device = false;
+  uint64_t size = 0;
+  FileIdentity identity;
+  uint32_t space_alignment = 1;    // of ranges to free or to zero without writing
+  uint32_t request_alignment = 1;  // of transfers; above 1 with O_DIRECT only
+  uint32_t memory_alignment = 1;
+};
+
+// Throws Error in QEMU's words for what is neither a regular file nor a device.
+FileFacts look_at(int fd, const std::string& filename, bool is_direct);
+
+}  // namespace byre::storage

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/file_space.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace byre::storage {
+
+namespace {
+
+// What file systems and drivers say when they cannot do a thing at all.
+bool is_refusal(int error) {
+  return error == EOPNOTSUPP || error == ENOSYS || error == ENODEV || error == ENOTTY;
+}
+
+}  // namespace
+
+Task<int> FileSpace::try_mode(int mode, bool* is_refused, uint64_t offset, uint64_t length) {
+  if (*is_refused) co_return EOPNOTSUPP;
+  const int error = co_await file_->allocate(mode, offset, length);
+  if (!is_refusal(error)) co_return error;
+  *is_refused = true;
+  co_return EOPNOTSUPP;
+}
+
+Task<int> FileSpace::zero(uint64_t offset, uint64_t length, bool may_unmap) {
+  data_end_ = 0;
+  if (may_unmap) {
+    const int error = co_await try_mode(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                        &punch_is_refused_, offset, length);
+    if (error != EOPNOTSUPP) co_return error;
+  }
+  const int keep_size = may_unmap ? FALLOC_FL_KEEP_SIZE : 0;
+  int error = co_await try_mode(FALLOC_FL_ZERO_RANGE | keep_size, &zero_range_is_refused_, offset,
+                                length);
+  if (error != EOPNOTSUPP || !is_block_device_ || zero_out_is_refused_) co_return error;
+  const auto zero_out = [fd = file_->fd(), offset, length] {
+    uint64_t range[2] = {offset, length};
+    return ioctl(fd, BLKZEROOUT, range) == 0 ? 0 : errno;
+  };
+  error = co_await file_->run_blocking(zero_out);
+  if (!is_refusal(error)) co_return error;
+  zero_out_is_refused_ = true;
+  co_return EOPNOTSUPP;
+}
+
+Task<int> FileSpace::discard(uint64_t offset, uint64_t length) {
+  data_end_ = 0;
+  if (!is_block_device_) {
+    const int error = co_await try_mode(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                                        &punch_is_refused_, offset, length);
+    co_return error;
+  }
+  if (discard_is_refused_) co_return EOPNOTSUPP;
+  const auto discard_blocks = [fd = file_->fd(), offset, length] {
+    uint64_t range[2] = {offset, length};
+    return ioctl(fd, BLKDISCARD, range) == 0 ? 0 : errno;
+  };
+  const int error = co_await file_->run_blocking(discard_blocks);
+  if (!is_refusal(error)) co_return error;
+  discard_is_refused_ = true;
+  co_return EOPNOTSUPP;
+}
+
+Task<int> FileSpace::allocate(uint64_t offset, uint64_t length) {
+  const int error = co_await file_->allocate(0, offset, length);
+  co_return is_refusal(error) ? EOPNOTSUPP : error;
+}
+
+FileSpace::Run FileSpace::find(uint64_t offset, uint64_t file_size) {
+  if (is_block_device_ || seek_is_refused_) return {file_size, false};
+  if (offset >= data_start_ && offset < data_end_) return {std::min(data_end_, file_size), false};
+  const off_t data = lseek(file_->fd(), static_cast<off_t>(offset), SEEK_DATA);
+  if (data < 0) {
+    if (errno == ENXIO) return {file_size, true};
+    seek_is_refused_ = true;
+    return {file_size, false};
+  }
+  if (static_cast<uint64_t>(data) > offset) {
+    return {std::min<uint64_t>(static_cast<uint64_t>(data), file_size), true};
+  }
+  const off_t hole = lseek(file_->fd(), data, SEEK_HOLE);
+  // Somebody may have made a hole here between the two calls; calling it data is never wrong.
+  if (hole < 0 || static_cast<uint64_t>(hole) <= offset) return {file_size, false};
+  data_start_ = offset;
+  data_end_ = static_cast<uint64_t>(hole);
+  return {std::min(data_end_, file_size), false};
+}
+
+}  // namespace byre::storage

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/host_file.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <span>
+#include <utility>
+
+namespace byre::storage {
+
+namespace {
+
+// Buffered writes from this size on go to a worker, so that the loop reads and computes meanwhile.
+// Below it, copying into the page cache costs less than waking a thread. Decision 0004 has the numbers.
+constexpr size_t kWorkerWriteMin = 1 << 20;
+// As much of one system call as Linux does: a little less than 2 GiB.
+constexpr size_t kCallMax = 1 << 30;
+// Allocating or freeing longer ranges than this may take a while.
+constexpr uint64_t kQuickAllocateMax = 16 << 20;
+
+// So much of the segments as one call takes.
+std::span<const iovec> call_segments(const IoVector& vector) {
+  const std::span<const iovec> all = vector.segments();
+  return all.first(std::min<size_t>(all.size(), IOV_MAX));
+}
+
+bool is_transient(int64_t result) { return result == -EINTR || result == -EAGAIN; }
+
+int64_t result_of(ssize_t returned) { return returned < 0 ? -errno : returned; }
+
+}  // namespace
+
+HostFile::~HostFile() { close(); }
+
+int HostFile::close() {
+  if (fd_ < 0) return 0;
+  // Linux has closed it whatever close() gives; trying again could close somebody else's.
+  const int error = ::close(std::exchange(fd_, -1)) == 0 ? 0 : errno;
+  return error == EINTR ? 0 : error;
+}
+
+Ring* HostFile::ring() const {
+  return options_.backend == IoBackend::kThreads ? nullptr : Ring::of(Loop::current());
+}
+
+size_t HostFile::read_cached(uint64_t offset, const IoVector& to) {
+  // With O_DIRECT, RWF_NOWAIT would still wait for the disk.
+  if (!options_.on_the_spot || is_direct_) return 0;
+  const std::span<const iovec> segments = call_segments(to);
+  const ssize_t result = preadv2(fd_, segments.data(), static_cast<int>(segments.size()),
+                                 static_cast<off_t>(offset), RWF_NOWAIT);
+  if (result >= 0) return static_cast<size_t>(result);
+  // A file system that cannot tell; asking again would be a wasted call each time.
+  if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) options_.on_the_spot = false;
+  return 0;
+}
+
+Task<int64_t> HostFile::read_some(uint64_t offset, IoVector to) {
+  const std::span<const iovec> segments = call_segments(to);
+  const auto count = static_cast<unsigned>(segments.size());
+  if (Ring* const on = ring()) {
+    const int64_t result = co_await on->readv(fd_, segments.data(), count, offset, 0);
+    co_return result;
+  }
+  const auto read_here = [this, segments, offset] {
+    return result_of(preadv(fd_, segments.data(), static_cast<int>(segments.size()),
+                            static_cast<off_t>(offset)));
+  };
+  const int64_t result = co_await WorkerPool::shared().run(read_here);
+  co_return result;
+}
+
+Task<int> HostFile::read(uint64_t offset, IoVector to, size_t* done) {
+  *done = 0;
+  while (*done < to.size()) {
+    const IoVector rest = to.slice(*done, std::min(to.size() - *done, kCallMax));
+    const int64_t result = co_await read_some(offset + *done, rest);
+    if (is_transient(result)) continue;
+    if (result < 0) co_return static_cast<int>(-result);
+    if (result == 0) break;
+    *done += static_cast<size_t>(result);
+    // Part of a block: the file ends there, and its end is no place to go on from with O_DIRECT.
+    if (is_direct_ && *done % options_.direct_alignment != 0) break;
+  }
+  co_return 0;
+}
+
+Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
+  const std::span<const iovec> segments = call_segments(from);
+  const auto count = static_cast<unsigned>(segments.size());
+  const auto write_here = [this, segments, offset, flags] {
+    return result_of(pwritev2(fd_, segments.data(), static_cast<int>(segments.size()),
+                              static_cast<off_t>(offset), flags));
+  };
+  const bool waits_for_disk = is_direct_ || flags != 0;
+  if (options_.on_the_spot && !waits_for_disk && from.size() < kWorkerWriteMin) {
+    co_return write_here();
+  }
+  // The kernel does buffered writes of most file systems on a thread of its own; the pool's threads
+  // are quicker to reach, so the ring gets them only when it was asked for.
+  const bool prefers_ring = waits_for_disk || options_.backend == IoBackend::kUring;
+  if (Ring* const on = prefers_ring ? ring() : nullptr) {
+    const int64_t result = co_await on->writev(fd_, segments.data(), count, offset, flags);
+    co_return result;
+  }
+  const int64_t result = co_await WorkerPool::shared().run(write_here);
+  co_return result;
+}
+
+Task<int> HostFile::write(uint64_t offset, IoVector from, bool durable) {
+  size_t done = 0;
+  while (done < from.size()) {
+    const IoVector rest = from.slice(done, std::min(from.size() - done, kCallMax));
+    const int64_t result = co_await write_some(offset + done, rest, durable ? RWF_DSYNC : 0);
+    if (is_transient(result)) continue;
+    if (result < 0) co_return static_cast<int>(-result);
+    size_t written = static_cast<size_t>(result);
+    // Part of a block, with O_DIRECT, is written again.
+    if (is_direct_ && done + written < from.size()) written -= written % options_.direct_alignment;
+    // No file system should; but it must not turn into an endless loop.
+    if (written == 0) co_return EIO;
+    done += written;
+  }
+  co_return 0;
+}
+
+Task<int> HostFile::sync_data() {
+  int error = EINTR;
+  while (error == EINTR) {
+    if (Ring* const on = ring()) {
+      const int64_t result = co_await on->sync_data(fd_);
+      error = static_cast<int>(-result);
+    } else {
+      const auto sync = [this] { return fdatasync(fd_) == 0 ? 0 : errno; };
+      error = co_await run_blocking(sync);
+    }
+  }
+  co_return error;
+}
+
+Task<int> HostFile::allocate(int mode, uint64_t offset, uint64_t length) {
+  const auto allocate_here = [this, mode, offset, length] {
+    while (fallocate(fd_, mode, static_cast<off_t>(offset), static_cast<off_t>(length)) != 0) {
+      if (errno != EINTR) return errno;
+    }
+    return 0;
+  };
+  if (options_.on_the_spot && length <= kQuickAllocateMax) co_return allocate_here();
+  const int error = co_await run_blocking(allocate_here);
+  co_return error;
+}
+
+}  // namespace byre::storage

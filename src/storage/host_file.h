@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "async/ring.h"
+#include "async/task.h"
+#include "async/worker_pool.h"
+#include "block/io_vector.h"
+#include "storage/io_backend.h"
+
+namespace byre::storage {
+
+// An open descriptor, which it owns, and transfers on it that are whole and do not hold up the loop:
+// short transfers are continued, interruptions repeated, and what would block is handed to the
+// io_uring or to worker threads. Knows nothing of sizes, alignment or caches; errors are positive
+// errno values, 0 for success, so that who calls decides what an error means.
+class HostFile {
+ public:
+  struct Options {
+    IoBackend backend = IoBackend::kAuto;
+    bool on_the_spot = true;  // try what can be done without waiting before anything else
+    // Above 0: opened with O_DIRECT, so every transfer waits for the disk, and starts at a multiple of this.
+    uint32_t direct_alignment = 0;
+  };
+
+  HostFile(int fd, Options options) : fd_(fd), options_(options) {}
+  ~HostFile();
+  HostFile(const HostFile&) = delete;
+  HostFile& operator=(const HostFile&) = delete;
+
+  int fd() const { return fd_; }
+
+  // How many bytes the page cache gave at once, from the start of `to`; perhaps none.
+  size_t read_cached(uint64_t offset, const IoVector& to);
+  // `*done` counts the bytes read; fewer than asked for, without an error, at the end of the file.
+  Task<int> read(uint64_t offset, IoVector to, size_t* done);
+  // With `durable`, the bytes and the file's size survive a power cut when it is done.
+  Task<int> write(uint64_t offset, IoVector from, bool durable);
+  // fdatasync.
+  Task<int> sync_data();
+  // fallocate. Long ranges go to a worker.
+  Task<int> allocate(int mode, uint64_t offset, uint64_t length);
+  // Any other call that may block: `function` gives 0 or a positive errno, on a worker.
+  template <class F>
+  Task<int> run_blocking(F function) {
+    const int error = co_await WorkerPool::shared().run(function);
+    co_return error;
+  }
+
+  // The descriptor is gone afterwards, whatever it gives.
+  int close();
+
+ private:
+  Ring* ring() const;
+  Task<int64_t> read_some(uint64_t offset, IoVector to);
+  Task<int64_t> write_some(uint64_t offset, IoVector from, int flags);
+
+  int fd_;
+  Options options_;
+  const bool is_direct_ = options_.direct_alignment != 0;
+};
+
+}  // namespace byre::storage
