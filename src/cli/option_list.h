@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -11,11 +12,16 @@
 // The values of `-o`: name=value lists.
 namespace byre::cli {
 
+// One option list taken apart: names, and values where there was a "=". A comma in a value is written
+// as two; a name ends at the first "=" or comma. An empty text has no options.
+std::vector<std::pair<std::string, std::optional<std::string>>> split_options(
+    std::string_view text);
+
 // Collects one or more `-o`. A comma in a value is written as two. Names are not checked here.
 class OptionList {
  public:
-  // Another `-o`; throws Error("Invalid option list: ...") for one that is empty or begins or ends
-  // with a single comma.
+  // Another `-o`; throws Error("Invalid option list: ...") for one that is empty or begins
+  // with a comma or ends with one that is not doubled.
   void add(const std::string& text);
   bool empty() const { return text_.empty(); }
   // Whether "help" or "?" stands among the options.

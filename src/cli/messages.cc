@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/messages.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <string>
+
+namespace byre::cli {
+namespace {
+
+// In one call, so that lines of several programs on one terminal do not mix.
+void write_to_stderr(const std::string& text) {
+  std::fflush(stdout);
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+}  // namespace
+
+void print_error(const Invocation& invocation, const Error& error) {
+  std::string text = invocation.program + ": " + error.message() + "\n";
+  if (!invocation.as_qemu_img() && !error.hint().empty()) text += error.hint() + "\n";
+  write_to_stderr(text);
+}
+
+void print_error(const Invocation& invocation, std::string_view message) {
+  write_to_stderr(invocation.program + ": " + std::string(message) + "\n");
+}
+
+void print_warning(const Invocation& invocation, std::string_view message) {
+  write_to_stderr(invocation.program + ": warning: " + std::string(message) + "\n");
+}
+
+void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+
+void flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  // A reader that went away has what it wanted.
+  if (errno == EPIPE) return;
+  throw Error::from_errno(errno != 0 ? errno : EIO, "Could not write to standard output");
+}
+
+}  // namespace byre::cli

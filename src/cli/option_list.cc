@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/option_list.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "byre/error.h"
+
+namespace byre::cli {
+namespace {
+
+// The value at the front of `text`, up to a comma that is not doubled; taken off with that comma.
+std::string take_value(std::string_view& text) {
+  std::string value;
+  while (!text.empty()) {
+    if (text.front() == ',') {
+      text.remove_prefix(1);
+      if (text.empty() || text.front() != ',') break;
+    }
+    value += text.front();
+    text.remove_prefix(1);
+  }
+  return value;
+}
+
+bool is_valid_list(std::string_view text) {
+  if (text.empty() || text.front() == ',') return false;
+  const size_t last = text.find_last_not_of(',');
+  const size_t commas_at_end = text.size() - 1 - last;
+  return commas_at_end % 2 == 0;
+}
+
+const char* kind_text(OptionKind kind) {
+  switch (kind) {
+    case OptionKind::kString: return "str";
+    case OptionKind::kBool: return "bool (on/off)";
+    case OptionKind::kNumber: return "num";
+    case OptionKind::kSize: return "size";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::optional<std::string>>> split_options(
+    std::string_view text) {
+  std::vector<std::pair<std::string, std::optional<std::string>>> options;
+  while (!text.empty()) {
+    const size_t name_end = std::min(text.find_first_of("=,"), text.size());
+    std::string name(text.substr(0, name_end));
+    const bool has_value = name_end < text.size() && text[name_end] == '=';
+    text.remove_prefix(std::min(name_end + 1, text.size()));
+    if (has_value) {
+      options.emplace_back(std::move(name), take_value(text));
+    } else {
+      options.emplace_back(std::move(name), std::nullopt);
+    }
+  }
+  return options;
+}
+
+void OptionList::add(const std::string& text) {
+  if (!is_valid_list(text)) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Invalid option list: " + text);
+  }
+  if (!text_.empty()) text_ += ',';
+  text_ += text;
+}
+
+bool OptionList::asks_for_help() const {
+  for (const auto& [name, value] : split_options(text_)) {
+    if (!value.has_value() && (name == "help" || name == "?")) return true;
+  }
+  return false;
+}
+
+std::vector<std::pair<std::string, std::string>> OptionList::entries() const {
+  std::vector<std::pair<std::string, std::string>> entries;
+  for (const auto& [name, value] : split_options(text_)) {
+    if (value.has_value()) {
+      entries.emplace_back(name, *value);
+    } else if (name.starts_with("no")) {
+      entries.emplace_back(name.substr(2), "off");
+    } else {
+      entries.emplace_back(name, "on");
+    }
+  }
+  return entries;
+}
+
+std::string option_help(std::span<const OptionDescription> options) {
+  std::vector<const OptionDescription*> sorted;
+  for (const OptionDescription& option : options) {
+    if (option.listed) sorted.push_back(&option);
+  }
+  std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) {
+    return std::string_view(a->name) < std::string_view(b->name);
+  });
+  std::string text;
+  for (const OptionDescription* option : sorted) {
+    std::string line = "  " + std::string(option->name) + "=<" + kind_text(option->kind) + ">";
+    if (line.size() < 24) line.resize(24, ' ');
+    text += line + " - " + option->help + "\n";
+  }
+  return text;
+}
+
+}  // namespace byre::cli

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the process's arguments to one command, and from what it throws to an exit code.
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <new>
+
+#include "cli/command.h"
+#include "cli/help.h"
+#include "cli/messages.h"
+#include "cli/options.h"
+#include "cli/signals.h"
+#include "cli/trace.h"
+
+namespace byre::cli {
+namespace {
+
+// The name that the program was called by decides only whose words it uses, so anything but
+// qemu-img is byre.
+std::string program_name(const char* called_as) {
+  if (called_as == nullptr) return "byre";
+  const char* slash = std::strrchr(called_as, '/');
+  return std::strcmp(slash != nullptr ? slash + 1 : called_as, "qemu-img") == 0 ? "qemu-img" : "byre";
+}
+
+// Options that stand before the command. Returns the index of the command's name in argv.
+int read_standard_options(const Invocation& invocation, int argc, char** argv) {
+  static const option kLongs[] = {{"help", no_argument, nullptr, 'h'},
+                                  {"version", no_argument, nullptr, 'V'},
+                                  {"trace", required_argument, nullptr, 'T'},
+                                  {nullptr, 0, nullptr, 0}};
+  std::string name = invocation.program;
+  argv[0] = name.data();  // getopt prints it
+  for (;;) {
+    switch (getopt_long(argc, argv, "+hVT:", kLongs, nullptr)) {
+      case -1:
+        return optind;
+      case 'h':
+        print_program_help(invocation);
+        throw Exit{0};
+      case 'V':
+        print_version(invocation);
+        throw Exit{0};
+      case 'T':
+        apply_trace_option(invocation, optarg);
+        break;
+      default:
+        print_usage_pointer(invocation);
+        throw Exit{1};
+    }
+  }
+}
+
+int dispatch(Invocation& invocation, int argc, char** argv) {
+  const int first = read_standard_options(invocation, argc, argv);
+  if (first >= argc) throw UsageError("Not enough arguments");
+  const Command* command = find_command(argv[first]);
+  if (command == nullptr) throw UsageError("Command not found: " + std::string(argv[first]));
+
+  invocation.command = command->name;
+  if (command->function == nullptr) refuse_unsupported("the command '" + invocation.command + "'");
+  std::string shown_name = invocation.program + " " + invocation.command;
+  argv[first] = shown_name.data();
+  invocation.argv = std::span(argv + first, static_cast<size_t>(argc - first));
+  return command->function(invocation);
+}
+
+int run_reporting_errors(Invocation& invocation, int argc, char** argv) {
+  try {
+    return dispatch(invocation, argc, argv);
+  } catch (const Exit& exit) {
+    return exit.code;
+  } catch (const UsageError& error) {
+    print_error(invocation, error);
+    print_usage_pointer(invocation);
+  } catch (const Error& error) {
+    // A job that was asked to stop has nothing to explain.
+    if (error.kind() != ErrorKind::kCancelled || received_signal() == 0) print_error(invocation, error);
+  } catch (const std::bad_alloc&) {
+    print_error(invocation, errno_text(ENOMEM));
+  }
+  return 1;
+}
+
+}  // namespace
+
+int run_program(int argc, char** argv) {
+  // A reader that goes away is an error of a write, not the end of the process.
+  std::signal(SIGPIPE, SIG_IGN);
+  Invocation invocation;
+  invocation.program = program_name(argc > 0 ? argv[0] : nullptr);
+  if (argc == 0) return 1;
+  int code = run_reporting_errors(invocation, argc, argv);
+  try {
+    flush_output();
+  } catch (const Error& error) {
+    print_error(invocation, error);
+    if (code == 0) code = 1;
+  }
+  die_from_received_signal();
+  return code;
+}
+
+}  // namespace byre::cli
