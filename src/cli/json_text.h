@@ -37,8 +37,9 @@ class JsonText {
   JsonText& add(JsonText value);
 
   std::string to_text() const;
-  // `depth` levels of four spaces; for a value inside other text.
-  std::string to_text(int depth) const;
+  // For people, as `info` shows what is particular to a format: "name: value" lines without quotes,
+  // dashes in names as spaces, items as "[0]:"; `depth` levels of four spaces before each.
+  std::string to_human_text(int depth) const;
 
  private:
   struct Object {
@@ -50,6 +51,8 @@ class JsonText {
   using Value = std::variant<bool, uint64_t, int64_t, std::string, Object, Array>;
   explicit JsonText(Value value);
   void append_to(std::string& text, int depth) const;
+  void append_human_to(std::string& text, int depth) const;
+  void append_human_entry(std::string& text, const std::string& label, int depth) const;
   Value value_;
 };
 

@@ -30,7 +30,7 @@ class ProgressPrinter : public Progress {
   void update(uint64_t done, uint64_t total) override;
 
  private:
-  void print(bool force);
+  void print();
 
   const ProgressStyle style_;
   const double step_percent_;

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// `create`: the arguments, the backing file's part in the options, the line that tells what is made.
+#include <cerrno>
+#include <memory>
+#include <utility>
+
+#include "async/loop.h"
+#include "cli/command.h"
+#include "cli/messages.h"
+#include "cli/options.h"
+#include "cli/sizes.h"
+#include "cli/target_options.h"
+#include "jobs/create.h"
+#include "jobs/info.h"
+#include "open/open.h"
+
+namespace byre::cli {
+namespace {
+
+struct CreateArguments {
+  std::string format = "raw";
+  OptionList options;
+  std::optional<std::string> backing_filename;
+  std::optional<std::string> backing_format;
+  bool backing_unchecked = false;  // -u
+  bool quiet = false;
+  std::string filename;
+  std::optional<uint64_t> size;
+};
+
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+void read_names(const std::vector<std::string>& names, CreateArguments& arguments) {
+  if (names.empty()) throw UsageError("Expecting image file name");
+  arguments.filename = names[0];
+  if (names.size() > 1) arguments.size = parse_size_argument("image size", names[1]);
+  if (names.size() > 2) throw UsageError("Unexpected argument: " + names[2]);
+}
+
+CreateArguments read_arguments(Invocation& invocation) {
+  CreateArguments arguments;
+  OptionReader reader(invocation, "hqf:o:b:F:u",
+                      {{"help", 'h'},
+                       {"quiet", 'q'},
+                       {"object", kObject, true},
+                       {"format", 'f', true},
+                       {"options", 'o', true},
+                       {"backing", 'b', true},
+                       {"backing-format", 'F', true},
+                       {"backing-unsafe", 'u'}});
+  while (const std::optional<int> option = reader.next()) {
+    switch (*option) {
+      case 'q': arguments.quiet = true; break;
+      case 'f': arguments.format = reader.argument(); break;
+      case 'o': arguments.options.add(reader.argument()); break;
+      case 'b': arguments.backing_filename = reader.argument(); break;
+      case 'F': arguments.backing_format = reader.argument(); break;
+      case 'u': arguments.backing_unchecked = true; break;
+      default: break;
+    }
+  }
+  if (arguments.options.asks_for_help()) {
+    print_option_help(arguments.format, !reader.names().empty());
+    throw Exit{0};
+  }
+  read_names(reader.names(), arguments);
+  return arguments;
+}
+
+// New images are made in files. A name with a protocol before it is no file's.
+void require_file(const std::string& filename) {
+  const size_t special = filename.find_first_of(":/");
+  if (special == std::string::npos || filename[special] != ':') return;
+  const std::string protocol = filename.substr(0, special);
+  if (protocol == "file") return;
+  if (protocol == "null-co") {
+    throw invalid("Protocol driver 'null-co' does not support image creation");
+  }
+  throw invalid("Unknown protocol '" + protocol + "'")
+      .with_hint("a file whose name has a colon is written as ./" + filename);
+}
+
+// -b and -F are other ways to say -o backing_file= and backing_fmt=.
+void apply_backing_arguments(const CreateArguments& arguments, TargetOptions& options) {
+  if (arguments.backing_filename) {
+    if (!options.has_option("backing_file")) {
+      throw invalid("Backing file not supported for file format '" + options.format() + "'");
+    }
+    options.set("backing_file", *arguments.backing_filename);
+  }
+  if (arguments.backing_format) {
+    if (!options.has_option("backing_fmt")) {
+      throw invalid("Backing file format not supported for file format '" + options.format() + "'");
+    }
+    options.set("backing_fmt", *arguments.backing_format);
+  }
+  const std::optional<std::string> backing = options.get("backing_file");
+  if (!backing) return;
+  if (backing->empty()) throw invalid("Expected backing file name, got empty string");
+  if (*backing == arguments.filename) {
+    throw invalid("Error: Trying to create an image with the same filename as the backing file");
+  }
+}
+
+// open_image() puts "Could not open '<name>': " before what went wrong; here QEMU does not.
+Error without_prefix(const Error& error, const std::string& name) {
+  const std::string prefix = "Could not open '" + name + "': ";
+  const std::string& message = error.message();
+  if (!message.starts_with(prefix)) return error;
+  return Error(error.kind(), error.errno_value(), message.substr(prefix.size()), error.hint());
+}
+
+struct Backing {
+  uint64_t size = 0;
+  std::string format;
+};
+
+Task<Backing> look_at_backing(std::string path, std::optional<std::string> format) {
+  open::ImageOptions options;
+  options.format = std::move(format);
+  options.metadata_only = true;
+  options.force_share = true;
+  std::unique_ptr<BlockDevice> image = co_await open::open_image(path, options);
+  Backing backing;
+  backing.size = image->size();
+  backing.format = open::as_qcow2(image.get()) != nullptr ? "qcow2" : "raw";
+  co_await image->close();
+  co_return backing;
+}
+
+// Opens the backing image, unless -u says not to: it must be there and have the format that is
+// said, and a size that was not given is its size.
+void apply_backing_image(const CreateArguments& arguments, TargetOptions& options) {
+  const std::optional<std::string> name = options.get("backing_file");
+  if (!name) return;
+  const std::optional<std::string> format = options.get("backing_fmt");
+  if (arguments.backing_unchecked) {
+    if (!format) throw invalid("Backing file specified without backing format");
+    return;
+  }
+  const std::string path = jobs::backing_path(arguments.filename, *name);
+  Backing backing;
+  try {
+    Loop loop;
+    backing = loop.run(look_at_backing(path, format));
+  } catch (const Error& error) {
+    const Error inner = without_prefix(error, path);
+    throw Error(inner.kind(), inner.errno_value(),
+                inner.message() + "\nCould not open backing image.", inner.hint());
+  }
+  if (!format) {
+    throw invalid("Backing file specified without backing format\nDetected format of " +
+                  backing.format + ".");
+  }
+  if (!options.get("size")) options.set_size(backing.size);
+}
+
+void create(const CreateArguments& arguments) {
+  TargetOptions options(arguments.format);
+  require_file(arguments.filename);
+  options.apply(arguments.options);
+  apply_backing_arguments(arguments, options);
+  if (arguments.size) {
+    if (options.get("size")) throw invalid("The image size must be specified only once");
+    options.set_size(*arguments.size);
+  }
+  apply_backing_image(arguments, options);
+  if (!options.get("size")) throw invalid("Image creation needs a size parameter");
+
+  if (!arguments.quiet) {
+    print("Formatting '" + arguments.filename + "', fmt=" + options.format() + " " +
+          options.to_text() + "\n");
+  }
+  Loop loop;
+  loop.run(jobs::create_image(options.to_image(arguments.filename)));
+}
+
+}  // namespace
+
+int run_create(Invocation& invocation) {
+  const CreateArguments arguments = read_arguments(invocation);
+  try {
+    create(arguments);
+  } catch (const Error& error) {
+    Error told = error;
+    if (error.errno_value() == EFBIG && arguments.format == "raw") {
+      told = Error(error.kind(), EFBIG, "The image size is too large for file format 'raw'");
+    }
+    throw told.with_prefix(arguments.filename);
+  }
+  return 0;
+}
+
+}  // namespace byre::cli

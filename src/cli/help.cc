@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/help.h"
+
+#include <cstdio>
+#include <string>
+
+#include "cli/command_help.h"
+#include "cli/messages.h"
+
+namespace byre::cli {
+
+void print_program_help(const Invocation& invocation) {
+  print_version(invocation);
+  const std::string& program = invocation.program;
+  std::string text = "\nUsage: " + program + " [-T TRACE] COMMAND [OPTIONS]\n       " + program +
+                     " --help | --version\n\n"
+                     "  -h, --help         show this and end; behind COMMAND: show its options\n"
+                     "  -V, --version      show the version and end\n"
+                     "  -T, --trace TRACE  taken as qemu-img takes it; byre has no trace points\n\n"
+                     "Commands:\n";
+  for (const Command& command : commands()) {
+    std::string line = "  " + std::string(command.name);
+    line.resize(12, ' ');
+    text += line + command.summary + (command.function == nullptr ? " (not there yet)" : "") + "\n";
+  }
+  text += "\nFormats: raw qcow2\n";
+  print(text);
+}
+
+void print_command_help(const Invocation& invocation) {
+  const Command* command = find_command(invocation.command);
+  const CommandHelp* help = find_command_help(invocation.command);
+  std::string text;
+  if (command != nullptr) text += std::string(command->summary) + ".\n\n";
+  if (help != nullptr) {
+    text += "Usage: " + invocation.program + " " + invocation.command + " " + help->usage + "\n\n";
+    text += help->options;
+    if (!invocation.as_qemu_img()) text += help->byre_options;
+  }
+  print(text);
+}
+
+void print_usage_pointer(const Invocation& invocation) {
+  std::fflush(stdout);
+  std::string called = invocation.program;
+  if (!invocation.command.empty()) called += " " + invocation.command;
+  const std::string line = "Try '" + called + " --help' for more info\n";
+  std::fwrite(line.data(), 1, line.size(), stderr);
+}
+
+}  // namespace byre::cli

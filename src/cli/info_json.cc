@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/info_text.h"
+
+#include "base/units.h"
+
+namespace byre::cli {
+namespace {
+
+constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
+
+JsonText snapshot_json(const qcow2::layout::Snapshot& snapshot) {
+  JsonText json = JsonText::object();
+  json.set("id", snapshot.id)
+      .set("name", snapshot.name)
+      .set("vm-state-size", snapshot.vm_state_size)
+      .set("date-sec", snapshot.date_sec)
+      .set("date-nsec", snapshot.date_nsec)
+      .set("vm-clock-sec", snapshot.vm_clock_nsec / kNanosecondsPerSecond)
+      .set("vm-clock-nsec", snapshot.vm_clock_nsec % kNanosecondsPerSecond);
+  if (snapshot.icount.has_value()) json.set("icount", *snapshot.icount);
+  return json;
+}
+
+JsonText bitmap_json(const qcow2::layout::BitmapEntry& bitmap) {
+  JsonText flags = JsonText::array();
+  if (bitmap.in_use()) flags.add("in-use");
+  if (bitmap.is_auto()) flags.add("auto");
+  JsonText json = JsonText::object();
+  json.set("name", bitmap.name).set("granularity", bitmap.granularity()).set("flags", flags);
+  return json;
+}
+
+JsonText luks_json(const codec::LuksHeader& luks) {
+  JsonText slots = JsonText::array();
+  for (const codec::LuksHeader::KeySlot& slot : luks.key_slots) {
+    JsonText json = JsonText::object();
+    json.set("active", slot.is_active).set("key-offset", slot.key_offset);
+    if (slot.is_active) json.set("iters", slot.iterations).set("stripes", slot.stripes);
+    slots.add(json);
+  }
+  JsonText json = JsonText::object();
+  json.set("format", "luks")
+      .set("detached-header", false)
+      .set("cipher-alg", luks.cipher + "-" + std::to_string(luks.key_bits))
+      .set("cipher-mode", luks.cipher_mode)
+      .set("ivgen-alg", luks.iv_generator)
+      .set("hash-alg", luks.hash)
+      .set("payload-offset", luks.payload_offset)
+      .set("master-key-iters", luks.master_key_iterations)
+      .set("uuid", luks.uuid)
+      .set("slots", slots);
+  if (!luks.iv_hash.empty()) json.set("ivgen-hash-alg", luks.iv_hash);
+  return json;
+}
+
+JsonText encryption_json(const jobs::Qcow2Info& qcow2) {
+  if (qcow2.luks.has_value()) return luks_json(*qcow2.luks);
+  const bool is_aes = qcow2.header.crypt_method == qcow2::layout::CryptMethod::kAes;
+  JsonText json = JsonText::object();
+  json.set("format", is_aes ? "aes" : "luks");
+  return json;
+}
+
+bool is_encrypted(const jobs::Qcow2Info& qcow2) {
+  return qcow2.header.crypt_method != qcow2::layout::CryptMethod::kNone;
+}
+
+JsonText storage_json(const jobs::StorageInfo& storage) {
+  JsonText json = JsonText::object();
+  json.set("children", JsonText::array())
+      .set("virtual-size", storage.size)
+      .set("filename", storage.filename)
+      .set("format", storage.driver);
+  if (storage.allocated_size) json.set("actual-size", *storage.allocated_size);
+  if (has_device_details(storage)) {
+    JsonText specific = JsonText::object();
+    specific.set("type", "file").set("data", JsonText::object());
+    json.set("format-specific", specific).set("dirty-flag", false);
+  }
+  return json;
+}
+
+void add_qcow2(JsonText& json, const jobs::Qcow2Info& qcow2) {
+  JsonText specific = JsonText::object();
+  specific.set("type", "qcow2").set("data", qcow2_details(qcow2));
+  json.set("format-specific", specific).set("cluster-size", qcow2.header.cluster_size());
+  if (is_encrypted(qcow2)) json.set("encrypted", true);
+  if (!qcow2.backing_filename.empty()) {
+    json.set("backing-filename", qcow2.backing_filename)
+        .set("full-backing-filename", qcow2.backing_path);
+    if (!qcow2.backing_format.empty()) json.set("backing-filename-format", qcow2.backing_format);
+  }
+  if (qcow2.snapshots.empty()) return;
+  JsonText snapshots = JsonText::array();
+  for (const auto& snapshot : qcow2.snapshots) snapshots.add(snapshot_json(snapshot));
+  json.set("snapshots", snapshots);
+}
+
+}  // namespace
+
+bool has_device_details(const jobs::StorageInfo& storage) { return storage.driver != "null-co"; }
+
+JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
+  const qcow2::layout::Header& header = qcow2.header;
+  const bool is_zstd = header.compression_type == qcow2::layout::CompressionType::kZstd;
+  JsonText json = JsonText::object();
+  json.set("compat", header.version < 3 ? "0.10" : "1.1")
+      .set("compression-type", is_zstd ? "zstd" : "zlib")
+      .set("refcount-bits", header.refcount_bits());
+  if (header.version >= 3) {
+    json.set("lazy-refcounts", header.has_lazy_refcounts())
+        .set("corrupt", header.is_corrupt())
+        .set("extended-l2", header.has_extended_l2());
+  }
+  if (!qcow2.bitmaps.empty()) {
+    JsonText bitmaps = JsonText::array();
+    for (const auto& bitmap : qcow2.bitmaps) bitmaps.add(bitmap_json(bitmap));
+    json.set("bitmaps", bitmaps);
+  }
+  if (header.has_external_data_file()) {
+    json.set("data-file-raw", header.has_raw_external_data());
+    if (!qcow2.data_filename.empty()) json.set("data-file", qcow2.data_filename);
+  }
+  if (is_encrypted(qcow2)) json.set("encrypt", encryption_json(qcow2));
+  return json;
+}
+
+JsonText info_to_json(const jobs::ImageInfo& info) {
+  JsonText child = JsonText::object();
+  child.set("name", "file").set("info", storage_json(info.storage));
+  JsonText json = JsonText::object();
+  json.set("children", JsonText::array().add(child))
+      .set("virtual-size", info.size)
+      .set("filename", info.filename)
+      .set("format", info.format);
+  if (info.allocated_size) json.set("actual-size", *info.allocated_size);
+  if (info.qcow2.has_value()) add_qcow2(json, *info.qcow2);
+  if (has_device_details(info.storage)) {
+    json.set("dirty-flag", info.qcow2.has_value() && info.qcow2->header.is_dirty());
+  }
+  return json;
+}
+
+}  // namespace byre::cli

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/json_text.h"
+#include "jobs/info.h"
+
+// How `info` shows what the job found.
+namespace byre::cli {
+
+JsonText info_to_json(const jobs::ImageInfo& info);
+std::string info_to_human_text(const jobs::ImageInfo& info);
+
+// What is particular to qcow2, in the form of QEMU's "format-specific" object.
+JsonText qcow2_details(const jobs::Qcow2Info& qcow2);
+// Whether QEMU tells more of such a device than its size.
+bool has_device_details(const jobs::StorageInfo& storage);
+
+// The table of internal snapshots, with its heading line; times in the machine's time zone.
+std::string snapshot_table(const std::vector<qcow2::layout::Snapshot>& snapshots);
+
+}  // namespace byre::cli

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/json_text.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <iterator>
+
+#include "base/assert.h"
+
+namespace byre::cli {
+namespace {
+
+// Every member name that QEMU's commands print, in QEMU's order. QEMU keeps members in a hash table and
+// prints them as they lie in it, so the order means nothing but is always the same; only the order of
+// names that meet in one object can be seen, and counts.
+constexpr std::array kNames{
+    "children", "backing-filename-format", "snapshots", "virtual-size",
+    // check
+    "image-end-offset", "compressed-clusters", "total-clusters", "corruptions-fixed", "corruptions",
+    "check-errors", "leaks-fixed", "leaks", "allocated-clusters",
+    "filename", "cluster-size",
+    // LUKS
+    "ivgen-alg", "detached-header", "hash-alg", "cipher-alg", "uuid", "ivgen-hash-alg",
+    "format", "actual-size", "format-specific", "full-backing-filename", "encrypted",
+    "backing-filename", "dirty-flag", "fragmented-clusters",
+    "cipher-mode", "slots", "payload-offset", "master-key-iters",
+    // a key slot
+    "active", "iters", "key-offset", "stripes",
+    // qcow2
+    "compat", "compression-type", "lazy-refcounts", "bitmaps", "refcount-bits", "data-file",
+    "data-file-raw", "encrypt", "corrupt", "extended-l2",
+    // measure
+    "required", "fully-allocated",
+    // a bitmap, a snapshot
+    "flags", "icount", "vm-clock-nsec", "name", "granularity", "date-sec", "date-nsec",
+    "vm-clock-sec", "id", "vm-state-size",
+    // a child, format-specific
+    "info", "type", "data",
+};
+
+size_t place_of(const std::string& name) {
+  const auto found = std::find(kNames.begin(), kNames.end(), name);
+  BYRE_ASSERT(found != kNames.end());
+  return static_cast<size_t>(found - kNames.begin());
+}
+
+void append_line(std::string& text, int depth) {
+  text += '\n';
+  text.append(static_cast<size_t>(depth) * 4, ' ');
+}
+
+// One character of UTF-8 at the front of `text`, taken off; 0xfffd for what is none. A byte that begins
+// no sequence, or a sequence that breaks off, costs the bytes that were understood.
+uint32_t take_character(std::string_view& text) {
+  constexpr uint32_t kReplacement = 0xfffd;
+  const auto first = static_cast<uint8_t>(text.front());
+  text.remove_prefix(1);
+  if (first < 0x80) return first;
+  const int more = first >= 0xf0 && first < 0xf8   ? 3
+                   : first >= 0xe0 && first < 0xf0 ? 2
+                   : first >= 0xc0 && first < 0xe0 ? 1
+                                                   : -1;
+  if (more < 0) return kReplacement;
+  uint32_t value = first & (0x3fu >> more);
+  for (int i = 0; i < more; ++i) {
+    if (text.empty() || (static_cast<uint8_t>(text.front()) & 0xc0) != 0x80) return kReplacement;
+    value = value << 6 | (static_cast<uint8_t>(text.front()) & 0x3f);
+    text.remove_prefix(1);
+  }
+  constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};
+  const bool is_surrogate = value >= 0xd800 && value <= 0xdfff;
+  const bool is_noncharacter = (value >= 0xfdd0 && value <= 0xfdef) || (value & 0xfffe) == 0xfffe;
+  if (value < kSmallest[more] || value > 0x10ffff || is_surrogate || is_noncharacter) {
+    return kReplacement;
+  }
+  return value;
+}
+
+void append_escape(std::string& text, uint32_t unit) {
+  char escape[8];
+  std::snprintf(escape, sizeof escape, "\\u%04X", unit);
+  text += escape;
+}
+
+void append_character(std::string& text, uint32_t value) {
+  switch (value) {
+    case '"': text += "\\\""; return;
+    case '\\': text += "\\\\"; return;
+    case '\b': text += "\\b"; return;
+    case '\f': text += "\\f"; return;
+    case '\n': text += "\\n"; return;
+    case '\r': text += "\\r"; return;
+    case '\t': text += "\\t"; return;
+    default: break;
+  }
+  if (value >= 0x20 && value < 0x7f) {
+    text += static_cast<char>(value);
+  } else if (value < 0x10000) {
+    append_escape(text, value);
+  } else {
+    append_escape(text, 0xd800 + ((value - 0x10000) >> 10));
+    append_escape(text, 0xdc00 + ((value - 0x10000) & 0x3ff));
+  }
+}
+
+}  // namespace
+
+std::string json_string(std::string_view text) {
+  std::string quoted = "\"";
+  while (!text.empty()) append_character(quoted, take_character(text));
+  return quoted + '"';
+}
+
+JsonText::JsonText(Value value) : value_(std::move(value)) {}
+JsonText JsonText::object() { return JsonText(Value(Object{})); }
+JsonText JsonText::array() { return JsonText(Value(Array{})); }
+JsonText::JsonText(bool value) : value_(value) {}
+JsonText::JsonText(uint64_t value) : value_(value) {}
+JsonText::JsonText(int64_t value) : value_(value) {}
+JsonText::JsonText(int value) : value_(int64_t{value}) {}
+JsonText::JsonText(uint32_t value) : value_(uint64_t{value}) {}
+JsonText::JsonText(std::string value) : value_(std::move(value)) {}
+JsonText::JsonText(std::string_view value) : value_(std::string(value)) {}
+JsonText::JsonText(const char* value) : value_(std::string(value)) {}
+
+JsonText& JsonText::set(const std::string& name, JsonText value) {
+  auto& members = std::get<Object>(value_).members;
+  const auto is_before = [](size_t place, const auto& member) { return place < place_of(member.first); };
+  const auto where = std::upper_bound(members.begin(), members.end(), place_of(name), is_before);
+  members.emplace(where, name, std::move(value));
+  return *this;
+}
+
+JsonText& JsonText::add(JsonText value) {
+  std::get<Array>(value_).items.push_back(std::move(value));
+  return *this;
+}
+
+std::string JsonText::to_text() const {
+  std::string text;
+  append_to(text, 0);
+  return text;
+}
+
+void JsonText::append_to(std::string& text, int depth) const {
+  if (const auto* flag = std::get_if<bool>(&value_)) {
+    text += *flag ? "true" : "false";
+  } else if (const auto* natural = std::get_if<uint64_t>(&value_)) {
+    text += std::to_string(*natural);
+  } else if (const auto* integer = std::get_if<int64_t>(&value_)) {
+    text += std::to_string(*integer);
+  } else if (const auto* string = std::get_if<std::string>(&value_)) {
+    text += json_string(*string);
+  } else if (const auto* object = std::get_if<Object>(&value_)) {
+    text += '{';
+    const char* separator = "";
+    for (const auto& [name, value] : object->members) {
+      text += separator;
+      append_line(text, depth + 1);
+      text += json_string(name) + ": ";
+      value.append_to(text, depth + 1);
+      separator = ",";
+    }
+    append_line(text, depth);
+    text += '}';
+  } else {
+    text += '[';
+    const char* separator = "";
+    for (const JsonText& item : std::get<Array>(value_).items) {
+      text += separator;
+      append_line(text, depth + 1);
+      item.append_to(text, depth + 1);
+      separator = ",";
+    }
+    append_line(text, depth);
+    text += ']';
+  }
+}
+
+std::string JsonText::to_human_text(int depth) const {
+  std::string text;
+  append_human_to(text, depth);
+  return text;
+}
+
+// A member or item that has parts of its own goes on the lines below its name.
+void JsonText::append_human_entry(std::string& text, const std::string& label, int depth) const {
+  text.append(static_cast<size_t>(depth) * 4, ' ');
+  text += label + ":";
+  if (std::holds_alternative<Object>(value_) || std::holds_alternative<Array>(value_)) {
+    text += '\n';
+    append_human_to(text, depth + 1);
+  } else {
+    text += ' ';
+    append_human_to(text, depth + 1);
+    text += '\n';
+  }
+}
+
+void JsonText::append_human_to(std::string& text, int depth) const {
+  if (const auto* object = std::get_if<Object>(&value_)) {
+    for (const auto& [name, value] : object->members) {
+      std::string label = name;
+      std::replace(label.begin(), label.end(), '-', ' ');
+      value.append_human_entry(text, label, depth);
+    }
+  } else if (const auto* array = std::get_if<Array>(&value_)) {
+    for (size_t i = 0; i < array->items.size(); ++i) {
+      array->items[i].append_human_entry(text, "[" + std::to_string(i) + "]", depth);
+    }
+  } else if (const auto* string = std::get_if<std::string>(&value_)) {
+    text += *string;
+  } else {
+    append_to(text, depth);
+  }
+}
+
+}  // namespace byre::cli

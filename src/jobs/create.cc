@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/create.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "byre/error.h"
+#include "storage/file_device.h"
+
+namespace byre::jobs {
+namespace {
+
+// On XFS, a file that grows a little at a time would end up in as many pieces. QEMU's default.
+constexpr uint64_t kDefaultExtentSizeHint = kMiB;
+
+void set_nocow(int fd) {
+  int flags = 0;
+  if (ioctl(fd, FS_IOC_GETFLAGS, &flags) != 0) return;
+  flags |= FS_NOCOW_FL;
+  ioctl(fd, FS_IOC_SETFLAGS, &flags);
+}
+
+void set_extent_size_hint(int fd, uint64_t hint) {
+  struct fsxattr attributes {};
+  if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return;
+  attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
+  attributes.fsx_extsize = static_cast<uint32_t>(hint);
+  ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+}
+
+// Hints to the file system, which may know nothing of them: no failure is an error. They must be
+// given before the file has data.
+void apply_hints(const NewImage& image, const std::string& filename) {
+  const int fd = ::open(filename.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return;
+  struct stat status {};
+  if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
+    if (image.nocow) set_nocow(fd);
+    const uint64_t hint = image.extent_size_hint.value_or(kDefaultExtentSizeHint);
+    if (hint > 0) set_extent_size_hint(fd, hint);
+  }
+  ::close(fd);
+}
+
+std::string without_protocol(const std::string& filename) {
+  return filename.starts_with("file:") ? filename.substr(5) : filename;
+}
+
+Task<std::unique_ptr<storage::FileDevice>> make_file(const NewImage& image, std::string filename) {
+  storage::FileOptions options;
+  options.writable = true;
+  options.create = true;
+  options.truncate = true;
+  std::unique_ptr<storage::FileDevice> file = co_await storage::FileDevice::open(filename, options);
+  apply_hints(image, filename);
+  co_return file;
+}
+
+// The files of one new image. What was made is removed by remove() where the image fails.
+class NewFiles {
+ public:
+  explicit NewFiles(const NewImage* image) : image_(*image) {}
+
+  Task<storage::FileDevice*> make(std::string filename) {
+    std::unique_ptr<storage::FileDevice> made = co_await make_file(image_, filename);
+    devices_.push_back(std::move(made));
+    co_return devices_.back().get();
+  }
+
+  Task<void> close() {
+    std::exception_ptr error;
+    for (const auto& device : devices_) {
+      try {
+        co_await device->close();
+      } catch (const Error&) {
+        if (!error) error = std::current_exception();
+      }
+    }
+    if (error) std::rethrow_exception(error);
+  }
+
+  // Only regular files: a block device stays where it is.
+  void remove() const {
+    for (const auto& device : devices_) {
+      if (std::string_view(device->driver()) == "file") ::unlink(device->filename().c_str());
+    }
+  }
+
+ private:
+  const NewImage& image_;
+  std::vector<std::unique_ptr<storage::FileDevice>> devices_;
+};
+
+// A device that is no regular file keeps its size.
+Task<void> resize_file(storage::FileDevice& file, uint64_t size, Preallocation preallocation) {
+  if (std::string_view(file.driver()) != "file") {
+    if (size <= file.size()) co_return;
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
+  }
+  co_await file.resize(size, preallocation);
+}
+
+Task<void> write_raw(const NewImage& image, NewFiles& files) {
+  const std::string filename = without_protocol(image.filename);
+  storage::FileDevice* file = co_await files.make(filename);
+  const uint64_t size = align_up(image.options.size, kSectorSize);
+  co_await resize_file(*file, size, image.options.preallocation);
+}
+
+Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
+  const std::string filename = without_protocol(image.filename);
+  storage::FileDevice* file = co_await files.make(filename);
+  storage::FileDevice* data_file = nullptr;
+  if (image.options.data_filename.has_value()) {
+    const std::string data_filename = without_protocol(*image.options.data_filename);
+    data_file = co_await files.make(data_filename);
+  }
+  co_await qcow2::create(*file, data_file, image.options);
+}
+
+}  // namespace
+
+void validate(const NewImage& image) {
+  if (image.format == "qcow2") {
+    qcow2::validate(image.options);
+  } else {
+    if (image.options.preallocation == Preallocation::kMetadata) {
+      throw Error(ErrorKind::kUnsupported, ENOTSUP, "Unsupported preallocation mode: metadata");
+    }
+    if (image.options.size > uint64_t{INT64_MAX} - kSectorSize) {
+      throw Error(ErrorKind::kInvalidArgument, EINVAL, "Could not resize file: Invalid argument");
+    }
+  }
+  if (image.extent_size_hint.value_or(0) > UINT32_MAX) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Extent size hint is too large");
+  }
+}
+
+Task<void> create_image(NewImage image) {
+  validate(image);
+  NewFiles files(&image);
+  std::exception_ptr error;
+  try {
+    if (image.format == "qcow2") {
+      co_await write_qcow2(image, files);
+    } else {
+      co_await write_raw(image, files);
+    }
+  } catch (...) {
+    error = std::current_exception();
+  }
+  try {
+    co_await files.close();
+  } catch (...) {
+    if (!error) error = std::current_exception();
+  }
+  if (!error) co_return;
+  files.remove();
+  std::rethrow_exception(error);
+}
+
+}  // namespace byre::jobs

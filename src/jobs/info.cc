@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/info.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "block/buffer.h"
+#include "byre/error.h"
+
+namespace byre::jobs {
+namespace {
+
+// Sizes are shown in whole sectors, as QEMU's block layer counts them.
+uint64_t whole_sectors(uint64_t size) {
+  return size > UINT64_MAX - kSectorSize ? size : align_up(size, kSectorSize);
+}
+
+StorageInfo storage_info(const BlockDevice& storage) {
+  return {storage.filename(), storage.driver(), whole_sectors(storage.size()),
+          storage.allocated_size()};
+}
+
+// Bytes of the image file; what lies behind its end reads as zeroes.
+Task<std::vector<uint8_t>> read_file(BlockDevice& file, uint64_t offset, size_t length) {
+  std::vector<uint8_t> bytes(length);
+  const uint64_t there = offset < file.size() ? file.size() - offset : 0;
+  const size_t readable = static_cast<size_t>(std::min<uint64_t>(length, there));
+  if (readable > 0) {
+    const IoVector to(Bytes(bytes.data(), readable));
+    co_await file.read(offset, to);
+  }
+  co_return bytes;
+}
+
+// The directory's size was checked when the extension was parsed.
+Task<std::vector<qcow2::layout::BitmapEntry>> read_bitmaps(qcow2::Image& image) {
+  const auto& extension = image.extensions().bitmaps;
+  if (!extension.has_value()) co_return {};
+  const uint64_t offset = extension->directory_offset.value();
+  const size_t size = static_cast<size_t>(extension->directory_size);
+  const std::vector<uint8_t> bytes = co_await read_file(image.file(), offset, size);
+  co_return qcow2::layout::parse_bitmap_directory(bytes, *extension, image.geometry(), image.size());
+}
+
+Task<std::optional<codec::LuksHeader>> read_luks(qcow2::Image& image) {
+  if (image.header().crypt_method != qcow2::layout::CryptMethod::kLuks) co_return std::nullopt;
+  const auto& pointer = image.extensions().crypto_header;
+  if (!pointer.has_value()) co_return std::nullopt;
+  const uint64_t offset = pointer->offset.value();
+  const std::vector<uint8_t> bytes =
+      co_await read_file(image.file(), offset, codec::LuksHeader::kSize);
+  co_return codec::LuksHeader::parse(bytes);
+}
+
+Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
+  Qcow2Info info;
+  info.header = image.header();
+  info.snapshots = image.snapshots();
+  info.bitmaps = co_await read_bitmaps(image);
+  info.luks = co_await read_luks(image);
+  if (image.has_external_data_file()) info.data_filename = image.data_filename();
+  info.backing_filename = image.backing_filename();
+  info.backing_format = image.backing_format();
+  if (!info.backing_filename.empty()) {
+    info.backing_path = backing_path(image.filename(), info.backing_filename);
+  }
+  co_return info;
+}
+
+Task<ImageInfo> describe(BlockDevice& device) {
+  ImageInfo info;
+  info.filename = device.filename();
+  info.size = whole_sectors(device.size());
+  info.allocated_size = device.allocated_size();
+  qcow2::Image* image = open::as_qcow2(&device);
+  info.format = image != nullptr ? "qcow2" : "raw";
+  info.storage = storage_info(image != nullptr ? image->file() : device);
+  if (image != nullptr) {
+    Qcow2Info details = co_await qcow2_info(*image);
+    info.qcow2 = std::move(details);
+  }
+  co_return info;
+}
+
+// A file by its name and, where the host knows it, by what it is.
+struct Visited {
+  std::set<std::string> names;
+  std::set<std::pair<dev_t, ino_t>> files;
+
+  bool add(const std::string& filename) {
+    if (!names.insert(filename).second) return false;
+    struct stat status {};
+    if (stat(filename.c_str(), &status) != 0) return true;  // opening it will tell why
+    return files.emplace(status.st_dev, status.st_ino).second;
+  }
+};
+
+}  // namespace
+
+std::string backing_path(const std::string& image_filename, const std::string& backing_filename) {
+  const size_t special = backing_filename.find_first_of(":/");
+  const bool has_protocol = special != std::string::npos && backing_filename[special] == ':';
+  if (has_protocol || backing_filename.starts_with('/')) return backing_filename;
+  const size_t slash = image_filename.rfind('/');
+  if (slash == std::string::npos) return backing_filename;
+  return image_filename.substr(0, slash + 1) + backing_filename;
+}
+
+Task<ImageInfo> image_info(std::string filename, open::ImageOptions options) {
+  options.no_backing = true;
+  options.metadata_only = true;
+  std::unique_ptr<BlockDevice> device = co_await open::open_image(filename, options);
+  std::exception_ptr error;
+  ImageInfo info;
+  try {
+    info = co_await describe(*device);
+  } catch (const Error& failure) {
+    error = std::make_exception_ptr(failure.with_prefix("Could not open '" + filename + "'"));
+  }
+  co_await device->close();
+  if (error) std::rethrow_exception(error);
+  co_return info;
+}
+
+Task<std::vector<ImageInfo>> chain_info(std::string filename, open::ImageOptions options) {
+  std::vector<ImageInfo> chain;
+  Visited visited;
+  for (;;) {
+    if (!visited.add(filename)) {
+      throw Error(ErrorKind::kInvalidArgument, ELOOP,
+                  "Backing file '" + filename + "' creates an infinite loop.");
+    }
+    ImageInfo info = co_await image_info(filename, options);
+    chain.push_back(std::move(info));
+    const std::optional<Qcow2Info>& details = chain.back().qcow2;
+    if (!details.has_value() || details->backing_filename.empty()) break;
+    filename = details->backing_path;
+    options.format.reset();
+    if (!details->backing_format.empty()) options.format = details->backing_format;
+  }
+  co_return chain;
+}
+
+}  // namespace byre::jobs
