@@ -43,7 +43,7 @@ Task<std::vector<uint8_t>> read_file(BlockDevice& file, uint64_t offset, size_t 
 // The directory's size was checked when the extension was parsed.
 Task<std::vector<qcow2::layout::BitmapEntry>> read_bitmaps(qcow2::Image& image) {
   const auto& extension = image.extensions().bitmaps;
-  if (!extension.has_value()) co_return {};
+  if (!extension.has_value()) co_return std::vector<qcow2::layout::BitmapEntry>();
   const uint64_t offset = extension->directory_offset.value();
   const size_t size = static_cast<size_t>(extension->directory_size);
   const std::vector<uint8_t> bytes = co_await read_file(image.file(), offset, size);
