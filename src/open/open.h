@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "block/block_device.h"
+#include "open/format_probe.h"
+#include "open/image_name.h"
 #include "qcow2/image.h"
 #include "storage/file_device.h"
 
@@ -22,26 +25,24 @@ struct ImageOptions {
   storage::IoBackend io = storage::IoBackend::kAuto;
   bool no_backing = false;      // BDRV_O_NO_BACKING: do not open the backing chain
   bool for_check = false;       // see qcow2::OpenOptions
-  bool metadata_only = false;
+  bool metadata_only = false;   // the same; the external data file is not opened either
+  // An internal snapshot to show; refused as "Failed to load snapshot: ...", without the image's name.
   std::optional<qcow2::SnapshotSelector> snapshot;
   int compression_level = 0;
-  // Whether an image may make byre open the files that it names.
+  // Whether an image may make byre open the files that it names. What it names all the same is
+  // Error(kPermission).
   bool allow_backing = true;
   bool allow_data_file = true;
+  // Lines for standard error that are no error of the call: see qcow2::OpenOptions.
+  std::function<void(const std::string&)> on_warning;
 };
 
-// An image as commands use it: the device that has the guest's bytes, whatever its format.
+// An image as commands use it: the device that has the guest's bytes, whatever its format. `filename` is
+// a path, "file:" and a path, "null-co://", or "-": the standard input, read to its end where it is a pipe.
 // Errors: "Could not open '<name>': ..." in QEMU's words, the inner links of the chain included.
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options);
 
 // The qcow2 image behind a device that open_image() gave, or nullptr where it is raw.
 qcow2::Image* as_qcow2(BlockDevice* device);
-
-// "qcow2" or "raw", from the first bytes of a file.
-std::string probe_format(ConstBytes first_bytes);
-
-// A backing or data file name as it stands in an image, seen from that image: relative names are
-// relative to the image's folder; "file:" is taken off.
-std::string resolve_relative(const std::string& image_filename, const std::string& name);
 
 }  // namespace byre::open

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "open/format_probe.h"
+
+#include <algorithm>
+#include <string_view>
+
+namespace byre::open {
+
+namespace {
+
+struct Magic {
+  const char* format;
+  size_t offset;
+  std::string_view bytes;
+};
+
+using namespace std::string_view_literals;
+
+constexpr Magic kForeign[] = {
+    {"vmdk", 0, "KDMV"sv},
+    {"vmdk", 0, "COWD"sv},
+    {"vmdk", 0, "# Disk DescriptorFile"sv},
+    {"vdi", 64, "\x7f\x10\xda\xbe"sv},
+    {"vpc", 0, "conectix"sv},
+    {"vhdx", 0, "vhdxfile"sv},
+    {"qed", 0, "QED\0"sv},
+    {"luks", 0, "LUKS\xba\xbe"sv},
+    {"parallels", 0, "WithoutFreeSpace"sv},
+    {"parallels", 0, "WithouFreSpacExt"sv},
+    {"bochs", 0, "Bochs Virtual HD Image"sv},
+    {"cloop", 0, "#!/bin/sh\n#V2.0 Format\nmodprobe cloop"sv},
+};
+
+bool has_magic(ConstBytes bytes, const Magic& magic) {
+  if (bytes.size() < magic.offset + magic.bytes.size()) return false;
+  return std::ranges::equal(bytes.subspan(magic.offset, magic.bytes.size()), magic.bytes,
+                            [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); });
+}
+
+}  // namespace
+
+std::string probe_format(ConstBytes first_bytes) {
+  if (has_magic(first_bytes, {"", 0, "QFI\xfb"sv}) && first_bytes.size() >= 8) {
+    const uint32_t version = load_big_endian<uint32_t>(&first_bytes[4]);
+    if (version >= 2) return "qcow2";
+    if (version == 1) return "qcow";
+  }
+  for (const Magic& magic : kForeign) {
+    if (has_magic(first_bytes, magic)) return magic.format;
+  }
+  return "raw";
+}
+
+}  // namespace byre::open

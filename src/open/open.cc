@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "open/open.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "open/chain.h"
+#include "open/raw_device.h"
+#include "qcow2/padded_read.h"
+#include "storage/null_device.h"
+#include "storage/spool.h"
+
+namespace byre::open {
+
+namespace {
+
+constexpr const char* kStandardInput = "-";
+
+// Error("<prefix>: <message>") of what the task throws.
+Task<std::unique_ptr<BlockDevice>> with_prefix(Task<std::unique_ptr<BlockDevice>> task,
+                                               std::string prefix) {
+  std::optional<Error> failure;
+  try {
+    co_return co_await std::move(task);
+  } catch (const Error& error) {
+    failure = error.with_prefix(prefix);
+  }
+  throw *failure;
+}
+
+Task<std::unique_ptr<BlockDevice>> open_standard_input(ImageOptions options) {
+  std::unique_ptr<storage::FileDevice> file =
+      co_await storage::spool(STDIN_FILENO, kStandardInput, nullptr);
+  Chain chain(std::move(options));
+  co_return co_await chain.open_on(std::move(file));
+}
+
+Task<std::unique_ptr<BlockDevice>> open_named(std::string filename, ImageOptions options) {
+  Chain chain(std::move(options));
+  co_return co_await chain.open(std::move(filename));
+}
+
+Task<void> load_snapshot(BlockDevice* device, qcow2::SnapshotSelector selector) {
+  qcow2::Image* const image = as_qcow2(device);
+  if (image == nullptr) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                fmt::format("Block format '{}' used by device '' does not support temporarily "
+                            "loading internal snapshots",
+                            device->driver()));
+  }
+  co_await image->load_snapshot(std::move(selector));
+}
+
+}  // namespace
+
+Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options) {
+  const std::optional<qcow2::SnapshotSelector> snapshot = options.snapshot;
+  Task<std::unique_ptr<BlockDevice>> opening =
+      filename == kStandardInput ? open_standard_input(std::move(options))
+                                 : open_named(filename, std::move(options));
+  std::unique_ptr<BlockDevice> device = co_await with_prefix(
+      std::move(opening), fmt::format("Could not open '{}'", filename));
+  if (!snapshot) co_return device;
+  std::optional<Error> failure;
+  try {
+    co_await load_snapshot(device.get(), *snapshot);
+  } catch (const Error& error) {
+    failure = error.with_prefix("Failed to load snapshot");
+  }
+  if (failure) throw *failure;
+  co_return device;
+}
+
+qcow2::Image* as_qcow2(BlockDevice* device) { return dynamic_cast<qcow2::Image*>(device); }
+
+}  // namespace byre::open
