@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "block/buffer.h"
 #include "open/raw_device.h"
 #include "qcow2/padded_read.h"
 #include "storage/null_device.h"

@@ -21,10 +21,14 @@ std::optional<std::string_view> protocol_of(std::string_view name) {
 
 std::string resolve_relative(const std::string& image_filename, const std::string& name) {
   const std::string_view path = without_file_prefix(name);
-  if (path.empty() || path.front() == '/' || protocol_of(path)) return std::string(path);
+  if (path.empty() || path.front() == '/') return std::string(path);
+  if (protocol_of(path) && path.size() == name.size()) return name;
   const std::string_view image = without_file_prefix(image_filename);
   const size_t slash = image.rfind('/');
-  if (slash == std::string_view::npos) return std::string(path);
+  if (slash == std::string_view::npos) {
+    // A colon in what follows "file:" is part of the file's name.
+    return std::string(protocol_of(path) ? "./" : "").append(path);
+  }
   return std::string(image.substr(0, slash + 1)).append(path);
 }
 
