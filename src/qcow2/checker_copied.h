@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "async/task.h"
+#include "qcow2/checker_file.h"
+#include "qcow2/checker_references.h"
+#include "qcow2/checker_refcounts.h"
+#include "qcow2/layout/l1_entry.h"
+#include "qcow2/layout/l2_entry.h"
+
+namespace byre::qcow2 {
+
+// The last step of a check: the copied flags of the active L1 table and its L2 tables against the refcounts
+// in the image. A flag that is set where the refcount is not one lets a writer change what others
+// still refer to. All that it is given outlives it.
+class CopiedFlagChecker {
+ public:
+  CopiedFlagChecker(CheckerFile* file, ReferenceCounter* references, StoredRefcounts* refcounts,
+                    const CheckOptions* options);
+
+  // Throws where a table cannot be read.
+  Task<void> check(uint64_t l1_offset, uint64_t l1_entries);
+
+ private:
+  Task<void> check_l1_entry(layout::L1Entry entry, uint64_t index);
+  Task<void> check_l2_table(uint64_t offset);
+  Task<ConstBytes> read_l2(uint64_t offset);
+  void check_l2_entry(const layout::L2Entry& entry, uint64_t refcount);
+
+  const layout::Geometry geometry_;
+  CheckerFile* file_;
+  CheckerFile l2_file_;
+  ReferenceCounter* references_;
+  StoredRefcounts* refcounts_;
+  const CheckOptions* options_;
+  std::unordered_map<uint64_t, SharedTable> shared_l2_;
+};
+
+}  // namespace byre::qcow2

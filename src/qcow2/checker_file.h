@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "async/task.h"
+#include "block/block_device.h"
+#include "block/buffer.h"
+
+namespace byre::qcow2 {
+
+// How a checker reads tables: from a file that may end in the middle of one, several at once where
+// they lie side by side. What lies past the end of the file reads as zeroes, and is never read.
+class CheckerFile {
+ public:
+  // The longest read, and the most that is kept.
+  static constexpr uint64_t kReadMax = 1 << 20;
+
+  // `kept_max`: the longest range that will be asked for.
+  CheckerFile(BlockDevice* file, uint64_t kept_max);
+
+  BlockDevice& device() { return *file_; }
+  // As QEMU sees it: whole sectors.
+  uint64_t size() const { return size_; }
+  // How many bytes of [offset, offset + length) the file has; the rest is zeroes.
+  uint64_t stored(uint64_t offset, uint64_t length) const;
+
+  // The bytes [offset, offset + length), if they were read and not yet replaced.
+  std::optional<ConstBytes> kept(uint64_t offset, uint64_t length) const;
+  // Reads the range, and with it up to `ahead` bytes that follow. The bytes are good until the next
+  // call. Throws what the file throws; Error(kIo) for an offset that no file has.
+  Task<ConstBytes> read(uint64_t offset, uint64_t length, uint64_t ahead);
+
+ private:
+  BlockDevice* file_;
+  uint64_t size_;
+  Buffer buffer_;
+  uint64_t start_ = 0;
+  uint64_t kept_ = 0;
+};
+
+}  // namespace byre::qcow2

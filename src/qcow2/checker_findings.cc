@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/checker_findings.h"
+
+namespace byre::qcow2 {
+
+void Findings::count(Severity severity, uint64_t times) {
+  switch (severity) {
+    case Severity::kNote: break;
+    case Severity::kLeak: leaks_ += times; break;
+    case Severity::kCorruption: corruptions_ += times; break;
+    case Severity::kCheckError: check_errors_ += times; break;
+  }
+}
+
+bool Findings::wanted() {
+  if (reported_ < options_->findings_max) return true;
+  ++unreported_;
+  return false;
+}
+
+void Findings::report(const Finding& finding) {
+  ++reported_;
+  if (options_->on_finding) options_->on_finding(finding);
+}
+
+void Findings::store(CheckResult& result) const {
+  result.corruptions = corruptions_;
+  result.leaks = leaks_;
+  result.check_errors = check_errors_;
+  result.findings_unreported = unreported_;
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "qcow2/checker.h"
+
+namespace byre::qcow2 {
+
+// Counts what a checker finds, and hands it on while the caller wants to hear of it. The text of a
+// finding is made only then.
+class Findings {
+ public:
+  explicit Findings(const CheckOptions* options) : options_(options) {}
+
+  template <class MakeText>
+  void add(Finding finding, MakeText make_text) {
+    count(finding.severity, 1);
+    if (!wanted()) return;
+    finding.text = make_text();
+    report(finding);
+  }
+  // Without words.
+  void add(const Finding& finding) {
+    add(finding, [] { return std::string(); });
+  }
+  // The same finding so many times more, of which nothing is said.
+  void count(Severity severity, uint64_t times);
+
+  // Of all severities but notes.
+  uint64_t total() const { return corruptions_ + leaks_ + check_errors_; }
+  uint64_t corruptions() const { return corruptions_; }
+  void store(CheckResult& result) const;
+
+ private:
+  bool wanted();
+  void report(const Finding& finding);
+
+  const CheckOptions* options_;
+  uint64_t corruptions_ = 0;
+  uint64_t leaks_ = 0;
+  uint64_t check_errors_ = 0;
+  uint64_t reported_ = 0;
+  uint64_t unreported_ = 0;
+};
+
+}  // namespace byre::qcow2

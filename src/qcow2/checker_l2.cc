@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/checker_l2.h"
+
+#include <fmt/format.h>
+
+namespace byre::qcow2 {
+
+using layout::L2Entry;
+
+L2EntryCounter::L2EntryCounter(ReferenceCounter* references, bool active)
+    : references_(references),
+      geometry_(references->geometry()),
+      active_(active),
+      plain_end_(geometry_.external_data_file() ? 0 : references->whole_clusters_end()) {}
+
+ReferenceCounts::Claim L2EntryCounter::claim_of(const L2Entry& entry) const {
+  if (!active_) return Claim::kNone;
+  return entry.copied() ? Claim::kCopied : Claim::kNotCopied;
+}
+
+void L2EntryCounter::count(ConstBytes table) {
+  const uint32_t entries = geometry_.l2_entries();
+  if (geometry_.extended_l2()) {
+    for (uint32_t i = 0; i < entries; ++i) {
+      const L2Entry entry(load_big_endian<uint64_t>(&table[i * 16]),
+                          load_big_endian<uint64_t>(&table[i * 16 + 8]));
+      if (!count_plain(entry)) count_entry(entry, i);
+    }
+    return;
+  }
+  for (uint32_t i = 0; i < entries; ++i) {
+    const L2Entry entry(load_big_endian<uint64_t>(&table[i * 8]));
+    if (!count_plain(entry)) count_entry(entry, i);
+  }
+}
+
+// The entries that nearly all are: nothing at all, or a cluster in the file without any fault.
+bool L2EntryCounter::count_plain(const L2Entry& entry) {
+  if ((entry.word() | entry.bitmap()) == 0) return true;
+  constexpr uint64_t kPlain = L2Entry::kOffsetMask | L2Entry::kCopied | L2Entry::kZero;
+  const uint64_t offset = entry.offset().value();
+  if ((entry.word() & ~kPlain) != 0 || offset == 0 || offset >= plain_end_) return false;
+  if (!geometry_.is_cluster_aligned(entry.offset())) return false;
+  if ((entry.bitmap() & (entry.bitmap() >> 32)) != 0) return false;
+  if (!references_->counts().add_fast(geometry_.cluster_of(entry.offset()).value(),
+                                      claim_of(entry))) {
+    return false;
+  }
+  note_place(offset);
+  return true;
+}
+
+void L2EntryCounter::note_place(uint64_t offset) {
+  ++statistics_.allocated;
+  if (contiguous_offset_ != 0 && offset != contiguous_offset_) ++statistics_.fragmented;
+  contiguous_offset_ = offset + geometry_.cluster_size();
+}
+
+// Every bit pattern means something to a checker: what the entry would be if its faults were not
+// there. So this does not ask L2Entry::kind(), which knows only "invalid".
+bool L2EntryCounter::refers_to_cluster(const L2Entry& entry) const {
+  if (!entry.offset().is_zero()) return true;
+  const bool is_zero = !geometry_.extended_l2() && (entry.word() & L2Entry::kZero) != 0;
+  return geometry_.external_data_file() && entry.copied() && !is_zero;
+}
+
+void L2EntryCounter::count_entry(const L2Entry& entry, uint32_t index) {
+  if (entry.is_compressed()) {
+    count_compressed(entry, index);
+    return;
+  }
+  Findings& findings = references_->findings();
+  if ((entry.word() & L2Entry::kReservedMask) != 0) {
+    references_->set_suspect();
+    findings.add({.kind = FindingKind::kL2ReservedBits, .value = entry.word()}, [&] {
+      return fmt::format("ERROR found l2 entry with reserved bits set: {:x}", entry.word());
+    });
+  }
+  if (refers_to_cluster(entry)) {
+    count_allocated(entry);
+  } else if ((entry.bitmap() & L2Entry::kAllAllocated) != 0) {
+    references_->set_suspect();
+    findings.add({.kind = FindingKind::kSubclustersUnallocated, .value = entry.bitmap()}, [] {
+      return std::string("ERROR: Unallocated cluster has non-zero subcluster allocation map");
+    });
+  }
+}
+
+void L2EntryCounter::count_compressed(L2Entry entry, uint32_t index) {
+  Findings& findings = references_->findings();
+  if (entry.copied()) {
+    const uint64_t offset = entry.word() & geometry_.compressed_offset_mask();
+    findings.add({.kind = FindingKind::kCompressedCopied, .offset = offset}, [offset] {
+      return fmt::format(
+          "ERROR: coffset={:#x}: copied flag must never be set for compressed clusters", offset);
+    });
+    entry = entry.with_copied(false);
+  }
+  if (geometry_.external_data_file()) {
+    findings.add({.kind = FindingKind::kCompressedInDataFile, .value = entry.word()}, [&] {
+      return fmt::format("ERROR compressed cluster {} with data file, entry={:#x}", index,
+                         entry.word());
+    });
+    return;
+  }
+  if (entry.bitmap() != 0) {
+    findings.add({.kind = FindingKind::kCompressedSubclusters, .value = entry.word()}, [&] {
+      return fmt::format(
+          "ERROR compressed cluster {} with non-zero subcluster allocation bitmap, entry={:#x}",
+          index, entry.word());
+    });
+    return;
+  }
+  const layout::CompressedRange range = entry.compressed_range(geometry_);
+  references_->count_region(range.offset.value(), range.size, Claim::kNone);
+  ++statistics_.allocated;
+  ++statistics_.fragmented;
+  ++statistics_.compressed;
+}
+
+void L2EntryCounter::count_allocated(const L2Entry& entry) {
+  Findings& findings = references_->findings();
+  const uint64_t offset = entry.offset().value();
+  if ((entry.bitmap() & (entry.bitmap() >> 32)) != 0) {
+    references_->set_suspect();
+    findings.add({.kind = FindingKind::kSubclusterContradiction, .offset = offset}, [offset] {
+      return fmt::format(
+          "ERROR offset={:x}: Allocated cluster has corrupted subcluster allocation bitmap",
+          offset);
+    });
+    return;
+  }
+  if (!geometry_.is_cluster_aligned(entry.offset())) {
+    references_->set_suspect();
+    const bool has_data = geometry_.extended_l2() ? (entry.bitmap() & L2Entry::kAllAllocated) != 0
+                                                  : (entry.word() & L2Entry::kZero) == 0;
+    findings.add({.kind = FindingKind::kClusterUnaligned, .offset = offset}, [&] {
+      return fmt::format("ERROR offset={:x}: {} cluster is not properly aligned; L2 entry corrupted.",
+                         offset, has_data ? "Data" : "Preallocated");
+    });
+  }
+  note_place(offset);
+  if (!geometry_.external_data_file()) {
+    references_->count_region(offset, geometry_.cluster_size(), claim_of(entry));
+  } else if (active_ && !entry.copied()) {
+    references_->set_suspect();  // guest clusters in a data file count as referred to once
+  }
+}
+
+void L2EntryCounter::count_owed(ConstBytes table, uint64_t times) {
+  if (geometry_.external_data_file()) return;
+  for (uint32_t i = 0; i < geometry_.l2_entries(); ++i) {
+    const L2Entry entry = L2Entry::load(table, i, geometry_);
+    uint64_t offset = entry.offset().value();
+    uint64_t size = geometry_.cluster_size();
+    if (entry.is_compressed()) {
+      if (entry.bitmap() != 0) continue;
+      const layout::CompressedRange range = entry.compressed_range(geometry_);
+      offset = range.offset.value();
+      size = range.size;
+    } else if (!refers_to_cluster(entry) || (entry.bitmap() & (entry.bitmap() >> 32)) != 0) {
+      continue;
+    }
+    if (!references_->is_outside(offset, size)) {
+      references_->add_references(offset, size, times, Claim::kNone);
+    }
+  }
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "async/task.h"
+#include "block/buffer.h"
+#include "qcow2/checker_file.h"
+#include "qcow2/checker_references.h"
+#include "qcow2/layout/geometry.h"
+#include "qcow2/layout/header.h"
+#include "qcow2/layout/refcount_entry.h"
+
+namespace byre::qcow2 {
+
+// The refcounts as the image has them: counted as clusters in use themselves, compared with the
+// references, and looked up.
+class StoredRefcounts {
+ public:
+  // All but the header outlive it.
+  StoredRefcounts(const layout::Header& header, CheckerFile* file, ReferenceCounter* references,
+                  const CheckOptions* options);
+
+  // Reads the refcount table, as much of it as the file has. Before everything below.
+  Task<void> read_table();
+  // The references that the refcount table and its blocks are; the last to be counted.
+  void count_table();
+  // Every refcount against the references. Gives the end of the last cluster that either says is in
+  // use.
+  Task<uint64_t> compare();
+
+  // The refcount of a cluster, from the file; nothing where it cannot be read.
+  Task<std::optional<uint64_t>> read(uint64_t cluster);
+  // The same, if the part of the block is in memory.
+  struct Lookup {
+    bool is_known = false;
+    std::optional<uint64_t> refcount;
+  };
+  Lookup find(uint64_t cluster) const;
+
+ private:
+  static constexpr uint64_t kSliceSize = 4096;
+  static constexpr uint64_t kSlices = 2048;
+
+  void count_block(uint64_t index, layout::RefcountTableEntry entry);
+  layout::RefcountTableEntry entry(uint64_t index) const {
+    return index < table_.size() ? table_[index] : layout::RefcountTableEntry();
+  }
+  bool can_read(layout::RefcountTableEntry entry) const;
+  bool is_unused(uint64_t first, uint64_t count) const;
+  Task<bool> load_block(uint64_t index);
+  void report_unreadable(uint64_t first, uint64_t count);
+  void compare_block(ConstBytes block, uint64_t first, uint64_t count);
+  void report_difference(uint64_t cluster, uint64_t refcount, uint64_t references);
+
+  struct Place {
+    uint64_t offset = 0;  // of the slice in the file
+    uint64_t index = 0;   // of the refcount in the slice
+    size_t slot = 0;
+  };
+  Place place_of(layout::RefcountTableEntry entry, uint64_t cluster) const;
+
+  const layout::Geometry geometry_;
+  const uint64_t table_offset_;
+  const uint64_t table_size_;  // bytes
+  CheckerFile* file_;
+  ReferenceCounter* references_;
+  const CheckOptions* options_;
+  std::vector<layout::RefcountTableEntry> table_;
+  CheckerFile block_file_;
+  ReferenceCounts::PageCounts page_counts_;
+  uint64_t used_end_ = 0;  // behind the last cluster in use
+  bool said_corrupt_ = false;
+  // Parts of refcount blocks, for read(): a slot each, by offset.
+  const uint64_t slice_size_;
+  Buffer slices_;
+  std::vector<uint64_t> slice_offsets_;  // what a slot holds; kNoSlice: nothing
+  static constexpr uint64_t kNoSlice = UINT64_MAX;
+};
+
+}  // namespace byre::qcow2

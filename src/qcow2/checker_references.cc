@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/checker_references.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "qcow2/checker_l2.h"
+#include "qcow2/layout/l1_entry.h"
+
+namespace byre::qcow2 {
+
+ReferenceCounter::ReferenceCounter(const layout::Geometry& geometry, CheckerFile* file,
+                                   ReferenceCounts* counts, Findings* findings,
+                                   const CheckOptions* options)
+    : geometry_(geometry),
+      file_(file),
+      l2_file_(&file->device(), geometry.cluster_size()),
+      counts_(counts),
+      findings_(findings),
+      options_(options),
+      narrow_refcounts_(geometry.refcount_bits() <= 8) {}
+
+bool ReferenceCounter::is_outside(uint64_t offset, uint64_t size) const {
+  const std::optional<uint64_t> end = checked_add(offset, size);
+  return !end || (*end > file_->size() && *end - file_->size() > geometry_.cluster_size());
+}
+
+void ReferenceCounter::count_region(uint64_t offset, uint64_t size, Claim claim) {
+  if (size == 0) return;
+  if (is_outside(offset, size)) {
+    suspect_ = true;
+    findings_->add({.kind = FindingKind::kReferenceOutsideFile, .offset = offset, .value = size},
+                   [&] {
+                     return fmt::format(
+                         "ERROR: counting reference for region exceeding the end of the file by one "
+                         "cluster or more: offset {:#x} size {:#x}",
+                         offset, size);
+                   });
+    return;
+  }
+  add_references(offset, size, 1, claim);
+}
+
+void ReferenceCounter::add_references(uint64_t offset, uint64_t size, uint64_t times, Claim claim) {
+  if (size == 0) return;
+  const uint64_t last = (offset + size - 1) >> geometry_.cluster_bits();
+  for (uint64_t cluster = offset >> geometry_.cluster_bits(); cluster <= last; ++cluster) {
+    if (cluster >= counts_->cluster_count()) counts_->grow(cluster + 1);
+    const uint64_t overflow = counts_->add(cluster, times, claim);
+    if (overflow == 0) continue;
+    suspect_ = true;
+    const uint64_t place = cluster << geometry_.cluster_bits();
+    findings_->add({.kind = FindingKind::kRefcountOverflow, .offset = place}, [place] {
+      return fmt::format(
+          "ERROR: overflow cluster offset={:#x}\n"
+          "Use qemu-img amend to increase the refcount entry width or qemu-img convert to create a "
+          "clean copy if the image cannot be opened for writing",
+          place);
+    });
+    findings_->count(Severity::kCorruption, overflow - 1);
+  }
+}
+
+bool ReferenceCounter::is_shared(uint64_t offset) const {
+  return counts_->count(offset >> geometry_.cluster_bits()) > 1;
+}
+
+Task<void> ReferenceCounter::count_l1_table(uint64_t offset, uint64_t entries, bool active) {
+  if (entries == 0) co_return;
+  const uint64_t size = entries * 8;
+  count_region(offset, size);
+  const uint64_t end = offset + file_->stored(offset, size);
+  const uint64_t cluster_size = geometry_.cluster_size();
+  if (!range_fits(offset, size, INT64_MAX)) co_await read_l1(offset, size, 0);  // throws
+  for (uint64_t place = offset; place < end; place += cluster_size) {
+    if (options_->cancellation != nullptr) options_->cancellation->check();
+    const uint64_t length = std::min(cluster_size, end - place);
+    SharedTable* shared = nullptr;
+    if (length == cluster_size && is_shared(place)) {
+      shared = &shared_l1_[place];
+      if (shared->is_known(narrow_refcounts_)) {
+        ++shared->owed;
+        findings_->count(Severity::kCorruption, shared->corruptions);
+        continue;
+      }
+    }
+    const uint64_t corruptions = findings_->corruptions();
+    co_await count_l1_cluster(place, length, end - place - length, active);
+    if (shared == nullptr) continue;
+    ++shared->reads;
+    shared->corruptions = findings_->corruptions() - corruptions;
+  }
+}
+
+Task<ConstBytes> ReferenceCounter::read_l1(uint64_t offset, uint64_t length, uint64_t ahead) {
+  try {
+    co_return co_await file_->read(offset, length, ahead);
+  } catch (const Error& error) {
+    report_unreadable(1);
+    throw;
+  }
+}
+
+void ReferenceCounter::report_unreadable(int level) {
+  findings_->add({.kind = FindingKind::kTableUnreadable, .severity = Severity::kCheckError},
+                 [&] { return fmt::format("ERROR: I/O error in check_refcounts_l{}", level); });
+}
+
+namespace {
+
+// How far the L2 tables of the entries behind `index` lie side by side with its own.
+uint64_t adjacent_tables_size(ConstBytes l1, uint64_t index, uint64_t table_size) {
+  const auto offset_at = [&](uint64_t i) {
+    return layout::L1Entry(load_big_endian<uint64_t>(&l1[i * 8])).offset().value();
+  };
+  uint64_t size = 0;
+  const uint64_t start = offset_at(index) + table_size;
+  for (uint64_t i = index + 1; (i + 1) * 8 <= l1.size() && size < CheckerFile::kReadMax; ++i) {
+    if (offset_at(i) != start + size) break;
+    size += table_size;
+  }
+  return size;
+}
+
+}  // namespace
+
+Task<void> ReferenceCounter::count_l1_cluster(uint64_t offset, uint64_t length, uint64_t ahead,
+                                              bool active) {
+  const ConstBytes table = co_await read_l1(offset, length, ahead);
+  for (uint64_t i = 0; (i + 1) * 8 <= table.size(); ++i) {
+    const layout::L1Entry entry(load_big_endian<uint64_t>(&table[i * 8]));
+    if (entry.word() == 0) continue;
+    if (entry.reserved_bits() != 0) {
+      suspect_ = true;
+      findings_->add({.kind = FindingKind::kL1ReservedBits, .value = entry.word()}, [&] {
+        return fmt::format("ERROR found L1 entry with reserved bits set: {:x}", entry.word());
+      });
+    }
+    const uint64_t l2_offset = entry.offset().value();
+    const Claim claim = !active ? Claim::kNone : entry.copied() ? Claim::kCopied : Claim::kNotCopied;
+    count_region(l2_offset, geometry_.cluster_size(), claim);
+    if (!geometry_.is_cluster_aligned(entry.offset())) {
+      suspect_ = true;
+      findings_->add({.kind = FindingKind::kL2TableUnaligned, .offset = l2_offset}, [&] {
+        return fmt::format("ERROR l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted",
+                           l2_offset);
+      });
+    }
+    const bool is_kept = l2_file_.kept(l2_offset, geometry_.cluster_size()).has_value();
+    const uint64_t l2_ahead =
+        is_kept ? 0 : adjacent_tables_size(table, i, geometry_.cluster_size());
+    co_await count_l2_table(l2_offset, l2_ahead, active);
+  }
+}
+
+Task<void> ReferenceCounter::count_l2_table(uint64_t offset, uint64_t ahead, bool active) {
+  if (l2_file_.stored(offset, geometry_.cluster_size()) == 0) co_return;  // all zeroes
+  SharedTable* shared = nullptr;
+  if (is_shared(offset)) {
+    shared = &shared_l2_[offset];
+    if (shared->is_known(narrow_refcounts_)) {
+      ++shared->owed;
+      findings_->count(Severity::kCorruption, shared->corruptions);
+      if (active) statistics_.add(shared->statistics);
+      co_return;
+    }
+  }
+  if (options_->cancellation != nullptr) options_->cancellation->check();
+  const ConstBytes table = co_await read_l2(offset, ahead);
+  const uint64_t corruptions = findings_->corruptions();
+  L2EntryCounter entries(this, active);
+  entries.count(table);
+  if (active) statistics_.add(entries.statistics());
+  if (shared == nullptr) co_return;
+  ++shared->reads;
+  shared->corruptions = findings_->corruptions() - corruptions;
+  shared->statistics = entries.statistics();
+}
+
+Task<ConstBytes> ReferenceCounter::read_l2(uint64_t offset, uint64_t ahead) {
+  try {
+    co_return co_await l2_file_.read(offset, geometry_.cluster_size(), ahead);
+  } catch (const Error& error) {
+    report_unreadable(2);
+    throw;
+  }
+}
+
+Task<void> ReferenceCounter::count_owed() {
+  for (const auto& [offset, shared] : shared_l1_) {
+    if (shared.owed > 0) co_await count_l1_cluster_owed(offset, shared.owed);
+  }
+  for (const auto& [offset, shared] : shared_l2_) {
+    if (shared.owed == 0) continue;
+    if (options_->cancellation != nullptr) options_->cancellation->check();
+    const ConstBytes table = co_await read_l2(offset, 0);
+    L2EntryCounter entries(this, false);
+    entries.count_owed(table, shared.owed);
+  }
+}
+
+// Its findings were counted when it was passed by.
+Task<void> ReferenceCounter::count_l1_cluster_owed(uint64_t offset, uint64_t times) {
+  const uint64_t cluster_size = geometry_.cluster_size();
+  const ConstBytes table = co_await read_l1(offset, cluster_size, 0);
+  for (uint64_t i = 0; i < cluster_size; i += 8) {
+    const layout::L1Entry entry(load_big_endian<uint64_t>(&table[i]));
+    const uint64_t l2_offset = entry.offset().value();
+    if (entry.word() == 0 || is_outside(l2_offset, cluster_size)) continue;
+    add_references(l2_offset, cluster_size, times, Claim::kNone);
+    if (l2_file_.stored(l2_offset, cluster_size) > 0) shared_l2_[l2_offset].owed += times;
+  }
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <unordered_map>
+
+#include "async/task.h"
+#include "qcow2/checker_counts.h"
+#include "qcow2/checker_file.h"
+#include "qcow2/checker_findings.h"
+#include "qcow2/layout/geometry.h"
+#include "qcow2/layout/l2_entry.h"
+
+namespace byre::qcow2 {
+
+// A table, or a cluster of one, to which more than one reference leads. Reading it again for every
+// reference would let a file of a few MiB keep a checker busy for days (each entry of a 32 MiB L1
+// table may name the same 2 MiB L2 table), so once it is known what it holds, further references
+// are only counted here and multiplied out at the end.
+struct SharedTable {
+  uint64_t reads = 0;        // since it was known to be shared
+  uint64_t corruptions = 0;  // that the last reading found
+  ClusterStatistics statistics;
+  uint64_t owed = 0;  // references that nobody has counted yet
+
+  // Whether it needs no further reading. Findings are repeated for each reference, as in QEMU, up to
+  // a bound. Where refcounts are narrow, their overflow depends on each single reference, so
+  // such tables count as if they had findings.
+  static constexpr uint64_t kReadsMax = 257;
+  bool is_known(bool narrow_refcounts) const {
+    return reads >= ((corruptions == 0 && !narrow_refcounts) ? 1 : kReadsMax);
+  }
+};
+
+// The first half of a check: follows every reference from L1 tables to L2 tables to clusters,
+// counts it, and checks every entry on the way.
+class ReferenceCounter {
+ public:
+  using Claim = ReferenceCounts::Claim;
+
+  // All but `geometry` outlive it.
+  ReferenceCounter(const layout::Geometry& geometry, CheckerFile* file, ReferenceCounts* counts,
+                   Findings* findings, const CheckOptions* options);
+
+  // One reference to each cluster that [offset, offset + size) touches. What begins in the file and
+  // goes beyond its end by a cluster at most is counted; the rest is a finding.
+  void count_region(uint64_t offset, uint64_t size, Claim claim = Claim::kNone);
+  bool is_outside(uint64_t offset, uint64_t size) const;
+  // The same, several times, for a region that is not outside.
+  void add_references(uint64_t offset, uint64_t size, uint64_t times, Claim claim);
+
+  // An L1 table and all below it. `active`: it maps the active disk, so statistics and the copied
+  // flag count. Throws where the file cannot be read.
+  Task<void> count_l1_table(uint64_t offset, uint64_t entries, bool active);
+  // The references that shared tables still owe. After the last L1 table.
+  Task<void> count_owed();
+
+  const ClusterStatistics& statistics() const { return statistics_; }
+  // Something was out of order that makes it necessary to look at each copied flag again.
+  bool is_suspect() const { return suspect_; }
+  void set_suspect() { suspect_ = true; }
+
+  const layout::Geometry& geometry() const { return geometry_; }
+  ReferenceCounts& counts() { return *counts_; }
+  Findings& findings() { return *findings_; }
+  // Whether the cluster there has more than one reference by now.
+  bool is_shared(uint64_t offset) const;
+  // Clusters that begin below it lie wholly in the file.
+  uint64_t whole_clusters_end() const {
+    return file_->size() & ~geometry_.cluster_mask();
+  }
+
+ private:
+  Task<ConstBytes> read_l1(uint64_t offset, uint64_t length, uint64_t ahead);
+  Task<ConstBytes> read_l2(uint64_t offset, uint64_t ahead);
+  void report_unreadable(int level);
+  Task<void> count_l1_cluster(uint64_t offset, uint64_t length, uint64_t ahead, bool active);
+  Task<void> count_l2_table(uint64_t offset, uint64_t ahead, bool active);
+  Task<void> count_l1_cluster_owed(uint64_t offset, uint64_t times);
+
+  const layout::Geometry geometry_;
+  CheckerFile* file_;
+  CheckerFile l2_file_;  // apart, so that the L1 table stays in memory
+  ReferenceCounts* counts_;
+  Findings* findings_;
+  const CheckOptions* options_;
+  const bool narrow_refcounts_;
+  ClusterStatistics statistics_;
+  bool suspect_ = false;
+  std::unordered_map<uint64_t, SharedTable> shared_l1_;  // by host offset of an L1 table's cluster
+  std::unordered_map<uint64_t, SharedTable> shared_l2_;  // by host offset of the table
+};
+
+}  // namespace byre::qcow2
