@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// The expected messages are what qemu-img 10.0.2 prints for images with the same directories.
+#include "qcow2/layout/bitmap.h"
+
+#include <gtest/gtest.h>
+
+#include "golden_bytes.h"
+#include "samples.h"
+
+namespace byre::qcow2::layout {
+namespace {
+
+constexpr uint64_t kDiskSize = 1 << 20;
+
+BitmapEntry sample(std::string name = "b0") {
+  BitmapEntry entry;
+  entry.table_offset = HostOffset(0x60000);
+  entry.table_size = 1;
+  entry.flags = bitmap_flag::kAuto;
+  entry.name = std::move(name);
+  return entry;
+}
+
+std::vector<BitmapEntry> parse(const std::vector<uint8_t>& bytes, uint32_t count,
+                               uint64_t disk_size = kDiskSize) {
+  const BitmapsExtension extension{count, bytes.size(), HostOffset(0x80000)};
+  return parse_bitmap_directory(bytes, extension, sample_geometry(16), disk_size);
+}
+
+std::string parse_refusal(const std::vector<uint8_t>& bytes, uint32_t count = 1,
+                          uint64_t disk_size = kDiskSize) {
+  return refusal([&] { parse(bytes, count, disk_size); });
+}
+
+template <class Change>
+std::string refusal_after(Change change, uint64_t disk_size = kDiskSize) {
+  BitmapEntry entry = sample();
+  change(entry);
+  return parse_refusal(encode_bitmap_directory({entry}), 1, disk_size);
+}
+
+constexpr const char* kConstraints = "Bitmap 'b0' doesn't satisfy the constraints";
+
+TEST(Bitmap, QemusDirectoryComesBackByteForByte) {
+  const auto bytes = golden::from_hex(golden::kBitmapDirectory);
+  const auto bitmaps = parse(bytes, 2);
+  ASSERT_EQ(bitmaps.size(), 2u);
+  EXPECT_EQ(bitmaps[0].name, "b0");
+  EXPECT_TRUE(bitmaps[0].is_auto());
+  EXPECT_FALSE(bitmaps[0].in_use());
+  EXPECT_EQ(bitmaps[0].granularity(), 65536u);
+  EXPECT_EQ(bitmaps[0].table_size, 1u);
+  EXPECT_EQ(bitmaps[1].name, "disabled one");
+  EXPECT_FALSE(bitmaps[1].is_auto());
+  EXPECT_EQ(bitmaps[1].granularity(), 512u);
+  EXPECT_EQ(encode_bitmap_directory(bitmaps), bytes);
+}
+
+TEST(Bitmap, TheExtensionComesBack) {
+  const BitmapsExtension extension{7, 1000, HostOffset(0x90000)};
+  EXPECT_EQ(BitmapsExtension::parse(extension.encode(), 65536), extension);
+}
+
+TEST(Bitmap, ADirectoryThatCannotBeReadIsRefused) {
+  const auto check = [](uint64_t size, uint64_t offset) {
+    return refusal([&] { BitmapsExtension{1, size, HostOffset(offset)}.check_directory(); });
+  };
+  EXPECT_EQ(check(0, 0x10000), "Requested bitmap directory size is zero");
+  EXPECT_EQ(check(32, 0x7fffffffffff0000), "Failed to read bitmap directory: Input/output error");
+  EXPECT_EQ(check(32, uint64_t{1} << 63), "Failed to read bitmap directory: Input/output error");
+  EXPECT_EQ(check(32, 0x10000), "");
+}
+
+TEST(Bitmap, TheDirectoryHasAsManyEntriesAsTheExtensionSays) {
+  const auto bytes = golden::from_hex(golden::kBitmapDirectory);
+  EXPECT_EQ(parse_refusal(bytes, 1), "More bitmaps found than specified in header extension");
+  EXPECT_EQ(parse_refusal(bytes, 3), "Less bitmaps found than specified in header extension");
+}
+
+TEST(Bitmap, EntriesEndInsideTheDirectory) {
+  auto bytes = encode_bitmap_directory({sample()});
+  const auto cut = [&](size_t size) {
+    return parse_refusal(std::vector<uint8_t>(bytes.begin(), bytes.begin() + size));
+  };
+  for (const size_t size : {1u, 8u, 23u, 24u, 31u})
+    EXPECT_EQ(cut(size), "Broken bitmap directory") << size;
+  EXPECT_EQ(cut(32), "");
+  store_big_endian<uint16_t>(bytes.data() + 18, 65535);
+  EXPECT_EQ(parse_refusal(bytes), "Broken bitmap directory");
+  store_big_endian<uint16_t>(bytes.data() + 18, 2);
+  for (const uint32_t size : {8u, 0xfffffff0u, 0xffffffffu}) {
+    store_big_endian<uint32_t>(bytes.data() + 20, size);
+    EXPECT_EQ(parse_refusal(bytes), "Broken bitmap directory") << size;
+  }
+}
+
+TEST(Bitmap, TablesStandAtAClusterAndAreNotEmpty) {
+  for (const uint64_t offset : {uint64_t{0}, uint64_t{1}, uint64_t{512}}) {
+    EXPECT_EQ(refusal_after([&](BitmapEntry& e) { e.table_offset = HostOffset(offset); }),
+              kConstraints);
+  }
+  EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.table_offset = HostOffset(uint64_t{1} << 63); }),
+            "Could not read bitmap_table table from image for bitmap 'b0': Input/output error");
+  EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.table_size = 0; }), kConstraints);
+}
+
+TEST(Bitmap, TablesAreAsLongAsTheDiskNeeds) {
+  EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.table_size = 2; }),
+            "Could not read bitmap 'b0' from image: Invalid argument");
+  EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.table_size = 0x2001; }), kConstraints);
+  EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.table_size = 0xffffffff; }), kConstraints);
+  // 512 MiB at 512 bytes a bit: two clusters of bits.
+  const uint64_t disk = uint64_t{512} << 20;
+  EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.granularity_bits = 9; }, disk), kConstraints);
+  EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.granularity_bits = 9, e.table_size = 2; }, disk),
+            "");
+}
+
+TEST(Bitmap, ABitmapInUseMayHaveAnotherSizeThanTheDisk) {
+  const auto in_use = [](uint32_t table_size) {
+    return refusal_after(
+        [&](BitmapEntry& e) {
+          e.flags = bitmap_flag::kInUse;
+          e.table_size = table_size;
+          e.granularity_bits = 9;
+        },
+        uint64_t{1} << 40);
+  };
+  EXPECT_EQ(in_use(1), "");
+  EXPECT_EQ(in_use(0x2000), "");
+  EXPECT_EQ(in_use(0x2001), kConstraints);
+}
+
+TEST(Bitmap, ReservedFlagsTypesAndGranularitiesAreRefused) {
+  for (uint32_t bit = 3; bit < 32; ++bit) {
+    EXPECT_EQ(refusal_after([&](BitmapEntry& e) { e.flags |= 1u << bit; }), kConstraints) << bit;
+  }
+  for (const uint8_t type : {0, 2, 255}) {
+    EXPECT_EQ(refusal_after([&](BitmapEntry& e) { e.type = type; }), kConstraints);
+  }
+  for (const uint8_t bits : {0, 8, 32, 63, 64, 255}) {
+    EXPECT_EQ(refusal_after([&](BitmapEntry& e) { e.granularity_bits = bits; }), kConstraints);
+  }
+  for (uint8_t bits = 9; bits <= 31; ++bits) {
+    EXPECT_EQ(refusal_after([&](BitmapEntry& e) { e.granularity_bits = bits; }), "");
+  }
+}
+
+TEST(Bitmap, NamesHaveOneTo1023BytesAndAreUnique) {
+  auto bytes = encode_bitmap_directory({sample(std::string(1023, 'n'))});
+  EXPECT_EQ(parse_refusal(bytes), "");
+  bytes.resize(24 + 1024);
+  bytes.back() = 'n';
+  store_big_endian<uint16_t>(bytes.data() + 18, 1024);
+  EXPECT_EQ(parse_refusal(bytes),
+            "Bitmap '" + std::string(1023, 'n') + "n' doesn't satisfy the constraints");
+  store_big_endian<uint16_t>(bytes.data() + 18, 0);
+  bytes.resize(24);
+  EXPECT_EQ(parse_refusal(bytes), "Bitmap '' doesn't satisfy the constraints");
+  EXPECT_EQ(parse_refusal(encode_bitmap_directory({sample("a"), sample("a")}), 2),
+            "Bitmap already exists: a");
+  // qemu-img takes twins that are in use.
+  BitmapEntry in_use = sample("a");
+  in_use.flags |= bitmap_flag::kInUse;
+  EXPECT_EQ(parse_refusal(encode_bitmap_directory({in_use, in_use}), 2), "");
+}
+
+TEST(Bitmap, ExtraDataIsKeptAndAllowsUseWhereItsFlagSaysSo) {
+  BitmapEntry entry = sample();
+  entry.extra_data = {1, 2, 3};
+  auto parsed = parse(encode_bitmap_directory({entry}), 1);
+  EXPECT_EQ(parsed.at(0), entry);
+  EXPECT_FALSE(parsed.at(0).extra_data_allows_use());
+  entry.flags |= bitmap_flag::kExtraDataCompatible;
+  parsed = parse(encode_bitmap_directory({entry}), 1);
+  EXPECT_EQ(parsed.at(0), entry);
+  EXPECT_TRUE(parsed.at(0).extra_data_allows_use());
+  EXPECT_TRUE(sample().extra_data_allows_use());
+}
+
+TEST(Bitmap, DataHasOneBitForEachGranule) {
+  EXPECT_EQ(bitmap_data_size(0, 16), 0u);
+  EXPECT_EQ(bitmap_data_size(1, 16), 1u);
+  EXPECT_EQ(bitmap_data_size(8 * 65536, 16), 1u);
+  EXPECT_EQ(bitmap_data_size(8 * 65536 + 1, 16), 2u);
+  EXPECT_EQ(bitmap_data_size(UINT64_MAX, 0), uint64_t{1} << 61);
+  EXPECT_EQ(bitmap_data_size(UINT64_MAX, 63), 1u);
+  EXPECT_EQ(bitmap_table_entries_for(uint64_t{1} << 40, 16, sample_geometry(16)), 32u);
+}
+
+TEST(BitmapTableEntry, EachWordIsOneOfFourKinds) {
+  const Geometry geometry = sample_geometry(16);
+  EXPECT_EQ(BitmapTableEntry::zeroes().kind(geometry), BitmapTableKind::kZeroes);
+  EXPECT_EQ(BitmapTableEntry::ones().kind(geometry), BitmapTableKind::kOnes);
+  EXPECT_EQ(BitmapTableEntry::cluster(HostOffset(0x10000)).kind(geometry),
+            BitmapTableKind::kCluster);
+  EXPECT_EQ(BitmapTableEntry(0x10001).kind(geometry), BitmapTableKind::kInvalid);
+  EXPECT_EQ(BitmapTableEntry(0x10200).kind(geometry), BitmapTableKind::kInvalid);
+  for (uint32_t bit = 0; bit < 64; ++bit) {
+    const BitmapTableEntry entry(uint64_t{1} << bit);
+    const bool reserved = (bit >= 1 && bit <= 8) || bit >= 56;
+    EXPECT_EQ(entry.reserved_bits(), reserved ? entry.word() : 0) << bit;
+    if (reserved) EXPECT_EQ(entry.kind(geometry), BitmapTableKind::kInvalid) << bit;
+    if (bit >= 16 && bit <= 55) EXPECT_EQ(entry.kind(geometry), BitmapTableKind::kCluster) << bit;
+  }
+  EXPECT_EQ(BitmapTableEntry(0x10001).reserved_bits(), 1u);
+}
+
+}  // namespace
+}  // namespace byre::qcow2::layout
