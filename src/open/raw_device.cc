@@ -56,14 +56,11 @@ Task<std::vector<Extent>> RawDevice::extents(uint64_t offset, uint64_t length, E
   }
   const uint64_t known = result.empty() ? 0 : result.back().offset + result.back().length - offset;
   if (known != stored || stored == length) co_return result;
-  // The file's end lies inside the last sector, which shows the state of its first bytes.
-  if (result.empty()) {
-    result.push_back({.offset = offset, .length = length, .present = true, .zero = true});
-    result.back().host_offset = offset;
-    result.back().file = file_.get();
-  } else {
-    result.back().length += length - stored;
-  }
+  // The file ends inside its last sector.
+  Extent tail{.offset = offset + stored, .length = length - stored, .present = true, .zero = true};
+  tail.host_offset = tail.offset;
+  tail.file = file_.get();
+  result.push_back(tail);
   co_return result;
 }
 

@@ -18,6 +18,11 @@ using layout::SubclusterKind;
 
 namespace {
 
+// As QEMU prints numbers: 0 has no "0x" before it.
+std::string hex(uint64_t number) {
+  return number == 0 ? "0" : fmt::format("{:#x}", number);
+}
+
 RunKind run_kind(SubclusterKind kind) {
   switch (kind) {
     case SubclusterKind::kUnallocatedPlain:
@@ -77,8 +82,8 @@ HostOffset Mapping::l2_table_of(GuestOffset guest_offset) {
     case L1Kind::kInvalid:
       break;
   }
-  throw state_->corruption(fmt::format("L2 table offset {:#x} unaligned (L1 index: {:#x})",
-                                       entry.offset().value(), index));
+  throw state_->corruption(fmt::format("L2 table offset {} unaligned (L1 index: {})",
+                                       hex(entry.offset().value()), hex(index)));
 }
 
 std::optional<Run> Mapping::find_run(GuestOffset guest_offset, uint64_t length) {
@@ -169,12 +174,12 @@ Run Mapping::run_in_entry(const L2Entry& entry, GuestOffset guest_offset) const 
 Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset) {
   const layout::Geometry& geometry = state_->geometry;
   const L1Entry l1_entry(state_->l1.entry(geometry.l1_index(guest_offset)));
-  const std::string place = fmt::format("(L2 offset: {:#x}, L2 index: {:#x})",
-                                        l1_entry.offset().value(), geometry.l2_index(guest_offset));
+  const std::string place = fmt::format("(L2 offset: {}, L2 index: {})", hex(l1_entry.offset().value()),
+                  hex(geometry.l2_index(guest_offset)));
   switch (entry.problem(geometry)) {
     case L2Problem::kUnaligned:
-      return state_->corruption(fmt::format("Cluster allocation offset {:#x} unaligned {}",
-                                            entry.offset().value(), place));
+      return state_->corruption(fmt::format("Cluster allocation offset {} unaligned {}",
+                                            hex(entry.offset().value()), place));
     case L2Problem::kZeroFlagInVersion2:
       return state_->corruption("Zero cluster entry found in pre-v3 image " + place);
     case L2Problem::kCompressedInDataFile:
@@ -182,10 +187,10 @@ Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset) {
           "Compressed cluster entry found in image with external data file " + place);
     case L2Problem::kNone:
       return state_->corruption(fmt::format(
-          "External data file host cluster offset {:#x} does not match guest cluster offset: {:#x}, "
-          "L2 index: {:#x})",
-          entry.offset().value(), geometry.cluster_start(guest_offset).value(),
-          geometry.l2_index(guest_offset)));
+          "External data file host cluster offset {} does not match guest cluster offset: {}, "
+          "L2 index: {})",
+          hex(entry.offset().value()), hex(geometry.cluster_start(guest_offset).value()),
+          hex(geometry.l2_index(guest_offset))));
     case L2Problem::kAllocatedWithoutOffset:
     case L2Problem::kAllocatedAndZero:
     case L2Problem::kCompressedOffset:
