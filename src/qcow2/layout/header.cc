@@ -31,6 +31,7 @@ namespace {
 
 RawHeader load_raw(ConstBytes first_bytes) {
   RawHeader raw{};
+  if (first_bytes.empty()) return raw;
   std::memcpy(static_cast<void*>(&raw), first_bytes.data(),
               std::min(first_bytes.size(), sizeof raw));
   return raw;
