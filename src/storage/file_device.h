@@ -52,7 +52,8 @@ class FileDevice final : public BlockDevice {
   // "Failed to get "write" lock\nIs another process using the image [x]?". Whoever opens an image
   // on it puts "Could not open 'x': " before them.
   static Task<std::unique_ptr<FileDevice>> open(std::string filename, FileOptions options);
-  // Takes over an open descriptor of a regular file or block device; no locks.
+  // Takes over an open descriptor of a regular file or block device, opened as `options` say. Locks
+  // what options.lock says, by default nothing.
   static std::unique_ptr<FileDevice> adopt(int fd, std::string filename, FileOptions options);
   ~FileDevice() override;
 

@@ -146,10 +146,11 @@ Task<std::unique_ptr<FileDevice>> FileDevice::open(std::string filename, FileOpt
 std::unique_ptr<FileDevice> FileDevice::adopt(int fd, std::string filename, FileOptions options) {
   Descriptor owned(fd);
   const FileFacts facts = look_at(fd, filename, is_direct(options.cache));
-  options.force_share = true;
   const HostFile::Options io = io_options(options, facts);
-  return std::unique_ptr<FileDevice>(
+  std::unique_ptr<FileDevice> device(
       new FileDevice(owned.release(), std::move(filename), options, facts, io));
+  if (options.lock) device->set_lock(*options.lock);
+  return device;
 }
 
 }  // namespace byre::storage

@@ -4,17 +4,19 @@
 #include <string>
 #include <vector>
 
+#include "async/mutex.h"
 #include "block/block_device.h"
 
 namespace byre::storage {
 
-// A disk that is written from its first byte to its last into a pipe. Writes must not start before
-// the end of those before; a gap becomes zero bytes, and close() fills up to size(). A write that
-// goes back is Error(kUnsupported). Nothing can be read. When the reader of the pipe goes
-// away, writes fail with EPIPE; the signal does not reach the process.
+// A disk that is written from its first byte to its last into a pipe. Each write starts at or after
+// the end of the one that was asked for before it, which need not be done; what is left out becomes
+// zero bytes, and close() fills up to size(). A write that goes back is Error(kUnsupported), and
+// nothing can be read. When the reader of the pipe goes away, writes fail with EPIPE; the signal
+// does not reach the process.
 class PipeSink final : public BlockDevice {
  public:
-  // The descriptor stays the caller's.
+  // The descriptor, a pipe or whatever else can be written to, stays the caller's.
   PipeSink(int fd, uint64_t size, std::string filename);
 
   const std::string& filename() const override { return filename_; }
@@ -29,17 +31,22 @@ class PipeSink final : public BlockDevice {
   Task<void> discard(uint64_t offset, uint64_t length) override;
   Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
+  // Not to less than what was written.
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
   Task<void> close() override;
   using BlockDevice::write;
 
  private:
-  void send(const IoVector& from);
-  void send_zeroes(uint64_t until);
+  void take_turn(uint64_t offset, uint64_t length);
+  Task<void> send(IoVector from);
+  Task<void> send_zeroes(uint64_t until);
 
   int fd_;
   uint64_t size_;
-  uint64_t written_ = 0;  // how many bytes the pipe has had
+  uint64_t asked_ = 0;  // the end of the last write or zeroing that was asked for
+  uint64_t sent_ = 0;   // how many bytes the pipe has had
+  Mutex sending_;       // passes in the order of asking
+  bool failed_ = false;
   std::string filename_;
   Limits limits_;
 };

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <iostream>
-#include <map>
 #include <random>
 
 #include "async/loop.h"
@@ -101,6 +100,116 @@ TEST_P(FileDeviceWays, WhatWasWrittenIsReadAtAnyOffsetAndLength) {
   loop_.run(device->flush());
   loop_.run(device->close());
   EXPECT_EQ(folder_.contents("disk"), model);
+}
+
+Task<void> write_then_read_back(FileDevice* device, uint64_t offset, size_t length, uint64_t seed,
+                                int* wrong) {
+  const Contents bytes = pattern(offset, length, seed);
+  co_await device->write(offset, ConstBytes(bytes));
+  Contents back(length);
+  co_await device->read(offset, Bytes(back));
+  if (back != bytes) ++*wrong;
+}
+
+TEST_P(FileDeviceWays, ManyRequestsAtOnceThatShareBlocksDoNotDisturbOneAnother) {
+  const auto device = create("disk");
+  int wrong = 0;
+  std::vector<Task<void>> tasks;
+  Contents model;
+  // Neighbours that meet within a block, and more than the ring has entries.
+  for (uint64_t i = 0; i < 300; ++i) {
+    const uint64_t offset = i * 1000;
+    tasks.push_back(write_then_read_back(device.get(), offset, 1000, 5, &wrong));
+  }
+  loop_.run(when_all(std::move(tasks)));
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(device->size(), 300000u);
+  EXPECT_EQ(folder_.contents("disk"), pattern(0, 300000, 5));
+}
+
+TEST_P(FileDeviceWays, RequestsOfManySegmentsAreWhole) {
+  const auto device = create("disk");
+  const Contents bytes = pattern(0, 3000 * 48, 1);
+  Contents scattered(3000 * 50);
+  IoVector vector;
+  for (size_t i = 0; i < 3000; ++i) {
+    std::copy_n(bytes.begin() + static_cast<ptrdiff_t>(i * 48), 48,
+                scattered.begin() + static_cast<ptrdiff_t>(i * 50));
+    vector.append(scattered.data() + i * 50, 48);
+  }
+  loop_.run(device->write(0, vector));
+  EXPECT_EQ(read(*device, 0, bytes.size()), bytes);
+  for (size_t i = 0; i < 3000; ++i) std::fill_n(scattered.begin() + static_cast<ptrdiff_t>(i * 50), 48, 0);
+  loop_.run(device->read(0, vector));
+  Contents gathered;
+  for (const iovec& segment : vector.segments()) {
+    const auto* from = static_cast<const uint8_t*>(segment.iov_base);
+    gathered.insert(gathered.end(), from, from + segment.iov_len);
+  }
+  EXPECT_EQ(gathered, bytes);
+}
+
+TEST_P(FileDeviceWays, ZeroesAreWrittenAtAnyPlaceInEveryManner) {
+  for (const WriteFlags flags : {WriteFlags::kNone, WriteFlags::kMayUnmap, WriteFlags::kFua}) {
+    const auto device = open("disk", {.writable = true, .create = true, .truncate = true});
+    Contents model = pattern(0, 200000, 2);
+    write(*device, 0, model);
+    const std::vector<std::pair<uint64_t, uint64_t>> ranges = {
+        {0, 1}, {4096, 4096}, {5000, 3}, {65536, 65536}, {100001, 31111}, {199999, 1}, {190000, 0}};
+    for (const auto& [offset, length] : ranges) {
+      loop_.run(device->write_zeroes(offset, length, flags));
+      std::fill_n(model.begin() + static_cast<ptrdiff_t>(offset), length, 0);
+    }
+    EXPECT_EQ(device->size(), 200000u);
+    EXPECT_EQ(read(*device, 0, model.size()), model);
+    // Across the end, and past it.
+    loop_.run(device->write_zeroes(150000, 100001, flags));
+    std::fill(model.begin() + 150000, model.end(), 0);
+    model.resize(250001, 0);
+    loop_.run(device->write_zeroes(300000, 5, flags));
+    model.resize(300005, 0);
+    EXPECT_EQ(device->size(), model.size());
+    EXPECT_EQ(read(*device, 0, model.size()), model);
+    EXPECT_EQ(folder_.contents("disk"), model);
+  }
+}
+
+TEST_P(FileDeviceWays, ASizeIsSetUpAndDownAndNewBytesAreZero) {
+  const auto device = create("disk");
+  write(*device, 0, pattern(0, 10000, 3));
+  loop_.run(device->resize(5001, Preallocation::kOff));
+  EXPECT_EQ(device->size(), 5001u);
+  loop_.run(device->resize(20003, Preallocation::kOff));
+  Contents model = pattern(0, 5001, 3);
+  model.resize(20003, 0);
+  EXPECT_EQ(read(*device, 0, 20003), model);
+  for (const Preallocation preallocation : {Preallocation::kFalloc, Preallocation::kFull}) {
+    const uint64_t size = device->size() + 1000001;
+    loop_.run(device->resize(size, preallocation));
+    model.resize(size, 0);
+    EXPECT_EQ(device->size(), size);
+    EXPECT_EQ(read(*device, 0, size), model);
+    EXPECT_GE(*device->allocated_size(), 1000000u);
+  }
+  EXPECT_EQ(folder_.contents("disk"), model);
+}
+
+TEST_P(FileDeviceWays, BytesThatSomebodyElseCutOffReadAsZeroes) {
+  const auto device = create("disk");
+  write(*device, 0, pattern(0, 100000, 4));
+  ASSERT_EQ(truncate(folder_.file("disk").c_str(), 50001), 0);
+  Contents model = pattern(0, 50001, 4);
+  model.resize(100000, 0);
+  EXPECT_EQ(read(*device, 0, 100000), model);
+  EXPECT_EQ(read(*device, 90000, 10000), Contents(10000));
+}
+
+TEST_P(FileDeviceWays, BytesThatSomebodyElseAppendedAreFound) {
+  folder_.make("disk", pattern(0, 1000, 6));
+  const auto device = open("disk", {});
+  folder_.make("disk", pattern(0, 9000, 6));
+  EXPECT_EQ(read(*device, 500, 8500), pattern(500, 8500, 6));
+  EXPECT_EQ(device->size(), 9000u);
 }
 
 INSTANTIATE_TEST_SUITE_P(

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// Opening, errors, extents, limits: what does not depend on how bytes are transferred.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "async/loop.h"
+#include "async/ring.h"
+#include "byre/error.h"
+#include "storage/file_device.h"
+#include "unit/support/pattern.h"
+#include "unit/support/temporary_folder.h"
+
+namespace byre::storage {
+namespace {
+
+using test::pattern;
+using test::TemporaryFolder;
+using Contents = std::vector<uint8_t>;
+
+class FileDeviceOpen : public testing::Test {
+ protected:
+  std::unique_ptr<FileDevice> open(const std::string& name, FileOptions options) {
+    return loop_.run(FileDevice::open(name, options));
+  }
+  // What opening says, without the folder's name.
+  Error error_of(const std::string& name, FileOptions options) {
+    try {
+      open(name, options);
+    } catch (const Error& error) {
+      return error;
+    }
+    ADD_FAILURE() << name << " opened";
+    return Error(ErrorKind::kIo, 0, "");
+  }
+  template <class F>
+  Error error_of_call(F call) {
+    try {
+      loop_.run(call());
+    } catch (const Error& error) {
+      return error;
+    }
+    ADD_FAILURE() << "no error";
+    return Error(ErrorKind::kIo, 0, "");
+  }
+
+  TemporaryFolder folder_;
+  Loop loop_;
+};
+
+TEST_F(FileDeviceOpen, ErrorsAreInQemusWords) {
+  const std::string missing = folder_.file("missing");
+  Error error = error_of(missing, {});
+  EXPECT_EQ(error.message(), "Could not open '" + missing + "': No such file or directory");
+  EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
+  EXPECT_EQ(error.errno_value(), ENOENT);
+
+  const std::string folder = folder_.file("");
+  EXPECT_EQ(error_of(folder, {}).message(),
+            "'file' driver requires '" + folder + "' to be a regular file");
+  EXPECT_EQ(error_of(folder, {.writable = true}).message(),
+            "Could not open '" + folder + "': Is a directory");
+  EXPECT_EQ(error_of(folder, {.writable = true, .create = true}).message(),
+            "Could not create '" + folder + "': Is a directory");
+
+  const std::string fifo = folder_.file("fifo");
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  EXPECT_EQ(error_of(fifo, {}).message(), "'file' driver requires '" + fifo + "' to be a regular file");
+
+  EXPECT_EQ(error_of("", {}).message(), "The 'file' block driver requires a file name");
+
+  const std::string file = folder_.make("file", {1, 2, 3});
+  error = error_of(file + "/below", {});
+  EXPECT_EQ(error.message(), "Could not open '" + file + "/below': Not a directory");
+  error = error_of(file, {.writable = true, .create = true, .exclusive = true});
+  EXPECT_EQ(error.message(), "Could not create '" + file + "': File exists");
+  EXPECT_EQ(error.kind(), ErrorKind::kExists);
+}
+
+TEST_F(FileDeviceOpen, AFileSystemWithoutDirectIoIsNamedSo) {
+  EXPECT_EQ(error_of("/proc/version", {.cache = CacheMode::kNone}).message(),
+            "Could not open '/proc/version': filesystem does not support O_DIRECT");
+}
+
+TEST_F(FileDeviceOpen, ARingThatCannotBeHadIsAnErrorOnlyWhereItWasAskedFor) {
+  const std::string file = folder_.make("file", {1, 2, 3});
+  Loop simulated({.seed = 1});
+  EXPECT_THROW(simulated.run(FileDevice::open(file, {.io = IoBackend::kUring})), Error);
+  const auto device = simulated.run(FileDevice::open(file, {}));
+  Contents bytes(3);
+  simulated.run(device->read(0, Bytes(bytes)));
+  EXPECT_EQ(bytes, (Contents{1, 2, 3}));
+}
+
+TEST_F(FileDeviceOpen, ReadingWhatIsCachedNeedsNoRing) {
+  const auto device = open(folder_.make("file", pattern(0, 70000, 1)), {});
+  Contents bytes(70000);
+  loop_.run(device->read(0, Bytes(bytes)));
+  EXPECT_EQ(bytes, pattern(0, 70000, 1));
+  EXPECT_EQ(loop_.event_source(), nullptr);
+}
+
+TEST_F(FileDeviceOpen, WithoutTheCacheTheRingIsUsedWhereTheHostAllowsOne) {
+  setenv("BYRE_IO", "auto,nocache", 1);
+  const auto device = open(folder_.make("file", pattern(0, 70000, 1)), {});
+  unsetenv("BYRE_IO");
+  Contents bytes(70000);
+  loop_.run(device->read(0, Bytes(bytes)));
+  EXPECT_EQ(bytes, pattern(0, 70000, 1));
+  if (Ring::refusal() != 0) GTEST_SKIP() << "the host refuses io_uring";
+  EXPECT_NE(loop_.event_source(), nullptr);
+}
+
+TEST_F(FileDeviceOpen, AReadOnlyFileTakesNoWrites) {
+  const auto device = open(folder_.make("file", pattern(0, 100, 1)), {});
+  const Contents bytes(10);
+  const IoVector from{ConstBytes(bytes)};
+  EXPECT_TRUE(device->is_read_only());
+  EXPECT_EQ(error_of_call([&] { return device->write(0, from); }).kind(), ErrorKind::kPermission);
+  EXPECT_EQ(error_of_call([&] { return device->write_zeroes(0, 10, WriteFlags::kNone); }).kind(),
+            ErrorKind::kPermission);
+  EXPECT_EQ(error_of_call([&] { return device->discard(0, 10); }).kind(), ErrorKind::kPermission);
+  EXPECT_EQ(error_of_call([&] { return device->resize(0, Preallocation::kOff); }).kind(),
+            ErrorKind::kPermission);
+  EXPECT_EQ(folder_.contents("file"), pattern(0, 100, 1));
+}
+
+TEST_F(FileDeviceOpen, ReadsPastTheEndAreRefused) {
+  const auto device = open(folder_.make("file", pattern(0, 100, 1)), {});
+  Contents bytes(10);
+  const IoVector to{Bytes(bytes)};
+  EXPECT_EQ(error_of_call([&] { return device->read(91, to); }).kind(), ErrorKind::kInvalidArgument);
+  EXPECT_EQ(error_of_call([&] { return device->read(UINT64_MAX - 3, to); }).kind(),
+            ErrorKind::kInvalidArgument);
+}
+
+TEST_F(FileDeviceOpen, AWriteBeyondWhatAnyFileCanHoldIsRefused) {
+  const auto device = open(folder_.file("file"), {.writable = true, .create = true});
+  const Contents bytes(10);
+  const IoVector from{ConstBytes(bytes)};
+  EXPECT_EQ(error_of_call([&] { return device->write(INT64_MAX - 5, from); }).kind(),
+            ErrorKind::kInvalidArgument);
+  EXPECT_EQ(error_of_call([&] { return device->resize(UINT64_MAX, Preallocation::kOff); }).message(),
+            "Could not resize file: File too large");
+}
+
+TEST_F(FileDeviceOpen, ALockedFileIsNotEmptied) {
+  const std::string file = folder_.make("file", pattern(0, 100, 1));
+  const auto holder = open(file, {.writable = true});
+  const Error error = error_of(file, {.writable = true, .create = true, .truncate = true});
+  EXPECT_EQ(error.kind(), ErrorKind::kLocked);
+  EXPECT_EQ(folder_.contents("file"), pattern(0, 100, 1));
+  loop_.run(holder->close());
+  const auto emptied = open(file, {.writable = true, .create = true, .truncate = true});
+  EXPECT_EQ(emptied->size(), 0u);
+  EXPECT_TRUE(folder_.contents("file").empty());
+}
+
+TEST_F(FileDeviceOpen, AFileIsTheSameUnderAllItsNames) {
+  const std::string file = folder_.make("file", {1});
+  ASSERT_EQ(link(file.c_str(), folder_.file("other").c_str()), 0);
+  folder_.make("third", {1});
+  const auto a = open(file, {});
+  const auto b = open(folder_.file("other"), {});
+  const auto c = open(folder_.file("third"), {});
+  EXPECT_EQ(a->identity(), b->identity());
+  EXPECT_NE(a->identity(), c->identity());
+}
+
+TEST_F(FileDeviceOpen, NullIsAHostDeviceWithoutASize) {
+  const auto device = open("/dev/null", {.writable = true});
+  EXPECT_STREQ(device->driver(), "host_device");
+  EXPECT_EQ(device->size(), 0u);
+  EXPECT_FALSE(device->limits().grows);
+  loop_.run(device->flush());
+  EXPECT_EQ(error_of_call([&] { return device->resize(5, Preallocation::kOff); }).message(),
+            "Cannot resize device files");
+  EXPECT_EQ(error_of_call([&] { return device->resize(5, Preallocation::kFalloc); }).message(),
+            "Preallocation mode 'falloc' unsupported for this non-regular file");
+}
+
+TEST_F(FileDeviceOpen, HolesAndDataAreToldApart) {
+  const auto device = open(folder_.file("file"), {.writable = true, .create = true});
+  loop_.run(device->resize(1 << 20, Preallocation::kOff));
+  const Contents data = pattern(0, 65536, 1);
+  loop_.run(device->write(262144, ConstBytes(data)));
+  loop_.run(device->write(786432, ConstBytes(data)));
+  std::vector<Extent> extents = loop_.run(device->extents(0, 1 << 20, ExtentScope::kChain));
+  if (extents.size() == 1) GTEST_SKIP() << "the file system does not tell holes";
+  std::vector<std::pair<uint64_t, bool>> starts;
+  for (const Extent& extent : extents) {
+    EXPECT_TRUE(extent.present);
+    EXPECT_NE(extent.data, extent.zero);
+    EXPECT_EQ(extent.host_offset, extent.offset);
+    EXPECT_EQ(extent.file, device.get());
+    starts.emplace_back(extent.offset, extent.data);
+  }
+  EXPECT_EQ(starts, (std::vector<std::pair<uint64_t, bool>>{
+                        {0, false}, {262144, true}, {327680, false}, {786432, true}, {851968, false}}));
+  // From inside of a run, and no further than asked.
+  extents = loop_.run(device->extents(262145, 10, ExtentScope::kLayer));
+  ASSERT_EQ(extents.size(), 1u);
+  EXPECT_TRUE(extents[0].data);
+  EXPECT_EQ(extents[0].offset, 262145u);
+  EXPECT_EQ(extents[0].length, 10u);
+  EXPECT_TRUE(loop_.run(device->extents(5, 0, ExtentScope::kLayer)).empty());
+}
+
+TEST_F(FileDeviceOpen, UnmappedZeroesAndDiscardsGiveSpaceBack) {
+  const auto device = open(folder_.file("file"), {.writable = true, .create = true});
+  const Contents data = pattern(0, 1 << 20, 1);
+  loop_.run(device->write(0, ConstBytes(data)));
+  loop_.run(device->flush());
+  const uint64_t full = *device->allocated_size();
+  loop_.run(device->write_zeroes(0, 1 << 19, WriteFlags::kMayUnmap));
+  const uint64_t half = *device->allocated_size();
+  if (half == full) GTEST_SKIP() << "the file system punches no holes";
+  EXPECT_LE(half + (1 << 19), full + 65536);
+  loop_.run(device->discard(0, 1 << 20));
+  EXPECT_LT(*device->allocated_size(), half);
+  EXPECT_EQ(device->size(), uint64_t{1} << 20);
+}
+
+TEST_F(FileDeviceOpen, PreallocationOnlyGrowsAndKnowsNoMetadata) {
+  const auto device = open(folder_.make("file", pattern(0, 100, 1)), {.writable = true});
+  EXPECT_EQ(error_of_call([&] { return device->resize(50, Preallocation::kFull); }).message(),
+            "Cannot use preallocation for shrinking files");
+  EXPECT_EQ(error_of_call([&] { return device->resize(500, Preallocation::kMetadata); }).message(),
+            "Unsupported preallocation mode: metadata");
+  EXPECT_EQ(device->size(), 100u);
+}
+
+// No file of this process may become larger, for a scope: a full disk that needs no disk.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) {
+    previous_handler_ = std::signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit limit = before_;
+    limit.rlim_cur = bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+  ~FileSizeLimit() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, previous_handler_);
+  }
+
+ private:
+  rlimit before_{};
+  void (*previous_handler_)(int);
+};
+
+TEST_F(FileDeviceOpen, AWriteThatTheHostCutsShortEndsInItsError) {
+  const auto device = open(folder_.file("file"), {.writable = true, .create = true});
+  const FileSizeLimit limit(65536);
+  for (const size_t length : {size_t{100000}, size_t{3000000}}) {
+    const Contents data = pattern(0, length, 1);
+    const IoVector from{ConstBytes(data)};
+    const Error error = error_of_call([&] { return device->write(0, from); });
+    EXPECT_EQ(error.errno_value(), EFBIG);
+    EXPECT_EQ(error.kind(), ErrorKind::kNoSpace);
+  }
+}
+
+TEST_F(FileDeviceOpen, AResizeThatFindsNoSpaceLeavesTheSize) {
+  const auto device = open(folder_.make("file", pattern(0, 1000, 1)), {.writable = true});
+  const FileSizeLimit limit(65536);
+  EXPECT_EQ(error_of_call([&] { return device->resize(100000, Preallocation::kOff); }).message(),
+            "Could not resize file: File too large");
+  EXPECT_EQ(error_of_call([&] { return device->resize(100000, Preallocation::kFalloc); }).message(),
+            "Could not preallocate new data: File too large");
+  EXPECT_EQ(device->size(), 1000u);
+  EXPECT_EQ(folder_.contents("file"), pattern(0, 1000, 1));
+}
+
+}  // namespace
+}  // namespace byre::storage
