@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/target_options.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -129,6 +130,19 @@ std::string with_doubled_commas(const std::string& text) {
   return doubled;
 }
 
+// A backing file's format only stands in the image, so it may be any that QEMU knows.
+bool is_driver_name(std::string_view name) {
+  static constexpr std::string_view kNames[] = {
+      "blkdebug", "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress",
+      "copy-before-write", "copy-on-read", "dmg", "file", "ftp", "ftps", "gluster", "host_cdrom",
+      "host_device", "http", "https", "io_uring", "iscsi", "luks", "nbd", "nfs", "null-aio",
+      "null-co", "nvme", "nvme-io_uring", "parallels", "preallocate", "qcow", "qcow2", "qed",
+      "quorum", "raw", "rbd", "replication", "snapshot-access", "ssh", "throttle", "vdi", "vhdx",
+      "virtio-blk-vfio-pci", "virtio-blk-vhost-user", "virtio-blk-vhost-vdpa", "vmdk", "vpc",
+      "vvfat"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
 Error not_accepted(const std::string& parameter, const std::string& value) {
   return invalid("Parameter '" + parameter + "' does not accept value '" + value + "'");
 }
@@ -239,6 +253,9 @@ qcow2::CreateOptions TargetOptions::to_qcow2() const {
   options.backing_format = get("backing_fmt");
   options.data_filename = get("data_file");
   options.data_file_raw = number("data_file_raw") != 0;
+  if (const auto text = options.backing_format; text && !is_driver_name(*text)) {
+    throw not_accepted("backing-fmt", *text);
+  }
   if (const auto text = get("preallocation")) {
     const std::optional<Preallocation> mode = preallocation_mode(*text);
     if (!mode) throw not_accepted("preallocation", *text);

@@ -14,6 +14,7 @@
 #include "base/units.h"
 #include "block/buffer.h"
 #include "byre/error.h"
+#include "open/raw_device.h"
 
 namespace byre::jobs {
 namespace {
@@ -75,6 +76,11 @@ Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   co_return info;
 }
 
+const BlockDevice& storage_of(const BlockDevice& device) {
+  const auto* raw = dynamic_cast<const open::RawDevice*>(&device);
+  return raw != nullptr ? raw->file() : device;
+}
+
 Task<ImageInfo> describe(BlockDevice& device) {
   ImageInfo info;
   info.filename = device.filename();
@@ -82,7 +88,7 @@ Task<ImageInfo> describe(BlockDevice& device) {
   info.allocated_size = device.allocated_size();
   qcow2::Image* image = open::as_qcow2(&device);
   info.format = image != nullptr ? "qcow2" : "raw";
-  info.storage = storage_info(image != nullptr ? image->file() : device);
+  info.storage = storage_info(image != nullptr ? image->file() : storage_of(device));
   if (image != nullptr) {
     Qcow2Info details = co_await qcow2_info(*image);
     info.qcow2 = std::move(details);
