@@ -167,7 +167,10 @@ void create(const CreateArguments& arguments) {
     options.set_size(*arguments.size);
   }
   apply_backing_image(arguments, options);
-  if (!options.get("size")) throw invalid("Image creation needs a size parameter");
+  // QEMU takes the largest number for none.
+  if (!options.get("size") || options.size() == UINT64_MAX) {
+    throw invalid("Image creation needs a size parameter");
+  }
 
   if (!arguments.quiet) {
     print("Formatting '" + arguments.filename + "', fmt=" + options.format() + " " +

@@ -78,6 +78,7 @@ double take_fraction(std::string_view& text, size_t& count) {
 
 ParsedSize parse_decimal(std::string_view text, char default_suffix) {
   const Digits whole = take_digits(text, 10);
+  const bool has_point = text.starts_with('.');
   size_t fraction_digits = 0;
   const double fraction = take_fraction(text, fraction_digits);
   if (whole.count == 0 && fraction_digits == 0) return fault(SizeFault::kNotANumber);
@@ -90,6 +91,7 @@ ParsedSize parse_decimal(std::string_view text, char default_suffix) {
   const std::optional<unsigned> shift = suffix_shift(suffix);
   if (!shift.has_value() || !text.empty()) return fault(SizeFault::kNotANumber);
   if (fraction > 0 && *shift == 0) return fault(SizeFault::kNotANumber);  // half a byte
+  if (whole.overflow && has_point) return fault(SizeFault::kNotANumber);  // as QEMU says it
   if (whole.overflow) return fault(SizeFault::kOutOfRange);
 
   const uint64_t unit = uint64_t{1} << *shift;

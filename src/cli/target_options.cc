@@ -224,9 +224,8 @@ std::string TargetOptions::to_text() const {
     if (!entry.text.has_value()) continue;
     if (!text.empty()) text += ' ';
     text += std::string(entry.description.name) + "=";
-    if (entry.description.kind == OptionKind::kSize) {
-      text += std::to_string(entry.number);
-    } else if (entry.description.kind == OptionKind::kNumber) {
+    if (entry.description.kind == OptionKind::kSize ||
+        entry.description.kind == OptionKind::kNumber) {
       // As a signed number: what was written as -1 is shown so.
       text += std::to_string(static_cast<int64_t>(entry.number));
     } else {
@@ -253,6 +252,8 @@ qcow2::CreateOptions TargetOptions::to_qcow2() const {
   options.backing_format = get("backing_fmt");
   options.data_filename = get("data_file");
   options.data_file_raw = number("data_file_raw") != 0;
+  // In the order in which QEMU looks at them.
+  if (const auto text = get("compat")) options.version = version_number(*text);
   if (const auto text = options.backing_format; text && !is_driver_name(*text)) {
     throw not_accepted("backing-fmt", *text);
   }
@@ -262,7 +263,6 @@ qcow2::CreateOptions TargetOptions::to_qcow2() const {
     options.preallocation = *mode;
   }
   if (const auto text = get("compression_type")) options.compression_type = compression_type(*text);
-  if (const auto text = get("compat")) options.version = version_number(*text);
   return options;
 }
 

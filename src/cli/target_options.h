@@ -33,7 +33,7 @@ class TargetOptions {
   void set_size(uint64_t size);
   // The text as it was given or by default; nothing: neither.
   std::optional<std::string> get(const std::string& name) const;
-  // size=, where given and above 0.
+  // size=; 0 where it was not given.
   uint64_t size() const;
   // " name=value ...", in QEMU's order, numbers as numbers.
   std::string to_text() const;

@@ -58,6 +58,7 @@ std::string without_protocol(const std::string& filename) {
 }
 
 Task<std::unique_ptr<storage::FileDevice>> make_file(const NewImage& image, std::string filename) {
+  if (filename.empty()) throw Error::from_errno(ENOENT, "Could not create ''");
   storage::FileOptions options;
   options.writable = true;
   options.create = true;
@@ -103,19 +104,30 @@ class NewFiles {
 };
 
 // A device that is no regular file keeps its size.
-Task<void> resize_file(storage::FileDevice& file, uint64_t size, Preallocation preallocation) {
-  if (std::string_view(file.driver()) != "file") {
-    if (size <= file.size()) co_return;
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
-  }
-  co_await file.resize(size, preallocation);
+bool can_have_size(const storage::FileDevice& file, uint64_t size) {
+  return std::string_view(file.driver()) == "file" || size <= file.size();
+}
+
+Error cannot_grow() {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
 }
 
 Task<void> write_raw(const NewImage& image, NewFiles& files) {
   const std::string filename = without_protocol(image.filename);
   storage::FileDevice* file = co_await files.make(filename);
   const uint64_t size = align_up(image.options.size, kSectorSize);
-  co_await resize_file(*file, size, image.options.preallocation);
+  std::exception_ptr error;
+  if (!can_have_size(*file, size)) throw cannot_grow();
+  if (std::string_view(file->driver()) != "file") co_return;
+  try {
+    co_await file->resize(size, image.options.preallocation);
+  } catch (...) {
+    // A disk that was filled for nothing is emptied again; the file stays, as QEMU leaves it.
+    error = std::current_exception();
+  }
+  if (!error) co_return;
+  co_await file->resize(0, Preallocation::kOff);
+  std::rethrow_exception(error);
 }
 
 Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
@@ -125,6 +137,9 @@ Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
   if (image.options.data_filename.has_value()) {
     const std::string data_filename = without_protocol(*image.options.data_filename);
     data_file = co_await files.make(data_filename);
+    if (!can_have_size(*data_file, image.options.size)) {
+      throw cannot_grow().with_prefix("Could not resize image");
+    }
   }
   co_await qcow2::create(*file, data_file, image.options);
 }
@@ -138,7 +153,7 @@ void validate(const NewImage& image) {
     if (image.options.preallocation == Preallocation::kMetadata) {
       throw Error(ErrorKind::kUnsupported, ENOTSUP, "Unsupported preallocation mode: metadata");
     }
-    if (image.options.size > uint64_t{INT64_MAX} - kSectorSize) {
+    if (image.options.size > align_down(INT64_MAX, kSectorSize)) {
       throw Error(ErrorKind::kInvalidArgument, EINVAL, "Could not resize file: Invalid argument");
     }
   }
@@ -166,7 +181,7 @@ Task<void> create_image(NewImage image) {
     if (!error) error = std::current_exception();
   }
   if (!error) co_return;
-  files.remove();
+  if (image.format == "qcow2") files.remove();
   std::rethrow_exception(error);
 }
 

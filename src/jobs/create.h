@@ -29,7 +29,7 @@ void validate(const NewImage& image);
 // file if one is named (relative to the current folder, as in QEMU), and the image in them; flushed and
 // closed. Backing files are not opened: size and format of a backing file must stand in the
 // options. Whatever validate() refuses is refused before a file was touched; a failure after that removes
-// the files. Errors: QEMU's words, without "<filename>: " before them.
+// the files of a qcow2 image and leaves an empty file where a raw image should have been, as QEMU does. Errors: QEMU's words, without "<filename>: " before them.
 Task<void> create_image(NewImage image);
 
 }  // namespace byre::jobs
