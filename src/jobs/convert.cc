@@ -51,7 +51,6 @@ class Conversion {
         progress_(progress, 0) {}
 
   Task<void> run() {
-    co_await prepare_zeroes();
     if (wants_progress_) co_await count_work();
     std::vector<Task<void>> workers;
     for (unsigned i = 0; i < std::max(1u, options_.in_flight); ++i) workers.push_back(work());
@@ -73,23 +72,9 @@ class Conversion {
     rules.cluster_size = cluster_size_;
     rules.has_backing = options_.target_has_backing;
     rules.backing_size = options_.backing_size;
+    rules.zero_is_data = options_.sparse_size == 0;
     rules.salvage = options_.salvage;
     return rules;
-  }
-
-  // A target that can be zeroed at once and for nothing needs no zeroes later.
-  Task<void> prepare_zeroes() {
-    if (options_.target_is_zero || options_.target_has_backing) co_return;
-    if (!target_.limits().can_write_zeroes_unmapped || source_.size() == 0) co_return;
-    bool is_zero = true;
-    try {
-      co_await target_.write_zeroes(0, target_.size(),
-                                    WriteFlags::kMayUnmap | WriteFlags::kNoFallback);
-    } catch (const Error& error) {
-      if (error.kind() != ErrorKind::kUnsupported) throw;
-      is_zero = false;
-    }
-    options_.target_is_zero = is_zero;
   }
 
   // What progress counts: data, and zeroes that need a request.
@@ -175,7 +160,6 @@ class Conversion {
   }
 
   Task<void> read(const Segment& segment, Bytes to) {
-    std::exception_ptr error;
     try {
       co_await source_.read(segment.offset, to);
       co_return;
@@ -220,9 +204,7 @@ class Conversion {
 
   Task<void> write_zeroes(uint64_t offset, uint64_t length) {
     if (options_.target_is_zero) co_return;
-    co_await rate_limit_.take(length);
-    const WriteFlags flags = options_.sparse_size == 0 ? WriteFlags::kNone : WriteFlags::kMayUnmap;
-    co_await target_.write_zeroes(offset, length, flags);
+    co_await target_.write_zeroes(offset, length, WriteFlags::kMayUnmap);
   }
 
   Task<void> write_runs(uint64_t offset, ConstBytes bytes) {

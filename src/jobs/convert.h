@@ -21,8 +21,8 @@ enum class WriteOrder {
 };
 
 struct ConvertOptions {
-  // Runs of zeroes that are at least so long are not written as data; 0: everything that the source
-  // has as data is written. A multiple of 512.
+  // Runs of zeroes that are at least so long are not written as data; 0: everything is written, also
+  // what the source does not have. A multiple of 512.
   uint64_t sparse_size = 4096;
   unsigned in_flight = 8;  // requests at a time, at least 1
   WriteOrder write_order = WriteOrder::kStarted;

@@ -12,6 +12,7 @@ namespace byre::jobs {
 
 Segment::Kind SegmentWalker::kind_of(const Extent& extent) const {
   if (rules_.has_backing && !extent.present) return Segment::Kind::kBacking;
+  if (rules_.zero_is_data) return Segment::Kind::kData;
   if (extent.zero || !extent.present) {
     return rules_.has_backing && extent.offset >= rules_.backing_size ? Segment::Kind::kBacking
                                                                       : Segment::Kind::kZero;

@@ -36,6 +36,8 @@ class SegmentWalker {
     // does not have is kBacking, and so are zeroes behind the end of the target's backing file.
     bool has_backing = false;
     uint64_t backing_size = 0;
+    // Nothing is kZero: all that reads as zeroes is to be written like data.
+    bool zero_is_data = false;
     // A state that cannot be read is taken for data.
     bool salvage = false;
   };
