@@ -51,14 +51,29 @@ CompareArguments read_arguments(Invocation& invocation) {
                        {"object", kObject, true}});
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
-      case 'f': arguments.formats[0] = reader.argument(); break;
-      case 'F': arguments.formats[1] = reader.argument(); break;
-      case 'T': arguments.cache = reader.argument(); break;
-      case 'p': arguments.progress = true; break;
-      case 'q': arguments.quiet = true; break;
-      case 's': arguments.strict = true; break;
-      case 'U': arguments.force_share = true; break;
-      default: break;
+      case 'f':
+        arguments.formats[0] = reader.argument();
+        break;
+      case 'F':
+        arguments.formats[1] = reader.argument();
+        break;
+      case 'T':
+        arguments.cache = reader.argument();
+        break;
+      case 'p':
+        arguments.progress = true;
+        break;
+      case 'q':
+        arguments.quiet = true;
+        break;
+      case 's':
+        arguments.strict = true;
+        break;
+      case 'U':
+        arguments.force_share = true;
+        break;
+      default:
+        break;
     }
   }
   const std::vector<std::string> names = reader.names();
@@ -93,8 +108,8 @@ class CompareCommand {
     jobs::CompareOptions options;
     options.strict = arguments_.strict;
     options.on_size_difference = [this] { tell("Warning: Image size mismatch!\n"); };
-    const jobs::CompareResult result = co_await jobs::compare(
-        *images_[0], *images_[1], options, &progress, &cancellation_);
+    const jobs::CompareResult result =
+        co_await jobs::compare(*images_[0], *images_[1], options, &progress, &cancellation_);
     const std::string offset = std::to_string(result.offset);
     switch (result.kind) {
       case jobs::CompareResult::Kind::kEqual:

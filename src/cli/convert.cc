@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `convert`: opens the sources, makes the target, runs the job, closes everything. The order of the steps is
-// QEMU's, so that of two mistakes the same one is told.
+// `convert`: opens the sources, makes the target, runs the job, closes everything. The order of the
+// steps is QEMU's, so that of two mistakes the same one is told.
 #include <unistd.h>
 
 #include <cerrno>
@@ -89,8 +89,7 @@ class ConvertCommand {
     options.on_warning = [this](const std::string& line) { print_error(invocation_, line); };
     if (arguments_.sources.size() > 1 && arguments_.snapshot.has_value()) options.snapshot.reset();
     for (const std::string& name : arguments_.sources) {
-      std::unique_ptr<BlockDevice> source =
-          co_await open::open_image(source_path(name), options);
+      std::unique_ptr<BlockDevice> source = co_await open::open_image(source_path(name), options);
       sources_.push_back(std::move(source));
     }
     if (arguments_.sources.size() > 1 && arguments_.snapshot.has_value()) {
@@ -166,7 +165,8 @@ class ConvertCommand {
       target_ = pipe_->make_raw(align_up(size, kSectorSize));
     } else {
       const qcow2::CreateOptions create_options = options.to_qcow2();
-      target_ = co_await pipe_->make_qcow2(create_options, arguments_.compression_level.value_or(0));
+      target_ =
+          co_await pipe_->make_qcow2(create_options, arguments_.compression_level.value_or(0));
     }
   }
 
@@ -222,8 +222,8 @@ class ConvertCommand {
       }
     }
     options.target_is_zero =
-        !has_backing_ && (arguments_.target_is_zero ||
-                          (arguments_.create && target_->limits().is_zero_initialised));
+        !has_backing_ &&
+        (arguments_.target_is_zero || (arguments_.create && target_->limits().is_zero_initialised));
     return options;
   }
 

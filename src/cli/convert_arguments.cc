@@ -77,21 +77,39 @@ uint64_t parse_sparse_size(const std::string& text) {
 // Arguments that a switch per letter would make too long: true where it was one of these.
 bool take_target_option(int option, const OptionReader& reader, ConvertArguments& arguments) {
   switch (option) {
-    case 'O': arguments.target_format = reader.argument(); return true;
-    case 'o': arguments.target_options.add(reader.argument()); return true;
-    case 't': arguments.target_cache = reader.argument(); return true;
-    case 'B': arguments.backing_filename = reader.argument(); return true;
-    case 'F': arguments.backing_format = reader.argument(); return true;
-    case 'n': arguments.create = false; return true;
-    case kTargetIsZero: arguments.target_is_zero = true; return true;
-    case 'S': arguments.sparse_size = parse_sparse_size(reader.argument()); return true;
-    case 'c': arguments.compressed = true; return true;
-    case kCompressLevel:
-      arguments.compression_level = static_cast<int>(
-          parse_number_argument("compression level", reader.argument(), codec::kFastestLevel,
-                                codec::kSmallestLevel));
+    case 'O':
+      arguments.target_format = reader.argument();
       return true;
-    default: return false;
+    case 'o':
+      arguments.target_options.add(reader.argument());
+      return true;
+    case 't':
+      arguments.target_cache = reader.argument();
+      return true;
+    case 'B':
+      arguments.backing_filename = reader.argument();
+      return true;
+    case 'F':
+      arguments.backing_format = reader.argument();
+      return true;
+    case 'n':
+      arguments.create = false;
+      return true;
+    case kTargetIsZero:
+      arguments.target_is_zero = true;
+      return true;
+    case 'S':
+      arguments.sparse_size = parse_sparse_size(reader.argument());
+      return true;
+    case 'c':
+      arguments.compressed = true;
+      return true;
+    case kCompressLevel:
+      arguments.compression_level = static_cast<int>(parse_number_argument(
+          "compression level", reader.argument(), codec::kFastestLevel, codec::kSmallestLevel));
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -99,25 +117,48 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
                  ConvertArguments& arguments) {
   if (take_target_option(option, reader, arguments)) return;
   switch (option) {
-    case 'f': arguments.source_format = reader.argument(); break;
-    case 'T': arguments.source_cache = reader.argument(); break;
+    case 'f':
+      arguments.source_format = reader.argument();
+      break;
+    case 'T':
+      arguments.source_cache = reader.argument();
+      break;
     case 'l':
       arguments.snapshot = parse_snapshot_option(reader.argument(), invocation.program);
       break;
-    case 'p': arguments.progress = ProgressStyle::kText; break;
-    case kProgress: arguments.progress = parse_progress_style(reader.argument()); break;
-    case 'q': arguments.quiet = true; break;
+    case 'p':
+      arguments.progress = ProgressStyle::kText;
+      break;
+    case kProgress:
+      arguments.progress = parse_progress_style(reader.argument());
+      break;
+    case 'q':
+      arguments.quiet = true;
+      break;
     case 'm':
       arguments.in_flight = static_cast<unsigned>(
           parse_number_argument("number of coroutines", reader.argument(), 1, 16));
       break;
-    case 'r': arguments.bytes_per_second = parse_size_argument("rate limit", reader.argument()); break;
-    case 'W': arguments.out_of_order = true; break;
-    case 'C': arguments.copy_range = true; break;
-    case 'U': arguments.force_share = true; break;
-    case kSalvage: arguments.salvage = true; break;
-    case kBitmaps: arguments.bitmaps = true; break;
-    default: break;
+    case 'r':
+      arguments.bytes_per_second = parse_size_argument("rate limit", reader.argument());
+      break;
+    case 'W':
+      arguments.out_of_order = true;
+      break;
+    case 'C':
+      arguments.copy_range = true;
+      break;
+    case 'U':
+      arguments.force_share = true;
+      break;
+    case kSalvage:
+      arguments.salvage = true;
+      break;
+    case kBitmaps:
+      arguments.bitmaps = true;
+      break;
+    default:
+      break;
   }
 }
 

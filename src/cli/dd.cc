@@ -41,9 +41,11 @@ void read_operand(const std::string& text, DdArguments& arguments) {
   if (has_value && name == "bs") {
     arguments.range.block_size = parse_size_argument("bs", value, 1, INT32_MAX);
   } else if (has_value && name == "count") {
-    arguments.range.count = static_cast<uint64_t>(parse_number_argument("count", value, 0, INT64_MAX));
+    arguments.range.count =
+        static_cast<uint64_t>(parse_number_argument("count", value, 0, INT64_MAX));
   } else if (has_value && name == "skip") {
-    arguments.range.skip = static_cast<uint64_t>(parse_number_argument("skip", value, 0, INT64_MAX));
+    arguments.range.skip =
+        static_cast<uint64_t>(parse_number_argument("skip", value, 0, INT64_MAX));
   } else if (has_value && name == "if") {
     arguments.input = value;
   } else if (has_value && name == "of") {
@@ -64,10 +66,17 @@ DdArguments read_arguments(Invocation& invocation) {
                        {"object", kObject, true}});
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
-      case 'f': arguments.input_format = reader.argument(); break;
-      case 'O': arguments.output_format = reader.argument(); break;
-      case 'U': arguments.force_share = true; break;
-      default: break;
+      case 'f':
+        arguments.input_format = reader.argument();
+        break;
+      case 'O':
+        arguments.output_format = reader.argument();
+        break;
+      case 'U':
+        arguments.force_share = true;
+        break;
+      default:
+        break;
     }
   }
   for (const std::string& operand : reader.names()) read_operand(operand, arguments);

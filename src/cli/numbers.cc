@@ -18,9 +18,9 @@ int64_t parse_number_argument(std::string_view what, const std::string& text, in
     throw Error(ErrorKind::kInvalidArgument, EINVAL, invalid + ": '" + text + "'.");
   }
   if (errno == ERANGE || value < min || value > max) {
-    throw Error(ErrorKind::kInvalidArgument, ERANGE,
-                invalid + ". Must be between " + std::to_string(min) + " and " +
-                    std::to_string(max) + ".");
+    throw Error(
+        ErrorKind::kInvalidArgument, ERANGE,
+        invalid + ". Must be between " + std::to_string(min) + " and " + std::to_string(max) + ".");
   }
   return value;
 }

@@ -7,8 +7,8 @@
 
 namespace byre::cli {
 
-// The value of `-l`: an id or a name, or "snapshot.id=ID,snapshot.name=NAME". Throws Error in QEMU's two
-// lines; `program` is the name that begins the second.
+// The value of `-l`: an id or a name, or "snapshot.id=ID,snapshot.name=NAME". Throws Error in
+// QEMU's two lines; `program` is the name that begins the second.
 qcow2::SnapshotSelector parse_snapshot_option(const std::string& text, const std::string& program);
 
 }  // namespace byre::cli

@@ -51,7 +51,9 @@ struct Side {
   ExtentCursor cursor;
 };
 
-bool reads_as_zero(const Extent& extent) { return extent.zero || !extent.present; }
+bool reads_as_zero(const Extent& extent) {
+  return extent.zero || !extent.present;
+}
 
 bool same_state(const Extent& a, const Extent& b) {
   return a.present == b.present && a.data == b.data && a.zero == b.zero &&
@@ -125,8 +127,8 @@ class Comparison {
   void check(const Chunk& chunk, const Buffer (&buffers)[2]) {
     std::optional<uint64_t> difference;
     if (chunk.read[0] && chunk.read[1]) {
-      difference = first_difference(buffers[0].bytes(0, chunk.length),
-                                    buffers[1].bytes(0, chunk.length));
+      difference =
+          first_difference(buffers[0].bytes(0, chunk.length), buffers[1].bytes(0, chunk.length));
     } else if (chunk.read[0] || chunk.read[1]) {
       difference = first_nonzero(buffers[chunk.read[0] ? 0 : 1].bytes(0, chunk.length));
     }
@@ -157,10 +159,10 @@ class Comparison {
       extent = co_await side.cursor.at(offset);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kCancelled) throw;
-      throw CompareError(CompareError::Stage::kExtents,
-                         Error(error.kind(), error.errno_value(),
-                               "Sector allocation test failed for " + side.device.filename(),
-                               error.message()));
+      throw CompareError(
+          CompareError::Stage::kExtents,
+          Error(error.kind(), error.errno_value(),
+                "Sector allocation test failed for " + side.device.filename(), error.message()));
     }
     co_return extent;
   }

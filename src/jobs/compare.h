@@ -41,8 +41,9 @@ class CompareError : public Error {
 // end of the other. What both images know to be zero is not read. Sizes count in whole sectors.
 //
 // Throws CompareError with "Error while reading offset N of X: <reason>" or "Sector allocation test
-// failed for X", Error(kCancelled) after `cancellation` was asked for. What comes first in the images
-// is reported, be it a difference or a failure. `progress` and `cancellation` may be nullptr.
+// failed for X", Error(kCancelled) after `cancellation` was asked for. What comes first in the
+// images is reported, be it a difference or a failure. `progress` and `cancellation` may be
+// nullptr.
 Task<CompareResult> compare(BlockDevice& first, BlockDevice& second, CompareOptions options,
                             Progress* progress, const Cancellation* cancellation);
 

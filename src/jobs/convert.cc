@@ -22,7 +22,8 @@
 
 // How a conversion goes:
 //
-// - One SegmentWalker cuts the source into segments. `in_flight` workers take them from it in order,
+// - One SegmentWalker cuts the source into segments. `in_flight` workers take them from it in
+// order,
 //   each with a ticket and a buffer of its own, so that one's read overlaps another's write.
 // - Where the order of writes matters, the Turnstile lets tickets through in order. A worker passes
 //   its turn exactly once for each ticket, whether or not its read or write failed.
@@ -126,13 +127,14 @@ class Conversion {
       if (options_.write_order == WriteOrder::kStarted) turnstile_.pass();
       if (is_read && !failure_.is_before(segment.offset)) {
         try {
-          const ConstBytes bytes = buffer.bytes().first(
-              segment.kind == Segment::Kind::kData ? segment.length : 0);
+          const ConstBytes bytes =
+              buffer.bytes().first(segment.kind == Segment::Kind::kData ? segment.length : 0);
           co_await write(segment, bytes);
           progress_.done(ticket->number, work_in(segment));
         } catch (const Error& error) {
-          failure_.note(segment.offset, std::make_exception_ptr(failure_at(
-                                            "error while writing at byte ", segment.offset, error)));
+          failure_.note(segment.offset,
+                        std::make_exception_ptr(
+                            failure_at("error while writing at byte ", segment.offset, error)));
         } catch (...) {
           failure_.note(segment.offset, std::current_exception());
         }
@@ -164,7 +166,8 @@ class Conversion {
       co_await source_.read(segment.offset, to);
       co_return;
     } catch (const Error& failed) {
-      if (!options_.salvage) throw failure_at("error while reading at byte ", segment.offset, failed);
+      if (!options_.salvage)
+        throw failure_at("error while reading at byte ", segment.offset, failed);
     }
     co_await salvage(segment.offset, to);
   }

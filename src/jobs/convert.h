@@ -21,8 +21,8 @@ enum class WriteOrder {
 };
 
 struct ConvertOptions {
-  // Runs of zeroes that are at least so long are not written as data; 0: everything is written, also
-  // what the source does not have. A multiple of 512.
+  // Runs of zeroes that are at least so long are not written as data; 0: everything is written,
+  // also what the source does not have. A multiple of 512.
   uint64_t sparse_size = 4096;
   unsigned in_flight = 8;  // requests at a time, at least 1
   WriteOrder write_order = WriteOrder::kStarted;
@@ -45,9 +45,9 @@ struct ConvertOptions {
 //
 // Errors, in QEMU's words: "error while reading at byte N: <reason>", "error while writing at byte
 // N: <reason>", "error while reading block status at offset N: <reason>"; Error(kCancelled) soon
-// after `cancellation` was asked for. Of several, the one with the lowest offset. The target has then
-// a part of the data. `progress` and `cancellation` may be nullptr; progress counts the bytes that
-// have to be read or written.
+// after `cancellation` was asked for. Of several, the one with the lowest offset. The target has
+// then a part of the data. `progress` and `cancellation` may be nullptr; progress counts the bytes
+// that have to be read or written.
 Task<void> convert(std::vector<BlockDevice*> sources, BlockDevice& target, ConvertOptions options,
                    Progress* progress, const Cancellation* cancellation);
 

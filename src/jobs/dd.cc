@@ -24,10 +24,10 @@ constexpr unsigned kInFlight = 4;
 
 Error failed(const char* what, const Error& error) {
   if (error.kind() == ErrorKind::kCancelled) return error;
-  return Error(error.kind(), error.errno_value(),
-               std::string("error while ") + what +
-                   " image file: " + errno_text(error.errno_value()),
-               error.message());
+  return Error(
+      error.kind(), error.errno_value(),
+      std::string("error while ") + what + " image file: " + errno_text(error.errno_value()),
+      error.message());
 }
 
 class Copy {

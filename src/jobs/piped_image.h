@@ -12,8 +12,8 @@ namespace byre::jobs {
 
 inline constexpr const char* kPipeName = "-";
 
-// A new image whose bytes end up in a pipe. qcow2 is written in any order, so such an image lies in a
-// file without a name until it is whole. The descriptor stays the caller's, and open.
+// A new image whose bytes end up in a pipe. qcow2 is written in any order, so such an image lies in
+// a file without a name until it is whole. The descriptor stays the caller's, and open.
 class PipedImage {
  public:
   explicit PipedImage(int fd) : fd_(fd) {}

@@ -8,7 +8,7 @@ namespace byre::jobs {
 
 void remove_image_file(const std::string& filename) {
   const std::string path = filename.starts_with("file:") ? filename.substr(5) : filename;
-  struct stat status {};
+  struct stat status{};
   if (lstat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode)) ::unlink(path.c_str());
 }
 

@@ -41,8 +41,7 @@ Task<std::vector<Extent>> SegmentWalker::ask(uint64_t length) {
 }
 
 Task<void> SegmentWalker::look() {
-  while (index_ < known_.size() &&
-         known_[index_].offset + known_[index_].length <= position_) {
+  while (index_ < known_.size() && known_[index_].offset + known_[index_].length <= position_) {
     ++index_;
   }
   if (index_ < known_.size()) co_return;
@@ -114,8 +113,9 @@ Task<std::optional<Segment>> SegmentWalker::next() {
   }
   std::optional<Segment> segment = std::exchange(pending_cluster_, std::nullopt);
   while (position_ < source_.size()) {
-    if (segment.has_value() && (segment->kind != Segment::Kind::kData ||
-                                (segment->offset + segment->length) % rules_.data_length_max == 0)) {
+    if (segment.has_value() &&
+        (segment->kind != Segment::Kind::kData ||
+         (segment->offset + segment->length) % rules_.data_length_max == 0)) {
       break;
     }
     const Segment cluster = co_await next_cluster();

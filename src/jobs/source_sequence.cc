@@ -25,9 +25,9 @@ SourceSequence::SourceSequence(std::vector<BlockDevice*> devices) {
 }
 
 const SourceSequence::Part& SourceSequence::part_at(uint64_t offset) const {
-  const auto after = std::upper_bound(
-      parts_.begin(), parts_.end(), offset,
-      [](uint64_t value, const Part& part) { return value < part.start; });
+  const auto after =
+      std::upper_bound(parts_.begin(), parts_.end(), offset,
+                       [](uint64_t value, const Part& part) { return value < part.start; });
   BYRE_ASSERT(after != parts_.begin());
   return *std::prev(after);
 }

@@ -17,8 +17,8 @@ struct ZeroRun {
 
 // Which zeroes are worth leaving out (`convert -S`).
 struct SparseRule {
-  // Shorter runs of zeroes between data are written with it. A multiple of the sector size; 0: everything
-  // is written.
+  // Shorter runs of zeroes between data are written with it. A multiple of the sector size; 0:
+  // everything is written.
   uint64_t zeroes_min = 4096;
   // Runs begin and end at multiples of it, in offsets of the target. A power of two.
   uint64_t alignment = 4096;
@@ -28,7 +28,8 @@ struct SparseRule {
 // likes.
 SparseRule sparse_rule(uint64_t zeroes_min, uint64_t request_alignment);
 
-// Cuts `bytes`, which stand at `offset` of the target, into runs that alternate between data and zeroes.
+// Cuts `bytes`, which stand at `offset` of the target, into runs that alternate between data and
+// zeroes.
 std::vector<ZeroRun> zero_runs(ConstBytes bytes, uint64_t offset, SparseRule rule);
 
 }  // namespace byre::jobs
