@@ -10,7 +10,7 @@ constexpr std::array<Command, 15> kCommands{{
     {"amend", "Change options of an existing image", nullptr},
     {"bench", "Measure how fast an image is", nullptr},
     {"bitmap", "Add, change and remove dirty bitmaps", nullptr},
-    {"check", "Check that an image's metadata is sound", nullptr},
+    {"check", "Check that an image's metadata is sound", run_check},
     {"commit", "Copy an image's changes into its backing file", nullptr},
     {"compare", "Compare what two images hold", run_compare},
     {"convert", "Copy images into a new one, of any format", run_convert},
