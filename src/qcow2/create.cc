@@ -164,12 +164,17 @@ class Creation {
   uint64_t cluster_size() const { return plan_.cluster_size; }
 
   Task<void> reserve_data() {
-    if (data_file_ != nullptr && data_file_->size() < size_) {
+    // What is mapped is there to the end of its last subcluster, as QEMU has it.
+    const uint64_t mapped_size =
+        align_up(size_, options_.extended_l2 ? cluster_size() / layout::limits::kSubclustersPerCluster
+                                             : cluster_size());
+    const uint64_t data_size = plan_.l2_tables.empty() ? size_ : mapped_size;
+    if (data_file_ != nullptr && data_file_->size() < data_size) {
       // Metadata alone asks nothing of the data file.
       const Preallocation wanted = options_.preallocation == Preallocation::kMetadata
                                        ? Preallocation::kOff
                                        : options_.preallocation;
-      co_await data_file_->resize(size_, wanted);
+      co_await data_file_->resize(data_size, wanted);
     }
     // Whatever stood in the file: from here on it is no image.
     if (file_->size() > 0) {
@@ -179,7 +184,11 @@ class Creation {
     if (plan_.data.empty() || !file_->limits().grows) co_return;
     const bool in_one_piece = options_.preallocation != Preallocation::kMetadata;
     if (!in_one_piece) {
-      co_await grow(plan_.clusters * cluster_size(), Preallocation::kOff);
+      const DataRun last = plan_.data.back();
+      const uint64_t unused = (last.guest_cluster + last.count) * cluster_size() - mapped_size;
+      const bool data_is_last = last.host_cluster + last.count == plan_.clusters;
+      co_await grow(plan_.clusters * cluster_size() - (data_is_last ? unused : 0),
+                    Preallocation::kOff);
       co_return;
     }
     const DataRun data = plan_.data.front();

@@ -1,42 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
 
+#include "qcow2/header_update.h"
 #include "qcow2/image_state.h"
 
 namespace byre::qcow2 {
 
 namespace {
 
-Error no_writing() { return Error(ErrorKind::kUnsupported, ENOTSUP, "Writing is not supported"); }
+WriteState& write_state_of(Image::State& state) {
+  if (!state.write_state) state.write_state = std::make_unique<WriteState>(&state);
+  return *state.write_state;
+}
 
 }  // namespace
 
-Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags) {
+Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
   check_writable(offset, from.size());
-  throw no_writing();
-  co_return;
+  if (from.size() == 0) co_return;
+  WriteState& parts = write_state_of(*state_);
+  co_await parts.begin();
+  co_await parts.relieve();
+  if (has_flag(flags, WriteFlags::kCompressed)) {
+    co_await parts.compressed.write(GuestOffset(offset), from);
+  } else {
+    co_await parts.writer.write(GuestOffset(offset), from);
+  }
+  if (has_flag(flags, WriteFlags::kFua)) co_await parts.flusher.flush();
 }
 
-Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags) {
+Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   check_writable(offset, length);
-  throw no_writing();
-  co_return;
+  if (length == 0) co_return;
+  WriteState& parts = write_state_of(*state_);
+  co_await parts.begin();
+  co_await parts.relieve();
+  co_await parts.zeroing.write_zeroes(GuestOffset(offset), length, flags);
+  if (has_flag(flags, WriteFlags::kFua)) co_await parts.flusher.flush();
 }
 
 Task<void> Image::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
-  throw no_writing();
-  co_return;
+  if (length == 0) co_return;
+  WriteState& parts = write_state_of(*state_);
+  co_await parts.begin();
+  co_await parts.relieve();
+  co_await parts.zeroing.discard(GuestOffset(offset), length);
 }
 
-Task<void> Image::flush() { co_return; }
+Task<void> Image::flush() {
+  // Nothing was written here; a read-only image has nothing to flush.
+  if (!state_->write_state) co_return;
+  co_await state_->write_state->flusher.flush();
+}
 
-Task<void> Image::State::finish_writing() { co_return; }
-
-Task<void> Image::resize(uint64_t, Preallocation) {
+Task<void> Image::resize(uint64_t new_size, Preallocation preallocation) {
   check_writable(0, 0);
-  throw no_writing();
-  co_return;
+  WriteState& parts = write_state_of(*state_);
+  co_await parts.begin();
+  co_await parts.growth.resize(new_size, preallocation);
+}
+
+Task<void> Image::State::finish_writing() {
+  if (write_state) co_await write_state->finish();
+  const bool can_mark = is_known_corrupt && is_writable() && header().version >= 3;
+  if (!can_mark || header().is_corrupt()) co_return;
+  HeaderUpdate update(this);
+  co_await update.set_features(header().incompatible_features | layout::incompatible::kCorrupt,
+                               header().autoclear_features);
 }
 
 }  // namespace byre::qcow2

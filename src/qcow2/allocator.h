@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "async/mutex.h"
+#include "async/task.h"
+#include "qcow2/image.h"
+#include "qcow2/refcounts.h"
+
+namespace byre::qcow2 {
+
+// Gives host clusters and takes them back. Part of an image's WriteState.
+//
+// - What allocate() gives has its refcount counted in memory, so that nobody else gets it; whoever
+//   refers to it on disk sees to it that the refcount is there before (L2 tables depend on the refcount
+//   cache).
+// - What free_later() takes is still referred to by what is on disk. It keeps its refcount, and so is
+//   given to nobody, until the removal of the reference is durable: Flusher takes the list before it
+//   writes the tables and hands it to count_down() afterwards.
+// - What free_now() takes was never referred to.
+class Allocator {
+ public:
+  using Frees = std::vector<ClusterRange>;
+
+  Allocator(Image::State* state, Refcounts* refcounts) : state_(state), refcounts_(refcounts) {}
+
+  // At least 1 and at most `count` consecutive clusters: fewer only where the free place that comes
+  // first is of a useful size but smaller. Throws Error(kNoSpace) where there can be no more.
+  Task<ClusterRange> allocate(uint64_t count);
+  // Exactly `count` consecutive clusters: for tables.
+  Task<ClusterRange> allocate_all(uint64_t count);
+  // `size` bytes, at most a cluster, for a compressed cluster: right behind those given last, where that
+  // cluster is still in use and may be referred to once more, else at the start of another one. Each host
+  // cluster that they touch has one reference for them; free_now() or free_later() take it back.
+  Task<HostOffset> allocate_bytes(uint64_t size);
+
+  void free_later(ClusterRange range);
+  Task<void> free_now(ClusterRange range);
+  // Clusters in free_later()'s list.
+  uint64_t waiting_clusters() const { return waiting_clusters_; }
+  Frees take_waiting();
+  // Puts back what take_waiting() gave: the removal did not become durable.
+  void put_back(Frees frees);
+  Task<void> count_down(Frees frees);
+
+ private:
+  friend class RefcountTableGrowth;
+
+  Task<ClusterRange> find(uint64_t count, uint64_t count_min);
+  Task<ClusterRange> claim(ClusterRange range);
+  Task<ClusterRange> next_to_pack(HostCluster behind);
+  Task<bool> share(HostCluster cluster);
+  Task<void> ensure_blocks(ClusterRange range);
+  Task<void> ensure_block(uint64_t table_index, HostCluster behind);
+  Task<void> take_back(ClusterRange range);
+  void became_free(HostCluster cluster);
+  void check_end(ClusterRange range) const;
+
+  Image::State* state_;
+  Refcounts* refcounts_;
+  Mutex mutex_;
+  // All clusters below are in use.
+  HostCluster first_free_{0};
+  // Where the last search for more than one cluster ended.
+  HostCluster cursor_{0};
+  // Behind the compressed bytes given last; 0: none, or they end with their cluster, or that became free.
+  HostOffset packed_end_;
+  Frees waiting_;
+  uint64_t waiting_clusters_ = 0;
+};
+
+}  // namespace byre::qcow2

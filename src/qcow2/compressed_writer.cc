@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/compressed_writer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include "async/when_all.h"
+#include "async/worker_pool.h"
+#include "byre/error.h"
+#include "qcow2/allocator.h"
+#include "qcow2/image_state.h"
+
+namespace byre::qcow2 {
+
+using layout::L2Entry;
+
+CompressedWriter::CompressedWriter(Image::State* state, Allocator* allocator, Linker* linker,
+                                   Writer* writer)
+    : state_(state),
+      allocator_(allocator),
+      linker_(linker),
+      writer_(writer),
+      // One more a thread, so that none waits for a write.
+      in_work_(uint64_t{2} * WorkerPool::shared().threads_max()) {}
+
+CompressedWriter::~CompressedWriter() = default;
+
+Task<void> CompressedWriter::write(GuestOffset offset, IoVector from) {
+  const uint64_t cluster_size = state_->geometry.cluster_size();
+  const uint64_t end = offset.value() + from.size();
+  if (state_->has_data_file()) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
+                "images with an external data file have no compressed clusters");
+  }
+  if (state_->geometry.offset_in_cluster(offset) != 0 ||
+      (end % cluster_size != 0 && end != state_->size)) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, errno_text(EINVAL),
+                "compressed writes are of whole clusters");
+  }
+  if (from.size() <= cluster_size) {
+    co_await write_cluster(offset, std::move(from));
+    co_return;
+  }
+  std::vector<Task<void>> clusters;
+  for (uint64_t at = 0; at < from.size(); at += cluster_size) {
+    const uint64_t length = std::min<uint64_t>(cluster_size, from.size() - at);
+    clusters.push_back(write_cluster(offset + at, from.slice(at, length)));
+  }
+  co_await when_all(std::move(clusters));
+}
+
+std::unique_ptr<CompressedWriter::Workshop> CompressedWriter::take_workshop() {
+  if (!idle_.empty()) {
+    std::unique_ptr<Workshop> workshop = std::move(idle_.back());
+    idle_.pop_back();
+    return workshop;
+  }
+  auto workshop = std::make_unique<Workshop>();
+  const auto type = static_cast<codec::CompressionType>(state_->header().compression_type);
+  const int level = state_->options.compression_level;
+  workshop->compressor =
+      codec::Compressor::make(type, level == 0 ? codec::kDefaultLevel : level);
+  workshop->out = Buffer(state_->geometry.cluster_size());
+  return workshop;
+}
+
+Task<void> CompressedWriter::write_cluster(GuestOffset offset, IoVector from) {
+  const uint64_t cluster_size = state_->geometry.cluster_size();
+  const Semaphore::Permit permit = co_await in_work_.acquire();
+  std::unique_ptr<Workshop> workshop = take_workshop();
+  ConstBytes in = from.contiguous();
+  if (in.size() != cluster_size) {
+    if (workshop->in.size() == 0) workshop->in = Buffer(cluster_size);
+    const Bytes whole = workshop->in.bytes();
+    from.copy_to(whole.first(from.size()));
+    std::ranges::fill(whole.subspan(from.size()), uint8_t{0});
+    in = whole;
+  }
+  // Smaller than the cluster, or it is not worth it.
+  const Bytes out = workshop->out.bytes(0, cluster_size - 1);
+  codec::Compressor* const compressor = workshop->compressor.get();
+  const std::optional<size_t> size = co_await WorkerPool::shared().run(
+      [compressor, in, out] { return compressor->compress(in, out); });
+  if (size) {
+    co_await write_compressed(offset, out.first(*size));
+  } else {
+    co_await writer_->write(offset, std::move(from));
+  }
+  idle_.push_back(std::move(workshop));
+}
+
+Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes compressed) {
+  const layout::Geometry& geometry = state_->geometry;
+  const RangeLock::Guard guard = co_await state_->guest_lock.acquire(
+      offset.value(), geometry.cluster_size(), RangeLock::Mode::kExclusive);
+  const HostOffset place = co_await allocator_->allocate_bytes(compressed.size());
+  const HostCluster first = geometry.cluster_of(place);
+  const HostCluster last = geometry.cluster_of(place + (compressed.size() - 1));
+  std::exception_ptr error;
+  try {
+    if (place.value() + compressed.size() > geometry.compressed_offset_end()) {
+      throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
+                  "the descriptor of a compressed cluster cannot hold so large a host offset");
+    }
+    const IoVector from(compressed);
+    co_await state_->file->write(place.value(), from);
+    const L2Entry entry = L2Entry::compressed(place, compressed.size(), geometry);
+    const Linker::Change change = [entry](uint64_t, const L2Entry&) { return entry; };
+    co_await linker_->change(offset, 1, change);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (!error) co_return;
+  const ClusterRange touched{first, last - first + 1};
+  co_await allocator_->free_now(touched);
+  std::rethrow_exception(error);
+}
+
+}  // namespace byre::qcow2

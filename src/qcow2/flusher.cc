@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/flusher.h"
+
+#include <exception>
+
+#include "qcow2/allocator.h"
+#include "qcow2/image_state.h"
+#include "qcow2/linker.h"
+
+namespace byre::qcow2 {
+
+Task<void> Flusher::flush() {
+  const uint64_t mine = ++requested_;
+  const Mutex::Guard guard = co_await mutex_.lock();
+  if (done_ >= mine) co_return;
+  const uint64_t covered = requested_;
+  co_await run();
+  done_ = covered;
+}
+
+bool Flusher::has_dirty_tables() const {
+  return state_->refcount_cache->has_dirty() || state_->l2_cache->has_dirty() ||
+         state_->l1.is_dirty();
+}
+
+Task<void> Flusher::run() {
+  if (state_->failure) throw Error(*state_->failure);
+  Allocator::Frees frees = allocator_->take_waiting();
+  std::exception_ptr error;
+  try {
+    if (has_dirty_tables()) co_await write_tables();
+    if (state_->data_file) co_await state_->data_file->flush();
+    co_await state_->file->flush();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (error) {
+    allocator_->put_back(std::move(frees));
+    std::rethrow_exception(error);
+  }
+  co_await allocator_->count_down(std::move(frees));
+}
+
+Task<void> Flusher::write_tables() {
+  // No table joins the L1 table between the moment its L2 tables are written and its own.
+  const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
+  co_await state_->refcount_cache->write_back();
+  // Flushes the data and the refcounts first, where an entry depends on them.
+  co_await state_->l2_cache->write_back();
+  if (!state_->l1.is_dirty()) co_return;
+  co_await state_->file->flush();
+  co_await state_->l1.write_back(state_->file.get());
+}
+
+}  // namespace byre::qcow2

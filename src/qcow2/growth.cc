@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/growth.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "block/buffer.h"
+#include "byre/error.h"
+#include "qcow2/allocator.h"
+#include "qcow2/flusher.h"
+#include "qcow2/header_update.h"
+#include "qcow2/image_state.h"
+#include "qcow2/layout/limits.h"
+#include "qcow2/linker.h"
+#include "qcow2/zeroing.h"
+
+namespace byre::qcow2 {
+
+void Growth::validate(uint64_t new_size, Preallocation preallocation) const {
+  if (new_size < state_->size) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Shrinking an image is not supported",
+                fmt::format("'{}' has {} bytes, asked for were {}", state_->file->filename(),
+                            state_->size, new_size));
+  }
+  if (preallocation != Preallocation::kOff) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                "Preallocation is not supported when an image grows");
+  }
+  if (!state_->snapshots.empty() && state_->header().version < 3) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                "Can't resize a v2 image which has snapshots");
+  }
+  const uint64_t entries_max = layout::limits::kL1EntriesMax;
+  if (state_->geometry.l1_entries_for(new_size) > entries_max) {
+    throw Error(ErrorKind::kNoSpace, EFBIG,
+                "The image size is too large for file format 'qcow2' (try using a larger cluster size)");
+  }
+}
+
+Task<void> Growth::resize(uint64_t new_size, Preallocation preallocation) {
+  if (new_size > BlockDevice::kSizeMax - kSectorSize) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Image size cannot be negative");
+  }
+  new_size = align_up(new_size, kSectorSize);
+  validate(new_size, preallocation);
+  if (new_size == state_->size) co_return;
+  const RangeLock::Guard guard =
+      co_await state_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  if (state_->data_file && state_->data_file->size() < new_size) {
+    co_await state_->data_file->resize(new_size, Preallocation::kOff);
+  }
+  const uint64_t entries = state_->geometry.l1_entries_for(new_size);
+  if (entries > state_->l1.size()) co_await grow_l1_table(entries);
+  co_await clear_behind_end(new_size);
+  co_await flusher_->flush();
+  HeaderUpdate update(state_);
+  co_await update.set_size(new_size);
+  state_->size = new_size;
+}
+
+// What the last cluster has behind the old end, what entries behind it say, and what a longer backing
+// file would show.
+Task<void> Growth::clear_behind_end(uint64_t new_size) {
+  const layout::Geometry& geometry = state_->geometry;
+  const uint64_t old_size = state_->size;
+  uint64_t end = align_up(old_size, geometry.l2_coverage());
+  if (state_->backing) end = std::max(end, state_->backing->size());
+  end = std::min(end, align_up(new_size, geometry.cluster_size()));
+  if (end > old_size) {
+    co_await zeroing_->clear_locked(GuestOffset(old_size), end - old_size);
+  }
+}
+
+Task<void> Growth::grow_l1_table(uint64_t entries) {
+  const layout::Geometry& geometry = state_->geometry;
+  // The tables that it refers to are on disk before the new table is.
+  co_await flusher_->flush();
+  const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
+  const uint64_t old_clusters = geometry.clusters_for_entries(state_->l1.size());
+  const HostCluster old_first = geometry.cluster_of(HostOffset(state_->l1.offset()));
+  const ClusterRange place =
+      co_await allocator_->allocate_all(geometry.clusters_for_entries(entries));
+  std::exception_ptr error;
+  try {
+    Buffer bytes(entries * 8);
+    for (uint64_t index = 0; index < entries; ++index) {
+      const uint64_t entry = index < state_->l1.size() ? state_->l1.entry(index) : 0;
+      store_big_endian<uint64_t>(bytes.data() + index * 8, entry);
+    }
+    const IoVector from(bytes.bytes());
+    co_await state_->file->write(geometry.offset_of(place.first).value(), from);
+    co_await state_->refcount_cache->write_back();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (error) {
+    co_await allocator_->free_now(place);
+    std::rethrow_exception(error);
+  }
+  HeaderUpdate update(state_);
+  co_await update.set_l1_table(geometry.offset_of(place.first), static_cast<uint32_t>(entries));
+  state_->l1.moved(geometry.offset_of(place.first).value(), static_cast<uint32_t>(entries));
+  if (old_clusters > 0) {
+    const ClusterRange old{old_first, old_clusters};
+    co_await allocator_->free_now(old);
+  }
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "async/task.h"
+#include "block/block_device.h"
+#include "qcow2/image.h"
+
+namespace byre::qcow2 {
+
+class Allocator;
+class Flusher;
+class Linker;
+class Zeroing;
+
+// A larger disk: the L1 table grows, in its place or to another one, then the size in the header. What
+// stood behind the old end reads as zeroes before the new size is on disk. Part of an image's WriteState.
+class Growth {
+ public:
+  Growth(Image::State* state, Allocator* allocator, Linker* linker, Flusher* flusher,
+         Zeroing* zeroing)
+      : state_(state),
+        allocator_(allocator),
+        linker_(linker),
+        flusher_(flusher),
+        zeroing_(zeroing) {}
+
+  // `new_size` is rounded up to sectors. Throws Error(kUnsupported) for smaller sizes, for
+  // preallocation, and where there are internal snapshots of a version 2 image.
+  Task<void> resize(uint64_t new_size, Preallocation preallocation);
+
+ private:
+  void validate(uint64_t new_size, Preallocation preallocation) const;
+  Task<void> clear_behind_end(uint64_t new_size);
+  Task<void> grow_l1_table(uint64_t entries);
+
+  Image::State* state_;
+  Allocator* allocator_;
+  Linker* linker_;
+  Flusher* flusher_;
+  Zeroing* zeroing_;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/header_update.h"
+
+#include <cstddef>
+#include <exception>
+
+#include "qcow2/image_state.h"
+#include "qcow2/layout/header.h"
+
+namespace byre::qcow2 {
+
+using layout::RawHeader;
+
+Task<void> HeaderUpdate::write(size_t offset, ConstBytes bytes) {
+  co_await state_->file->flush();
+  std::exception_ptr error;
+  try {
+    const IoVector from(bytes);
+    co_await state_->file->write(offset, from);
+    co_await state_->file->flush();
+  } catch (const Error& failure) {
+    if (!state_->failure) state_->failure = failure;
+    error = std::current_exception();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+Task<void> HeaderUpdate::set_refcount_table(layout::HostOffset offset, uint32_t clusters) {
+  static_assert(offsetof(RawHeader, refcount_table_clusters) ==
+                offsetof(RawHeader, refcount_table_offset) + 8);
+  uint8_t bytes[12];
+  store_big_endian<uint64_t>(bytes, offset.value());
+  store_big_endian<uint32_t>(bytes + 8, clusters);
+  co_await write(offsetof(RawHeader, refcount_table_offset), ConstBytes(bytes));
+  state_->header().refcount_table_offset = offset;
+  state_->header().refcount_table_clusters = clusters;
+}
+
+Task<void> HeaderUpdate::set_l1_table(layout::HostOffset offset, uint32_t entries) {
+  static_assert(offsetof(RawHeader, l1_table_offset) == offsetof(RawHeader, l1_size) + 4);
+  uint8_t bytes[12];
+  store_big_endian<uint32_t>(bytes, entries);
+  store_big_endian<uint64_t>(bytes + 4, offset.value());
+  co_await write(offsetof(RawHeader, l1_size), ConstBytes(bytes));
+  state_->header().l1_size = entries;
+  state_->header().l1_table_offset = offset;
+}
+
+Task<void> HeaderUpdate::set_size(uint64_t size) {
+  uint8_t bytes[8];
+  store_big_endian<uint64_t>(bytes, size);
+  co_await write(offsetof(RawHeader, size), ConstBytes(bytes));
+  state_->header().size = size;
+}
+
+Task<void> HeaderUpdate::set_features(uint64_t incompatible, uint64_t autoclear) {
+  static_assert(offsetof(RawHeader, autoclear_features) ==
+                offsetof(RawHeader, incompatible_features) + 16);
+  uint8_t bytes[24];
+  store_big_endian<uint64_t>(bytes, incompatible);
+  store_big_endian<uint64_t>(bytes + 8, state_->header().compatible_features);
+  store_big_endian<uint64_t>(bytes + 16, autoclear);
+  co_await write(offsetof(RawHeader, incompatible_features), ConstBytes(bytes));
+  state_->header().incompatible_features = incompatible;
+  state_->header().autoclear_features = autoclear;
+}
+
+}  // namespace byre::qcow2

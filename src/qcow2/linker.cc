@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/linker.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+
+#include "qcow2/allocator.h"
+#include "qcow2/image_state.h"
+#include "qcow2/layout/l1_entry.h"
+
+namespace byre::qcow2 {
+
+using layout::HostOffset;
+using layout::L1Entry;
+using layout::L1Kind;
+using layout::L2Entry;
+
+namespace {
+
+// Slices that one change pins.
+constexpr uint64_t kSlicesMax = 32;
+
+}  // namespace
+
+uint64_t Linker::clusters_max() const {
+  return kSlicesMax * (state_->mapping.bytes_per_slice() >> state_->geometry.cluster_bits());
+}
+
+void Linker::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t length) const {
+  const layout::Geometry& geometry = state_->geometry;
+  const bool is_elsewhere = geometry.external_data_file() && entry.has_offset(geometry) &&
+                            entry.offset().value() != geometry.cluster_start(offset).value();
+  // The mapping has the words for it.
+  if (is_elsewhere || entry.problem(geometry) != layout::L2Problem::kNone) {
+    state_->mapping.find_run(offset, length);
+  }
+}
+
+Task<void> Linker::change(GuestOffset first, uint64_t count, const Change& new_entry) {
+  const layout::Geometry& geometry = state_->geometry;
+  const uint32_t per_slice = state_->l2_cache->slice_size() / geometry.l2_entry_size();
+  std::vector<TableCache::Slice> slices;
+  for (uint64_t done = 0; done < count;) {
+    const GuestOffset at = first + (done << geometry.cluster_bits());
+    co_await ensure_table(at);
+    TableCache::Slice slice = co_await state_->mapping.l2_slice(at);
+    const uint32_t start = state_->mapping.l2_slice_index(at);
+    const uint64_t end = std::min<uint64_t>(per_slice, start + (count - done));
+    for (uint32_t index = start; index < end; ++index, ++done) {
+      const L2Entry entry = L2Entry::load(slice.bytes(), index, geometry);
+      const GuestOffset cluster = first + (done << geometry.cluster_bits());
+      check_entry(entry, cluster, geometry.cluster_size());
+    }
+    slices.push_back(std::move(slice));
+  }
+  if (!state_->header().has_lazy_refcounts()) {
+    co_await state_->l2_cache->depend_on(*state_->refcount_cache);
+  }
+  state_->l2_cache->depend_on_flush();
+  // From here on nothing can fail.
+  uint64_t done = 0;
+  for (const TableCache::Slice& slice : slices) {
+    const uint32_t start = state_->mapping.l2_slice_index(first + (done << geometry.cluster_bits()));
+    const uint64_t end = std::min<uint64_t>(per_slice, start + (count - done));
+    for (uint32_t index = start; index < end; ++index) {
+      const L2Entry before = L2Entry::load(slice.bytes(), index, geometry);
+      const L2Entry after = new_entry(done++, before);
+      if (after == before) continue;
+      after.store(slice.bytes(), index, geometry);
+      slice.mark_dirty();
+      free_former(before, after);
+    }
+  }
+}
+
+void Linker::free_former(const L2Entry& before, const L2Entry& after) {
+  const layout::Geometry& geometry = state_->geometry;
+  if (geometry.external_data_file()) return;
+  if (before.is_compressed()) {
+    if (after.is_compressed() && after == before) return;
+    const layout::CompressedRange range = before.compressed_range(geometry);
+    const HostCluster first = geometry.cluster_of(range.offset);
+    const HostCluster last = geometry.cluster_of(range.offset + (range.size - 1));
+    allocator_->free_later({first, last - first + 1});
+    state_->reader->drop_compressed(range.offset, range.size);
+    return;
+  }
+  if (!before.has_offset(geometry)) return;
+  const bool kept = !after.is_compressed() && after.has_offset(geometry) &&
+                    after.offset() == before.offset();
+  if (!kept) allocator_->free_later({geometry.cluster_of(before.offset()), 1});
+}
+
+Task<void> Linker::ensure_table(GuestOffset guest_offset) {
+  const layout::Geometry& geometry = state_->geometry;
+  const uint64_t index = geometry.l1_index(guest_offset);
+  const L1Entry now(state_->l1.entry(index));
+  if (now.kind(geometry) == L1Kind::kTable && now.copied()) co_return;
+  const Mutex::Guard guard = co_await l1_mutex_.lock();
+  const L1Entry before(state_->l1.entry(index));
+  const L1Kind kind = before.kind(geometry);
+  if (kind == L1Kind::kTable && before.copied()) co_return;
+  if (kind == L1Kind::kInvalid) {
+    throw state_->corruption(fmt::format("L2 table offset {:#x} unaligned (L1 index: {:#x})",
+                                         before.offset().value(), index));
+  }
+  const ClusterRange place = co_await allocator_->allocate_all(1);
+  const HostOffset table = geometry.offset_of(place.first);
+  std::exception_ptr error;
+  try {
+    co_await fill_table(table, before.offset());
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (error) {
+    co_await state_->l2_cache->drop(table.value(), geometry.cluster_size());
+    co_await allocator_->free_now(place);
+    std::rethrow_exception(error);
+  }
+  state_->l1.set(index, L1Entry::table(table, true).word());
+  if (kind == L1Kind::kTable) allocator_->free_later({geometry.cluster_of(before.offset()), 1});
+}
+
+Task<void> Linker::fill_table(HostOffset new_table, HostOffset old_table) {
+  TableCache& cache = *state_->l2_cache;
+  for (uint64_t at = 0; at < state_->geometry.cluster_size(); at += cache.slice_size()) {
+    TableCache::Slice from;
+    if (!old_table.is_zero()) from = co_await cache.get(old_table.value() + at);
+    const TableCache::Slice to = co_await cache.get_new(new_table.value() + at);
+    if (from) std::memcpy(to.bytes().data(), from.bytes().data(), to.bytes().size());
+    to.mark_dirty();
+  }
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "async/mutex.h"
+#include "async/task.h"
+#include "qcow2/image.h"
+#include "qcow2/layout/l2_entry.h"
+#include "qcow2/layout/types.h"
+#include "qcow2/table_cache.h"
+
+namespace byre::qcow2 {
+
+class Allocator;
+
+using layout::GuestOffset;
+
+// Changes L2 entries. Part of an image's WriteState.
+//
+// The L2 tables that are changed are the active disk's own: a missing table is made, one that a
+// snapshot shares is copied, before the first entry is changed. An entry reaches the disk after the
+// refcounts (unless they are lazy) and the data of what it refers to, because the cache of L2 tables depends
+// on them. What an entry referred to before and does not any more goes to Allocator::free_later().
+//
+// Callers hold State::guest_lock exclusive for the clusters that they change.
+class Linker {
+ public:
+  Linker(Image::State* state, Allocator* allocator) : state_(state), allocator_(allocator) {}
+
+  // Cluster by cluster, the new entry for the old one; `index` counts from 0.
+  using Change = std::function<layout::L2Entry(uint64_t index, const layout::L2Entry& old)>;
+
+  // Changes the entries of `count` clusters from the cluster of `first` on: all of them, or, where it
+  // throws, none. `count` is bounded by clusters_max().
+  Task<void> change(GuestOffset first, uint64_t count, const Change& new_entry);
+  uint64_t clusters_max() const;
+  // Throws State::corruption() where the entry of these bytes of one cluster, whose slice is in the
+  // cache, breaks the format's rules.
+  void check_entry(const layout::L2Entry& entry, GuestOffset offset, uint64_t length) const;
+
+  // Held while the tables that the L1 table refers to, and then the L1 table, go to disk: nobody adds
+  // a table meanwhile.
+  Mutex& l1_mutex() { return l1_mutex_; }
+
+ private:
+  // The L2 table of that guest place is there and not shared.
+  Task<void> ensure_table(GuestOffset guest_offset);
+  Task<void> fill_table(layout::HostOffset new_table, layout::HostOffset old_table);
+  void free_former(const layout::L2Entry& before, const layout::L2Entry& after);
+
+  Image::State* state_;
+  Allocator* allocator_;
+  Mutex l1_mutex_;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/refcounts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+
+#include "block/buffer.h"
+#include "qcow2/image_state.h"
+#include "qcow2/layout/refcount_entry.h"
+#include "qcow2/padded_read.h"
+
+namespace byre::qcow2 {
+
+using layout::RefcountTableEntry;
+using layout::RefcountTableKind;
+
+Task<void> Refcounts::load() {
+  const layout::Header& header = state_->header();
+  const uint64_t size = uint64_t{header.refcount_table_clusters} << header.cluster_bits;
+  Buffer buffer(size);
+  co_await padded_read(state_->file.get(), header.refcount_table_offset.value(), buffer.bytes());
+  table_.resize(size / 8);
+  for (uint64_t index = 0; index < table_.size(); ++index) {
+    table_[index] = load_big_endian<uint64_t>(buffer.data() + index * 8);
+  }
+}
+
+uint64_t Refcounts::table_index(HostCluster cluster) const {
+  return state_->geometry.refcount_table_index(cluster);
+}
+
+HostOffset Refcounts::block_offset(uint64_t table_index) const {
+  const RefcountTableEntry entry(table_[table_index]);
+  if (entry.kind(state_->geometry) == RefcountTableKind::kInvalid) {
+    throw state_->corruption(fmt::format("Refblock offset {:#x} unaligned (reftable index: {:#x})",
+                                         entry.offset().value(), table_index));
+  }
+  return entry.offset();
+}
+
+bool Refcounts::has_block(uint64_t table_index) const {
+  return table_index < table_.size() && !block_offset(table_index).is_zero();
+}
+
+uint64_t Refcounts::entries_per_slice() const {
+  return (uint64_t{state_->refcount_cache->slice_size()} * 8) >> state_->geometry.refcount_order();
+}
+
+uint64_t Refcounts::index_in_slice(HostCluster cluster) const {
+  return cluster.value() & (entries_per_slice() - 1);
+}
+
+// How many of the clusters from this one on, at most `max`, the same slice counts.
+uint64_t Refcounts::count_in_slice(HostCluster cluster, uint64_t max) const {
+  return std::min(max, entries_per_slice() - index_in_slice(cluster));
+}
+
+Task<TableCache::Slice> Refcounts::slice_of(HostCluster cluster) {
+  const uint64_t slice_in_block =
+      state_->geometry.refcount_block_index(cluster) / entries_per_slice();
+  const HostOffset offset = block_offset(table_index(cluster)) +
+                            slice_in_block * state_->refcount_cache->slice_size();
+  TableCache::Slice cached = state_->refcount_cache->find(offset.value());
+  if (cached) co_return cached;
+  co_return co_await state_->refcount_cache->get(offset.value());
+}
+
+Task<uint64_t> Refcounts::get(HostCluster cluster) {
+  if (!has_block(table_index(cluster))) co_return 0;
+  const TableCache::Slice slice = co_await slice_of(cluster);
+  co_return layout::load_refcount(slice.bytes(), index_in_slice(cluster),
+                                  state_->geometry.refcount_order());
+}
+
+ClusterRange Refcounts::find_free_in(ConstBytes slice, HostCluster from, uint64_t max) const {
+  const uint32_t order = state_->geometry.refcount_order();
+  const uint64_t end = entries_per_slice();
+  uint64_t index = index_in_slice(from);
+  const uint64_t start = index;
+  while (index < end && layout::load_refcount(slice, index, order) != 0) ++index;
+  const HostCluster first = from + (index - start);
+  if (index == end) return {first, 0};
+  return {first, layout::count_free_refcounts(slice, index, std::min(max, end - index), order)};
+}
+
+Task<ClusterRange> Refcounts::find_free(HostCluster from, uint64_t max) {
+  ClusterRange found{from, 0};
+  while (found.count < max) {
+    const HostCluster at = found.end();
+    const uint64_t index = table_index(at);
+    if (index >= table_.size()) {
+      found.count = max;
+      break;
+    }
+    if (!has_block(index)) {
+      const HostCluster block_end = state_->geometry.refcount_block_start(index + 1);
+      found.count += std::min(max - found.count, block_end - at);
+      continue;
+    }
+    const TableCache::Slice slice = co_await slice_of(at);
+    const ClusterRange here = find_free_in(slice.bytes(), at, max - found.count);
+    if (here.first == at) {
+      found.count += here.count;
+      if (here.count > 0 && index_in_slice(found.end()) == 0) continue;
+      if (here.count > 0) break;
+    } else if (found.count > 0) {
+      break;
+    } else {
+      found = here;
+      if (here.count > 0 && index_in_slice(found.end()) != 0) break;
+    }
+  }
+  co_return found;
+}
+
+Error Refcounts::overflow(HostCluster cluster) const {
+  return Error(ErrorKind::kUnsupported, EINVAL, errno_text(EINVAL),
+               fmt::format("{}: the refcount of the cluster at {:#x} cannot exceed {}",
+                           state_->file->filename(), state_->geometry.offset_of(cluster).value(),
+                           state_->geometry.refcount_max()));
+}
+
+Task<void> Refcounts::add(ClusterRange range) {
+  const uint32_t order = state_->geometry.refcount_order();
+  const uint64_t refcount_max = state_->geometry.refcount_max();
+  // Pinned and checked before the first change. A range is a request's, so the slices are few; of a
+  // table of many clusters there may be hundreds.
+  std::vector<TableCache::Slice> slices;
+  for (uint64_t done = 0; done < range.count;) {
+    const HostCluster at = range.first + done;
+    const uint64_t count = count_in_slice(at, range.count - done);
+    TableCache::Slice slice = co_await slice_of(at);
+    for (uint64_t i = 0; i < count; ++i) {
+      if (layout::load_refcount(slice.bytes(), index_in_slice(at) + i, order) == refcount_max) {
+        throw overflow(at + i);
+      }
+    }
+    slices.push_back(std::move(slice));
+    done += count;
+  }
+  HostCluster at = range.first;
+  for (const TableCache::Slice& slice : slices) {
+    const uint64_t count = count_in_slice(at, range.end() - at);
+    for (uint64_t i = index_in_slice(at), end = i + count; i < end; ++i) {
+      layout::store_refcount(slice.bytes(), i, order,
+                             layout::load_refcount(slice.bytes(), i, order) + 1);
+    }
+    slice.mark_dirty();
+    at += count;
+  }
+}
+
+Task<void> Refcounts::subtract(ClusterRange range, std::function<void(HostCluster)> freed) {
+  const uint32_t order = state_->geometry.refcount_order();
+  std::exception_ptr corruption;
+  for (uint64_t done = 0; done < range.count;) {
+    const HostCluster at = range.first + done;
+    const uint64_t count = count_in_slice(at, range.count - done);
+    done += count;
+    TableCache::Slice slice;
+    if (has_block(table_index(at))) slice = co_await slice_of(at);
+    for (uint64_t i = 0; i < count; ++i) {
+      const uint64_t index = index_in_slice(at) + i;
+      const uint64_t before = slice ? layout::load_refcount(slice.bytes(), index, order) : 0;
+      if (before == 0) {
+        corruption = std::make_exception_ptr(state_->corruption(
+            fmt::format("Refcount of the cluster at {:#x} is 0, though it is in use",
+                        state_->geometry.offset_of(at + i).value())));
+        continue;
+      }
+      layout::store_refcount(slice.bytes(), index, order, before - 1);
+      slice.mark_dirty();
+      if (before == 1 && freed) freed(at + i);
+    }
+  }
+  if (corruption) std::rethrow_exception(corruption);
+}
+
+Task<void> Refcounts::clear_new_block(HostOffset block) {
+  const uint32_t slice_size = state_->refcount_cache->slice_size();
+  for (uint64_t at = 0; at < state_->geometry.cluster_size(); at += slice_size) {
+    co_await state_->refcount_cache->get_new(block.value() + at);
+  }
+}
+
+Task<void> Refcounts::set_in_new_block(HostOffset block, HostCluster cluster) {
+  const uint64_t slice_in_block =
+      state_->geometry.refcount_block_index(cluster) / entries_per_slice();
+  const uint64_t offset = block.value() + slice_in_block * state_->refcount_cache->slice_size();
+  const TableCache::Slice slice = co_await state_->refcount_cache->get(offset);
+  layout::store_refcount(slice.bytes(), index_in_slice(cluster), state_->geometry.refcount_order(),
+                         1);
+  slice.mark_dirty();
+}
+
+Task<void> Refcounts::add_block(uint64_t table_index, HostCluster place) {
+  const HostOffset block = state_->geometry.offset_of(place);
+  const uint64_t cluster_size = state_->geometry.cluster_size();
+  const bool counts_itself = this->table_index(place) == table_index;
+  std::exception_ptr error;
+  bool counted_elsewhere = false;
+  try {
+    co_await clear_new_block(block);
+    if (counts_itself) {
+      co_await set_in_new_block(block, place);
+    } else {
+      const ClusterRange own{place, 1};
+      co_await add(own);
+      counted_elsewhere = true;
+    }
+    co_await state_->refcount_cache->write_back();
+    co_await state_->file->flush();
+    uint8_t bytes[8];
+    store_big_endian<uint64_t>(bytes, RefcountTableEntry::block(block).word());
+    const IoVector from((Bytes(bytes)));
+    const uint64_t entry_offset =
+        state_->header().refcount_table_offset.value() + table_index * sizeof bytes;
+    co_await state_->file->write(entry_offset, from);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (!error) {
+    table_[table_index] = RefcountTableEntry::block(block).word();
+    co_return;
+  }
+  // The place is free again, so nothing may be written there as a block any more.
+  co_await state_->refcount_cache->drop(block.value(), cluster_size);
+  if (counted_elsewhere) {
+    const ClusterRange own{place, 1};
+    co_await subtract(own, nullptr);
+  }
+  std::rethrow_exception(error);
+}
+
+}  // namespace byre::qcow2

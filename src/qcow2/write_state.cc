@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/write_state.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "base/units.h"
+#include "qcow2/header_update.h"
+#include "qcow2/image_state.h"
+
+namespace byre::qcow2 {
+
+namespace {
+
+// So many bytes of freed clusters wait for a flush before a request makes one by itself.
+constexpr uint64_t kWaitingBytesMax = 256 * kMiB;
+
+}  // namespace
+
+WriteState::WriteState(Image::State* image_state)
+    : state(image_state),
+      refcounts(image_state),
+      allocator(image_state, &refcounts),
+      linker(image_state, &allocator),
+      writer(image_state, &allocator, &linker),
+      zeroing(image_state, &linker, &writer),
+      compressed(image_state, &allocator, &linker, &writer),
+      flusher(image_state, &allocator, &linker),
+      growth(image_state, &allocator, &linker, &flusher, &zeroing) {}
+
+Task<void> WriteState::begin() {
+  state->check_may_write();
+  if (is_ready_) co_return;
+  const Mutex::Guard guard = co_await begin_mutex_.lock();
+  if (is_ready_) co_return;
+  co_await prepare();
+  is_ready_ = true;
+}
+
+Task<void> WriteState::prepare() {
+  const layout::Header& header = state->header();
+  if (header.is_dirty() && !is_marked_dirty_) {
+    throw Error(ErrorKind::kUnsupported, EIO,
+                fmt::format("Image '{}' was not closed properly and must be repaired before it is "
+                            "written to",
+                            state->file->filename()),
+                "its refcounts may be wrong; see the dirty bit of incompatible_features");
+  }
+  co_await refcounts.load();
+  if (header.version < 3) co_return;
+  // Bitmaps are not kept up to date, and what an unknown bit promises cannot be.
+  const uint64_t autoclear = header.autoclear_features & layout::autoclear::kRawExternalData;
+  uint64_t incompatible = header.incompatible_features;
+  if (header.has_lazy_refcounts()) incompatible |= layout::incompatible::kDirty;
+  if (autoclear == header.autoclear_features && incompatible == header.incompatible_features) {
+    co_return;
+  }
+  HeaderUpdate update(state);
+  co_await update.set_features(incompatible, autoclear);
+  is_marked_dirty_ = header.has_lazy_refcounts();
+}
+
+Task<void> WriteState::relieve() {
+  const uint64_t waiting = allocator.waiting_clusters() << state->geometry.cluster_bits();
+  if (waiting > kWaitingBytesMax) co_await flusher.flush();
+}
+
+Task<void> WriteState::finish() {
+  if (!is_ready_) co_return;
+  co_await flusher.flush();
+  // What the first flush set free is counted down now; and the file ends with a whole sector, as
+  // readers of compressed clusters like it.
+  const uint64_t file_size = state->file->size();
+  if (file_size % kSectorSize != 0 && state->file->limits().grows) {
+    co_await state->file->resize(align_up(file_size, kSectorSize), Preallocation::kOff);
+  }
+  co_await flusher.flush();
+  if (!is_marked_dirty_) co_return;
+  const layout::Header& header = state->header();
+  HeaderUpdate update(state);
+  co_await update.set_features(header.incompatible_features & ~layout::incompatible::kDirty,
+                               header.autoclear_features);
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/writer.h"
+
+#include <algorithm>
+#include <exception>
+#include <utility>
+
+#include "base/units.h"
+#include "block/buffer.h"
+#include "qcow2/allocator.h"
+#include "qcow2/image_state.h"
+
+namespace byre::qcow2 {
+
+using layout::Geometry;
+using layout::L2Entry;
+using layout::SubclusterKind;
+
+namespace {
+
+// Larger requests go in turns, so that a turn's memory and the time for which it keeps others out are bounded.
+constexpr uint64_t kPieceSizeMax = 64 * kMiB;
+
+GuestOffset smaller(GuestOffset a, GuestOffset b) { return std::min(a, b); }
+
+}  // namespace
+
+uint64_t Writer::piece_size_max() const {
+  const uint64_t linked = linker_->clusters_max() << state_->geometry.cluster_bits();
+  return std::min(std::max(kPieceSizeMax, state_->geometry.cluster_size()), linked);
+}
+
+Task<void> Writer::write(GuestOffset offset, IoVector from) {
+  const uint64_t cluster_size = state_->geometry.cluster_size();
+  const uint64_t piece_max = piece_size_max();
+  for (uint64_t done = 0; done < from.size();) {
+    const GuestOffset at = offset + done;
+    const uint64_t length = std::min<uint64_t>(
+        from.size() - done, piece_max - state_->geometry.offset_in_cluster(at));
+    const IoVector piece = from.slice(done, length);
+    const uint64_t lock_begin = state_->geometry.cluster_start(at).value();
+    const uint64_t lock_length = align_up(at.value() + length, cluster_size) - lock_begin;
+    done += length;
+    {
+      const RangeLock::Guard guard =
+          co_await state_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kShared);
+      const bool is_written = co_await write_in_place(at, piece);
+      if (is_written) continue;
+    }
+    const RangeLock::Guard guard =
+        co_await state_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kExclusive);
+    co_await write_locked(at, piece);
+  }
+}
+
+// Nothing is written unless all of it can be.
+Task<bool> Writer::write_in_place(GuestOffset offset, IoVector from) {
+  std::vector<Part> parts;
+  const GuestOffset end = offset + from.size();
+  for (GuestOffset at = offset; at < end;) {
+    const Part part = co_await part_at(at, end);
+    if (part.place != Place::kInPlace) co_return false;
+    parts.push_back(part);
+    at = part.end;
+  }
+  for (const Part& part : parts) {
+    const HostOffset host = part.host + state_->geometry.offset_in_cluster(part.begin);
+    const IoVector piece = from.slice(part.begin - offset, part.end - part.begin);
+    co_await state_->data_device().write(host.value(), piece);
+  }
+  co_return true;
+}
+
+Task<void> Writer::write_locked(GuestOffset offset, IoVector from) {
+  const GuestOffset end = offset + from.size();
+  for (GuestOffset at = offset; at < end;) {
+    const Part part = co_await part_at(at, end);
+    const IoVector piece = from.slice(part.begin - offset, part.end - part.begin);
+    at = part.end;
+    if (part.place == Place::kInPlace) {
+      const HostOffset host = part.host + state_->geometry.offset_in_cluster(part.begin);
+      co_await state_->data_device().write(host.value(), piece);
+    } else if (part.place == Place::kReserved) {
+      co_await write_reserved(part, piece);
+    } else {
+      const Part written = co_await write_new(part, piece);
+      at = written.end;
+    }
+  }
+}
+
+// What the entry of one cluster means for the bytes [begin, end), which lie in it.
+Writer::Part Writer::classify(const L2Entry& entry, GuestOffset begin, GuestOffset end) const {
+  const Geometry& geometry = state_->geometry;
+  const GuestOffset start = geometry.cluster_start(begin);
+  const uint32_t first = geometry.subcluster_index(begin);
+  const uint32_t last = geometry.subcluster_index(end - 1);
+  const uint32_t bits = geometry.subcluster_bits();
+  const GuestOffset first_start = start + (uint64_t{first} << bits);
+  const GuestOffset last_end = start + (uint64_t{last + 1} << bits);
+  Part part{.begin = begin, .end = end, .copy_begin = first_start, .copy_end = last_end};
+  const bool is_own = !entry.is_compressed() && entry.has_offset(geometry) &&
+                      (entry.copied() || geometry.external_data_file());
+  if (!is_own) {
+    // A cluster of which something must be kept is copied whole; otherwise its other subclusters stay
+    // what they are: zeroes, or the backing file's.
+    const bool keeps_bytes = entry.is_compressed() || entry.has_offset(geometry);
+    if (keeps_bytes) {
+      part.copy_begin = start;
+      part.copy_end = start + geometry.cluster_size();
+    }
+    if (geometry.external_data_file()) part.host = HostOffset(start.value());
+    return part;
+  }
+  part.host = entry.offset();
+  part.place = Place::kInPlace;
+  for (uint32_t i = first; i <= last; ++i) {
+    if (entry.subcluster(i, geometry) != SubclusterKind::kNormal) part.place = Place::kReserved;
+  }
+  // Subclusters that hold data need no copy around the request.
+  if (entry.subcluster(first, geometry) == SubclusterKind::kNormal) part.copy_begin = begin;
+  if (entry.subcluster(last, geometry) == SubclusterKind::kNormal) part.copy_end = end;
+  return part;
+}
+
+bool Writer::joins(const Part& part, const Part& next) const {
+  if (part.place != next.place) return false;
+  // What is copied lies at the ends of a part only.
+  if (part.copy_end != part.end || next.copy_begin != next.begin) return false;
+  if (part.place == Place::kNew) return true;
+  return next.host - part.host ==
+         next.begin - part.first_cluster(state_->geometry);
+}
+
+// The longest part that begins at `begin`.
+Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
+  const Geometry& geometry = state_->geometry;
+  const uint64_t cluster_size = geometry.cluster_size();
+  Part part;
+  for (GuestOffset at = begin; at < end;) {
+    const TableCache::Slice slice = co_await state_->mapping.l2_slice(at);
+    const GuestOffset slice_end = GuestOffset(
+        align_down(at.value(), state_->mapping.bytes_per_slice()) + state_->mapping.bytes_per_slice());
+    for (const GuestOffset here_end = smaller(end, slice_end); at < here_end;) {
+      const GuestOffset cluster_end =
+          smaller(end, geometry.cluster_start(at) + cluster_size);
+      L2Entry entry;
+      if (slice) {
+        entry = L2Entry::load(slice.bytes(), state_->mapping.l2_slice_index(at), geometry);
+        linker_->check_entry(entry, at, cluster_end - at);
+      }
+      const Part next = classify(entry, at, cluster_end);
+      if (at != begin && !joins(part, next)) co_return part;
+      if (at == begin) {
+        part = next;
+      } else {
+        part.end = next.end;
+        part.copy_end = next.copy_end;
+      }
+      at = cluster_end;
+    }
+  }
+  co_return part;
+}
+
+Task<void> Writer::write_joined(Part part, HostOffset host, IoVector from) {
+  const Geometry& geometry = state_->geometry;
+  const uint64_t head = part.begin - part.copy_begin;
+  const uint64_t tail = part.copy_end - part.end;
+  const uint64_t host_begin = host.value() + geometry.offset_in_cluster(part.copy_begin);
+  if (head + tail == 0) {
+    co_await state_->data_device().write(host_begin, from);
+    co_return;
+  }
+  Buffer copied(head + tail);
+  const IoVector before(copied.bytes(0, head));
+  const IoVector behind(copied.bytes(head, tail));
+  if (head > 0) co_await state_->reader->read(part.copy_begin, before);
+  if (tail > 0) co_await state_->reader->read(part.end, behind);
+  IoVector all = before;
+  all.append(from);
+  all.append(behind);
+  co_await state_->data_device().write(host_begin, all);
+}
+
+Task<void> Writer::write_reserved(Part part, IoVector from) {
+  co_await write_joined(part, part.host, from);
+  co_await link(part, part.host);
+}
+
+// As much of it as fits into the clusters that were free in a row; gives what was written.
+Task<Writer::Part> Writer::write_new(Part part, IoVector from) {
+  const Geometry& geometry = state_->geometry;
+  const GuestOffset start = part.first_cluster(geometry);
+  if (geometry.external_data_file()) {
+    co_await write_joined(part, part.host, from);
+    co_await link(part, part.host);
+    co_return part;
+  }
+  const ClusterRange range = co_await allocator_->allocate(geometry.clusters_for(part.end - start));
+  const GuestOffset range_end = start + (range.count << geometry.cluster_bits());
+  if (range_end < part.end) part.end = part.copy_end = range_end;
+  const HostOffset host = geometry.offset_of(range.first);
+  std::exception_ptr error;
+  try {
+    const IoVector piece = from.slice(0, part.end - part.begin);
+    co_await write_joined(part, host, piece);
+    co_await link(part, host);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (error) {
+    co_await allocator_->free_now(range);
+    std::rethrow_exception(error);
+  }
+  co_return part;
+}
+
+Task<void> Writer::link(Part part, HostOffset host) {
+  const Geometry& geometry = state_->geometry;
+  const uint64_t bits = geometry.subcluster_bits();
+  const GuestOffset start = part.first_cluster(geometry);
+  const uint64_t count = geometry.clusters_for(part.end - start);
+  const Linker::Change change = [&](uint64_t index, const L2Entry& old) {
+    const uint64_t in_part = index << geometry.cluster_bits();
+    const HostOffset place = host + in_part;
+    if (!geometry.extended_l2()) return L2Entry::normal(place, true, geometry);
+    const GuestOffset cluster = start + in_part;
+    const GuestOffset cluster_end = cluster + geometry.cluster_size();
+    const uint64_t begin = std::max(part.copy_begin, cluster) - cluster;
+    const uint64_t end = std::min(part.copy_end, cluster_end) - cluster;
+    const auto first = static_cast<uint32_t>(begin >> bits);
+    const auto last = static_cast<uint32_t>((end - 1) >> bits);
+    // A compressed cluster's bitmap is reserved; everything of it was copied.
+    const uint64_t bitmap = old.is_compressed() ? 0 : old.bitmap();
+    const L2Entry entry(L2Entry::normal(place, true, geometry).word(), bitmap);
+    return entry.with_subclusters_allocated(first, last - first + 1);
+  };
+  co_await linker_->change(start, count, change);
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "async/task.h"
+#include "block/io_vector.h"
+#include "qcow2/image.h"
+#include "qcow2/layout/l2_entry.h"
+#include "qcow2/linker.h"
+#include "qcow2/refcounts.h"
+
+namespace byre::qcow2 {
+
+class Allocator;
+
+// Guest bytes into an image. Part of its WriteState.
+//
+// Bytes whose clusters the active disk has for itself are written in place. For the others clusters are
+// allocated, as many in a row as the request needs; what the request leaves of the first and the last is
+// copied, in the same storage write as the data; then the L2 entries follow. A write that fails before
+// that has changed nothing but bytes that nothing refers to.
+//
+// Requests that touch the same clusters take turns, by State::guest_lock; others are not held up.
+class Writer {
+ public:
+  Writer(Image::State* state, Allocator* allocator, Linker* linker)
+      : state_(state), allocator_(allocator), linker_(linker) {}
+
+  Task<void> write(GuestOffset offset, IoVector from);
+  // For who holds State::guest_lock exclusive for the clusters of the range, at most
+  // Linker::clusters_max() of them.
+  Task<void> write_locked(GuestOffset offset, IoVector from);
+
+  // The most bytes that one turn deals with, a multiple of the cluster size.
+  uint64_t piece_size_max() const;
+
+ private:
+  enum class Place {
+    kInPlace,  // all subclusters hold data of their own
+    kReserved, // the cluster is there, but some of the subclusters do not hold data
+    kNew,      // a cluster is needed
+  };
+  // Part of a request whose clusters want the same, one after another.
+  struct Part {
+    Place place = Place::kNew;
+    GuestOffset begin;       // of the request
+    GuestOffset end;
+    GuestOffset copy_begin;  // with what is copied around it: [copy_begin, end of copy)
+    GuestOffset copy_end;
+    HostOffset host;         // of the cluster of `begin`, except kNew
+    GuestOffset first_cluster(const layout::Geometry& geometry) const {
+      return geometry.cluster_start(begin);
+    }
+  };
+
+  Task<bool> write_in_place(GuestOffset offset, IoVector from);
+  Task<Part> part_at(GuestOffset begin, GuestOffset end);
+  Part classify(const layout::L2Entry& entry, GuestOffset begin, GuestOffset end) const;
+  bool joins(const Part& part, const Part& next) const;
+  Task<Part> write_new(Part part, IoVector from);
+  Task<void> write_reserved(Part part, IoVector from);
+  // One storage write: what is copied in front, `from`, what is copied behind.
+  Task<void> write_joined(Part part, HostOffset host, IoVector from);
+  Task<void> link(Part part, HostOffset host);
+
+  Image::State* state_;
+  Allocator* allocator_;
+  Linker* linker_;
+};
+
+}  // namespace byre::qcow2
