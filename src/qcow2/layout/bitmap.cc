@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/checked.h"
+#include "base/units.h"
 
 namespace byre::qcow2::layout {
 namespace {
@@ -190,6 +191,7 @@ uint64_t bitmap_table_entries_for(uint64_t disk_size, uint32_t granularity_bits,
 std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsExtension& extension,
                                                 const Geometry& geometry, uint64_t disk_size) {
   extension.check_directory();
+  disk_size = align_down(disk_size, kSectorSize);  // QEMU's disks have whole sectors
   BYRE_ASSERT(bytes.size() == extension.directory_size);
   std::vector<BitmapEntry> bitmaps;
   while (!bytes.empty()) {

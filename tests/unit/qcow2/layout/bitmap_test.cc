@@ -116,6 +116,12 @@ TEST(Bitmap, TablesAreAsLongAsTheDiskNeeds) {
             "");
 }
 
+TEST(Bitmap, ADisksLastPartOfASectorHasNoBits) {
+  EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.table_size = 1; }, 512), "");
+  EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.table_size = 1; }, 511),
+            "Could not read bitmap 'b0' from image: Invalid argument");
+}
+
 TEST(Bitmap, ABitmapInUseMayHaveAnotherSizeThanTheDisk) {
   const auto in_use = [](uint32_t table_size) {
     return refusal_after(
