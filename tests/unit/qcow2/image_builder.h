@@ -111,18 +111,21 @@ class ImageBuilder {
     set_l2(guest_cluster, L2Entry::normal(host, true, geometry()));
   }
 
-  // A compressed cluster with these bytes, right behind the one before. Its bytes must compress.
+  // A compressed cluster with these bytes, which must compress: right behind the one before, unless
+  // other clusters have been taken since and stand in its way.
   HostOffset put_compressed(uint64_t guest_cluster, const std::vector<uint8_t>& bytes) {
     const auto compressor = codec::Compressor::make(options_.compression);
     std::vector<uint8_t> packed(cluster_size());
     const std::optional<size_t> size = compressor->compress(bytes, packed);
     BYRE_ASSERT(size.has_value());
-    const HostOffset host(compressed_end_ != 0 ? compressed_end_ : take_clusters(1).value());
+    l2_table(guest_cluster);
+    const uint64_t room_end = align_up(compressed_end_, cluster_size());
+    const bool fits = compressed_end_ + *size <= room_end || room_end == end_;
+    const HostOffset host(fits && compressed_end_ != 0 ? compressed_end_ : take_clusters(1).value());
+    compressed_end_ = host.value() + *size;
+    if (compressed_end_ > end_) take_clusters(1);
     file_->put(host.value(), ConstBytes(packed).first(*size));
     set_l2(guest_cluster, L2Entry::compressed(host, *size, geometry()));
-    compressed_end_ = host.value() + *size;
-    end_ = std::max(end_, align_up(compressed_end_, cluster_size()));
-    file_->put(end_ - 1, std::vector<uint8_t>{0});
     return host;
   }
 
