@@ -20,13 +20,12 @@ namespace {
 using namespace byre;
 
 // How much of a disk is read, from its start, and how many answers about extents are taken.
-constexpr uint64_t kReadMax = 96 << 10;
+constexpr uint64_t kReadMax = 40 << 10;
 constexpr int kExtentAnswersMax = 16;
-constexpr uint64_t kOtherFileSize = 40000;
+constexpr uint64_t kOtherFileSize = 17000;
 
 std::unique_ptr<BlockDevice> other_file() {
-  std::vector<uint8_t> bytes(kOtherFileSize);
-  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<uint8_t>(1 + i % 251);
+  static const std::vector<uint8_t> bytes(kOtherFileSize, 0x5a);
   return std::make_unique<storage::MemoryDevice>(ConstBytes(bytes));
 }
 
