@@ -17,7 +17,7 @@ constexpr std::array<Command, 15> kCommands{{
     {"create", "Make a new image", run_create},
     {"dd", "Copy part of an image into a new one", nullptr},
     {"info", "Show what an image is", run_info},
-    {"map", "Show where an image's data lies", nullptr},
+    {"map", "Show where an image's data lies", run_map},
     {"measure", "Tell how large a new image would be", nullptr},
     {"rebase", "Change an image's backing file", nullptr},
     {"resize", "Change the size of an image", nullptr},

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/map.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace byre::jobs {
+namespace {
+
+// Whether `next` goes on where `run` ends, in the same state and the same piece.
+bool continues(const Extent& run, const Extent& next) {
+  if (run.present != next.present || run.data != next.data || run.zero != next.zero ||
+      run.compressed != next.compressed || run.depth != next.depth) {
+    return false;
+  }
+  if (run.host_offset.has_value() != next.host_offset.has_value()) return false;
+  if (!run.host_offset) return true;
+  return run.file == next.file && *run.host_offset + run.length == *next.host_offset;
+}
+
+Task<void> walk(BlockDevice* device, const MapJob* job) {
+  const uint64_t size = device->size();
+  const uint64_t wanted = job->max_length.value_or(size);
+  const uint64_t start = job->start_offset;
+  const uint64_t end = start < size ? start + std::min(wanted, size - start) : start;
+  Extent run;
+  run.offset = start;
+  while (run.offset + run.length < end) {
+    if (job->cancellation != nullptr) job->cancellation->check();
+    const uint64_t offset = run.offset + run.length;
+    const std::vector<Extent> extents =
+        co_await device->extents(offset, end - offset, ExtentScope::kChain);
+    for (const Extent& extent : extents) {
+      if (run.length > 0 && continues(run, extent)) {
+        run.length += extent.length;
+        continue;
+      }
+      if (run.length > 0) job->on_extent(run);
+      run = extent;
+    }
+  }
+  job->on_extent(run);
+}
+
+}  // namespace
+
+Task<void> map(MapJob job) {
+  std::unique_ptr<BlockDevice> device = co_await open::open_image(job.filename, job.image);
+  co_await walk(device.get(), &job);
+  co_await device->close();
+}
+
+}  // namespace byre::jobs
