@@ -23,21 +23,21 @@ constexpr int kFirstScoutedLevel = 4;
 #if BYRE_WITH_ISAL && BYRE_WITH_LIBDEFLATE
 constexpr std::array<DeflateLevel, kLevels> kDeflateLevels{{{Library::kIsal, 1},
                                                             {Library::kIsal, 3},
-                                                            {Library::kLibdeflate, 3},
+                                                            {Library::kLibdeflate, 1},
+                                                            {Library::kLibdeflate, 2},
                                                             {Library::kLibdeflate, 5},
                                                             {Library::kLibdeflate, 6},
                                                             {Library::kLibdeflate, 8},
-                                                            {Library::kLibdeflate, 9},
                                                             {Library::kLibdeflate, 10},
                                                             {Library::kLibdeflate, 12}}};
 #elif BYRE_WITH_LIBDEFLATE
 constexpr std::array<DeflateLevel, kLevels> kDeflateLevels{{{Library::kLibdeflate, 1},
                                                             {Library::kLibdeflate, 2},
                                                             {Library::kLibdeflate, 3},
+                                                            {Library::kLibdeflate, 4},
                                                             {Library::kLibdeflate, 5},
                                                             {Library::kLibdeflate, 6},
                                                             {Library::kLibdeflate, 8},
-                                                            {Library::kLibdeflate, 9},
                                                             {Library::kLibdeflate, 10},
                                                             {Library::kLibdeflate, 12}}};
 #elif BYRE_WITH_ISAL
@@ -78,7 +78,7 @@ std::unique_ptr<Compressor> make_deflate_compressor(DeflateLevel level) {
 }
 
 #if BYRE_WITH_ZSTD
-constexpr std::array<int, kLevels> kZstdLevels{1, 3, 5, 7, 9, 12, 15, 17, 19};
+constexpr std::array<int, kLevels> kZstdLevels{1, 3, 5, 6, 7, 9, 10, 14, 19};
 #endif
 
 }  // namespace

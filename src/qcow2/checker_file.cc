@@ -5,7 +5,6 @@
 #include <cerrno>
 
 #include "base/checked.h"
-#include "base/units.h"
 #include "byre/error.h"
 #include "qcow2/padded_read.h"
 
@@ -13,11 +12,11 @@ namespace byre::qcow2 {
 
 CheckerFile::CheckerFile(BlockDevice* file, uint64_t kept_max)
     : file_(file),
-      size_(div_ceil(file->size(), kSectorSize) * kSectorSize),
+      size_(file->size()),
       buffer_(std::max(kReadMax, kept_max)) {}
 
 uint64_t CheckerFile::stored(uint64_t offset, uint64_t length) const {
-  return offset < size_ ? std::min(length, size_ - offset) : 0;
+  return offset < size_ ? std::min(length, align_up(size_ - offset, 8)) : 0;
 }
 
 std::optional<ConstBytes> CheckerFile::kept(uint64_t offset, uint64_t length) const {

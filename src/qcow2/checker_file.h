@@ -21,9 +21,9 @@ class CheckerFile {
   CheckerFile(BlockDevice* file, uint64_t kept_max);
 
   BlockDevice& device() { return *file_; }
-  // As QEMU sees it: whole sectors.
   uint64_t size() const { return size_; }
-  // How many bytes of [offset, offset + length) the file has; the rest is zeroes.
+  // How many bytes of [offset, offset + length) the file has; the rest is zeroes. An entry of 8 bytes
+  // that the file's end cuts in two counts as whole.
   uint64_t stored(uint64_t offset, uint64_t length) const;
 
   // The bytes [offset, offset + length), if they were read and not yet replaced.

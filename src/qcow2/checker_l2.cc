@@ -128,7 +128,6 @@ void L2EntryCounter::count_allocated(const L2Entry& entry) {
           "ERROR offset={:x}: Allocated cluster has corrupted subcluster allocation bitmap",
           offset);
     });
-    return;
   }
   if (!geometry_.is_cluster_aligned(entry.offset())) {
     references_->set_suspect();
@@ -158,7 +157,7 @@ void L2EntryCounter::count_owed(ConstBytes table, uint64_t times) {
       const layout::CompressedRange range = entry.compressed_range(geometry_);
       offset = range.offset.value();
       size = range.size;
-    } else if (!refers_to_cluster(entry) || (entry.bitmap() & (entry.bitmap() >> 32)) != 0) {
+    } else if (!refers_to_cluster(entry)) {
       continue;
     }
     if (!references_->is_outside(offset, size)) {

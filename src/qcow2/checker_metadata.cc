@@ -10,6 +10,14 @@
 #include "qcow2/padded_read.h"
 
 namespace byre::qcow2 {
+namespace {
+
+// Bytes behind the snapshot table entry up to a multiple of 8.
+uint64_t padding_of(const layout::Snapshot& snapshot) {
+  return -(snapshot.unknown_extra_data.size() + snapshot.id.size() + snapshot.name.size()) % 8;
+}
+
+}  // namespace
 
 MetadataCounter::MetadataCounter(const CheckSubject* subject, CheckerFile* file,
                                  ReferenceCounter* references, const CheckOptions* options)
@@ -50,8 +58,9 @@ Task<void> MetadataCounter::read_snapshots() {
       const ConstBytes bytes = co_await file_->read(decoder.offset().value(), wanted, 0);
       decoder.feed(bytes);
     }
-    snapshot_table_size_ = decoder.table_size();
+    const uint64_t padded_size = decoder.table_size();
     snapshots_ = decoder.take();
+    snapshot_table_size_ = padded_size - padding_of(snapshots_.back());
   } catch (const Error& error) {
     references_->findings().add({.kind = FindingKind::kSnapshotTableUnreadable,
                                  .severity = Severity::kCheckError,

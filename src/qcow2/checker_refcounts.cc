@@ -25,7 +25,8 @@ StoredRefcounts::StoredRefcounts(const layout::Header& header, CheckerFile* file
       slice_size_(std::min(kSliceSize, geometry_.cluster_size())) {}
 
 Task<void> StoredRefcounts::read_table() {
-  const uint64_t size = file_->stored(table_offset_, table_size_) & ~uint64_t{7};
+  const uint64_t size = file_->stored(table_offset_, table_size_);
+  if (size == 0) co_return;
   Buffer bytes(size);
   co_await padded_read(&file_->device(), table_offset_, IoVector(bytes.bytes()));
   table_.reserve(size / 8);

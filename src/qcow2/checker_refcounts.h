@@ -71,7 +71,7 @@ class StoredRefcounts {
   std::vector<layout::RefcountTableEntry> table_;
   CheckerFile block_file_;
   ReferenceCounts::PageCounts page_counts_;
-  uint64_t used_end_ = 0;  // behind the last cluster in use
+  uint64_t used_end_ = 1;  // behind the last cluster in use, which is the header's at least
   bool said_corrupt_ = false;
   // Parts of refcount blocks, for read(): a slot each, by offset.
   const uint64_t slice_size_;

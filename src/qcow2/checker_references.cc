@@ -24,7 +24,7 @@ ReferenceCounter::ReferenceCounter(const layout::Geometry& geometry, CheckerFile
 
 bool ReferenceCounter::is_outside(uint64_t offset, uint64_t size) const {
   const std::optional<uint64_t> end = checked_add(offset, size);
-  return !end || (*end > file_->size() && *end - file_->size() > geometry_.cluster_size());
+  return !end || (*end > file_->size() && *end - file_->size() >= geometry_.cluster_size());
 }
 
 void ReferenceCounter::count_region(uint64_t offset, uint64_t size, Claim claim) {

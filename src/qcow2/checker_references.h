@@ -42,8 +42,8 @@ class ReferenceCounter {
   ReferenceCounter(const layout::Geometry& geometry, CheckerFile* file, ReferenceCounts* counts,
                    Findings* findings, const CheckOptions* options);
 
-  // One reference to each cluster that [offset, offset + size) touches. What begins in the file and
-  // goes beyond its end by a cluster at most is counted; the rest is a finding.
+  // One reference to each cluster that [offset, offset + size) touches. A region that goes beyond
+  // the end of the file by a cluster or more is a finding instead.
   void count_region(uint64_t offset, uint64_t size, Claim claim = Claim::kNone);
   bool is_outside(uint64_t offset, uint64_t size) const;
   // The same, several times, for a region that is not outside.

@@ -20,6 +20,7 @@ import time
 import traceback
 
 import case as cases
+import cases_corpus
 import differences
 from programs import Program, TookTooLong
 
@@ -43,12 +44,6 @@ def load():
     return found
 
 
-def find_corpus():
-    stated = os.environ.get("BYRE_CORPUS")
-    path = pathlib.Path(stated) if stated else ROOT.parent / "shared" / "corpus"
-    return path if (path / "manifest.json").is_file() else None
-
-
 def find_tools(subject):
     programs = {}
     for name in ("qemu-img", "qemu-io"):
@@ -60,7 +55,7 @@ def find_tools(subject):
         sys.exit(f"{subject} is not there; scripts/build builds it")
     version = subprocess.run([subject, "--version"], stdout=subprocess.PIPE, text=True, check=False)
     return cases.Tools(subject=Program(subject.absolute(), "qemu-img"), qemu=programs["qemu-img"],
-                       qemu_io=programs["qemu-io"], corpus=find_corpus(),
+                       qemu_io=programs["qemu-io"], corpus=cases_corpus.find(),
                        subject_is_byre="byre" in version.stdout)
 
 

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: Apache-2.0
+// `convert`: opens the sources, makes the target, runs the job, closes everything. The order of the
+// steps is QEMU's, so that of two mistakes the same one is told.
+#include <unistd.h>
+
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <utility>
+
+#include "async/loop.h"
+#include "base/checked.h"
+#include "base/units.h"
+#include "cli/convert_arguments.h"
+#include "cli/messages.h"
+#include "cli/options.h"
+#include "cli/signals.h"
+#include "cli/target_options.h"
+#include "jobs/convert.h"
+#include "jobs/create.h"
+#include "jobs/piped_image.h"
+#include "jobs/remove_image_file.h"
+#include "jobs/source_sequence.h"
+#include "open/open.h"
+#include "storage/cache_mode.h"
+
+namespace byre::cli {
+namespace {
+
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+storage::CacheMode cache_mode(const std::string& name, const char* what) {
+  const auto mode = storage::parse_cache_mode(name);
+  if (!mode.has_value()) throw invalid(std::string("Invalid ") + what + " option: " + name);
+  return *mode;
+}
+
+class ConvertCommand {
+ public:
+  ConvertCommand(const Invocation& invocation, const ConvertArguments& arguments,
+                 Progress& progress, Cancellation& cancellation)
+      : invocation_(invocation),
+        arguments_(arguments),
+        progress_(progress),
+        cancellation_(cancellation) {}
+
+  Task<void> run() {
+    std::exception_ptr error;
+    try {
+      co_await convert();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    co_await close(error);
+    if (!error) co_return;
+    remove_if_cancelled(error);
+    std::rethrow_exception(error);
+  }
+
+ private:
+  Task<void> convert() {
+    co_await open_sources();
+    const uint64_t size = jobs::SourceSequence(source_devices()).size();
+    if (arguments_.create) {
+      co_await make_target(size);
+    } else {
+      target_mode_ = cache_mode(arguments_.target_cache, "cache");
+      co_await open_target();
+    }
+    check_target(size);
+    co_await jobs::convert(source_devices(), *target_, job_options(), &progress_, &cancellation_);
+    if (pipe_) co_await pipe_->finish(&cancellation_);
+  }
+
+  std::vector<BlockDevice*> source_devices() const {
+    std::vector<BlockDevice*> devices;
+    for (const auto& source : sources_) devices.push_back(source.get());
+    return devices;
+  }
+
+  Task<void> open_sources() {
+    open::ImageOptions options;
+    options.format = arguments_.source_format;
+    options.cache = cache_mode(arguments_.source_cache, "source cache");
+    options.force_share = arguments_.force_share;
+    options.snapshot = arguments_.snapshot;
+    options.on_warning = [this](const std::string& line) { print_error(invocation_, line); };
+    if (arguments_.sources.size() > 1 && arguments_.snapshot.has_value()) options.snapshot.reset();
+    for (const std::string& name : arguments_.sources) {
+      std::unique_ptr<BlockDevice> source = co_await open::open_image(source_path(name), options);
+      sources_.push_back(std::move(source));
+    }
+    if (arguments_.sources.size() > 1 && arguments_.snapshot.has_value()) {
+      throw invalid("No support for concatenating multiple snapshot");
+    }
+  }
+
+  std::string source_path(const std::string& name) const {
+    return name == "-" && !arguments_.reads_pipe(name) ? "./-" : name;
+  }
+
+  // The options of the new image, complete and checked as far as they can be without files.
+  TargetOptions target_options(uint64_t size) const {
+    TargetOptions options(arguments_.target_format);
+    options.apply(arguments_.target_options);
+    options.set_size(size);
+    if (arguments_.backing_filename.has_value()) {
+      if (!options.has_option("backing_file")) {
+        throw invalid("Backing file not supported for file format '" + options.format() + "'");
+      }
+      options.set("backing_file", *arguments_.backing_filename);
+    }
+    if (arguments_.backing_format.has_value()) {
+      if (!options.has_option("backing_fmt")) {
+        throw invalid("Backing file format not supported for file format '" + options.format() +
+                      "'");
+      }
+      options.set("backing_fmt", *arguments_.backing_format);
+    }
+    if (options.get("backing_file").has_value()) {
+      if (sources_.size() > 1) {
+        throw invalid(
+            "Having a backing file for the target makes no sense when concatenating multiple "
+            "input images");
+      }
+      if (!options.get("backing_fmt").has_value()) {
+        throw invalid("Use of backing file requires explicit backing format");
+      }
+    }
+    if (arguments_.compressed) {
+      if (options.format() != "qcow2") {
+        throw invalid("Compression not supported for this file format");
+      }
+      if (options.get("preallocation").value_or("off") != "off") {
+        throw invalid("Compression and preallocation not supported at the same time");
+      }
+    }
+    return options;
+  }
+
+  Task<void> make_target(uint64_t size) {
+    const TargetOptions options = target_options(size);
+    has_backing_ = options.get("backing_file").has_value();
+    target_mode_ = cache_mode(arguments_.target_cache, "cache");
+    if (arguments_.writes_pipe()) {
+      co_await make_piped_target(options, size);
+      co_return;
+    }
+    try {
+      jobs::NewImage image = options.to_image(arguments_.target);
+      co_await jobs::create_image(std::move(image));
+    } catch (const Error& error) {
+      throw error.with_prefix(arguments_.target + ": error while converting " +
+                              arguments_.target_format);
+    }
+    is_made_ = true;
+    co_await open_target();
+  }
+
+  Task<void> make_piped_target(const TargetOptions& options, uint64_t size) {
+    pipe_ = std::make_unique<jobs::PipedImage>(STDOUT_FILENO);
+    if (options.format() == "raw") {
+      target_ = pipe_->make_raw(align_up(size, kSectorSize));
+    } else {
+      const qcow2::CreateOptions create_options = options.to_qcow2();
+      target_ =
+          co_await pipe_->make_qcow2(create_options, arguments_.compression_level.value_or(0));
+    }
+  }
+
+  Task<void> open_target() {
+    open::ImageOptions options;
+    options.format = arguments_.target_format;
+    options.writable = true;
+    options.cache = target_mode_;
+    options.compression_level = arguments_.compression_level.value_or(0);
+    options.on_warning = [this](const std::string& line) { print_error(invocation_, line); };
+    const std::string path = arguments_.target == "-" ? "./-" : arguments_.target;
+    owned_target_ = co_await open::open_image(path, options);
+    target_ = owned_target_.get();
+  }
+
+  void check_target(uint64_t size) const {
+    const qcow2::Image* image = open::as_qcow2(target_);
+    if (arguments_.target_is_zero && image != nullptr && image->backing() != nullptr) {
+      throw invalid("Cannot use --target-is-zero when the destination image has a backing file");
+    }
+    if (!arguments_.create && target_->size() < size) {
+      throw invalid("output file is smaller than input file");
+    }
+    if (arguments_.compressed && target_->limits().compressed_write_size == 0) {
+      throw invalid("Compression not supported for this file format");
+    }
+  }
+
+  jobs::ConvertOptions job_options() {
+    constexpr uint64_t kSparseSizeDefault = 4 * kKiB;
+    jobs::ConvertOptions options;
+    options.sparse_size = arguments_.sparse_size.value_or(kSparseSizeDefault);
+    options.in_flight = arguments_.in_flight;
+    if (pipe_ && arguments_.target_format == "raw") {
+      options.write_order = jobs::WriteOrder::kOneByOne;
+    } else if (arguments_.out_of_order) {
+      options.write_order = jobs::WriteOrder::kAny;
+    }
+    options.compressed = arguments_.compressed;
+    options.salvage = arguments_.salvage;
+    if (!arguments_.quiet) {
+      options.on_unreadable = [this](uint64_t offset, const Error& error) {
+        print_warning(invocation_, "error while reading offset " + std::to_string(offset) + ": " +
+                                       errno_text(error.errno_value()));
+      };
+    }
+    options.bytes_per_second = arguments_.bytes_per_second;
+    options.target_has_backing = has_backing_;
+    if (has_backing_) {
+      const qcow2::Image* image = open::as_qcow2(target_);
+      if (image != nullptr && image->backing() != nullptr) {
+        options.backing_size = image->backing()->size();
+      }
+    }
+    options.target_is_zero =
+        !has_backing_ &&
+        (arguments_.target_is_zero || (arguments_.create && target_->limits().is_zero_initialised));
+    return options;
+  }
+
+  // The target's failure counts, unless there was one before; the sources were only read.
+  Task<void> close(std::exception_ptr& error) {
+    try {
+      if (owned_target_) co_await owned_target_->close();
+      if (pipe_) co_await pipe_->close();
+    } catch (...) {
+      if (!error) error = std::current_exception();
+    }
+    for (const auto& source : sources_) {
+      try {
+        co_await source->close();
+      } catch (const Error&) {
+      }
+    }
+  }
+
+  // Whoever interrupts a conversion does not want half an image that looks like a whole one.
+  void remove_if_cancelled(const std::exception_ptr& error) const {
+    if (!is_made_) return;
+    try {
+      std::rethrow_exception(error);
+    } catch (const Error& cancelled) {
+      if (cancelled.kind() == ErrorKind::kCancelled) jobs::remove_image_file(arguments_.target);
+    } catch (...) {
+    }
+  }
+
+  const Invocation& invocation_;
+  const ConvertArguments& arguments_;
+  Progress& progress_;
+  Cancellation& cancellation_;
+
+  std::vector<std::unique_ptr<BlockDevice>> sources_;
+  storage::CacheMode target_mode_ = storage::CacheMode::kUnsafe;
+  bool has_backing_ = false;
+  bool is_made_ = false;
+  std::unique_ptr<jobs::PipedImage> pipe_;
+  std::unique_ptr<BlockDevice> owned_target_;
+  BlockDevice* target_ = nullptr;  // in owned_target_ or in pipe_
+};
+
+}  // namespace
+
+int run_convert(Invocation& invocation) {
+  const ConvertArguments arguments = read_convert_arguments(invocation);
+  InterruptibleScope scope;
+  Loop loop;
+  ProgressPrinter progress(arguments.progress, 1.0);
+  ConvertCommand command(invocation, arguments, progress, scope.cancellation());
+  loop.run(command.run());
+  return 0;
+}
+
+}  // namespace byre::cli

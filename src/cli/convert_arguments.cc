@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/convert_arguments.h"
+
+#include <cerrno>
+
+#include "base/units.h"
+#include "byre/error.h"
+#include "cli/numbers.h"
+#include "cli/options.h"
+#include "cli/sizes.h"
+#include "cli/snapshot_option.h"
+#include "cli/target_options.h"
+#include "codec/codec.h"
+
+namespace byre::cli {
+namespace {
+
+constexpr uint64_t kSparseSizeMax = 16 * kMiB;
+
+// Options without a letter.
+enum LongOnly {
+  kBitmaps = kLongOnly,
+  kSkipBrokenBitmaps,
+  kSalvage,
+  kTargetIsZero,
+  kProgress,
+  kCompressLevel,
+};
+
+std::vector<LongOption> long_options(const Invocation& invocation) {
+  std::vector<LongOption> options{{"help", 'h'},
+                                  {"source-image-opts", kImageOpts},
+                                  {"image-opts", kImageOpts},
+                                  {"source-format", 'f', true},
+                                  {"source-cache", 'T', true},
+                                  {"snapshot", 'l', true},
+                                  {"object", kObject, true},
+                                  {"bitmaps", kBitmaps},
+                                  {"skip-broken-bitmaps", kSkipBrokenBitmaps},
+                                  {"salvage", kSalvage},
+                                  {"target-image-opts", kTargetImageOpts},
+                                  {"output-format", 'O', true},
+                                  {"options", 'o', true},
+                                  {"output-cache", 't', true},
+                                  {"backing", 'B', true},
+                                  {"backing-format", 'F', true},
+                                  {"sparse-size", 'S', true},
+                                  {"target-is-zero", kTargetIsZero},
+                                  {"force-share", 'U'},
+                                  {"rate", 'r', true},
+                                  {"parallel", 'm', true},
+                                  {"oob-writes", 'W'},
+                                  {"copy-range-offloading", 'C'},
+                                  {"quiet", 'q'}};
+  // QEMU's abbreviations stay what they are for those who call qemu-img.
+  if (!invocation.as_qemu_img()) {
+    options.push_back({"compress-level", kCompressLevel, true});
+    options.push_back({"progress", kProgress, true});
+  }
+  return options;
+}
+
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+uint64_t parse_sparse_size(const std::string& text) {
+  const uint64_t size = parse_size_argument("buffer size for sparse output", text);
+  if (size % kSectorSize != 0 || size > kSparseSizeMax) {
+    throw invalid("Invalid buffer size for sparse output specified. Valid sizes are multiples of " +
+                  std::to_string(kSectorSize) + " up to " + std::to_string(kSparseSizeMax) +
+                  ". Select 0 to disable sparse detection (fully allocates output).");
+  }
+  return size;
+}
+
+// Arguments that a switch per letter would make too long: true where it was one of these.
+bool take_target_option(int option, const OptionReader& reader, ConvertArguments& arguments) {
+  switch (option) {
+    case 'O':
+      arguments.target_format = reader.argument();
+      return true;
+    case 'o':
+      arguments.target_options.add(reader.argument());
+      return true;
+    case 't':
+      arguments.target_cache = reader.argument();
+      return true;
+    case 'B':
+      arguments.backing_filename = reader.argument();
+      return true;
+    case 'F':
+      arguments.backing_format = reader.argument();
+      return true;
+    case 'n':
+      arguments.create = false;
+      return true;
+    case kTargetIsZero:
+      arguments.target_is_zero = true;
+      return true;
+    case 'S':
+      arguments.sparse_size = parse_sparse_size(reader.argument());
+      return true;
+    case 'c':
+      arguments.compressed = true;
+      return true;
+    case kCompressLevel:
+      arguments.compression_level = static_cast<int>(parse_number_argument(
+          "compression level", reader.argument(), codec::kFastestLevel, codec::kSmallestLevel));
+      return true;
+    default:
+      return false;
+  }
+}
+
+void take_option(int option, const OptionReader& reader, const Invocation& invocation,
+                 ConvertArguments& arguments) {
+  if (take_target_option(option, reader, arguments)) return;
+  switch (option) {
+    case 'f':
+      arguments.source_format = reader.argument();
+      break;
+    case 'T':
+      arguments.source_cache = reader.argument();
+      break;
+    case 'l':
+      arguments.snapshot = parse_snapshot_option(reader.argument(), invocation.program);
+      break;
+    case 'p':
+      arguments.progress = ProgressStyle::kText;
+      break;
+    case kProgress:
+      arguments.progress = parse_progress_style(reader.argument());
+      break;
+    case 'q':
+      arguments.quiet = true;
+      break;
+    case 'm':
+      arguments.in_flight = static_cast<unsigned>(
+          parse_number_argument("number of coroutines", reader.argument(), 1, 16));
+      break;
+    case 'r':
+      arguments.bytes_per_second = parse_size_argument("rate limit", reader.argument());
+      break;
+    case 'W':
+      arguments.out_of_order = true;
+      break;
+    case 'C':
+      arguments.copy_range = true;
+      break;
+    case 'U':
+      arguments.force_share = true;
+      break;
+    case kSalvage:
+      arguments.salvage = true;
+      break;
+    case kBitmaps:
+      arguments.bitmaps = true;
+      break;
+    default:
+      break;
+  }
+}
+
+void check(const ConvertArguments& arguments, bool skips_broken_bitmaps) {
+  if (skips_broken_bitmaps && !arguments.bitmaps) {
+    throw invalid("Use of --skip-broken-bitmaps requires --bitmaps");
+  }
+  if (arguments.copy_range && arguments.compressed) {
+    throw invalid("Cannot enable copy offloading when -c is used");
+  }
+  if (arguments.copy_range && arguments.sparse_size.has_value()) {
+    throw invalid("Cannot enable copy offloading when -S is used");
+  }
+  if (arguments.copy_range && arguments.salvage) {
+    throw invalid("Cannot use copy offloading in salvaging mode");
+  }
+  if (!arguments.create && !arguments.target_options.empty()) {
+    throw invalid("-o has no effect when skipping image creation");
+  }
+  if (arguments.create && arguments.target_is_zero) {
+    throw invalid("--target-is-zero requires use of -n flag");
+  }
+}
+
+// What only byre has.
+void check_beyond_qemu(const ConvertArguments& arguments) {
+  if (arguments.compression_level.has_value() && !arguments.compressed) {
+    throw invalid("--compress-level requires use of -c flag");
+  }
+  if (arguments.bitmaps) refuse_unsupported("--bitmaps");
+  if (!arguments.writes_pipe()) return;
+  if (!arguments.create) throw invalid("-n cannot be used when the target is a pipe");
+  if (arguments.progress == ProgressStyle::kText) {
+    throw invalid("-p cannot be used when the target is a pipe; --progress=json can");
+  }
+}
+
+}  // namespace
+
+ConvertArguments read_convert_arguments(Invocation& invocation) {
+  ConvertArguments arguments;
+  arguments.pipes_allowed = !invocation.as_qemu_img();
+  bool skips_broken_bitmaps = false;
+  OptionReader reader(invocation, "hf:O:B:CcF:o:l:S:pt:T:qnm:WUr:", long_options(invocation));
+  while (const std::optional<int> option = reader.next()) {
+    if (*option == kSkipBrokenBitmaps) skips_broken_bitmaps = true;
+    take_option(*option, reader, invocation, arguments);
+  }
+  if (arguments.quiet) arguments.progress = ProgressStyle::kNone;
+  check(arguments, skips_broken_bitmaps);
+
+  std::vector<std::string> names = reader.names();
+  if (!arguments.target_options.empty() && arguments.target_options.asks_for_help()) {
+    print_option_help(arguments.target_format, names.size() >= 2);
+    throw Exit{0};
+  }
+  if (names.size() < 2) throw invalid("Must specify image file name");
+  arguments.target = names.back();
+  names.pop_back();
+  arguments.sources = std::move(names);
+  check_beyond_qemu(arguments);
+  return arguments;
+}
+
+}  // namespace byre::cli

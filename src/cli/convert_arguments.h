@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/option_list.h"
+#include "cli/progress.h"
+#include "qcow2/image.h"
+
+namespace byre::cli {
+
+// What `convert` was asked to do, before any file was touched.
+struct ConvertArguments {
+  std::vector<std::string> sources;
+  std::optional<std::string> source_format;
+  std::string source_cache = "writeback";
+  std::optional<qcow2::SnapshotSelector> snapshot;
+
+  std::string target;
+  std::string target_format = "raw";
+  std::string target_cache = "unsafe";
+  OptionList target_options;
+  std::optional<std::string> backing_filename;
+  std::optional<std::string> backing_format;
+  bool create = true;  // not -n
+  bool target_is_zero = false;
+
+  bool compressed = false;
+  std::optional<int> compression_level;
+  std::optional<uint64_t> sparse_size;
+  bool copy_range = false;
+  bool out_of_order = false;
+  bool salvage = false;
+  bool bitmaps = false;
+  bool force_share = false;
+  bool quiet = false;
+  ProgressStyle progress = ProgressStyle::kNone;
+  unsigned in_flight = 8;
+  uint64_t bytes_per_second = 0;
+
+  // "-" is a pipe for byre and a file's name for qemu-img.
+  bool reads_pipe(const std::string& source) const { return pipes_allowed && source == "-"; }
+  bool writes_pipe() const { return pipes_allowed && target == "-"; }
+  bool pipes_allowed = false;
+};
+
+// Throws in QEMU's words, for whatever the arguments alone show to be wrong, and in its order.
+// Prints the help of options, where asked for, and throws Exit.
+ConvertArguments read_convert_arguments(Invocation& invocation);
+
+}  // namespace byre::cli

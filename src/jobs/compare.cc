@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/compare.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include "async/mutex.h"
+#include "async/when_all.h"
+#include "base/units.h"
+#include "block/buffer.h"
+#include "jobs/copy_failure.h"
+#include "jobs/extent_cursor.h"
+#include "jobs/ordered_progress.h"
+#include "jobs/source_sequence.h"
+
+namespace byre::jobs {
+namespace {
+
+constexpr uint64_t kBufferSize = 2 * kMiB;
+
+// The first sector, from the front, in which the two differ; nothing: none does.
+std::optional<uint64_t> first_difference(ConstBytes a, ConstBytes b) {
+  BYRE_ASSERT(a.size() == b.size());
+  if (std::memcmp(a.data(), b.data(), a.size()) == 0) return std::nullopt;
+  size_t at = 0;
+  while (at < a.size()) {
+    const size_t length = std::min<size_t>(kSectorSize, a.size() - at);
+    if (std::memcmp(a.data() + at, b.data() + at, length) != 0) break;
+    at += length;
+  }
+  return at;
+}
+
+std::optional<uint64_t> first_nonzero(ConstBytes bytes) {
+  if (is_all_zero(bytes)) return std::nullopt;
+  size_t at = 0;
+  while (is_all_zero(bytes.subspan(at, std::min<size_t>(kSectorSize, bytes.size() - at)))) {
+    at += kSectorSize;
+  }
+  return at;
+}
+
+struct Side {
+  Side(BlockDevice& d) : device(d), source({&d}), cursor(source) {}  // NOLINT
+
+  BlockDevice& device;
+  SourceSequence source;
+  ExtentCursor cursor;
+};
+
+bool reads_as_zero(const Extent& extent) {
+  return extent.zero || !extent.present;
+}
+
+bool same_state(const Extent& a, const Extent& b) {
+  return a.present == b.present && a.data == b.data && a.zero == b.zero &&
+         a.compressed == b.compressed && a.host_offset.has_value() == b.host_offset.has_value();
+}
+
+class Comparison {
+ public:
+  Comparison(BlockDevice& first, BlockDevice& second, CompareOptions options, Progress* progress,
+             const Cancellation* cancellation)
+      : sides_{Side(first), Side(second)},
+        options_(std::move(options)),
+        cancellation_(cancellation),
+        common_size_(std::min(sides_[0].source.size(), sides_[1].source.size())),
+        total_size_(std::max(sides_[0].source.size(), sides_[1].source.size())),
+        progress_(progress, total_size_) {}
+
+  Task<CompareResult> run() {
+    if (options_.strict && common_size_ != total_size_) {
+      co_return CompareResult{CompareResult::Kind::kSizeDiffers, 0};
+    }
+    end_ = common_size_;
+    co_await run_workers();
+    if (!found_.has_value() && common_size_ != total_size_) {
+      failure_.rethrow();
+      if (options_.on_size_difference) options_.on_size_difference();
+      end_ = total_size_;
+      co_await run_workers();
+    }
+    // A failure behind the first difference does not count.
+    if (!found_.has_value() || failure_.is_before(found_->offset)) failure_.rethrow();
+    if (found_.has_value()) co_return *found_;
+    progress_.finish();
+    co_return CompareResult{};
+  }
+
+ private:
+  struct Chunk {
+    uint64_t number;
+    uint64_t offset;
+    uint64_t length;
+    bool read[2];
+  };
+
+  Task<void> run_workers() {
+    std::vector<Task<void>> workers;
+    for (unsigned i = 0; i < std::max(1u, options_.in_flight); ++i) workers.push_back(work());
+    co_await when_all(std::move(workers));
+  }
+
+  Task<void> work() {
+    Buffer buffers[2];
+    while (true) {
+      const std::optional<Chunk> chunk = co_await take_chunk();
+      if (!chunk.has_value()) break;
+      try {
+        std::vector<Task<void>> reads;
+        for (int i = 0; i < 2; ++i) {
+          if (!chunk->read[i]) continue;
+          if (buffers[i].size() == 0) buffers[i] = Buffer(kBufferSize);
+          reads.push_back(read(sides_[i], chunk->offset, buffers[i].bytes(0, chunk->length)));
+        }
+        co_await when_all(std::move(reads));
+        check(*chunk, buffers);
+      } catch (...) {
+        failure_.note(chunk->offset, std::current_exception());
+      }
+    }
+  }
+
+  void check(const Chunk& chunk, const Buffer (&buffers)[2]) {
+    std::optional<uint64_t> difference;
+    if (chunk.read[0] && chunk.read[1]) {
+      difference =
+          first_difference(buffers[0].bytes(0, chunk.length), buffers[1].bytes(0, chunk.length));
+    } else if (chunk.read[0] || chunk.read[1]) {
+      difference = first_nonzero(buffers[chunk.read[0] ? 0 : 1].bytes(0, chunk.length));
+    }
+    if (difference.has_value()) {
+      note({CompareResult::Kind::kContentDiffers, chunk.offset + *difference});
+    } else {
+      progress_.done(chunk.number, chunk.length);
+    }
+  }
+
+  void note(CompareResult result) {
+    if (!found_.has_value() || result.offset < found_->offset) found_ = result;
+  }
+
+  static Task<void> read(Side& side, uint64_t offset, Bytes to) {
+    try {
+      co_await side.source.read(offset, to);
+    } catch (const Error& error) {
+      throw CompareError(CompareError::Stage::kRead,
+                         failure_at("Error while reading offset ", offset, error,
+                                    " of " + side.device.filename()));
+    }
+  }
+
+  static Task<Extent> extent_at(Side& side, uint64_t offset) {
+    Extent extent;
+    try {
+      extent = co_await side.cursor.at(offset);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kCancelled) throw;
+      throw CompareError(
+          CompareError::Stage::kExtents,
+          Error(error.kind(), error.errno_value(),
+                "Sector allocation test failed for " + side.device.filename(), error.message()));
+    }
+    co_return extent;
+  }
+
+  // The next piece in which neither image changes its state. In strict mode a difference of states
+  // ends the comparison here.
+  Task<std::optional<Chunk>> take_chunk() {
+    std::optional<Chunk> chunk;
+    const auto guard = co_await mutex_.lock();
+    if (position_ == end_ || found_.has_value() || failure_.is_set()) co_return chunk;
+    try {
+      if (cancellation_ != nullptr) cancellation_->check();
+      chunk = Chunk{next_number_, position_, end_ - position_, {false, false}};
+      std::optional<Extent> extents[2];
+      for (int i = 0; i < 2; ++i) {
+        if (position_ >= sides_[i].source.size()) continue;
+        extents[i] = co_await extent_at(sides_[i], position_);
+        chunk->length = std::min(chunk->length, extents[i]->length);
+        chunk->read[i] = !reads_as_zero(*extents[i]);
+      }
+      if (options_.strict && !same_state(*extents[0], *extents[1])) {
+        note({CompareResult::Kind::kStateDiffers, position_});
+        co_return std::nullopt;
+      }
+    } catch (...) {
+      failure_.note(position_, std::current_exception());
+      co_return std::nullopt;
+    }
+    if (chunk->read[0] || chunk->read[1]) chunk->length = std::min(chunk->length, kBufferSize);
+    position_ += chunk->length;
+    ++next_number_;
+    co_return chunk;
+  }
+
+  Side sides_[2];
+  const CompareOptions options_;
+  const Cancellation* const cancellation_;
+  const uint64_t common_size_;
+  const uint64_t total_size_;
+
+  Mutex mutex_;
+  uint64_t position_ = 0;
+  uint64_t end_ = 0;
+  uint64_t next_number_ = 0;
+  std::optional<CompareResult> found_;
+  CopyFailure failure_;
+  OrderedProgress progress_;
+};
+
+}  // namespace
+
+Task<CompareResult> compare(BlockDevice& first, BlockDevice& second, CompareOptions options,
+                            Progress* progress, const Cancellation* cancellation) {
+  Comparison comparison(first, second, std::move(options), progress, cancellation);
+  const CompareResult result = co_await comparison.run();
+  co_return result;
+}
+
+}  // namespace byre::jobs

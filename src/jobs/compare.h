@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "async/cancellation.h"
+#include "block/block_device.h"
+#include "byre/error.h"
+#include "jobs/progress.h"
+
+namespace byre::jobs {
+
+struct CompareOptions {
+  // Sizes and the state of every byte (stored, zero, compressed, ...) have to be equal too.
+  bool strict = false;
+  unsigned in_flight = 8;
+  // Called once, when the common part of two images of different size was found equal.
+  std::function<void()> on_size_difference;
+};
+
+struct CompareResult {
+  enum class Kind { kEqual, kSizeDiffers, kStateDiffers, kContentDiffers };
+  Kind kind = Kind::kEqual;
+  // Of the first difference, rounded down to a sector from where the comparison began to read.
+  uint64_t offset = 0;
+};
+
+// A failure, and what failed: `compare` has an exit code for each.
+class CompareError : public Error {
+ public:
+  enum class Stage { kExtents, kRead };
+  CompareError(Stage stage, const Error& error) : Error(error), stage_(stage) {}
+  Stage stage() const { return stage_; }
+
+ private:
+  Stage stage_;
+};
+
+// Compares what two images read as. Where sizes differ, the longer one has to be zero behind the
+// end of the other. What both images know to be zero is not read. Sizes count in whole sectors.
+//
+// Throws CompareError with "Error while reading offset N of X: <reason>" or "Sector allocation test
+// failed for X", Error(kCancelled) after `cancellation` was asked for. What comes first in the
+// images is reported, be it a difference or a failure. `progress` and `cancellation` may be
+// nullptr.
+Task<CompareResult> compare(BlockDevice& first, BlockDevice& second, CompareOptions options,
+                            Progress* progress, const Cancellation* cancellation);
+
+}  // namespace byre::jobs

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/convert.h"
+
+#include <algorithm>
+#include <exception>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "async/mutex.h"
+#include "async/when_all.h"
+#include "base/checked.h"
+#include "base/units.h"
+#include "block/buffer.h"
+#include "jobs/copy_failure.h"
+#include "jobs/ordered_progress.h"
+#include "jobs/rate_limit.h"
+#include "jobs/segment_walker.h"
+#include "jobs/source_sequence.h"
+#include "jobs/turnstile.h"
+#include "jobs/zero_runs.h"
+
+// How a conversion goes:
+//
+// - One SegmentWalker cuts the source into segments. `in_flight` workers take them from it in
+// order,
+//   each with a ticket and a buffer of its own, so that one's read overlaps another's write.
+// - Where the order of writes matters, the Turnstile lets tickets through in order. A worker passes
+//   its turn exactly once for each ticket, whether or not its read or write failed.
+// - A failure stops the handing out of segments; what was handed out before ends in its own way.
+//   Every segment below the failed one has then been tried, so the lowest failure is the
+//   one that a copy without concurrency would have met.
+namespace byre::jobs {
+namespace {
+
+constexpr uint64_t kBufferSize = 2 * kMiB;
+
+class Conversion {
+ public:
+  Conversion(std::vector<BlockDevice*> sources, BlockDevice& target, ConvertOptions options,
+             Progress* progress, const Cancellation* cancellation)
+      : source_(std::move(sources)),
+        target_(target),
+        options_(std::move(options)),
+        cancellation_(cancellation),
+        cluster_size_(options_.compressed ? target.limits().compressed_write_size : 0),
+        buffer_size_(std::max<uint64_t>(kBufferSize, cluster_size_)),
+        sparse_rule_(sparse_rule(options_.sparse_size, target.limits().request_alignment)),
+        walker_(source_, rules()),
+        rate_limit_(options_.bytes_per_second),
+        wants_progress_(progress != nullptr),
+        progress_(progress, 0) {}
+
+  Task<void> run() {
+    if (wants_progress_) co_await count_work();
+    std::vector<Task<void>> workers;
+    for (unsigned i = 0; i < std::max(1u, options_.in_flight); ++i) workers.push_back(work());
+    co_await when_all(std::move(workers));
+    failure_.rethrow();
+    co_await target_.flush();
+    progress_.finish();
+  }
+
+ private:
+  struct Ticket {
+    Segment segment;
+    uint64_t number;
+  };
+
+  SegmentWalker::Rules rules() const {
+    SegmentWalker::Rules rules;
+    rules.data_length_max = buffer_size_;
+    rules.cluster_size = cluster_size_;
+    rules.has_backing = options_.target_has_backing;
+    rules.backing_size = options_.backing_size;
+    rules.zero_is_data = options_.sparse_size == 0;
+    rules.salvage = options_.salvage;
+    return rules;
+  }
+
+  // What progress counts: data, and zeroes that need a request.
+  uint64_t work_in(const Segment& segment) const {
+    const bool counts = segment.kind == Segment::Kind::kData ||
+                        (segment.kind == Segment::Kind::kZero && !options_.target_is_zero);
+    return counts ? segment.length : 0;
+  }
+
+  Task<void> count_work() {
+    SegmentWalker walker(source_, rules());
+    uint64_t total = 0;
+    while (true) {
+      if (cancellation_ != nullptr) cancellation_->check();
+      const std::optional<Segment> segment = co_await next_segment(walker);
+      if (!segment.has_value()) break;
+      total += work_in(*segment);
+    }
+    progress_.set_total(total);
+  }
+
+  static Task<std::optional<Segment>> next_segment(SegmentWalker& walker) {
+    std::optional<Segment> segment;
+    try {
+      segment = co_await walker.next();
+    } catch (const Error& error) {
+      throw failure_at("error while reading block status at offset ", walker.position(), error);
+    }
+    co_return segment;
+  }
+
+  Task<void> work() {
+    Buffer buffer;
+    while (true) {
+      const std::optional<Ticket> ticket = co_await take_ticket();
+      if (!ticket.has_value()) break;
+      const Segment& segment = ticket->segment;
+      bool is_read = true;
+      if (segment.kind == Segment::Kind::kData) {
+        try {
+          if (buffer.size() == 0) buffer = Buffer(buffer_size_);
+          co_await read(segment, buffer.bytes(0, segment.length));
+        } catch (...) {
+          failure_.note(segment.offset, std::current_exception());
+          is_read = false;
+        }
+      }
+      if (options_.write_order != WriteOrder::kAny) co_await turnstile_.wait(ticket->number);
+      if (options_.write_order == WriteOrder::kStarted) turnstile_.pass();
+      if (is_read && !failure_.is_before(segment.offset)) {
+        try {
+          const ConstBytes bytes =
+              buffer.bytes().first(segment.kind == Segment::Kind::kData ? segment.length : 0);
+          co_await write(segment, bytes);
+          progress_.done(ticket->number, work_in(segment));
+        } catch (const Error& error) {
+          failure_.note(segment.offset,
+                        std::make_exception_ptr(
+                            failure_at("error while writing at byte ", segment.offset, error)));
+        } catch (...) {
+          failure_.note(segment.offset, std::current_exception());
+        }
+      }
+      if (options_.write_order == WriteOrder::kOneByOne) turnstile_.pass();
+    }
+  }
+
+  Task<std::optional<Ticket>> take_ticket() {
+    std::optional<Ticket> ticket;
+    const auto guard = co_await walker_mutex_.lock();
+    if (failure_.is_set() || is_at_end_) co_return ticket;
+    try {
+      if (cancellation_ != nullptr) cancellation_->check();
+      const std::optional<Segment> segment = co_await next_segment(walker_);
+      if (segment.has_value()) {
+        ticket = Ticket{*segment, next_ticket_++};
+      } else {
+        is_at_end_ = true;
+      }
+    } catch (...) {
+      failure_.note(walker_.position(), std::current_exception());
+    }
+    co_return ticket;
+  }
+
+  Task<void> read(const Segment& segment, Bytes to) {
+    try {
+      co_await source_.read(segment.offset, to);
+      co_return;
+    } catch (const Error& failed) {
+      if (!options_.salvage)
+        throw failure_at("error while reading at byte ", segment.offset, failed);
+    }
+    co_await salvage(segment.offset, to);
+  }
+
+  // Sector by sector; what is lost becomes zeroes.
+  Task<void> salvage(uint64_t offset, Bytes to) {
+    while (!to.empty()) {
+      if (cancellation_ != nullptr) cancellation_->check();
+      const Bytes sector = to.first(std::min<size_t>(to.size(), kSectorSize));
+      try {
+        co_await source_.read(offset, sector);
+      } catch (const Error& error) {
+        std::fill(sector.begin(), sector.end(), 0);
+        if (options_.on_unreadable) options_.on_unreadable(offset, error);
+      }
+      offset += sector.size();
+      to = to.subspan(sector.size());
+    }
+  }
+
+  Task<void> write(const Segment& segment, ConstBytes bytes) {
+    switch (segment.kind) {
+      case Segment::Kind::kBacking:
+        break;
+      case Segment::Kind::kZero:
+        co_await write_zeroes(segment.offset, segment.length);
+        break;
+      case Segment::Kind::kData:
+        if (options_.compressed) {
+          co_await write_compressed(segment.offset, bytes);
+        } else {
+          co_await write_runs(segment.offset, bytes);
+        }
+        break;
+    }
+  }
+
+  Task<void> write_zeroes(uint64_t offset, uint64_t length) {
+    if (options_.target_is_zero) co_return;
+    co_await target_.write_zeroes(offset, length, WriteFlags::kMayUnmap);
+  }
+
+  Task<void> write_runs(uint64_t offset, ConstBytes bytes) {
+    const std::vector<ZeroRun> runs = zero_runs(bytes, offset, sparse_rule_);
+    for (const ZeroRun& run : runs) {
+      if (run.is_zero) {
+        co_await write_zeroes(offset, run.length);
+      } else {
+        co_await rate_limit_.take(run.length);
+        co_await target_.write(offset, IoVector(bytes.first(run.length)), WriteFlags::kNone);
+      }
+      offset += run.length;
+      bytes = bytes.subspan(run.length);
+    }
+  }
+
+  // All clusters of a segment at once: the device compresses them on as many cores as there are.
+  Task<void> write_compressed(uint64_t offset, ConstBytes bytes) {
+    std::vector<Task<void>> clusters;
+    while (!bytes.empty()) {
+      const ConstBytes cluster = bytes.first(std::min<size_t>(bytes.size(), cluster_size_));
+      clusters.push_back(write_compressed_cluster(offset, cluster));
+      offset += cluster.size();
+      bytes = bytes.subspan(cluster.size());
+    }
+    co_await when_all(std::move(clusters));
+  }
+
+  Task<void> write_compressed_cluster(uint64_t offset, ConstBytes cluster) {
+    if (options_.sparse_size != 0 && is_all_zero(cluster)) {
+      co_await write_zeroes(offset, cluster.size());
+      co_return;
+    }
+    co_await rate_limit_.take(cluster.size());
+    co_await target_.write(offset, IoVector(cluster), WriteFlags::kCompressed);
+  }
+
+  SourceSequence source_;
+  BlockDevice& target_;
+  ConvertOptions options_;
+  const Cancellation* const cancellation_;
+  const uint64_t cluster_size_;
+  const uint64_t buffer_size_;
+  const SparseRule sparse_rule_;
+
+  Mutex walker_mutex_;
+  SegmentWalker walker_;
+  uint64_t next_ticket_ = 0;
+  bool is_at_end_ = false;
+  Turnstile turnstile_;
+  RateLimit rate_limit_;
+  CopyFailure failure_;
+  const bool wants_progress_;
+  OrderedProgress progress_;
+};
+
+}  // namespace
+
+Task<void> convert(std::vector<BlockDevice*> sources, BlockDevice& target, ConvertOptions options,
+                   Progress* progress, const Cancellation* cancellation) {
+  Conversion conversion(std::move(sources), target, std::move(options), progress, cancellation);
+  co_await conversion.run();
+}
+
+}  // namespace byre::jobs

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "async/cancellation.h"
+#include "block/block_device.h"
+#include "byre/error.h"
+#include "jobs/progress.h"
+
+namespace byre::jobs {
+
+// In which order the target's bytes are written. Compressed clusters come as they are ready, in
+// any case but kOneByOne.
+enum class WriteOrder {
+  kAny,       // as soon as they are there
+  kStarted,   // writes begin in the order of their offsets, so that a growing image lies in order
+  kOneByOne,  // a write begins when the one before it has ended: a target that cannot go back
+};
+
+struct ConvertOptions {
+  // Runs of zeroes that are at least so long are not written as data; 0: everything is written,
+  // also what the source does not have. A multiple of 512.
+  uint64_t sparse_size = 4096;
+  unsigned in_flight = 8;  // requests at a time, at least 1
+  WriteOrder write_order = WriteOrder::kStarted;
+  bool compressed = false;  // the target's limits().compressed_write_size is not 0
+  // What cannot be read counts as zeroes; `on_unreadable` hears of every sector.
+  bool salvage = false;
+  std::function<void(uint64_t offset, const Error& error)> on_unreadable;
+  uint64_t bytes_per_second = 0;  // 0: no limit
+  // The target reads as zeroes before the job starts: zeroes need no request at all.
+  bool target_is_zero = false;
+  // The target's backing file has what the (one) source's backing file has: only the source's
+  // uppermost layer is copied. `backing_size` is the backing file's size.
+  bool target_has_backing = false;
+  uint64_t backing_size = 0;
+};
+
+// Makes the first bytes of `target` read as the sources do, one behind the other; the target is at
+// least as large as they are together, and opened for writing. Flushes the target. Reading, looking
+// for zeroes, compressing and writing go on at the same time.
+//
+// Errors, in QEMU's words: "error while reading at byte N: <reason>", "error while writing at byte
+// N: <reason>", "error while reading block status at offset N: <reason>"; Error(kCancelled) soon
+// after `cancellation` was asked for. Of several, the one with the lowest offset. The target has
+// then a part of the data. `progress` and `cancellation` may be nullptr; progress counts the bytes
+// that have to be read or written.
+Task<void> convert(std::vector<BlockDevice*> sources, BlockDevice& target, ConvertOptions options,
+                   Progress* progress, const Cancellation* cancellation);
+
+}  // namespace byre::jobs

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/rate_limit.h"
+
+#include <algorithm>
+#include <chrono>
+
+namespace byre::jobs {
+
+Task<void> RateLimit::take(uint64_t length) {
+  if (bytes_per_second_ == 0) co_return;
+  Loop& loop = Loop::current();
+  const Loop::Clock::time_point now = loop.now();
+  const Loop::Clock::time_point start = std::max(clear_at_.value_or(now), now);
+  // Bounded, so that no pair of numbers overflows the clock.
+  constexpr double kSecondsMax = 365.0 * 24 * 3600;
+  const double seconds =
+      std::min(static_cast<double>(length) / static_cast<double>(bytes_per_second_), kSecondsMax);
+  clear_at_ = start + std::chrono::duration_cast<Loop::Clock::duration>(
+                          std::chrono::duration<double>(seconds));
+  co_await loop.sleep_until(start);
+}
+
+}  // namespace byre::jobs

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/segment_walker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "byre/error.h"
+
+namespace byre::jobs {
+
+Segment::Kind SegmentWalker::kind_of(const Extent& extent) const {
+  if (rules_.has_backing && !extent.present) return Segment::Kind::kBacking;
+  if (rules_.zero_is_data) return Segment::Kind::kData;
+  if (extent.zero || !extent.present) {
+    return rules_.has_backing && extent.offset >= rules_.backing_size ? Segment::Kind::kBacking
+                                                                      : Segment::Kind::kZero;
+  }
+  return Segment::Kind::kData;
+}
+
+Task<std::vector<Extent>> SegmentWalker::ask(uint64_t length) {
+  const ExtentScope scope = rules_.has_backing ? ExtentScope::kLayer : ExtentScope::kChain;
+  if (!rules_.salvage) {
+    std::vector<Extent> answer = co_await source_.extents(position_, length, scope);
+    co_return answer;
+  }
+  std::vector<Extent> answer;
+  try {
+    answer = co_await source_.extents(position_, length, scope);
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kCancelled) throw;
+    // As much as one read takes; behind it the state may be known again.
+    answer.assign(1, {.offset = position_,
+                      .length = std::min<uint64_t>(length, 64 * kKiB),
+                      .present = true,
+                      .data = true});
+  }
+  co_return answer;
+}
+
+Task<void> SegmentWalker::look() {
+  while (index_ < known_.size() && known_[index_].offset + known_[index_].length <= position_) {
+    ++index_;
+  }
+  if (index_ < known_.size()) co_return;
+  known_.clear();
+  index_ = 0;
+  const uint64_t length = std::min(source_.size() - position_, kZeroLengthMax);
+  const std::vector<Extent> extents = co_await ask(length);
+  BYRE_ASSERT(!extents.empty() && extents.front().offset == position_);
+  for (Extent extent : extents) {
+    // Zeroes that cross the end of the backing file are of two kinds.
+    if (rules_.has_backing && extent.offset < rules_.backing_size &&
+        extent.length > rules_.backing_size - extent.offset) {
+      const uint64_t before = rules_.backing_size - extent.offset;
+      known_.push_back({extent.offset, before, kind_of(extent)});
+      extent.offset += before;
+      extent.length -= before;
+    }
+    known_.push_back({extent.offset, extent.length, kind_of(extent)});
+  }
+}
+
+uint64_t SegmentWalker::length_max(Segment::Kind kind) const {
+  if (kind != Segment::Kind::kData) return kZeroLengthMax;
+  return rules_.data_length_max - position_ % rules_.data_length_max;
+}
+
+Task<std::optional<Segment>> SegmentWalker::next_of_any_length() {
+  std::optional<Segment> segment;
+  uint64_t left = 0;
+  while (position_ < source_.size()) {
+    co_await look();
+    const Segment& here = known_[index_];
+    if (!segment.has_value()) {
+      segment = Segment{position_, 0, here.kind};
+      left = length_max(here.kind);
+    }
+    if (here.kind != segment->kind || left == 0) break;
+    const uint64_t length = std::min(left, here.offset + here.length - position_);
+    segment->length += length;
+    left -= length;
+    position_ += length;
+  }
+  co_return segment;
+}
+
+// What the next clusters are: as many as are all zero or all backing, or one that is data.
+Task<Segment> SegmentWalker::next_cluster() {
+  co_await look();
+  // Its end lies behind position_, which is a multiple of the cluster size.
+  const Segment here = known_[index_];
+  const uint64_t here_end = here.offset + here.length;
+  const uint64_t whole_end =
+      here_end == source_.size() ? here_end : align_down(here_end, rules_.cluster_size);
+  Segment segment{position_, 0, here.kind};
+  if (here.kind != Segment::Kind::kData && whole_end > position_) {
+    segment.length = std::min(whole_end - position_, kZeroLengthMax);
+  } else {
+    segment.kind = Segment::Kind::kData;
+    segment.length = std::min(rules_.cluster_size, source_.size() - position_);
+  }
+  position_ += segment.length;
+  co_return segment;
+}
+
+Task<std::optional<Segment>> SegmentWalker::next() {
+  if (rules_.cluster_size == 0) {
+    std::optional<Segment> plain = co_await next_of_any_length();
+    co_return plain;
+  }
+  std::optional<Segment> segment = std::exchange(pending_cluster_, std::nullopt);
+  while (position_ < source_.size()) {
+    if (segment.has_value() &&
+        (segment->kind != Segment::Kind::kData ||
+         (segment->offset + segment->length) % rules_.data_length_max == 0)) {
+      break;
+    }
+    const Segment cluster = co_await next_cluster();
+    if (!segment.has_value()) {
+      segment = cluster;
+    } else if (segment->kind == cluster.kind) {
+      segment->length += cluster.length;
+    } else {
+      pending_cluster_ = cluster;
+      break;
+    }
+  }
+  co_return segment;
+}
+
+}  // namespace byre::jobs

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "block/block_device.h"
+#include "jobs/source_sequence.h"
+
+namespace byre::jobs {
+
+// A piece of the source, as a copy sees it.
+struct Segment {
+  enum class Kind {
+    kData,     // has to be read
+    kZero,     // reads as zeroes
+    kBacking,  // the target's backing file has it already
+  };
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  Kind kind = Kind::kData;
+  bool operator==(const Segment&) const = default;
+};
+
+// Goes over a source from its start to its end and cuts it into segments, without gaps.
+class SegmentWalker {
+ public:
+  struct Rules {
+    // Data segments end at multiples of it.
+    uint64_t data_length_max = 0;
+    // For compressed targets: all segments are whole clusters, up to the end; a cluster that is not
+    // all zeroes or all backing is data. 0: not compressed.
+    uint64_t cluster_size = 0;
+    // The target has a backing file that stands for the source's: what the source's uppermost layer
+    // does not have is kBacking, and so are zeroes behind the end of the target's backing file.
+    bool has_backing = false;
+    uint64_t backing_size = 0;
+    // Nothing is kZero: all that reads as zeroes is to be written like data.
+    bool zero_is_data = false;
+    // A state that cannot be read is taken for data.
+    bool salvage = false;
+  };
+
+  SegmentWalker(const SourceSequence& source, Rules rules) : source_(source), rules_(rules) {}
+
+  // Nothing at the end. One call at a time.
+  Task<std::optional<Segment>> next();
+  uint64_t position() const { return position_; }
+
+ private:
+  static constexpr uint64_t kZeroLengthMax = uint64_t{1} << 30;
+
+  // Makes the front of known_ tell about position_.
+  Task<void> look();
+  Task<std::vector<Extent>> ask(uint64_t length);
+  Segment::Kind kind_of(const Extent& extent) const;
+  uint64_t length_max(Segment::Kind kind) const;
+  Task<std::optional<Segment>> next_of_any_length();
+  Task<Segment> next_cluster();
+
+  const SourceSequence& source_;
+  const Rules rules_;
+  uint64_t position_ = 0;
+  std::vector<Segment> known_;  // in order; the first to look at is at known_[index_]
+  size_t index_ = 0;
+  std::optional<Segment> pending_cluster_;
+};
+
+}  // namespace byre::jobs

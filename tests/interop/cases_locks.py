@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two programs at one image: byre and QEMU keep each other out, and say so in the same words."""
+import contextlib
+import shlex
+import subprocess
+import time
+
+import images
+from case import Case, Failure
+from images import MIB
+
+
+@contextlib.contextmanager
+def held_by_qemu(world, image, *options):
+    """qemu-io has the image open while the block runs."""
+    process = world.qemu_io.start([*options, image], world.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT)
+    try:
+        # It answers only once the image is open.
+        process.stdin.write(b"length\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if b"iB" not in answer and b"bytes" not in answer:
+            raise Failure(f"qemu-io cannot hold {image}: {answer!r}")
+        yield
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(b"quit\n")
+            process.stdin.close()
+        process.wait(timeout=20)
+        process.stdout.close()
+
+
+def prepare(world):
+    world.make("create", "-f", "qcow2", "base.qcow2", "4M")
+    world.write("base.qcow2", "write -P 1 0 1M")
+    world.make("create", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "image.qcow2")
+    world.write("image.qcow2", "write -P 2 1M 1M")
+    world.make("create", "-f", "qcow2", "-b", "image.qcow2", "-F", "qcow2", "over.qcow2")
+    world.make("create", "-f", "qcow2", "-o", "data_file=data.raw", "data.qcow2", "4M")
+    world.make("create", "-f", "raw", "disk.raw", "4M")
+    world.make("create", "-f", "qcow2", "other.qcow2", "4M")
+
+
+COMMANDS = [
+    "info {0}", "info -U {0}", "info --output=json {0}", "check {0}", "check -U {0}", "map --output=json {0}",
+    "map -U --output=json {0}", "measure -O qcow2 {0}", "measure -U -O qcow2 {0}", "compare {0} disk.raw",
+    "compare -U {0} disk.raw", "compare disk.raw {0}", "convert -O raw {0} out", "convert -U -O raw {0} out",
+    "convert -n -O qcow2 disk.raw {0}", "convert -n -U -O qcow2 disk.raw {0}", "convert -O qcow2 disk.raw {0}",
+    "dd if={0} of=out", "dd -U if={0} of=out", "create -f qcow2 {0} 4M", "create -f raw {0} 4M",
+    "create -f qcow2 -b {0} -F qcow2 new", "create -f qcow2 -u -b {0} -F qcow2 new 4M",
+    "convert -O qcow2 -B {0} -F qcow2 other.qcow2 new", "info --backing-chain over.qcow2",
+    "info -U --backing-chain over.qcow2", "check over.qcow2", "map --output=json over.qcow2",
+    "convert -O raw over.qcow2 out", "convert -U -O raw over.qcow2 out", "compare over.qcow2 over.qcow2",
+    "info data.qcow2", "check data.qcow2", "convert -O raw data.qcow2 out", "create -f qcow2 -o data_file={0} new 4M",
+]
+
+
+def qemu_holds(image, kind, options, line):
+    def run(world):
+        prepare(world)
+        arguments = shlex.split(line.format(image))
+        with held_by_qemu(world, image, *options):
+            theirs = world.qemu.run(arguments, world.folder)
+            for made in ("out", "new"):
+                (world.folder / made).unlink(missing_ok=True)
+            ours = world.subject.run(arguments, world.folder)
+            world.equal(arguments, ours, theirs)
+    return Case(f"QEMU has {image} open {kind}: {line.format(image)}", run)
+
+
+def wait_until_locked(world, image, process, writer):
+    """Until QEMU is refused, or the subject has ended. Commands of QEMU are what is waited with: when they
+    are never refused, that is the failure."""
+    probe = ["-r", "-c", "length", image] if writer else ["-c", "length", image]
+    for _ in range(400):
+        result = world.qemu_io.run(probe, world.folder)
+        if b"lock" in result.err:
+            return result
+        if process.poll() is not None:
+            raise Failure(f"the subject ended with {process.returncode}: {process.stderr.read()!r}")
+        time.sleep(0.025)
+    raise Failure(f"QEMU was never refused: {result.text()}")
+
+
+def byre_writes(world):
+    """While byre writes an image, nobody else opens it."""
+    prepare(world)
+    process = world.subject.start(["convert", "-f", "raw", "-O", "qcow2", "-", "target.qcow2"], world.folder,
+                                  stdin=subprocess.PIPE)
+    try:
+        process.stdin.write(images.noise(3 * MIB, 1))
+        process.stdin.flush()
+        while not (world.folder / "target.qcow2").exists() and process.poll() is None:
+            time.sleep(0.01)
+        wait_until_locked(world, "target.qcow2", process, writer=True)
+        for arguments in (["info", "target.qcow2"], ["check", "target.qcow2"], ["create", "-f", "qcow2", "target.qcow2", "1M"]):
+            world.theirs(*arguments, code=1)
+            world.same(*arguments)
+    finally:
+        out, err = process.communicate(timeout=20)
+    world.expect(process.returncode == 0, f"{out!r} {err!r}")
+    world.theirs("check", "target.qcow2")
+
+
+def byre_reads(world):
+    """While byre reads an image, others may read it and nobody writes."""
+    prepare(world)
+    world.write("base.qcow2", "write -P 7 0 4M")
+    process = world.subject.start(["convert", "-O", "raw", "image.qcow2", "-"], world.folder)
+    try:
+        for image in ("image.qcow2", "base.qcow2"):
+            refusal = wait_until_locked(world, image, process, writer=False)
+            world.expect(b"Failed to get \"write\" lock" in refusal.err, refusal.text())
+            world.theirs("info", image)
+            world.same("info", image)
+            world.same("create", "-f", "qcow2", image, "4M")
+    finally:
+        out, err = process.communicate(timeout=20)
+    world.expect(process.returncode == 0 and len(out) == 4 * MIB, f"{len(out)} bytes, {err!r}")
+
+
+def byre_names_the_holder(world):
+    """Under its own name, byre says which process holds the lock."""
+    prepare(world)
+    byre = world.subject.__class__(world.subject.path, "byre")
+    with held_by_qemu(world, "image.qcow2"):
+        result = byre.run(["info", "image.qcow2"], world.folder)
+    lines = result.err.decode().splitlines()
+    world.expect(result.code == 1 and lines[0].startswith("byre: Could not open 'image.qcow2': Failed to get shared"),
+                 result.text())
+    world.expect("qemu-io" in result.err.decode(), f"the process is not named:\n{result.text()}")
+
+
+def cases():
+    for line in COMMANDS:
+        yield qemu_holds("image.qcow2", "for writing", [], line)
+        yield qemu_holds("image.qcow2", "for reading", ["-r"], line)
+    for line in COMMANDS[:12] + COMMANDS[24:31]:
+        yield qemu_holds("base.qcow2", "for reading", ["-r"], line)
+    for line in COMMANDS[31:34] + ["convert -O raw disk.raw data.raw", "info data.raw", "convert -n -O raw disk.raw data.raw",
+                                   "create -f qcow2 -o data_file=data.raw new 4M"]:
+        yield qemu_holds("data.qcow2", "for writing", [], line)
+    for line in ("info -f raw disk.raw", "convert -f raw -O qcow2 disk.raw out", "convert -O raw image.qcow2 disk.raw",
+                 "convert -n -O raw image.qcow2 disk.raw", "create -f raw disk.raw 1M", "compare disk.raw disk.raw",
+                 "dd if=image.qcow2 of=disk.raw", "dd if=disk.raw of=out", "map -f raw disk.raw"):
+        yield qemu_holds("disk.raw", "for writing", ["-f", "raw"], line)
+        yield qemu_holds("disk.raw", "for reading", ["-f", "raw", "-r"], line)
+    yield Case("byre writes", byre_writes, byre_only=True)
+    yield Case("byre reads", byre_reads, byre_only=True)
+    yield Case("byre names who holds the lock", byre_names_the_holder, byre_only=True)
