@@ -26,6 +26,7 @@ class RangeLock {
     bool granted;
     std::coroutine_handle<> waiting;
     bool conflicts_with(const Request& other) const {
+      if (length == 0 || other.length == 0) return false;
       const bool overlap =
           offset < other.offset ? other.offset - offset < length : offset - other.offset < other.length;
       return overlap && (mode == Mode::kExclusive || other.mode == Mode::kExclusive);

@@ -29,7 +29,9 @@ struct Child {
 
 Child run_child(Task<void> task, Countdown* countdown) {
   try {
-    co_await std::move(task);
+    // Its frame, and the arguments that it holds, are gone before whoever waits goes on.
+    Task<void> running = std::move(task);
+    co_await std::move(running);
   } catch (...) {
     if (!countdown->first_error) countdown->first_error = std::current_exception();
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/pipe_sink.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <limits.h>
 #include <poll.h>
@@ -23,6 +24,7 @@ namespace byre::storage {
 namespace {
 
 constexpr uint64_t kZeroPieceSize = kMiB;
+constexpr int kPipeSize = 1 << 20;
 
 // Keeps the SIGPIPE that a write of this thread may raise from the process, for a scope.
 class NoPipeSignal {
@@ -83,6 +85,8 @@ int send_all(int fd, const IoVector& from) {
 PipeSink::PipeSink(int fd, uint64_t size, std::string filename)
     : fd_(fd), size_(size), filename_(std::move(filename)) {
   limits_.is_zero_initialised = true;
+  // A larger pipe means fewer turns between its two ends; what is no pipe refuses, and need not have it.
+  fcntl(fd_, F_SETPIPE_SZ, kPipeSize);
 }
 
 Task<void> PipeSink::read(uint64_t, IoVector) {

@@ -126,6 +126,8 @@ Task<std::unique_ptr<FileDevice>> spool(int fd, std::string filename,
     co_return FileDevice::adopt(copy, std::move(filename), options);
   }
   std::unique_ptr<FileDevice> file = co_await unnamed_file(filename);
+  // Fewer turns between the two ends; not every pipe may be as large, and it need not.
+  fcntl(fd, F_SETPIPE_SZ, static_cast<int>(kPieceSize));
   Buffer buffer(kPieceSize);
   uint64_t size = 0;
   Received received;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -93,6 +94,21 @@ TEST(WhenAll, WaitsForAllEvenWhenOneFails) {
   EXPECT_EQ(order.size(), 10u);
 }
 
+Task<void> keep(std::shared_ptr<int> argument) {
+  co_await Loop::current().yield();
+  ++*argument;
+}
+
+Task<long> users_after_all() {
+  const auto shared = std::make_shared<int>(0);
+  std::vector<Task<void>> tasks;
+  for (int i = 0; i < 3; ++i) tasks.push_back(keep(shared));
+  co_await when_all(std::move(tasks));
+  co_return shared.use_count();
+}
+
+TEST(WhenAll, TheTasksArgumentsAreGoneWhenItIsDone) { EXPECT_EQ(sync_wait(users_after_all()), 1); }
+
 Task<int> sum_on_workers(int count) {
   int sum = 0;
   for (int i = 0; i < count; ++i) {
@@ -169,6 +185,18 @@ constexpr auto kExclusive = RangeLock::Mode::kExclusive;
 
 TEST(RangeLock, OverlappingWritesTakeTurnsAndOthersAreNotHeldUp) {
   EXPECT_EQ(log_of({{0, 10, kExclusive, "a"}, {9, 1, kExclusive, "b"}, {10, 5, kExclusive, "c"}}),
+            (std::vector<std::string>{"+a", "+c", "-a", "-c", "+b", "-b"}));
+}
+
+TEST(RangeLock, AnEmptyRangeConflictsWithNothing) {
+  EXPECT_EQ(log_of({{0, 10, kExclusive, "a"}, {5, 0, kExclusive, "b"}, {0, 0, kExclusive, "c"}}),
+            (std::vector<std::string>{"+a", "+b", "+c", "-a", "-b", "-c"}));
+}
+
+TEST(RangeLock, ARangeToTheEndOfAllOffsetsHoldsAllFromThereOn) {
+  EXPECT_EQ(log_of({{100, UINT64_MAX - 100, kExclusive, "a"},
+                    {UINT64_MAX - 1, 1, kShared, "b"},
+                    {99, 1, kShared, "c"}}),
             (std::vector<std::string>{"+a", "+c", "-a", "-c", "+b", "-b"}));
 }
 
