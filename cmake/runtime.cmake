@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the program needs at start. Every shared library costs a run of `byre info` a part of a
+# millisecond, the C++ runtime the most, so what can be linked in is: libstdc++, libgcc, fmt, and
+# those of zlib, zstd, libdeflate and liburing that the machine has as static libraries.
+option(BYRE_LEAN "Link the C++ runtime and small libraries into the programs" ON)
+if(BYRE_SANITIZE)
+  set(BYRE_LEAN OFF)
+endif()
+
+# fmt, as a part of byre where that links (it depends on fmt's version), else as the machine has it.
+add_library(byre_fmt INTERFACE)
+if(BYRE_LEAN)
+  try_compile(BYRE_FMT_LINKS_IN
+    SOURCES ${CMAKE_SOURCE_DIR}/cmake/fmt/fmt.cc ${CMAKE_SOURCE_DIR}/cmake/fmt/use.cc
+    CXX_STANDARD 20)
+endif()
+if(BYRE_LEAN AND BYRE_FMT_LINKS_IN)
+  add_library(byre_fmt_static STATIC ${CMAKE_SOURCE_DIR}/cmake/fmt/fmt.cc)
+  target_link_libraries(byre_fmt INTERFACE byre_fmt_static)
+else()
+  target_link_libraries(byre_fmt INTERFACE fmt::fmt)
+endif()
+
+# byre_static_library(target name): makes an imported pkg-config target link lib<name>.a, where the
+# machine has it and that can be part of a position-independent program.
+function(byre_static_library target name)
+  if(NOT BYRE_LEAN OR NOT TARGET ${target})
+    return()
+  endif()
+  find_library(BYRE_STATIC_${name} lib${name}.a)
+  if(BYRE_STATIC_${name})
+    set_target_properties(${target} PROPERTIES INTERFACE_LINK_LIBRARIES ${BYRE_STATIC_${name}})
+  endif()
+endfunction()
+
+function(byre_lean_program target)
+  if(BYRE_LEAN)
+    target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--as-needed)
+  endif()
+endfunction()
