@@ -206,8 +206,12 @@ TEST(BitmapTableEntry, EachWordIsOneOfFourKinds) {
     const BitmapTableEntry entry(uint64_t{1} << bit);
     const bool reserved = (bit >= 1 && bit <= 8) || bit >= 56;
     EXPECT_EQ(entry.reserved_bits(), reserved ? entry.word() : 0) << bit;
-    if (reserved) EXPECT_EQ(entry.kind(geometry), BitmapTableKind::kInvalid) << bit;
-    if (bit >= 16 && bit <= 55) EXPECT_EQ(entry.kind(geometry), BitmapTableKind::kCluster) << bit;
+    if (reserved) {
+      EXPECT_EQ(entry.kind(geometry), BitmapTableKind::kInvalid) << bit;
+    }
+    if (bit >= 16 && bit <= 55) {
+      EXPECT_EQ(entry.kind(geometry), BitmapTableKind::kCluster) << bit;
+    }
   }
   EXPECT_EQ(BitmapTableEntry(0x10001).reserved_bits(), 1u);
 }

@@ -253,7 +253,7 @@ TEST(Header, TheL1TableHasAtMost32MiBAndStandsAtACluster) {
 }
 
 TEST(Header, TheL1TableDescribesTheWholeDisk) {
-  const auto size = [](uint64_t size) { return refusal_with<uint64_t>(24, size); };
+  const auto size = [](uint64_t value) { return refusal_with<uint64_t>(24, value); };
   EXPECT_EQ(size(uint64_t{512} << 20), "");
   EXPECT_EQ(size((uint64_t{512} << 20) + 1), "L1 table is too small");
   EXPECT_EQ(size((uint64_t{1} << 29) * 0x7fffffff), "L1 table is too small");

@@ -68,8 +68,12 @@ TEST(L2Entry, ReservedBitsAreToldButDoNotChangeTheKind) {
   for (uint32_t bit = 0; bit < 64; ++bit) {
     const uint64_t word = uint64_t{1} << bit;
     const bool reserved = (bit >= 1 && bit <= 8) || (bit >= 56 && bit <= 61);
-    if (bit != 62) EXPECT_EQ(L2Entry(word).reserved_bits(v3), reserved ? word : 0) << bit;
-    if (reserved) EXPECT_EQ(kind(word | kOffset, v3), ClusterKind::kNormal) << bit;
+    if (bit != 62) {
+      EXPECT_EQ(L2Entry(word).reserved_bits(v3), reserved ? word : 0) << bit;
+    }
+    if (reserved) {
+      EXPECT_EQ(kind(word | kOffset, v3), ClusterKind::kNormal) << bit;
+    }
   }
 }
 
@@ -184,7 +188,9 @@ TEST(L2Entry, EverySubclusterOfAnExtendedEntryHasItsKind) {
       const bool invalid = c.kind == SubclusterKind::kInvalid;
       EXPECT_EQ(entry.kind(geometry) == ClusterKind::kInvalid, invalid);
       // The others stay as they are.
-      if (!invalid) EXPECT_EQ(entry.run(i, geometry).count, c.allocated || c.zero ? 1u : 32 - i);
+      if (!invalid) {
+        EXPECT_EQ(entry.run(i, geometry).count, c.allocated || c.zero ? 1u : 32 - i);
+      }
     }
   }
 }

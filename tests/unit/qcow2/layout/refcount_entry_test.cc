@@ -18,7 +18,7 @@ TEST(RefcountEntry, QemusBlocksOfEveryWidthCountTheFirstFourClusters) {
   for (uint32_t order = 0; order <= 6; ++order) {
     const auto block = golden::from_hex(kBlocks[order], 512);
     std::vector<uint8_t> written(512);
-    for (uint64_t i = 0; i < 512 * 8 >> order; ++i) {
+    for (uint64_t i = 0; i < uint64_t{512 * 8} >> order; ++i) {
       EXPECT_EQ(load_refcount(block, i, order), i < 4 ? 1u : 0u) << order << " " << i;
       if (i < 4) store_refcount(written, i, order, 1);
     }
@@ -43,7 +43,7 @@ TEST(RefcountEntry, NarrowEntriesFillAByteFromItsLowestBit) {
 
 TEST(RefcountEntry, AStoreChangesItsEntryAlone) {
   for (uint32_t order = 0; order <= 6; ++order) {
-    const uint64_t count = 64 * 8 >> order;
+    const uint64_t count = uint64_t{64 * 8} >> order;
     const uint64_t all_ones = ~uint64_t{0} >> (64 - (1u << order));
     for (const uint8_t fill : {0x00, 0xff}) {
       for (uint64_t i = 0; i < count; ++i) {
@@ -61,7 +61,7 @@ TEST(RefcountEntry, AStoreChangesItsEntryAlone) {
 TEST(RefcountEntry, RunsOfFreeEntriesEndAtTheFirstThatIsUsed) {
   for (uint32_t order = 0; order <= 6; ++order) {
     std::vector<uint8_t> block(512);
-    const uint64_t count = 512 * 8 >> order;
+    const uint64_t count = uint64_t{512 * 8} >> order;
     EXPECT_EQ(count_free_refcounts(block, 0, count, order), count);
     const uint64_t used = count / 2 + 3;
     store_refcount(block, used, order, 1);
