@@ -99,8 +99,8 @@ constexpr CommandHelp kHelp[] = {
      "[-f FMT] [--start-offset OFFSET] [--max-length LENGTH] [-U] [--output human|json] FILENAME",
      "  -h, --help                   show this and end\n"
      "  -f, --format FMT             FILENAME has this format; default: look at its first bytes\n"
-     "      --start-offset OFFSET    begin here\n"
-     "      --max-length LENGTH      show no more than this many bytes\n"
+     "  -s, --start-offset OFFSET    begin here\n"
+     "  -l, --max-length LENGTH      show no more than this many bytes\n"
      "  -U, --force-share            open it though another process writes to it\n"
      "      --output human|json      how to print the result\n"
      "      --image-opts, --object OBJDEF   not there yet: refused\n",
@@ -110,8 +110,8 @@ constexpr CommandHelp kHelp[] = {
      "       (--size SIZE | FILENAME)",
      "  -h, --help                 show this and end\n"
      "  -O, --target-format FMT    format of the image to be; default: raw\n"
-     "  -o OPTIONS                 options of that format; `-o help` lists them\n"
-     "  -s, --size SIZE            it would be empty and have this size\n"
+     "  -o, --options OPTIONS      options of that format; `-o help` lists them\n"
+     "      --size SIZE            it would be empty and have this size\n"
      "  -f, --format FMT           FILENAME has this format\n"
      "  -l, --snapshot SNAPSHOT    it would hold this snapshot of FILENAME\n"
      "  -U, --force-share          open FILENAME though another process writes to it\n"
