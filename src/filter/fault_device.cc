@@ -9,6 +9,7 @@
 
 #include "async/loop.h"
 #include "base/checked.h"
+#include "base/units.h"
 #include "byre/error.h"
 
 namespace byre::filter {
@@ -113,7 +114,9 @@ Task<void> FaultDevice::write(uint64_t offset, IoVector from, WriteFlags flags) 
   const Fault fault = begin(Operation::kWrite, offset, from.size(), flags);
   if (fault.errno_value != 0) {
     if (fault.torn) {
-      const IoVector half = from.slice(0, from.size() / 2);
+      // A sector is written whole or not at all.
+      const uint64_t end = align_down(offset + from.size() / 2, kSectorSize);
+      const IoVector half = from.slice(0, end > offset ? end - offset : 0);
       co_await below_->write(offset, half, WriteFlags::kNone);
     }
     fail(Operation::kWrite, fault.errno_value);

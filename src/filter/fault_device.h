@@ -28,7 +28,7 @@ struct FaultRule {
   // Only requests that touch this range; flush and close have no range and are picked by any.
   uint64_t offset = 0;
   uint64_t length = UINT64_MAX;
-  // A failing write has written its first half.
+  // A failing write has written its first half, up to the sector that has its middle.
   bool torn = false;
 };
 

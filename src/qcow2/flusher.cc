@@ -29,8 +29,7 @@ Task<void> Flusher::run() {
   std::exception_ptr error;
   try {
     if (has_dirty_tables()) co_await write_tables();
-    if (state_->data_file) co_await state_->data_file->flush();
-    co_await state_->file->flush();
+    co_await flush_devices();
   } catch (...) {
     error = std::current_exception();
   }
@@ -41,6 +40,29 @@ Task<void> Flusher::run() {
   co_await allocator_->count_down(std::move(frees));
 }
 
+Task<void> Flusher::flush_devices() {
+  std::exception_ptr error;
+  try {
+    if (state_->data_file) co_await state_->data_file->flush();
+    co_await state_->file->flush();
+  } catch (const Error& failure) {
+    state_->write_state->note_failure(failure, true);
+    error = std::current_exception();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+Task<void> Flusher::write_l1_table() {
+  std::exception_ptr error;
+  try {
+    co_await state_->l1.write_back(state_->file.get());
+  } catch (const Error& failure) {
+    state_->write_state->note_failure(failure, false);
+    error = std::current_exception();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
 Task<void> Flusher::write_tables() {
   // No table joins the L1 table between the moment its L2 tables are written and its own.
   const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
@@ -48,8 +70,8 @@ Task<void> Flusher::write_tables() {
   // Flushes the data and the refcounts first, where an entry depends on them.
   co_await state_->l2_cache->write_back();
   if (!state_->l1.is_dirty()) co_return;
-  co_await state_->file->flush();
-  co_await state_->l1.write_back(state_->file.get());
+  co_await flush_devices();
+  co_await write_l1_table();
 }
 
 }  // namespace byre::qcow2

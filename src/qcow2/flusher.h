@@ -29,6 +29,8 @@ class Flusher {
  private:
   Task<void> run();
   Task<void> write_tables();
+  Task<void> write_l1_table();
+  Task<void> flush_devices();
   bool has_dirty_tables() const;
 
   Image::State* state_;

@@ -19,7 +19,7 @@ Task<void> HeaderUpdate::write(size_t offset, ConstBytes bytes) {
     co_await state_->file->write(offset, from);
     co_await state_->file->flush();
   } catch (const Error& failure) {
-    if (!state_->failure) state_->failure = failure;
+    state_->write_state->note_failure(failure, true);
     error = std::current_exception();
   }
   if (error) std::rethrow_exception(error);

@@ -65,6 +65,7 @@ Task<void> Image::State::finish_writing() {
   if (write_state) co_await write_state->finish();
   const bool can_mark = is_known_corrupt && is_writable() && header().version >= 3;
   if (!can_mark || header().is_corrupt()) co_return;
+  write_state_of(*this);
   HeaderUpdate update(this);
   co_await update.set_features(header().incompatible_features | layout::incompatible::kCorrupt,
                                header().autoclear_features);

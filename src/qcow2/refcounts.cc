@@ -196,6 +196,25 @@ Task<void> Refcounts::set_in_new_block(HostOffset block, HostCluster cluster) {
   slice.mark_dirty();
 }
 
+Task<void> Refcounts::write_table_entry(uint64_t table_index, uint64_t entry) {
+  uint8_t bytes[8];
+  store_big_endian<uint64_t>(bytes, entry);
+  const IoVector from((Bytes(bytes)));
+  const uint64_t offset =
+      state_->header().refcount_table_offset.value() + table_index * sizeof bytes;
+  bool in_flush = true;
+  std::exception_ptr error;
+  try {
+    co_await state_->file->flush();
+    in_flush = false;
+    co_await state_->file->write(offset, from);
+  } catch (const Error& failure) {
+    state_->write_state->note_failure(failure, in_flush);
+    error = std::current_exception();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
 Task<void> Refcounts::add_block(uint64_t table_index, HostCluster place) {
   const HostOffset block = state_->geometry.offset_of(place);
   const uint64_t cluster_size = state_->geometry.cluster_size();
@@ -212,13 +231,7 @@ Task<void> Refcounts::add_block(uint64_t table_index, HostCluster place) {
       counted_elsewhere = true;
     }
     co_await state_->refcount_cache->write_back();
-    co_await state_->file->flush();
-    uint8_t bytes[8];
-    store_big_endian<uint64_t>(bytes, RefcountTableEntry::block(block).word());
-    const IoVector from((Bytes(bytes)));
-    const uint64_t entry_offset =
-        state_->header().refcount_table_offset.value() + table_index * sizeof bytes;
-    co_await state_->file->write(entry_offset, from);
+    co_await write_table_entry(table_index, RefcountTableEntry::block(block).word());
   } catch (...) {
     error = std::current_exception();
   }

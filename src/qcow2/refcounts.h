@@ -67,6 +67,8 @@ class Refcounts {
   Task<void> set_in_new_block(HostOffset block, HostCluster cluster);
 
  private:
+  // The block that it names is on disk before it is.
+  Task<void> write_table_entry(uint64_t table_index, uint64_t entry);
   uint64_t entries_per_slice() const;
   // The slice that has the refcount of `cluster`, and the entry's index in it.
   Task<TableCache::Slice> slice_of(HostCluster cluster);

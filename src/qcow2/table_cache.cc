@@ -303,15 +303,37 @@ Task<void> TableCache::write_run(Run* run) {
     if (error) set_dirty(entry, true);
     unpin(entry);
   }
-  if (error) std::rethrow_exception(error);
+  if (!error) co_return;
+  tell(error, Failure::kWrite);
+  std::rethrow_exception(error);
+}
+
+void TableCache::tell(const std::exception_ptr& error, Failure failure) const {
+  if (!on_failure_) return;
+  try {
+    std::rethrow_exception(error);
+  } catch (const Error& known) {
+    on_failure_(known, failure);
+  } catch (const std::exception&) {
+    // Out of memory: nothing was written.
+  }
 }
 
 Task<void> TableCache::settle_rules() {
   if (rules_settled_ == rule_changes_) co_return;
   const uint64_t rules = rule_changes_;
   if (depends_on_ != nullptr) co_await depends_on_->write_back();
-  if (flush_needed_ && data_device_ != nullptr) co_await data_device_->flush();
-  co_await file_->flush();
+  std::exception_ptr error;
+  try {
+    if (flush_needed_ && data_device_ != nullptr) co_await data_device_->flush();
+    co_await file_->flush();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (error) {
+    tell(error, Failure::kFlush);
+    std::rethrow_exception(error);
+  }
   rules_settled_ = rules;
   if (rules == rule_changes_) {
     depends_on_ = nullptr;

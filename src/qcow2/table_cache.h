@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -12,6 +14,7 @@
 #include "async/task.h"
 #include "block/block_device.h"
 #include "block/buffer.h"
+#include "byre/error.h"
 
 namespace byre::qcow2 {
 
@@ -101,6 +104,13 @@ class TableCache {
   // Where guest data goes if not into the file; nullptr: into the file.
   void set_data_device(BlockDevice* data_device) { data_device_ = data_device; }
 
+  // Told of each write, and of each flush before one, that failed, before the error reaches whoever
+  // needed the write. After a flush that failed nobody knows what is on disk.
+  enum class Failure { kWrite, kFlush };
+  void set_on_failure(std::function<void(const Error&, Failure)> on_failure) {
+    on_failure_ = std::move(on_failure);
+  }
+
   // Forgets the slices in the range without writing them: the table there has been freed. Waits for
   // writes of them that are under way, so that these cannot hit whatever uses the place next. Who
   // has one pinned keeps his bytes, which belong to nothing from then on.
@@ -140,9 +150,11 @@ class TableCache {
   // Fulfils the rules that were set before the call. settle_rules(): for who holds write_mutex_.
   Task<void> settle();
   Task<void> settle_rules();
+  void tell(const std::exception_ptr& error, Failure failure) const;
 
   BlockDevice* file_;
   BlockDevice* data_device_ = nullptr;
+  std::function<void(const Error&, Failure)> on_failure_;
   Options options_;
   Entries entries_;
   Entry* newest_ = nullptr;  // least recently used last

@@ -27,10 +27,31 @@ WriteState::WriteState(Image::State* image_state)
       zeroing(image_state, &linker, &writer),
       compressed(image_state, &allocator, &linker, &writer),
       flusher(image_state, &allocator, &linker),
-      growth(image_state, &allocator, &linker, &flusher, &zeroing) {}
+      growth(image_state, &allocator, &linker, &flusher, &zeroing) {
+  const auto on_failure = [this](const Error& error, TableCache::Failure failure) {
+    note_failure(error, failure == TableCache::Failure::kFlush);
+  };
+  state->l2_cache->set_on_failure(on_failure);
+  state->refcount_cache->set_on_failure(on_failure);
+}
+
+// A table that found no room on the disk stays in memory and is written later. Anything else that
+// fails leaves the disk in a state that nobody knows.
+void WriteState::note_failure(const Error& error, bool in_flush) {
+  if (state->failure || (error.kind() == ErrorKind::kNoSpace && !in_flush)) return;
+  state->failure = Error(error.kind(), error.errno_value(), error.message(),
+                         fmt::format("'{}' takes no more writes since its metadata could not be "
+                                     "written",
+                                     state->file->filename()));
+}
 
 Task<void> WriteState::begin() {
   state->check_may_write();
+  if (state->is_known_corrupt) {
+    throw Error(ErrorKind::kCorrupt, EIO, errno_text(EIO),
+                fmt::format("'{}' takes no writes since it was found corrupt",
+                            state->file->filename()));
+  }
   if (is_ready_) co_return;
   const Mutex::Guard guard = co_await begin_mutex_.lock();
   if (is_ready_) co_return;

@@ -25,6 +25,8 @@ struct WriteState {
   Task<void> begin();
   // Makes room in memory and on disk: flushes where much waits for it.
   Task<void> relieve();
+  // A metadata write, or a flush, failed: the image refuses further writes, unless the disk was full.
+  void note_failure(const Error& error, bool in_flush);
   // Writes back everything and takes the dirty bit away.
   Task<void> finish();
 

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+
+#include "unit/qcow2/request_script.h"
+
+namespace byre::qcow2::test {
+namespace {
+
+Layout layout_of(uint64_t size, uint64_t cluster_size) {
+  Layout layout;
+  layout.create.size = size;
+  layout.create.cluster_size = cluster_size;
+  return layout;
+}
+
+std::vector<Layout> layouts() {
+  std::vector<Layout> all;
+  all.push_back(layout_of(64 * 1024, 512));
+  all.push_back(layout_of(256 * 1024, 4096));
+  Layout extended = layout_of(256 * 1024, 16384);
+  extended.create.extended_l2 = true;
+  all.push_back(extended);
+  Layout backing = layout_of(64 * 1024, 1024);
+  backing.create.backing_filename = "backing";
+  backing.create.backing_format = "raw";
+  backing.backing_size = 48 * 1024;
+  all.push_back(backing);
+  Layout old = layout_of(64 * 1024, 1024);
+  old.create.version = 2;
+  all.push_back(old);
+  Layout narrow = layout_of(64 * 1024, 512);
+  narrow.create.refcount_bits = 64;
+  all.push_back(narrow);
+  return all;
+}
+
+struct Outcome {
+  bool any_failed = false;
+  bool refused_later = false;
+};
+
+// Makes the requests of a script, whatever fails, and keeps the book of what may be on disk.
+Task<Outcome> run_script(Image* image, SectorModel* model, std::vector<Request> script) {
+  Outcome outcome;
+  for (const Request& request : script) {
+    if (request.kind != Request::Kind::kFlush) model->may_write(request);
+    bool failed = false;
+    try {
+      co_await apply(image, request);
+    } catch (const Error&) {
+      failed = true;
+    }
+    if (failed && outcome.any_failed) outcome.refused_later = true;
+    outcome.any_failed |= failed;
+    const bool is_flush = request.kind == Request::Kind::kFlush;
+    if (is_flush && !failed) model->flushed();
+    if (is_flush) continue;
+    if (failed || request.kind == Request::Kind::kDiscard) {
+      model->outcome_unknown(request);
+    } else {
+      model->wrote(request);
+    }
+  }
+  co_return outcome;
+}
+
+void expect_model_holds(const Disks& disks, const Layout& layout, const SectorModel& model) {
+  expect_sound(disks, true);
+  const std::vector<uint8_t> bytes = sync_wait(read_disks(clone(disks), layout.backing_size));
+  EXPECT_EQ(model.first_wrong(bytes), std::nullopt);
+}
+
+// How many requests of that kind a script makes when nothing fails.
+uint64_t count_requests(const Layout& layout, const std::vector<Request>& script,
+                        filter::Operation operation) {
+  Loop loop;
+  SectorModel model(layout);
+  OpenImage opened = loop.run(open_disks(make_disks(layout), layout.backing_size, for_writing()));
+  loop.run(run_script(opened.image.get(), &model, script));
+  const uint64_t count = opened.file->count(operation);
+  loop.run(opened.image->close());
+  return count;
+}
+
+void fail_each(filter::Operation operation, int errno_value, bool torn) {
+  uint64_t seed = 0;
+  for (const Layout& layout : layouts()) {
+    ++seed;
+    const std::vector<Request> script = make_script(layout, seed, 40);
+    const uint64_t count = count_requests(layout, script, operation);
+    ASSERT_GT(count, 0u);
+    uint64_t failures = 0;
+    for (uint64_t n = 1; n <= count; ++n) {
+      SCOPED_TRACE(testing::Message() << "layout " << seed << ", request " << n);
+      Loop loop;
+      SectorModel model(layout);
+      OpenImage opened =
+          loop.run(open_disks(make_disks(layout), layout.backing_size, for_writing()));
+      filter::FaultRule rule;
+      rule.operation = operation;
+      rule.first = n;
+      rule.errno_value = errno_value;
+      rule.torn = torn;
+      opened.file->add_rule(rule);
+      const Outcome outcome = loop.run(run_script(opened.image.get(), &model, script));
+      failures += outcome.any_failed ? 1 : 0;
+      // As a kill would leave it, and as a close does.
+      expect_model_holds(opened.snapshot(), layout, model);
+      try {
+        loop.run(opened.image->close());
+      } catch (const Error&) {
+      }
+      expect_model_holds(opened.snapshot(), layout, model);
+      if (testing::Test::HasFailure()) return;
+    }
+    EXPECT_GT(failures, 0u);
+  }
+}
+
+TEST(WriteFaults, AnyOneFailedWriteLeavesASoundImageWithAllThatWasFlushed) {
+  fail_each(filter::Operation::kWrite, EIO, false);
+}
+
+TEST(WriteFaults, AnyOneTornWriteLeavesASoundImageWithAllThatWasFlushed) {
+  fail_each(filter::Operation::kWrite, EIO, true);
+}
+
+TEST(WriteFaults, AnyOneFailedFlushLeavesASoundImageWithAllThatWasFlushed) {
+  fail_each(filter::Operation::kFlush, EIO, false);
+}
+
+TEST(WriteFaults, AnyOneFailedReadLeavesASoundImageWithAllThatWasFlushed) {
+  fail_each(filter::Operation::kRead, EIO, false);
+}
+
+// Each request again, as soon as there is room, until it succeeds.
+Task<void> run_with_retries(OpenImage* opened, Model* model, std::vector<Request> script,
+                            uint64_t* failures) {
+  for (const Request& request : script) {
+    for (bool is_done = false; !is_done;) {
+      std::optional<Error> failure;
+      try {
+        co_await apply(opened->image.get(), request);
+        is_done = true;
+      } catch (const Error& error) {
+        failure = error;
+      }
+      if (!failure) continue;
+      ++*failures;
+      EXPECT_EQ(failure->kind(), ErrorKind::kNoSpace) << failure->what() << failure->hint();
+      if (failure->kind() != ErrorKind::kNoSpace) co_return;
+      opened->file->heal();
+    }
+    if (request.kind == Request::Kind::kFlush || request.kind == Request::Kind::kDiscard) continue;
+    model->put(request.offset, bytes_of(request));
+  }
+}
+
+std::vector<Request> without_discards(std::vector<Request> script) {
+  std::erase_if(script, [](const Request& r) { return r.kind == Request::Kind::kDiscard; });
+  return script;
+}
+
+TEST(WriteFaults, AnImageOnADiskThatWasFullAtAnyMomentGoesOnWhenThereIsRoom) {
+  uint64_t seed = 20;
+  for (const Layout& layout : layouts()) {
+    ++seed;
+    const std::vector<Request> script = without_discards(make_script(layout, seed, 50));
+    const uint64_t count = count_requests(layout, script, filter::Operation::kWrite);
+    uint64_t failures = 0;
+    for (uint64_t n = 1; n <= count; ++n) {
+      SCOPED_TRACE(testing::Message() << "layout " << seed << ", write " << n);
+      Loop loop;
+      Model model(layout);
+      OpenImage opened =
+          loop.run(open_disks(make_disks(layout), layout.backing_size, for_writing()));
+      filter::FaultRule rule;
+      rule.first = n;
+      rule.count = UINT64_MAX;
+      rule.errno_value = ENOSPC;
+      opened.file->add_rule(rule);
+      loop.run(run_with_retries(&opened, &model, script, &failures));
+      opened.file->heal();
+      loop.run(opened.image->close());
+      const Disks disks = opened.snapshot();
+      expect_sound(disks, true);
+      const auto bytes = sync_wait(read_disks(clone(disks), layout.backing_size));
+      EXPECT_EQ(first_difference(bytes, model.bytes()), std::nullopt);
+      if (testing::Test::HasFailure()) return;
+    }
+    EXPECT_GT(failures, count / 2);
+  }
+}
+
+TEST(WriteFaults, AnImageRefusesWritesAfterAMetadataWriteFailedAndSaysWhy) {
+  const Layout layout = layout_of(256 * 1024, 4096);
+  Loop loop;
+  OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
+  Image* const image = opened.image.get();
+  const std::vector<uint8_t> bytes = pattern(0, 4096, 1);
+  loop.run(image->write(0, ConstBytes(bytes)));
+  filter::FaultRule rule;
+  rule.offset = 0;
+  rule.length = 4 * 4096;  // header, refcounts, L1 table
+  opened.file->add_rule(rule);
+  EXPECT_THROW(loop.run(image->flush()), Error);
+  opened.file->heal();
+  try {
+    loop.run(image->write(0, ConstBytes(bytes)));
+    FAIL() << "the write was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.errno_value(), EIO);
+    EXPECT_NE(error.hint().find("metadata could not be written"), std::string::npos);
+  }
+  EXPECT_THROW(loop.run(image->close()), Error);
+}
+
+TEST(WriteFaults, AFailedWriteOfGuestDataIsItsOwnersAlone) {
+  const Layout layout = layout_of(256 * 1024, 4096);
+  Loop loop;
+  OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
+  Image* const image = opened.image.get();
+  const std::vector<uint8_t> bytes = pattern(0, 4096, 1);
+  loop.run(image->write(0, ConstBytes(bytes)));
+  opened.file->add_rule({});
+  EXPECT_THROW(loop.run(image->write(4096, ConstBytes(bytes))), Error);
+  loop.run(image->write(8192, ConstBytes(bytes)));
+  loop.run(image->close());
+  expect_sound(opened.snapshot(), false);
+}
+
+}  // namespace
+}  // namespace byre::qcow2::test
