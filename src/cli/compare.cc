@@ -175,15 +175,19 @@ int run_compare(Invocation& invocation) {
   InterruptibleScope scope;
   CompareCommand command(*arguments, scope.cancellation());
   const bool shows_progress = arguments->progress && !arguments->quiet;
-  ProgressPrinter progress(shows_progress ? ProgressStyle::kText : ProgressStyle::kNone, 2.0);
   int result = kOpenFailed;
+  bool is_open = false;
   try {
     loop.run(command.open());
+    is_open = true;
+    ProgressPrinter progress(shows_progress ? ProgressStyle::kText : ProgressStyle::kNone, 2.0);
     result = compare_images(loop, command, progress, invocation);
   } catch (const Error& error) {
     loop.run(command.close());
     if (error.kind() == ErrorKind::kCancelled) throw;
     print_error(invocation, error);
+    // The end of a progress line that never began, as QEMU has it.
+    if (!is_open && shows_progress) print("\n");
     return kOpenFailed;
   }
   loop.run(command.close());

@@ -66,6 +66,7 @@ class ConvertCommand {
     if (arguments_.create) {
       co_await make_target(size);
     } else {
+      has_backing_ = arguments_.backing_filename.has_value();
       target_mode_ = cache_mode(arguments_.target_cache, "cache");
       co_await open_target();
     }
@@ -85,6 +86,7 @@ class ConvertCommand {
     options.format = arguments_.source_format;
     options.cache = cache_mode(arguments_.source_cache, "source cache");
     options.force_share = arguments_.force_share;
+    options.no_share = !arguments_.force_share;
     options.snapshot = arguments_.snapshot;
     options.on_warning = [this](const std::string& line) { print_error(invocation_, line); };
     if (arguments_.sources.size() > 1 && arguments_.snapshot.has_value()) options.snapshot.reset();
@@ -183,8 +185,7 @@ class ConvertCommand {
   }
 
   void check_target(uint64_t size) const {
-    const qcow2::Image* image = open::as_qcow2(target_);
-    if (arguments_.target_is_zero && image != nullptr && image->backing() != nullptr) {
+    if (arguments_.target_is_zero && has_backing_) {
       throw invalid("Cannot use --target-is-zero when the destination image has a backing file");
     }
     if (!arguments_.create && target_->size() < size) {

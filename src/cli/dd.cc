@@ -61,9 +61,9 @@ DdArguments read_arguments(Invocation& invocation) {
                       {{"help", 'h'},
                        {"format", 'f', true},
                        {"image-opts", kImageOpts},
+                       {"object", kObject, true},
                        {"output-format", 'O', true},
-                       {"force-share", 'U'},
-                       {"object", kObject, true}});
+                       {"force-share", 'U'}});
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
       case 'f':
@@ -116,10 +116,12 @@ class DdCommand {
     open::ImageOptions input_options;
     input_options.format = arguments_.input_format;
     input_options.force_share = arguments_.force_share;
+    // QEMU empties an input that is the output too; with this lock it stays.
+    input_options.no_share = !arguments_.force_share;
     input_ = co_await open::open_image(*arguments_.input, input_options);
 
     const jobs::DdPlan plan = jobs::plan_dd(arguments_.range, input_->size());
-    TargetOptions target(arguments_.output_format);
+    TargetOptions target = target_options();
     target.set_size(align_up(plan.length, kSectorSize));
     co_await create(target);
 
@@ -132,6 +134,15 @@ class DdCommand {
       co_return;
     }
     co_await jobs::dd(*input_, *output_, plan, &cancellation_);
+  }
+
+  // QEMU does not name the format here.
+  TargetOptions target_options() const {
+    try {
+      return TargetOptions(arguments_.output_format);
+    } catch (const Error& error) {
+      throw Error(error.kind(), error.errno_value(), "Unknown file format", error.message());
+    }
   }
 
   Task<void> create(const TargetOptions& target) {

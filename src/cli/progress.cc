@@ -41,6 +41,8 @@ ProgressPrinter::~ProgressPrinter() {
 }
 
 void ProgressPrinter::update(uint64_t done, uint64_t total) {
+  // Told twice that it is done, a job has finished: that is always shown.
+  const bool is_final = done == total && done_ == done && total_ == total;
   done_ = done;
   total_ = total;
   percent_ = total == 0 ? 100.0 : 100.0 * static_cast<double>(done) / static_cast<double>(total);
@@ -48,8 +50,7 @@ void ProgressPrinter::update(uint64_t done, uint64_t total) {
     if (g_is_asked.exchange(false, std::memory_order_relaxed)) print();
     return;
   }
-  // The last one is always shown, so that a reader sees that it is the last.
-  if (percent_ - printed_percent_ >= step_percent_ || percent_ < printed_percent_ || done == total) {
+  if (percent_ - printed_percent_ >= step_percent_ || percent_ < printed_percent_ || is_final) {
     print();
   }
 }

@@ -86,7 +86,6 @@ class Comparison {
     // A failure behind the first difference does not count.
     if (!found_.has_value() || failure_.is_before(found_->offset)) failure_.rethrow();
     if (found_.has_value()) co_return *found_;
-    progress_.finish();
     co_return CompareResult{};
   }
 
@@ -167,6 +166,25 @@ class Comparison {
     co_return extent;
   }
 
+  // In QEMU "the last of the image" is part of a state: where one image stays as it is from here to
+  // its end and the other does not, the difference is here and not where the other one changes.
+  Task<bool> same_states_from_here(Extent first, Extent second) {
+    if (!same_state(first, second)) co_return false;
+    const bool first_is_last = first.offset + first.length == total_size_;
+    const bool second_is_last = second.offset + second.length == total_size_;
+    if (first_is_last == second_is_last || is_tail_known_) co_return true;
+    is_tail_known_ = true;
+    Side& other = sides_[first_is_last ? 1 : 0];
+    ExtentCursor cursor(other.source);
+    uint64_t at = position_;
+    while (at < total_size_) {
+      const Extent next = co_await cursor.at(at);
+      if (!same_state(first, next)) co_return false;
+      at += next.length;
+    }
+    co_return true;
+  }
+
   // The next piece in which neither image changes its state. In strict mode a difference of states
   // ends the comparison here.
   Task<std::optional<Chunk>> take_chunk() {
@@ -183,9 +201,12 @@ class Comparison {
         chunk->length = std::min(chunk->length, extents[i]->length);
         chunk->read[i] = !reads_as_zero(*extents[i]);
       }
-      if (options_.strict && !same_state(*extents[0], *extents[1])) {
-        note({CompareResult::Kind::kStateDiffers, position_});
-        co_return std::nullopt;
+      if (options_.strict) {
+        const bool same = co_await same_states_from_here(*extents[0], *extents[1]);
+        if (!same) {
+          note({CompareResult::Kind::kStateDiffers, position_});
+          co_return std::nullopt;
+        }
       }
     } catch (...) {
       failure_.note(position_, std::current_exception());
@@ -207,6 +228,7 @@ class Comparison {
   uint64_t position_ = 0;
   uint64_t end_ = 0;
   uint64_t next_number_ = 0;
+  bool is_tail_known_ = false;
   std::optional<CompareResult> found_;
   CopyFailure failure_;
   OrderedProgress progress_;

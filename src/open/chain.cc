@@ -28,7 +28,8 @@ constexpr storage::LockPermissions kLockWriteData{
 
 storage::LockPermissions raw_lock(const ImageOptions& options) {
   if (options.metadata_only) return storage::kLockNothing;
-  return options.writable ? storage::kLockWriteRaw : storage::kLockReadRaw;
+  if (options.writable) return storage::kLockWriteRaw;
+  return options.no_share ? storage::kLockRead : storage::kLockReadRaw;
 }
 
 storage::FileOptions file_options(const ImageOptions& options) {

@@ -21,6 +21,9 @@ struct ImageOptions {
   std::optional<std::string> format;  // "raw", "qcow2"; nothing: probe
   bool writable = false;
   bool force_share = false;   // -U
+  // Nobody else may write meanwhile to what is opened for reading, raw images included, which are
+  // otherwise shared.
+  bool no_share = false;
   storage::CacheMode cache = storage::CacheMode::kWriteback;
   storage::IoBackend io = storage::IoBackend::kAuto;
   bool no_backing = false;      // BDRV_O_NO_BACKING: do not open the backing chain

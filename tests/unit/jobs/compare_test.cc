@@ -106,6 +106,23 @@ TEST(Compare, StrictModeWantsEqualStates) {
   EXPECT_EQ(compare_two(a, b, options).kind, Kind::kContentDiffers);
 }
 
+TEST(Compare, InStrictModeAStateThatLastsToTheEndDiffersFromOneThatDoesNot) {
+  test::ScriptedDevice a(1 << 20);
+  test::ScriptedDevice b(1 << 20);
+  a.scripted_extents = {test::data_extent(0, 65536), test::zero_extent(65536, (1 << 20) - 65536)};
+  b.scripted_extents = {test::data_extent(0, 65536), test::zero_extent(65536, 65536),
+                        test::data_extent(131072, (1 << 20) - 131072)};
+  CompareOptions options;
+  options.strict = true;
+  EXPECT_EQ(compare_two(a, b, options).offset, 65536u);
+  EXPECT_EQ(compare_two(b, a, options).offset, 65536u);
+  EXPECT_EQ(compare_two(b, a, options).kind, Kind::kStateDiffers);
+  // In more pieces it is still the same state.
+  b.scripted_extents = {test::data_extent(0, 65536), test::zero_extent(65536, 65536),
+                        test::zero_extent(131072, (1 << 20) - 131072)};
+  EXPECT_EQ(compare_two(a, b, options).kind, Kind::kEqual);
+}
+
 TEST(Compare, SizesCountInWholeSectors) {
   MemoryDevice a(1000);
   MemoryDevice b(1024);
