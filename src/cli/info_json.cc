@@ -17,7 +17,7 @@ JsonText snapshot_json(const qcow2::layout::Snapshot& snapshot) {
       .set("date-nsec", snapshot.date_nsec)
       .set("vm-clock-sec", snapshot.vm_clock_nsec / kNanosecondsPerSecond)
       .set("vm-clock-nsec", snapshot.vm_clock_nsec % kNanosecondsPerSecond);
-  if (snapshot.icount.has_value()) json.set("icount", *snapshot.icount);
+  if (const auto count = instruction_count(snapshot)) json.set("icount", *count);
   return json;
 }
 
@@ -97,6 +97,12 @@ void add_qcow2(JsonText& json, const jobs::Qcow2Info& qcow2) {
 }
 
 }  // namespace
+
+std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot) {
+  // All ones stand for a guest whose instructions were not counted.
+  if (!snapshot.icount.has_value() || *snapshot.icount == UINT64_MAX) return std::nullopt;
+  return static_cast<int64_t>(*snapshot.icount);
+}
 
 bool has_device_details(const jobs::StorageInfo& storage) { return storage.driver != "null-co"; }
 

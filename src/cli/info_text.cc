@@ -72,9 +72,10 @@ void append_qcow2_lines(std::string& text, const jobs::Qcow2Info& qcow2) {
 std::string snapshot_table(const std::vector<qcow2::layout::Snapshot>& snapshots) {
   std::string text = row("ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT");
   for (const qcow2::layout::Snapshot& snapshot : snapshots) {
+    const std::optional<int64_t> count = instruction_count(snapshot);
     text += row(snapshot.id, snapshot.name, human_size(snapshot.vm_state_size),
                 date_text(snapshot.date_sec), clock_text(snapshot.vm_clock_nsec),
-                snapshot.icount.has_value() ? std::to_string(*snapshot.icount) : "--");
+                count.has_value() ? std::to_string(*count) : "--");
   }
   return text;
 }

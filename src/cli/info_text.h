@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,9 @@ std::string info_to_human_text(const jobs::ImageInfo& info);
 JsonText qcow2_details(const jobs::Qcow2Info& qcow2);
 // Whether QEMU tells more of such a device than its size.
 bool has_device_details(const jobs::StorageInfo& storage);
+
+// How many instructions the guest had executed, where that was counted; QEMU shows it as a signed number.
+std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot);
 
 // The table of internal snapshots, with its heading line; times in the machine's time zone.
 std::string snapshot_table(const std::vector<qcow2::layout::Snapshot>& snapshots);

@@ -31,6 +31,7 @@ int read_standard_options(const Invocation& invocation, int argc, char** argv) {
                                   {nullptr, 0, nullptr, 0}};
   std::string name = invocation.program;
   argv[0] = name.data();  // getopt prints it
+  optind = 0;             // glibc: begin afresh
   for (;;) {
     switch (getopt_long(argc, argv, "+hVT:", kLongs, nullptr)) {
       case -1:

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/info_text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <ctime>
+
+namespace byre::cli {
+namespace {
+
+using qcow2::layout::Snapshot;
+using testing::HasSubstr;
+using testing::Not;
+
+jobs::ImageInfo plain_qcow2() {
+  jobs::ImageInfo info;
+  info.filename = "a.qcow2";
+  info.format = "qcow2";
+  info.size = 10485760;
+  info.allocated_size = 200704;
+  info.storage = {"a.qcow2", "file", 197120, 200704};
+  info.qcow2.emplace();
+  return info;
+}
+
+TEST(InfoText, IsQemusForAPlainImage) {
+  EXPECT_EQ(info_to_human_text(plain_qcow2()),
+            "image: a.qcow2\n"
+            "file format: qcow2\n"
+            "virtual size: 10 MiB (10485760 bytes)\n"
+            "disk size: 196 KiB\n"
+            "cluster_size: 65536\n"
+            "Format specific information:\n"
+            "    compat: 1.1\n"
+            "    compression type: zlib\n"
+            "    lazy refcounts: false\n"
+            "    refcount bits: 16\n"
+            "    corrupt: false\n"
+            "    extended l2: false\n"
+            "Child node '/file':\n"
+            "    filename: a.qcow2\n"
+            "    protocol type: file\n"
+            "    file length: 192 KiB (197120 bytes)\n"
+            "    disk size: 196 KiB\n");
+}
+
+TEST(InfoText, ABackingFileIsShownWithItsPathWhereThatIsAnother) {
+  jobs::ImageInfo info = plain_qcow2();
+  info.qcow2->backing_filename = "../b";
+  info.qcow2->backing_path = "x/../b";
+  info.qcow2->backing_format = "raw";
+  EXPECT_THAT(info_to_human_text(info),
+              HasSubstr("backing file: ../b (actual path: x/../b)\nbacking file format: raw\n"));
+  info.qcow2->backing_path = "../b";
+  info.qcow2->backing_format = "";
+  const std::string text = info_to_human_text(info);
+  EXPECT_THAT(text, HasSubstr("backing file: ../b\n"));
+  EXPECT_THAT(text, Not(HasSubstr("backing file format")));
+}
+
+TEST(InfoText, DirtyAndEncryptedImagesSaySo) {
+  jobs::ImageInfo info = plain_qcow2();
+  info.qcow2->header.incompatible_features = qcow2::layout::incompatible::kDirty;
+  info.qcow2->header.crypt_method = qcow2::layout::CryptMethod::kAes;
+  const std::string text = info_to_human_text(info);
+  EXPECT_THAT(text, HasSubstr("disk size: 196 KiB\nencrypted: yes\ncluster_size: 65536\n"
+                              "cleanly shut down: no\n"));
+  EXPECT_THAT(text, HasSubstr("    encrypt:\n        format: aes\n"));
+  EXPECT_THAT(info_to_json(info).to_text(), HasSubstr("\"dirty-flag\": true"));
+}
+
+TEST(InfoText, Version2HasNoFeatures) {
+  jobs::ImageInfo info = plain_qcow2();
+  info.qcow2->header.version = 2;
+  EXPECT_THAT(info_to_human_text(info), HasSubstr("    compat: 0.10\n"
+                                                  "    compression type: zlib\n"
+                                                  "    refcount bits: 16\nChild"));
+}
+
+TEST(InfoText, AnUnknownDiskSizeIsUnavailable) {
+  jobs::ImageInfo info = plain_qcow2();
+  info.allocated_size.reset();
+  EXPECT_THAT(info_to_human_text(info), HasSubstr("disk size: unavailable\n"));
+  EXPECT_THAT(info_to_json(info).to_text(), Not(HasSubstr("\n    \"actual-size\"")));
+}
+
+TEST(InfoJson, ADeviceWithoutDetailsHasNeitherThemNorADirtyFlag) {
+  jobs::ImageInfo info;
+  info.filename = "null-co://";
+  info.format = "raw";
+  info.storage = {"null-co://", "null-co", 512, 0};
+  const std::string text = info_to_json(info).to_text();
+  EXPECT_THAT(text, Not(HasSubstr("format-specific")));
+  EXPECT_THAT(text, Not(HasSubstr("dirty-flag")));
+}
+
+TEST(InstructionCount, IsSignedAndAllOnesAreNone) {
+  Snapshot snapshot;
+  EXPECT_EQ(instruction_count(snapshot), std::nullopt);
+  snapshot.icount = UINT64_MAX;
+  EXPECT_EQ(instruction_count(snapshot), std::nullopt);
+  snapshot.icount = uint64_t{1} << 63;
+  EXPECT_EQ(instruction_count(snapshot), INT64_MIN);
+}
+
+TEST(SnapshotTable, ColumnsAreQemus) {
+  setenv("TZ", "UTC", 1);
+  tzset();
+  Snapshot first;
+  first.id = "1";
+  first.name = "one";
+  first.date_sec = 1795437235;
+  first.icount = 0;
+  Snapshot second;
+  second.id = "12345678";
+  second.name = "a name that is longer than its column";
+  second.vm_state_size = 3 << 19;
+  second.vm_clock_nsec = 123 * 3600'000'000'000 + 61'007'999'999;
+  EXPECT_EQ(snapshot_table({first, second}),
+            "ID      TAG               VM_SIZE                DATE        VM_CLOCK     ICOUNT\n"
+            "1       one                   0 B 2026-11-23 12:33:55  0000:00:00.000          0\n"
+            "12345678 a name that is longer than its column  1.5 MiB 1970-01-01 00:00:00"
+            "  0123:01:01.007         --\n");
+}
+
+}  // namespace
+}  // namespace byre::cli

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/create.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "async/loop.h"
+#include "byre/error.h"
+#include "open/open.h"
+
+namespace byre::jobs {
+namespace {
+
+class CreateImage : public testing::Test {
+ protected:
+  CreateImage() {
+    char name[] = "/tmp/byre-create-XXXXXX";
+    folder_ = mkdtemp(name);
+  }
+  ~CreateImage() override { std::filesystem::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+
+  NewImage image(const std::string& format, uint64_t size) const {
+    NewImage image;
+    image.filename = path("x");
+    image.format = format;
+    image.options.size = size;
+    return image;
+  }
+
+  static void create(NewImage image) {
+    Loop loop;
+    loop.run(create_image(std::move(image)));
+  }
+
+  static std::string refusal(NewImage image) {
+    try {
+      create(std::move(image));
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "made";
+  }
+
+  static void write_file(const std::string& filename, const std::string& text) {
+    std::ofstream(filename) << text;
+  }
+
+  static Task<uint64_t> guest_size(std::string filename) {
+    open::ImageOptions options;
+    options.format = "qcow2";
+    std::unique_ptr<BlockDevice> device = co_await open::open_image(filename, options);
+    const uint64_t size = device->size();
+    co_await device->close();
+    co_return size;
+  }
+
+  std::string folder_;
+};
+
+TEST_F(CreateImage, ARawImageIsAFileOfWholeSectors) {
+  create(image("raw", 1000));
+  EXPECT_EQ(std::filesystem::file_size(path("x")), 1024u);
+}
+
+TEST_F(CreateImage, AnExistingFileLosesItsContents) {
+  write_file(path("x"), std::string(100000, 'a'));
+  create(image("raw", 512));
+  std::ifstream file(path("x"));
+  std::string text(512, 'x');
+  file.read(text.data(), 512);
+  EXPECT_EQ(text, std::string(512, '\0'));
+  EXPECT_EQ(std::filesystem::file_size(path("x")), 512u);
+}
+
+TEST_F(CreateImage, AQcow2ImageOpens) {
+  create(image("qcow2", 3 << 20));
+  Loop loop;
+  EXPECT_EQ(loop.run(guest_size(path("x"))), 3u << 20);
+}
+
+TEST_F(CreateImage, AFileNameMayHaveTheFileProtocol) {
+  NewImage raw = image("raw", 512);
+  raw.filename = "file:" + path("x");
+  create(raw);
+  EXPECT_TRUE(std::filesystem::exists(path("x")));
+}
+
+TEST_F(CreateImage, AnExternalDataFileIsMadeAndEmptied) {
+  write_file(path("data"), std::string(100000, 'a'));
+  NewImage qcow2 = image("qcow2", 1 << 20);
+  qcow2.options.data_filename = path("data");
+  create(qcow2);
+  EXPECT_EQ(std::filesystem::file_size(path("data")), 1u << 20);
+  std::ifstream file(path("data"));
+  EXPECT_EQ(file.get(), 0);
+}
+
+TEST_F(CreateImage, WhatIsRefusedTouchesNothing) {
+  write_file(path("x"), "precious");
+  NewImage bad = image("qcow2", 1 << 20);
+  bad.options.cluster_size = 1000;
+  EXPECT_EQ(refusal(bad), "Cluster size must be a power of two between 512 and 2048k");
+  NewImage hint = image("raw", 512);
+  hint.extent_size_hint = uint64_t{5} << 30;
+  EXPECT_EQ(refusal(hint), "Extent size hint is too large");
+  NewImage metadata = image("raw", 512);
+  metadata.options.preallocation = Preallocation::kMetadata;
+  EXPECT_EQ(refusal(metadata), "Unsupported preallocation mode: metadata");
+  EXPECT_EQ(std::filesystem::file_size(path("x")), 8u);
+}
+
+TEST_F(CreateImage, AFolderThatIsNotThereIsNamed) {
+  NewImage lost = image("qcow2", 512);
+  lost.filename = path("no/x");
+  EXPECT_EQ(refusal(lost), "Could not create '" + path("no/x") + "': No such file or directory");
+  lost.filename = "";
+  EXPECT_EQ(refusal(lost), "Could not create '': No such file or directory");
+}
+
+TEST_F(CreateImage, ADataFileThatCannotBeMadeTakesTheImageWithIt) {
+  NewImage qcow2 = image("qcow2", 1 << 20);
+  qcow2.options.data_filename = path("no/data");
+  EXPECT_EQ(refusal(qcow2), "Could not create '" + path("no/data") + "': No such file or directory");
+  EXPECT_FALSE(std::filesystem::exists(path("x")));
+}
+
+TEST_F(CreateImage, TheImageCannotBeItsOwnDataFile) {
+  NewImage qcow2 = image("qcow2", 1 << 20);
+  qcow2.options.data_filename = path("x");
+  EXPECT_NE(refusal(qcow2).find("lock"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(path("x")));
+}
+
+TEST_F(CreateImage, ADeviceCannotGrow) {
+  NewImage raw = image("raw", 512);
+  raw.filename = "/dev/null";
+  EXPECT_EQ(refusal(raw), "Cannot grow device files");
+  NewImage qcow2 = image("qcow2", 1 << 20);
+  qcow2.options.data_filename = "/dev/null";
+  EXPECT_EQ(refusal(qcow2), "Could not resize image: Cannot grow device files");
+  EXPECT_TRUE(std::filesystem::exists("/dev/null"));
+  EXPECT_FALSE(std::filesystem::exists(path("x")));
+}
+
+TEST_F(CreateImage, ARawImageThatIsTooLargeLeavesAnEmptyFile) {
+  NewImage raw = image("raw", uint64_t{INT64_MAX} - 1023);
+  EXPECT_NE(refusal(raw), "made");
+  EXPECT_EQ(std::filesystem::file_size(path("x")), 0u);
+}
+
+}  // namespace
+}  // namespace byre::jobs

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/info.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "async/loop.h"
+#include "byre/error.h"
+#include "jobs/create.h"
+
+namespace byre::jobs {
+namespace {
+
+class Info : public testing::Test {
+ protected:
+  Info() {
+    char name[] = "/tmp/byre-info-XXXXXX";
+    folder_ = mkdtemp(name);
+  }
+  ~Info() override { std::filesystem::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+
+  void make(const std::string& name, const std::string& backing, const std::string& format) {
+    NewImage image;
+    image.filename = path(name);
+    image.format = "qcow2";
+    image.options.size = 1 << 20;
+    if (!backing.empty()) {
+      image.options.backing_filename = backing;
+      image.options.backing_format = format;
+    }
+    Loop loop;
+    loop.run(create_image(std::move(image)));
+  }
+
+  ImageInfo info(const std::string& name) {
+    Loop loop;
+    return loop.run(image_info(path(name), {}));
+  }
+
+  std::vector<ImageInfo> chain(const std::string& name) {
+    Loop loop;
+    return loop.run(chain_info(path(name), {}));
+  }
+
+  std::string refusal(const std::string& name) {
+    try {
+      chain(name);
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "shown";
+  }
+
+  std::string folder_;
+};
+
+TEST_F(Info, ARawImageIsShownInWholeSectors) {
+  std::ofstream(path("raw")) << "x";
+  const ImageInfo raw = info("raw");
+  EXPECT_EQ(raw.format, "raw");
+  EXPECT_EQ(raw.size, 512u);
+  EXPECT_EQ(raw.storage.driver, "file");
+  EXPECT_EQ(raw.storage.size, 512u);
+  EXPECT_FALSE(raw.qcow2.has_value());
+}
+
+TEST_F(Info, AQcow2ImageIsShownWithItsFile) {
+  make("a", "", "");
+  const ImageInfo image = info("a");
+  EXPECT_EQ(image.format, "qcow2");
+  EXPECT_EQ(image.size, 1u << 20);
+  EXPECT_EQ(image.storage.filename, path("a"));
+  EXPECT_GT(image.storage.size, 0u);
+  ASSERT_TRUE(image.qcow2.has_value());
+  EXPECT_EQ(image.qcow2->header.version, 3u);
+  EXPECT_EQ(image.qcow2->backing_filename, "");
+}
+
+TEST_F(Info, TheChainIsFollowedByNamesThatCountFromEachImage) {
+  std::filesystem::create_directory(path("sub"));
+  std::ofstream(path("base")) << std::string(1024, 'x');
+  make("mid", "base", "raw");
+  make("sub/top", "../mid", "qcow2");
+  const std::vector<ImageInfo> images = chain("sub/top");
+  ASSERT_EQ(images.size(), 3u);
+  EXPECT_EQ(images[0].qcow2->backing_path, path("sub/../mid"));
+  EXPECT_EQ(images[1].filename, path("sub/../mid"));
+  EXPECT_EQ(images[2].filename, path("sub/../base"));
+  EXPECT_EQ(images[2].format, "raw");
+}
+
+TEST_F(Info, ABackingFileThatIsGoneHindersOnlyTheChain) {
+  make("top", "gone", "qcow2");
+  EXPECT_EQ(info("top").qcow2->backing_filename, "gone");
+  EXPECT_EQ(refusal("top"), "Could not open '" + path("gone") + "': Could not open '" +
+                                path("gone") + "': No such file or directory");
+}
+
+TEST_F(Info, AChainThatComesBackIsFoundByWhateverName) {
+  make("self", "self", "qcow2");
+  EXPECT_EQ(refusal("self"), "Backing file '" + path("self") + "' creates an infinite loop.");
+  make("a", "./b", "qcow2");
+  make("b", "./a", "qcow2");
+  EXPECT_EQ(refusal("a"), "Backing file '" + path("././a") + "' creates an infinite loop.");
+}
+
+TEST(BackingPath, CountsFromTheImagesFolder) {
+  EXPECT_EQ(backing_path("a", "b"), "b");
+  EXPECT_EQ(backing_path("x/a", "b"), "x/b");
+  EXPECT_EQ(backing_path("x/a", "../b"), "x/../b");
+  EXPECT_EQ(backing_path("x/a", "/b"), "/b");
+  EXPECT_EQ(backing_path("x/a", "nbd:host:10"), "nbd:host:10");
+  EXPECT_EQ(backing_path("x/a", "file:b"), "file:b");
+  EXPECT_EQ(backing_path("x/a", "y/b:c"), "x/y/b:c");
+}
+
+}  // namespace
+}  // namespace byre::jobs
