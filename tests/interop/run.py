@@ -72,8 +72,9 @@ class Runner:
 
     def run(self, entry):
         begin = time.monotonic()
-        folder = self.base / re.sub(r"[^\w.=-]+", "_", entry.name)[:150]
-        folder.mkdir(parents=True)
+        short = re.sub(r"[^A-Za-z0-9.=]+", "_", entry.name)[:80]
+        folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{short}.", dir=self.base))
+        folder.chmod(0o755)
         problem = skip = None
         try:
             if entry.byre_only and not self.tools.subject_is_byre:
