@@ -146,10 +146,8 @@ int run_map(Invocation& invocation) {
   job.max_length = arguments.max_length;
   job.cancellation = &interruptible.cancellation();
   // Nothing is printed before the image is open.
-  job.on_extent = [&](const Extent& extent) {
-    if (!printer) printer.emplace(arguments.output);
-    printer->print_extent(extent);
-  };
+  job.on_open = [&] { printer.emplace(arguments.output); };
+  job.on_extent = [&](const Extent& extent) { printer->print_extent(extent); };
   Loop loop;
   loop.run(jobs::map(std::move(job)));
   printer->finish();

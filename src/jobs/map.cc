@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -20,6 +21,16 @@ bool continues(const Extent& run, const Extent& next) {
   return run.file == next.file && *run.host_offset + run.length == *next.host_offset;
 }
 
+Task<std::vector<Extent>> extents_of(BlockDevice* device, uint64_t offset, uint64_t length) {
+  std::optional<Error> failure;
+  try {
+    co_return co_await device->extents(offset, length, ExtentScope::kChain);
+  } catch (const Error& error) {
+    failure = error.with_prefix("Could not read file metadata");
+  }
+  throw *failure;
+}
+
 Task<void> walk(BlockDevice* device, const MapJob* job) {
   const uint64_t size = device->size();
   const uint64_t wanted = job->max_length.value_or(size);
@@ -30,8 +41,7 @@ Task<void> walk(BlockDevice* device, const MapJob* job) {
   while (run.offset + run.length < end) {
     if (job->cancellation != nullptr) job->cancellation->check();
     const uint64_t offset = run.offset + run.length;
-    const std::vector<Extent> extents =
-        co_await device->extents(offset, end - offset, ExtentScope::kChain);
+    const std::vector<Extent> extents = co_await extents_of(device, offset, end - offset);
     for (const Extent& extent : extents) {
       if (run.length > 0 && continues(run, extent)) {
         run.length += extent.length;
@@ -48,6 +58,7 @@ Task<void> walk(BlockDevice* device, const MapJob* job) {
 
 Task<void> map(MapJob job) {
   std::unique_ptr<BlockDevice> device = co_await open::open_image(job.filename, job.image);
+  if (job.on_open) job.on_open();
   co_await walk(device.get(), &job);
   co_await device->close();
 }

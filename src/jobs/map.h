@@ -23,6 +23,7 @@ struct MapJob {
   // one piece: neighbours differ. In order, without gaps; once, with an empty run, for an empty
   // range. Extent::file is good until it returns. What it throws ends the job.
   std::function<void(const Extent&)> on_extent;
+  std::function<void()> on_open;  // the image is open, the first run is still to come; may be empty
   const Cancellation* cancellation = nullptr;
 };
 
