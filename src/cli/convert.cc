@@ -21,6 +21,7 @@
 #include "jobs/piped_image.h"
 #include "jobs/remove_image_file.h"
 #include "jobs/source_sequence.h"
+#include "open/image_name.h"
 #include "open/open.h"
 #include "storage/cache_mode.h"
 
@@ -35,6 +36,13 @@ storage::CacheMode cache_mode(const std::string& name, const char* what) {
   const auto mode = storage::parse_cache_mode(name);
   if (!mode.has_value()) throw invalid(std::string("Invalid ") + what + " option: " + name);
   return *mode;
+}
+
+// A new image is a file, whatever its name looks like it should be.
+void check_protocol(const std::string& target) {
+  const auto protocol = open::protocol_of(target);
+  if (!protocol.has_value() || *protocol == "file" || *protocol == "host_device") return;
+  throw invalid("Unknown protocol '" + std::string(*protocol) + "'");
 }
 
 class ConvertCommand {
@@ -106,6 +114,7 @@ class ConvertCommand {
   // The options of the new image, complete and checked as far as they can be without files.
   TargetOptions target_options(uint64_t size) const {
     TargetOptions options(arguments_.target_format);
+    check_protocol(arguments_.target);
     options.apply(arguments_.target_options);
     options.set_size(size);
     if (arguments_.backing_filename.has_value()) {
@@ -215,8 +224,12 @@ class ConvertCommand {
       };
     }
     options.bytes_per_second = arguments_.bytes_per_second;
-    options.target_has_backing = has_backing_;
     if (has_backing_) {
+      const qcow2::Image* source = open::as_qcow2(sources_.front().get());
+      if (source != nullptr && source->backing() != nullptr) {
+        options.top_layer_only = true;
+        options.source_backing_size = source->backing()->size();
+      }
       const qcow2::Image* image = open::as_qcow2(target_);
       if (image != nullptr && image->backing() != nullptr) {
         options.backing_size = image->backing()->size();

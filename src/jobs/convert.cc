@@ -71,7 +71,8 @@ class Conversion {
     SegmentWalker::Rules rules;
     rules.data_length_max = buffer_size_;
     rules.cluster_size = cluster_size_;
-    rules.has_backing = options_.target_has_backing;
+    rules.top_layer_only = options_.top_layer_only;
+    rules.source_backing_size = options_.source_backing_size;
     rules.backing_size = options_.backing_size;
     rules.zero_is_data = options_.sparse_size == 0;
     rules.salvage = options_.salvage;

@@ -33,10 +33,12 @@ struct ConvertOptions {
   uint64_t bytes_per_second = 0;  // 0: no limit
   // The target reads as zeroes before the job starts: zeroes need no request at all.
   bool target_is_zero = false;
-  // The target's backing file has what the (one) source's backing file has: only the source's
-  // uppermost layer is copied. `backing_size` is the backing file's size.
-  bool target_has_backing = false;
-  uint64_t backing_size = 0;
+  // The target has a backing file that has what the (one) source's backing file has: only the
+  // source's uppermost layer is copied.
+  bool top_layer_only = false;
+  uint64_t source_backing_size = UINT64_MAX;  // behind it the source reads as zeroes
+  // Of the target's backing file: behind its end zeroes need no request.
+  uint64_t backing_size = UINT64_MAX;
 };
 
 // Makes the first bytes of `target` read as the sources do, one behind the other; the target is at

@@ -32,7 +32,7 @@ void set_nocow(int fd) {
 }
 
 void set_extent_size_hint(int fd, uint64_t hint) {
-  struct fsxattr attributes {};
+  struct fsxattr attributes{};
   if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return;
   attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
   attributes.fsx_extsize = static_cast<uint32_t>(hint);
@@ -44,7 +44,7 @@ void set_extent_size_hint(int fd, uint64_t hint) {
 void apply_hints(const NewImage& image, const std::string& filename) {
   const int fd = ::open(filename.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return;
-  struct stat status {};
+  struct stat status{};
   if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
     if (image.nocow) set_nocow(fd);
     const uint64_t hint = image.extent_size_hint.value_or(kDefaultExtentSizeHint);

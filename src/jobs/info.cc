@@ -48,7 +48,8 @@ Task<std::vector<qcow2::layout::BitmapEntry>> read_bitmaps(qcow2::Image& image) 
   const uint64_t offset = extension->directory_offset.value();
   const size_t size = static_cast<size_t>(extension->directory_size);
   const std::vector<uint8_t> bytes = co_await read_file(image.file(), offset, size);
-  co_return qcow2::layout::parse_bitmap_directory(bytes, *extension, image.geometry(), image.size());
+  co_return qcow2::layout::parse_bitmap_directory(bytes, *extension, image.geometry(),
+                                                  image.size());
 }
 
 Task<std::optional<codec::LuksHeader>> read_luks(qcow2::Image& image) {
@@ -103,7 +104,7 @@ struct Visited {
 
   bool add(const std::string& filename) {
     if (!names.insert(filename).second) return false;
-    struct stat status {};
+    struct stat status{};
     if (stat(filename.c_str(), &status) != 0) return true;  // opening it will tell why
     return files.emplace(status.st_dev, status.st_ino).second;
   }

@@ -11,17 +11,18 @@
 namespace byre::jobs {
 
 Segment::Kind SegmentWalker::kind_of(const Extent& extent) const {
-  if (rules_.has_backing && !extent.present) return Segment::Kind::kBacking;
+  if (rules_.top_layer_only && !extent.present && extent.offset < rules_.source_backing_size) {
+    return Segment::Kind::kBacking;
+  }
   if (rules_.zero_is_data) return Segment::Kind::kData;
   if (extent.zero || !extent.present) {
-    return rules_.has_backing && extent.offset >= rules_.backing_size ? Segment::Kind::kBacking
-                                                                      : Segment::Kind::kZero;
+    return extent.offset >= rules_.backing_size ? Segment::Kind::kBacking : Segment::Kind::kZero;
   }
   return Segment::Kind::kData;
 }
 
 Task<std::vector<Extent>> SegmentWalker::ask(uint64_t length) {
-  const ExtentScope scope = rules_.has_backing ? ExtentScope::kLayer : ExtentScope::kChain;
+  const ExtentScope scope = rules_.top_layer_only ? ExtentScope::kLayer : ExtentScope::kChain;
   if (!rules_.salvage) {
     std::vector<Extent> answer = co_await source_.extents(position_, length, scope);
     co_return answer;
@@ -51,10 +52,11 @@ Task<void> SegmentWalker::look() {
   const std::vector<Extent> extents = co_await ask(length);
   BYRE_ASSERT(!extents.empty() && extents.front().offset == position_);
   for (Extent extent : extents) {
-    // Zeroes that cross the end of the backing file are of two kinds.
-    if (rules_.has_backing && extent.offset < rules_.backing_size &&
-        extent.length > rules_.backing_size - extent.offset) {
-      const uint64_t before = rules_.backing_size - extent.offset;
+    // An extent that crosses the end of a backing file is of two kinds.
+    for (const uint64_t end : {std::min(rules_.source_backing_size, rules_.backing_size),
+                               std::max(rules_.source_backing_size, rules_.backing_size)}) {
+      if (extent.offset >= end || extent.length <= end - extent.offset) continue;
+      const uint64_t before = end - extent.offset;
       known_.push_back({extent.offset, before, kind_of(extent)});
       extent.offset += before;
       extent.length -= before;

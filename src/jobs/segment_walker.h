@@ -32,10 +32,12 @@ class SegmentWalker {
     // For compressed targets: all segments are whole clusters, up to the end; a cluster that is not
     // all zeroes or all backing is data. 0: not compressed.
     uint64_t cluster_size = 0;
-    // The target has a backing file that stands for the source's: what the source's uppermost layer
-    // does not have is kBacking, and so are zeroes behind the end of the target's backing file.
-    bool has_backing = false;
-    uint64_t backing_size = 0;
+    // What the source's uppermost layer does not have is kBacking, as far as the source's backing
+    // file reaches; behind that it is zero.
+    bool top_layer_only = false;
+    uint64_t source_backing_size = UINT64_MAX;
+    // Zeroes from here on are kBacking: the target's backing file has ended.
+    uint64_t backing_size = UINT64_MAX;
     // Nothing is kZero: all that reads as zeroes is to be written like data.
     bool zero_is_data = false;
     // A state that cannot be read is taken for data.

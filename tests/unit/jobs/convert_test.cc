@@ -149,7 +149,7 @@ TEST(Convert, OverABackingFileOnlyTheUppermostLayerIsCopied) {
                              test::zero_extent(32768, 32768)};
   ScriptedDevice target(65536);
   ConvertOptions options;
-  options.target_has_backing = true;
+  options.top_layer_only = true;
   options.backing_size = 49152;
   sync_wait(convert({&source}, target, options, nullptr, nullptr));
   EXPECT_EQ(target.started, (std::vector<ScriptedDevice::Write>{{16384, 16384, false, false},

@@ -126,7 +126,8 @@ TEST_F(CreateImage, AFolderThatIsNotThereIsNamed) {
 TEST_F(CreateImage, ADataFileThatCannotBeMadeTakesTheImageWithIt) {
   NewImage qcow2 = image("qcow2", 1 << 20);
   qcow2.options.data_filename = path("no/data");
-  EXPECT_EQ(refusal(qcow2), "Could not create '" + path("no/data") + "': No such file or directory");
+  EXPECT_EQ(refusal(qcow2),
+            "Could not create '" + path("no/data") + "': No such file or directory");
   EXPECT_FALSE(std::filesystem::exists(path("x")));
 }
 

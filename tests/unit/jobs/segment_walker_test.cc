@@ -93,17 +93,39 @@ TEST(SegmentWalker, WithABackingFileOnlyTheUppermostLayerIsAsked) {
   device.scripted_extents = {absent_extent(0, 16384), zero_extent(16384, 16384),
                              data_extent(32768, 32768)};
   const SegmentWalker::Rules rules{
-      .data_length_max = 1 << 20, .has_backing = true, .backing_size = 65536};
+      .data_length_max = 1 << 20, .top_layer_only = true, .backing_size = 65536};
   EXPECT_EQ(walk(device, rules),
             (Segments{{0, 16384, kBacking}, {16384, 16384, kZero}, {32768, 32768, kData}}));
   for (const ExtentScope scope : device.scopes) EXPECT_EQ(scope, ExtentScope::kLayer);
+}
+
+TEST(SegmentWalker, WhatASourceWithoutABackingFileDoesNotHaveIsZeroForTheTargetsBackingFile) {
+  ScriptedDevice device(65536);
+  device.scripted_extents = {absent_extent(0, 32768), data_extent(32768, 32768)};
+  EXPECT_EQ(walk(device, {.data_length_max = 1 << 20, .backing_size = 16384}),
+            (Segments{{0, 16384, kZero}, {16384, 16384, kBacking}, {32768, 32768, kData}}));
+}
+
+TEST(SegmentWalker, WhatLiesBehindTheSourcesBackingFileIsZero) {
+  ScriptedDevice device(65536);
+  device.scripted_extents = {absent_extent(0, 65536)};
+  EXPECT_EQ(walk(device, {.data_length_max = 1 << 20,
+                          .top_layer_only = true,
+                          .source_backing_size = 20480,
+                          .backing_size = 40960}),
+            (Segments{{0, 20480, kBacking}, {20480, 20480, kZero}, {40960, 24576, kBacking}}));
+  EXPECT_EQ(walk(device, {.data_length_max = 1 << 20,
+                          .top_layer_only = true,
+                          .source_backing_size = 40960,
+                          .backing_size = 20480}),
+            (Segments{{0, 65536, kBacking}}));
 }
 
 TEST(SegmentWalker, ZeroesBehindTheBackingFilesEndNeedNothing) {
   ScriptedDevice device(65536);
   device.scripted_extents = {data_extent(0, 8192), zero_extent(8192, 57344)};
   const SegmentWalker::Rules rules{
-      .data_length_max = 1 << 20, .has_backing = true, .backing_size = 20480};
+      .data_length_max = 1 << 20, .top_layer_only = true, .backing_size = 20480};
   EXPECT_EQ(walk(device, rules),
             (Segments{{0, 8192, kData}, {8192, 12288, kZero}, {20480, 45056, kBacking}}));
 }
