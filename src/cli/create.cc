@@ -69,19 +69,6 @@ CreateArguments read_arguments(Invocation& invocation) {
   return arguments;
 }
 
-// New images are made in files. A name with a protocol before it is no file's.
-void require_file(const std::string& filename) {
-  const size_t special = filename.find_first_of(":/");
-  if (special == std::string::npos || filename[special] != ':') return;
-  const std::string protocol = filename.substr(0, special);
-  if (protocol == "file") return;
-  if (protocol == "null-co") {
-    throw invalid("Protocol driver 'null-co' does not support image creation");
-  }
-  throw invalid("Unknown protocol '" + protocol + "'")
-      .with_hint("a file whose name has a colon is written as ./" + filename);
-}
-
 // -b and -F are other ways to say -o backing_file= and backing_fmt=.
 void apply_backing_arguments(const CreateArguments& arguments, TargetOptions& options) {
   if (arguments.backing_filename) {
@@ -159,7 +146,7 @@ void apply_backing_image(const CreateArguments& arguments, TargetOptions& option
 
 void create(const CreateArguments& arguments) {
   TargetOptions options(arguments.format);
-  require_file(arguments.filename);
+  jobs::require_file(arguments.filename);
   options.apply(arguments.options);
   apply_backing_arguments(arguments, options);
   if (arguments.size) {

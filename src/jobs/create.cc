@@ -16,10 +16,15 @@
 #include "base/checked.h"
 #include "base/units.h"
 #include "byre/error.h"
+#include "open/image_name.h"
 #include "storage/file_device.h"
 
 namespace byre::jobs {
 namespace {
+
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
 
 // On XFS, a file that grows a little at a time would end up in as many pieces. QEMU's default.
 constexpr uint64_t kDefaultExtentSizeHint = kMiB;
@@ -109,12 +114,23 @@ bool can_have_size(const storage::FileDevice& file, uint64_t size) {
 }
 
 Error cannot_grow() {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
+  return invalid("Cannot grow device files");
+}
+
+// QEMU looks at these once the file is there.
+void check_raw(const NewImage& image) {
+  if (image.options.preallocation == Preallocation::kMetadata) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Unsupported preallocation mode: metadata");
+  }
+  if (image.options.size > align_down(INT64_MAX, kSectorSize)) {
+    throw invalid("Could not resize file: Invalid argument");
+  }
 }
 
 Task<void> write_raw(const NewImage& image, NewFiles& files) {
   const std::string filename = without_protocol(image.filename);
   storage::FileDevice* file = co_await files.make(filename);
+  check_raw(image);
   const uint64_t size = align_up(image.options.size, kSectorSize);
   std::exception_ptr error;
   if (!can_have_size(*file, size)) throw cannot_grow();
@@ -130,12 +146,25 @@ Task<void> write_raw(const NewImage& image, NewFiles& files) {
   std::rethrow_exception(error);
 }
 
+// An image cannot be its own data file: the locks of the two keep each other out. In QEMU's words.
+void refuse_same_file(const std::string& filename, const std::string& data_filename) {
+  struct stat image {};
+  struct stat data {};
+  if (stat(filename.c_str(), &image) != 0 || stat(data_filename.c_str(), &data) != 0) return;
+  if (image.st_dev != data.st_dev || image.st_ino != data.st_ino) return;
+  throw Error(ErrorKind::kLocked, EAGAIN,
+              "Failed to get shared \"resize\" lock\nIs another process using the image [" +
+                  data_filename + "]?",
+              "the external data file is the image itself");
+}
+
 Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
   const std::string filename = without_protocol(image.filename);
   storage::FileDevice* file = co_await files.make(filename);
   storage::FileDevice* data_file = nullptr;
   if (image.options.data_filename.has_value()) {
     const std::string data_filename = without_protocol(*image.options.data_filename);
+    refuse_same_file(filename, data_filename);
     data_file = co_await files.make(data_filename);
     if (!can_have_size(*data_file, image.options.size)) {
       throw cannot_grow().with_prefix("Could not resize image");
@@ -146,19 +175,23 @@ Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
 
 }  // namespace
 
+void require_file(const std::string& filename) {
+  const std::optional<std::string_view> protocol = open::protocol_of(filename);
+  if (!protocol || *protocol == "file") return;
+  if (*protocol == "null-co") {
+    throw invalid("Protocol driver 'null-co' does not support image creation");
+  }
+  throw invalid("Unknown protocol '" + std::string(*protocol) + "'")
+      .with_hint("a file whose name has a colon is written as ./" + filename);
+}
+
 void validate(const NewImage& image) {
   if (image.format == "qcow2") {
+    if (image.options.data_filename) require_file(*image.options.data_filename);
     qcow2::validate(image.options);
-  } else {
-    if (image.options.preallocation == Preallocation::kMetadata) {
-      throw Error(ErrorKind::kUnsupported, ENOTSUP, "Unsupported preallocation mode: metadata");
-    }
-    if (image.options.size > align_down(INT64_MAX, kSectorSize)) {
-      throw Error(ErrorKind::kInvalidArgument, EINVAL, "Could not resize file: Invalid argument");
-    }
   }
   if (image.extent_size_hint.value_or(0) > UINT32_MAX) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Extent size hint is too large");
+    throw invalid("Extent size hint is too large");
   }
 }
 
