@@ -163,7 +163,7 @@ jobs::CheckReport run_job(const Invocation& invocation, const CheckArguments& ar
   jobs::CheckJob job;
   job.filename = arguments.filename;
   job.image = arguments.image;
-  job.image.on_warning = [](const std::string& line) { std::fputs((line + "\n").c_str(), stderr); };
+  job.image.on_warning = open_warning_printer(invocation);
   job.options.cancellation = &interruptible.cancellation();
   job.options.on_finding = [&findings](const qcow2::Finding& finding) {
     findings.print_finding(finding);

@@ -85,8 +85,9 @@ CompareArguments read_arguments(Invocation& invocation) {
 
 class CompareCommand {
  public:
-  CompareCommand(const CompareArguments& arguments, Cancellation& cancellation)
-      : arguments_(arguments), cancellation_(cancellation) {}
+  CompareCommand(const Invocation& invocation, const CompareArguments& arguments,
+                 Cancellation& cancellation)
+      : invocation_(invocation), arguments_(arguments), cancellation_(cancellation) {}
 
   // Errors of opening are thrown as they are.
   Task<void> open() {
@@ -97,6 +98,7 @@ class CompareCommand {
     }
     for (int i = 0; i < 2; ++i) {
       open::ImageOptions options;
+      options.on_warning = open_warning_printer(invocation_);
       options.format = arguments_.formats[i];
       options.cache = *cache;
       options.force_share = arguments_.force_share;
@@ -144,6 +146,7 @@ class CompareCommand {
     if (!arguments_.quiet) print(text);
   }
 
+  const Invocation& invocation_;
   const CompareArguments& arguments_;
   Cancellation& cancellation_;
   std::unique_ptr<BlockDevice> images_[2];
@@ -173,7 +176,7 @@ int run_compare(Invocation& invocation) {
     return kOpenFailed;
   }
   InterruptibleScope scope;
-  CompareCommand command(*arguments, scope.cancellation());
+  CompareCommand command(invocation, *arguments, scope.cancellation());
   const bool shows_progress = arguments->progress && !arguments->quiet;
   int result = kOpenFailed;
   bool is_open = false;

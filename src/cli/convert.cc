@@ -96,7 +96,7 @@ class ConvertCommand {
     options.force_share = arguments_.force_share;
     options.no_share = !arguments_.force_share;
     options.snapshot = arguments_.snapshot;
-    options.on_warning = [this](const std::string& line) { print_error(invocation_, line); };
+    options.on_warning = open_warning_printer(invocation_);
     if (arguments_.sources.size() > 1 && arguments_.snapshot.has_value()) options.snapshot.reset();
     for (const std::string& name : arguments_.sources) {
       std::unique_ptr<BlockDevice> source = co_await open::open_image(source_path(name), options);
@@ -187,7 +187,7 @@ class ConvertCommand {
     options.writable = true;
     options.cache = target_mode_;
     options.compression_level = arguments_.compression_level.value_or(0);
-    options.on_warning = [this](const std::string& line) { print_error(invocation_, line); };
+    options.on_warning = open_warning_printer(invocation_);
     const std::string path = arguments_.target == "-" ? "./-" : arguments_.target;
     owned_target_ = co_await open::open_image(path, options);
     target_ = owned_target_.get();

@@ -114,6 +114,7 @@ class DdCommand {
  private:
   Task<void> copy() {
     open::ImageOptions input_options;
+    input_options.on_warning = open_warning_printer(invocation_);
     input_options.format = arguments_.input_format;
     input_options.force_share = arguments_.force_share;
     // QEMU empties an input that is the output too; with this lock it stays.
@@ -126,6 +127,7 @@ class DdCommand {
     co_await create(target);
 
     open::ImageOptions output_options;
+    output_options.on_warning = open_warning_printer(invocation_);
     output_options.format = arguments_.output_format;
     output_options.writable = true;
     output_ = co_await open::open_image(*arguments_.output, output_options);

@@ -61,7 +61,8 @@ std::string to_text(const std::vector<jobs::ImageInfo>& chain, const InfoArgumen
 }  // namespace
 
 int run_info(Invocation& invocation) {
-  const InfoArguments arguments = read_arguments(invocation);
+  InfoArguments arguments = read_arguments(invocation);
+  arguments.image.on_warning = open_warning_printer(invocation);
   Loop loop;
   std::vector<jobs::ImageInfo> chain;
   if (arguments.whole_chain) {

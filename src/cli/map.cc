@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <iterator>
 
 #include "async/loop.h"
@@ -141,7 +140,7 @@ int run_map(Invocation& invocation) {
   jobs::MapJob job;
   job.filename = arguments.filename;
   job.image = arguments.image;
-  job.image.on_warning = [](const std::string& line) { std::fputs((line + "\n").c_str(), stderr); };
+  job.image.on_warning = open_warning_printer(invocation);
   job.start_offset = arguments.start_offset;
   job.max_length = arguments.max_length;
   job.cancellation = &interruptible.cancellation();

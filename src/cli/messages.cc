@@ -30,6 +30,15 @@ void print_warning(const Invocation& invocation, std::string_view message) {
   write_to_stderr(invocation.program + ": warning: " + std::string(message) + "\n");
 }
 
+std::function<void(const std::string&)> open_warning_printer(const Invocation& invocation) {
+  return [&invocation](const std::string& text) {
+    std::string shown = text.starts_with("warning: ") ? invocation.program + ": " + text : text;
+    // QEMU leaves one of its warnings without the end of its line.
+    if (!invocation.as_qemu_img() && !shown.ends_with('\n')) shown += '\n';
+    write_to_stderr(shown);
+  };
+}
+
 void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 void flush_output() {

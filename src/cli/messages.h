@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
+#include <string>
 #include <string_view>
 
 #include "byre/error.h"
@@ -15,6 +17,10 @@ void print_error(const Invocation& invocation, const Error& error);
 void print_error(const Invocation& invocation, std::string_view message);
 // "<program>: warning: <message>"
 void print_warning(const Invocation& invocation, std::string_view message);
+
+// For open::ImageOptions::on_warning: what QEMU prints beside an error, or without one, when it
+// opens and reads an image. `invocation` outlives it.
+std::function<void(const std::string&)> open_warning_printer(const Invocation& invocation);
 
 // stdout, buffered. `print` takes text as it is, without a format. flush_output() throws Error where stdout
 // cannot be written (a full disk, a closed pipe): run_program() calls it at the end, so that a

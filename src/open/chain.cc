@@ -137,7 +137,8 @@ Task<std::unique_ptr<BlockDevice>> Chain::open_qcow2(std::unique_ptr<storage::Fi
 
 Task<std::unique_ptr<BlockDevice>> Chain::open_data_file(const qcow2::Image* image,
                                                          const ImageOptions& options) {
-  const std::string& name = image->data_filename();
+  // Up to a zero byte, as QEMU and the host read it.
+  const std::string name = image->data_filename().c_str();
   if (name.empty()) {
     throw Error(ErrorKind::kCorrupt, EINVAL, "'data-file' is required for this image",
                 fmt::format("'{}' has an external data file, but does not name it",

@@ -32,7 +32,7 @@ Error Image::State::corruption(const std::string& finding) {
                     fmt::format("'{}' is corrupt: {}", file->filename(), finding));
   if (!is_known_corrupt && options.on_warning) {
     options.on_warning(fmt::format(
-        "qcow2: Image is corrupt: {}; further non-fatal corruption events will be suppressed",
+        "qcow2: Image is corrupt: {}; further non-fatal corruption events will be suppressed\n",
         finding));
   }
   is_known_corrupt = true;
@@ -114,6 +114,8 @@ const layout::Extensions& Image::extensions() const { return state_->extensions(
 const layout::Geometry& Image::geometry() const { return state_->geometry; }
 
 const std::vector<layout::Snapshot>& Image::snapshots() const { return state_->snapshots; }
+
+const std::vector<layout::BitmapEntry>& Image::bitmaps() const { return state_->bitmaps; }
 
 const std::string& Image::backing_filename() const {
   return state_->first_cluster.backing_file_name;

@@ -33,8 +33,9 @@ struct OpenOptions {
   bool metadata_only = false;
   // Effort of kCompressed writes, on the scale of codec::Level.
   int compression_level = 0;  // 0: the default of the image's compression type
-  // Takes a line that QEMU's programs print on standard error beside the error of the request
-  // ("qcow2: Image is corrupt: ..."). May be empty.
+  // Takes what QEMU's programs print on standard error beside the error of the request, with its
+  // line ends: "qcow2: Image is corrupt: ...\n"; a text that begins with "warning: " comes behind
+  // the program's name. May be empty.
   std::function<void(const std::string&)> on_warning;
   uint64_t l2_cache_size = 0;        // bytes; 0: default
   uint64_t refcount_cache_size = 0;  // bytes; 0: default
@@ -79,6 +80,7 @@ class Image : public BlockDevice {
   const layout::Extensions& extensions() const;
   const layout::Geometry& geometry() const;
   const std::vector<layout::Snapshot>& snapshots() const;
+  const std::vector<layout::BitmapEntry>& bitmaps() const;
 
   // As they stand in the image, not resolved against its folder; empty: none.
   const std::string& backing_filename() const;

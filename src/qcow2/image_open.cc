@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/units.h"
+#include "qcow2/bitmap_list.h"
 #include "qcow2/image_state.h"
 #include "qcow2/padded_read.h"
 
@@ -82,6 +83,12 @@ void check_encryption(const layout::Header& header, const OpenOptions& options) 
                           header.crypt_method == layout::CryptMethod::kAes ? "AES" : "LUKS"));
 }
 
+void check_data_file_flags(const layout::Header& header) {
+  if (!header.has_raw_external_data() || header.has_external_data_file()) return;
+  throw Error(ErrorKind::kCorrupt, EINVAL, "data-file-raw requires a data file",
+              "the raw external data bit is set, the external data file bit is not");
+}
+
 // Lazy refcounts that a crash left behind: writing needs them rebuilt first.
 void check_clean(const layout::Header& header, const OpenOptions& options) {
   if (!options.writable || options.for_check || !header.is_dirty()) return;
@@ -133,13 +140,19 @@ Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, Open
     const layout::Header& header = state->header();
     check_encryption(header, state->options);
     check_clean(header, state->options);
+    if (state->extensions().stale_bitmaps && state->options.on_warning) {
+      state->options.on_warning("warning: " + layout::stale_bitmaps_warning(header));
+    }
     // Whole sectors, as QEMU counts.
     state->size = align_down(header.size, kSectorSize);
     state->l1 = co_await load_l1(state->file.get(), header.l1_table_offset, header.l1_size,
                                  "Could not read L1 table");
+    check_data_file_flags(header);
     if (!state->options.for_check) {
       state->snapshots = co_await read_snapshots(state->file.get(), header);
     }
+    state->bitmaps = co_await read_bitmap_list(state->file.get(), state->extensions(),
+                                               state->geometry, state->size);
     make_caches(state.get());
     state->update_limits();
     state->reader = std::make_unique<Reader>(state.get());

@@ -37,6 +37,7 @@ struct Image::State {
   layout::HeaderCluster first_cluster;
   layout::Geometry geometry;
   std::vector<layout::Snapshot> snapshots;
+  std::vector<layout::BitmapEntry> bitmaps;  // as they were when the image was opened
 
   uint64_t size = 0;  // of the guest's disk, in bytes
   Limits limits;

@@ -240,7 +240,7 @@ TEST(Mapping, WarnsOfTheFirstFindingOnly) {
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_EQ(warnings[0],
             "qcow2: Image is corrupt: L2 table offset 0x40200 unaligned (L1 index: 0); further "
-            "non-fatal corruption events will be suppressed");
+            "non-fatal corruption events will be suppressed\n");
 }
 
 }  // namespace
