@@ -18,7 +18,7 @@ constexpr std::array<Command, 15> kCommands{{
     {"dd", "Copy part of an image into a new one", run_dd},
     {"info", "Show what an image is", run_info},
     {"map", "Show where an image's data lies", run_map},
-    {"measure", "Tell how large a new image would be", nullptr},
+    {"measure", "Tell how large a new image would be", run_measure},
     {"rebase", "Change an image's backing file", nullptr},
     {"resize", "Change the size of an image", nullptr},
     {"snapshot", "List, make, apply and delete snapshots in an image", nullptr},
