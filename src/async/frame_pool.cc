@@ -16,8 +16,12 @@ namespace byre::frame_pool {
 
 #ifdef BYRE_SANITIZED
 
-void* allocate(size_t size) { return ::operator new(size); }
-void release(void* frame, size_t) { ::operator delete(frame); }
+void* allocate(size_t size) {
+  return ::operator new(size);
+}
+void release(void* frame, size_t) {
+  ::operator delete(frame);
+}
 
 #else
 
@@ -51,7 +55,9 @@ struct Pool {
 
 thread_local Pool pool;
 
-constexpr size_t size_class(size_t size) { return (size - 1) / kClassSize; }
+constexpr size_t size_class(size_t size) {
+  return (size - 1) / kClassSize;
+}
 
 }  // namespace
 

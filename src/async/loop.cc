@@ -12,7 +12,9 @@ constexpr uint32_t kTurnsBetweenPolls = 64;
 
 namespace loop_detail {
 Current::Current(Loop* loop) : previous_(std::exchange(current_loop, loop)) {}
-Current::~Current() { current_loop = previous_; }
+Current::~Current() {
+  current_loop = previous_;
+}
 }  // namespace loop_detail
 
 Loop::Loop() : Loop(Options{}) {}
@@ -28,9 +30,13 @@ Loop& Loop::current() {
   return *current_loop;
 }
 
-Loop* Loop::current_or_null() { return current_loop; }
+Loop* Loop::current_or_null() {
+  return current_loop;
+}
 
-void Loop::schedule(std::coroutine_handle<> ready) { ready_.push_back(ready); }
+void Loop::schedule(std::coroutine_handle<> ready) {
+  ready_.push_back(ready);
+}
 
 void Loop::schedule_from_any_thread(std::coroutine_handle<> ready) {
   // The lock is held while waking: once it is released, the loop's thread may run the coroutine,
@@ -48,7 +54,9 @@ void Loop::set_event_source(std::unique_ptr<EventSource> source) {
   event_source_ = std::move(source);
 }
 
-Loop::Clock::time_point Loop::now() const { return random_ ? simulated_now_ : Clock::now(); }
+Loop::Clock::time_point Loop::now() const {
+  return random_ ? simulated_now_ : Clock::now();
+}
 
 void Loop::take_posted() {
   if (!has_posted_.load(std::memory_order_acquire)) return;

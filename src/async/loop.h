@@ -37,7 +37,8 @@ class EventSource {
 // loop, so its state needs no locks between threads: coroutines interleave only at `co_await`.
 //
 // With a seed, the next coroutine is picked at random from those that are ready, and time is
-// simulated: it jumps to the next timer when nothing else can run. The same seed gives the same run.
+// simulated: it jumps to the next timer when nothing else can run. The same seed gives the same
+// run.
 //
 // All methods are for the loop's own thread, except schedule_from_any_thread().
 class Loop {

@@ -12,8 +12,8 @@ namespace byre {
 
 // Orders requests that touch the same bytes and holds up no others. Shared locks of a range may
 // overlap one another; an exclusive lock overlaps nothing. Fair: a request waits for every earlier
-// one that it conflicts with, whether that holds its range or still waits for it, so that nobody starves.
-// Between coroutines of one loop.
+// one that it conflicts with, whether that holds its range or still waits for it, so that nobody
+// starves. Between coroutines of one loop.
 class RangeLock {
  public:
   enum class Mode { kShared, kExclusive };
@@ -27,8 +27,8 @@ class RangeLock {
     std::coroutine_handle<> waiting;
     bool conflicts_with(const Request& other) const {
       if (length == 0 || other.length == 0) return false;
-      const bool overlap =
-          offset < other.offset ? other.offset - offset < length : offset - other.offset < other.length;
+      const bool overlap = offset < other.offset ? other.offset - offset < length
+                                                 : offset - other.offset < other.length;
       return overlap && (mode == Mode::kExclusive || other.mode == Mode::kExclusive);
     }
   };

@@ -21,7 +21,9 @@ std::atomic<int> refused{0};
 
 }  // namespace
 
-int Ring::refusal() { return refused.load(std::memory_order_relaxed); }
+int Ring::refusal() {
+  return refused.load(std::memory_order_relaxed);
+}
 
 Ring* Ring::of(Loop& loop) {
   // A loop has one source of events; where somebody gave it another, there is no ring.
@@ -157,7 +159,8 @@ void Ring::poll(bool block) {
 }
 
 // Sleeps until there is a completion or wake() was called. The two flags cross: either wake() sees
-// that the loop sleeps and writes to wake_fd_, or the loop sees that it was woken and does not sleep.
+// that the loop sleeps and writes to wake_fd_, or the loop sees that it was woken and does not
+// sleep.
 void Ring::sleep() {
   if (!wake_armed_) {
     io_uring_sqe* const entry = next_entry();

@@ -22,7 +22,8 @@ namespace byre {
 class Ring final : public EventSource {
  public:
   // The ring of this loop, made now if need be; nullptr where the host refuses it (a container's
-  // filter, an old kernel, a limit) or the loop is simulated. A refusal is remembered for the process.
+  // filter, an old kernel, a limit) or the loop is simulated. A refusal is remembered for the
+  // process.
   static Ring* of(Loop& loop);
   // The errno of that refusal; 0: none yet.
   static int refusal();

@@ -14,15 +14,16 @@ namespace byre {
 // What a device can take in one request and how it likes it. Units: bytes. Callers need not keep to
 // alignment (a device deals with any offset and length itself), but aligned requests are cheaper.
 struct Limits {
-  uint32_t request_alignment = 1;      // power of two; offsets and lengths that cost nothing extra
-  uint32_t memory_alignment = 1;       // power of two; addresses that cost no copy
-  uint32_t preferred_transfer = 0;     // 0: no preference; a cluster, for qcow2
-  uint64_t transfer_max = 0;           // 0: no bound
+  uint32_t request_alignment = 1;   // power of two; offsets and lengths that cost nothing extra
+  uint32_t memory_alignment = 1;    // power of two; addresses that cost no copy
+  uint32_t preferred_transfer = 0;  // 0: no preference; a cluster, for qcow2
+  uint64_t transfer_max = 0;        // 0: no bound
   bool can_write_zeroes_unmapped = false;  // write_zeroes(kMayUnmap) frees space instead of writing
-  // Reads past what was written give zeroes after create or resize: a fresh device needs no clearing.
+  // Reads past what was written give zeroes after create or resize: a fresh device needs no
+  // clearing.
   bool is_zero_initialised = false;
-  // write and write_zeroes may reach past size(): they extend the device, and a gap before them reads
-  // as zeroes. True of files; a guest's disk is as large as it is.
+  // write and write_zeroes may reach past size(): they extend the device, and a gap before them
+  // reads as zeroes. True of files; a guest's disk is as large as it is.
   bool grows = false;
   // write(kCompressed) stores the data compressed. Such writes start at a multiple of
   // compressed_write_size and are of that length, or end at the end of the device.
@@ -60,7 +61,7 @@ struct Extent {
   // bytes have no plain place (compressed, unallocated).
   std::optional<uint64_t> host_offset;
   BlockDevice* file = nullptr;  // the device that host_offset counts in; set with it
-  uint32_t depth = 0;  // 0: the device that was asked; 1: its backing file; and so on
+  uint32_t depth = 0;           // 0: the device that was asked; 1: its backing file; and so on
 };
 
 enum class ExtentScope {
@@ -76,9 +77,9 @@ enum class Preallocation { kOff, kMetadata, kFalloc, kFull };
 // A device belongs to the loop that opened it; every method is for that loop's thread. Requests may
 // be in flight together; two that overlap in bytes, one of them a write, have no defined order.
 // Done means visible to later requests; durable only after flush() or with kFua. A failed write
-// leaves the bytes of its range undefined (old, new, or a mix of them) and everything else as it was.
-// Errors are byre::Error. Ranges lie inside [0, size()), those of writes to a device that grows
-// excepted; a range that does not is Error(kInvalidArgument), before anything was done.
+// leaves the bytes of its range undefined (old, new, or a mix of them) and everything else as it
+// was. Errors are byre::Error. Ranges lie inside [0, size()), those of writes to a device that
+// grows excepted; a range that does not is Error(kInvalidArgument), before anything was done.
 class BlockDevice {
  public:
   // No device is larger: offsets of the host's files are signed.
@@ -127,8 +128,8 @@ class BlockDevice {
  protected:
   // Throws Error(kInvalidArgument) unless the range lies inside the device.
   void check_range(uint64_t offset, uint64_t length) const;
-  // For writes: inside the device, or below kSizeMax if the device grows; and Error(kPermission) if it
-  // is read-only.
+  // For writes: inside the device, or below kSizeMax if the device grows; and Error(kPermission) if
+  // it is read-only.
   void check_writable(uint64_t offset, uint64_t length) const;
 };
 

@@ -28,6 +28,8 @@ Buffer Buffer::zeroed(size_t size, size_t alignment) {
   return buffer;
 }
 
-Buffer::~Buffer() { std::free(data_); }
+Buffer::~Buffer() {
+  std::free(data_);
+}
 
 }  // namespace byre

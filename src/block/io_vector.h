@@ -13,7 +13,8 @@ namespace byre {
 
 // Where the bytes of one request stand in memory: segments that belong to the caller and stay his,
 // and stay put, until the request is done. Cheap to copy and to slice; one segment, the common
-// case, costs no allocation. The same type serves reads and writes; a write does not touch the bytes.
+// case, costs no allocation. The same type serves reads and writes; a write does not touch the
+// bytes.
 class IoVector {
  public:
   IoVector() = default;

@@ -23,22 +23,29 @@ bool has_range(Operation operation) {
 bool picks(const FaultRule& rule, Operation operation, uint64_t offset, uint64_t length) {
   if (rule.operation != operation) return false;
   if (!has_range(operation)) return true;
-  return offset < rule.offset ? rule.offset - offset < length
-                              : offset - rule.offset < rule.length;
+  return offset < rule.offset ? rule.offset - offset < length : offset - rule.offset < rule.length;
 }
 
 }  // namespace
 
 const char* operation_name(Operation operation) {
   switch (operation) {
-    case Operation::kRead: return "read";
-    case Operation::kWrite: return "write";
-    case Operation::kWriteZeroes: return "write_zeroes";
-    case Operation::kDiscard: return "discard";
-    case Operation::kFlush: return "flush";
-    case Operation::kExtents: return "extents";
-    case Operation::kResize: return "resize";
-    case Operation::kClose: return "close";
+    case Operation::kRead:
+      return "read";
+    case Operation::kWrite:
+      return "write";
+    case Operation::kWriteZeroes:
+      return "write_zeroes";
+    case Operation::kDiscard:
+      return "discard";
+    case Operation::kFlush:
+      return "flush";
+    case Operation::kExtents:
+      return "extents";
+    case Operation::kResize:
+      return "resize";
+    case Operation::kClose:
+      return "close";
   }
   return "?";
 }
@@ -47,7 +54,9 @@ FaultDevice::FaultDevice(std::unique_ptr<BlockDevice> below) : below_(std::move(
   BYRE_ASSERT(below_ != nullptr);
 }
 
-void FaultDevice::add_rule(FaultRule rule) { rules_.push_back({rule, 0}); }
+void FaultDevice::add_rule(FaultRule rule) {
+  rules_.push_back({rule, 0});
+}
 
 void FaultDevice::heal() {
   rules_.clear();
@@ -67,8 +76,8 @@ Task<void> FaultDevice::delay() {
 }
 
 int FaultDevice::space_error(Operation operation, uint64_t offset, uint64_t length) {
-  const bool takes_space = operation == Operation::kWrite ||
-                           operation == Operation::kWriteZeroes || operation == Operation::kResize;
+  const bool takes_space = operation == Operation::kWrite || operation == Operation::kWriteZeroes ||
+                           operation == Operation::kResize;
   if (!takes_space || length == 0) return 0;
   if (!range_fits(offset, length, size_max_) && offset + length > below_->size()) return ENOSPC;
   if (operation == Operation::kWrite && write_budget_ != UINT64_MAX) {
@@ -96,8 +105,8 @@ FaultDevice::Fault FaultDevice::begin(Operation operation, uint64_t offset, uint
 }
 
 void FaultDevice::fail(Operation operation, int errno_value) const {
-  throw Error::from_errno(errno_value,
-                          fmt::format("'{}': {} failed on purpose", filename(), operation_name(operation)));
+  throw Error::from_errno(errno_value, fmt::format("'{}': {} failed on purpose", filename(),
+                                                   operation_name(operation)));
 }
 
 Task<void> FaultDevice::read(uint64_t offset, IoVector to) {

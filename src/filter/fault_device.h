@@ -23,7 +23,7 @@ struct FaultRule {
   // Counted from 1, from when the rule was given, among the requests that `operation` and the range
   // pick: the `first` of them fails, and `count` in all.
   uint64_t first = 1;
-  uint64_t count = 1;  // UINT64_MAX: all from the first on
+  uint64_t count = 1;   // UINT64_MAX: all from the first on
   int errno_value = 5;  // EIO
   // Only requests that touch this range; flush and close have no range and are picked by any.
   uint64_t offset = 0;
@@ -32,7 +32,8 @@ struct FaultRule {
   bool torn = false;
 };
 
-// What was asked of the device, in the order in which it was passed on to the device below or failed.
+// What was asked of the device, in the order in which it was passed on to the device below or
+// failed.
 struct FaultEvent {
   Operation operation;
   uint64_t offset;  // of a resize: 0

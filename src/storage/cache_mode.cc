@@ -14,11 +14,16 @@ std::optional<CacheMode> parse_cache_mode(std::string_view name) {
 
 const char* cache_mode_name(CacheMode mode) {
   switch (mode) {
-    case CacheMode::kNone: return "none";
-    case CacheMode::kWriteback: return "writeback";
-    case CacheMode::kWritethrough: return "writethrough";
-    case CacheMode::kDirectsync: return "directsync";
-    case CacheMode::kUnsafe: return "unsafe";
+    case CacheMode::kNone:
+      return "none";
+    case CacheMode::kWriteback:
+      return "writeback";
+    case CacheMode::kWritethrough:
+      return "writethrough";
+    case CacheMode::kDirectsync:
+      return "directsync";
+    case CacheMode::kUnsafe:
+      return "unsafe";
   }
   return "?";
 }

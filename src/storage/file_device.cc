@@ -60,14 +60,9 @@ bool FileDevice::is_durable(WriteFlags flags) const {
 
 // Somebody else, a running machine say, may have made the file larger since it was opened.
 void FileDevice::refresh_size() {
-  struct stat status {};
+  struct stat status{};
   if (is_host_device_ || fstat(file_.fd(), &status) != 0) return;
   size_ = std::max(size_, static_cast<uint64_t>(status.st_size));
-}
-
-void FileDevice::did_write(uint64_t end) {
-  if (!is_host_device_) size_ = std::max(size_, end);
-  ++writes_done_;
 }
 
 void FileDevice::fail(int error, const char* what, uint64_t offset, uint64_t length) const {
@@ -99,7 +94,7 @@ Task<int> FileDevice::write_bytes(uint64_t offset, IoVector from, bool durable) 
   int error = 0;
   if (direct_) {
     error = co_await direct_->write(offset, std::move(from), durable);
-  } else if (end > size_) {
+  } else if (end > size_) {  // a file: a device of the host does not grow
     const RangeLock::Guard guard =
         co_await ranges_.acquire(offset, end - offset, RangeLock::Mode::kShared);
     error = co_await file_.write(offset, std::move(from), durable);
@@ -114,9 +109,10 @@ Task<void> FileDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
   check_writable(offset, from.size());
   const size_t length = from.size();
   if (length == 0) co_return;
-  const int error = co_await write_bytes(offset, std::move(from), is_durable(flags));
+  const bool durable = is_durable(flags);
+  const int error = co_await write_bytes(offset, std::move(from), durable);
   if (error != 0) fail(error, "write to", offset, length);
-  did_write(offset + length);
+  if (!durable) ++writes_done_;
 }
 
 Task<void> FileDevice::flush() {
@@ -208,7 +204,7 @@ Task<void> FileDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags
     error = co_await zero_inside(offset, length, may_unmap, may_write);
   }
   if (error != 0) fail(error, "write zeroes to", offset, length);
-  did_write(offset + length);
+  ++writes_done_;
   if (is_durable(flags)) co_await flush();
 }
 
@@ -222,7 +218,7 @@ Task<void> FileDevice::discard(uint64_t offset, uint64_t length) {
   // A hint that the host cannot take.
   if (error == EOPNOTSUPP) co_return;
   if (error != 0) fail(error, "discard", offset, length);
-  did_write(until);
+  ++writes_done_;
 }
 
 Task<std::vector<Extent>> FileDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
@@ -245,7 +241,7 @@ Task<std::vector<Extent>> FileDevice::extents(uint64_t offset, uint64_t length, 
 }
 
 std::optional<uint64_t> FileDevice::allocated_size() const {
-  struct stat status {};
+  struct stat status{};
   if (fstat(file_.fd(), &status) != 0) return std::nullopt;
   return static_cast<uint64_t>(status.st_blocks) * kSectorSize;
 }

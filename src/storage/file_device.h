@@ -31,8 +31,8 @@ struct FileOptions {
   bool truncate = false;
   // Takes no locks at all (QEMU's -U); for read-only files.
   bool force_share = false;
-  // What to lock; nothing: kLockWrite, kLockRead or, with `create`, kLockCreate. Change it later with
-  // set_lock(), once the format is known.
+  // What to lock; nothing: kLockWrite, kLockRead or, with `create`, kLockCreate. Change it later
+  // with set_lock(), once the format is known.
   std::optional<LockPermissions> lock;
 };
 
@@ -87,7 +87,6 @@ class FileDevice final : public BlockDevice {
 
   bool is_durable(WriteFlags flags) const;
   void refresh_size();
-  void did_write(uint64_t end);
   [[noreturn]] void fail(int error, const char* what, uint64_t offset, uint64_t length) const;
   Task<int> write_bytes(uint64_t offset, IoVector from, bool durable);
   Task<int> write_zero_bytes(uint64_t offset, uint64_t length, bool durable);
@@ -105,11 +104,12 @@ class FileDevice final : public BlockDevice {
   HostFile file_;
   FileSpace space_;
   LockPermissions locked_;
-  // Whoever makes the file larger holds what he writes, shared; whoever sets its size holds all from
-  // there on, exclusively, so that no growing write is cut off. And see DirectIo.
+  // Whoever makes the file larger holds what he writes, shared; whoever sets its size holds all
+  // from there on, exclusively, so that no growing write is cut off. And see DirectIo.
   RangeLock ranges_;
   std::optional<DirectIo> direct_;  // with O_DIRECT
-  // Writes that are done and not yet durable: how many were done, and how many when the last flush began.
+  // Writes that are done and not yet durable: how many were done, and how many when the last flush
+  // began.
   uint64_t writes_done_ = 0;
   uint64_t writes_flushed_ = 0;
   // Of a flush that failed. The kernel then forgets which pages it could not write, so no later

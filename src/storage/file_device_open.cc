@@ -42,9 +42,9 @@ class Descriptor {
 Error open_error(int error, const std::string& filename, const FileOptions& options) {
   const char* const verb = options.create ? "create" : "open";
   if (error == EINVAL && is_direct(options.cache)) {
-    return Error(ErrorKind::kUnsupported, error,
-                 fmt::format("Could not {} '{}': filesystem does not support O_DIRECT", verb,
-                             filename));
+    return Error(
+        ErrorKind::kUnsupported, error,
+        fmt::format("Could not {} '{}': filesystem does not support O_DIRECT", verb, filename));
   }
   return Error::from_errno(error, fmt::format("Could not {} '{}'", verb, filename));
 }
@@ -88,7 +88,7 @@ uint64_t device_size(int fd, const std::string& filename, bool is_block_device) 
 }  // namespace
 
 FileFacts look_at(int fd, const std::string& filename, bool is_direct) {
-  struct statx status {};
+  struct statx status{};
   const unsigned mask = STATX_BASIC_STATS | (is_direct ? STATX_DIOALIGN : 0);
   if (statx(fd, "", AT_EMPTY_PATH, mask, &status) != 0) {
     throw Error::from_errno(errno, fmt::format("Could not stat '{}'", filename));
@@ -103,16 +103,17 @@ FileFacts look_at(int fd, const std::string& filename, bool is_direct) {
   }
   facts.size = facts.is_host_device ? device_size(fd, filename, is_block_device) : status.stx_size;
   // A device is the same under any of its names; no file has inode 0.
-  facts.identity = facts.is_host_device
-                       ? FileIdentity{makedev(status.stx_rdev_major, status.stx_rdev_minor), 0}
-                       : FileIdentity{makedev(status.stx_dev_major, status.stx_dev_minor),
-                                      status.stx_ino};
+  facts.identity =
+      facts.is_host_device
+          ? FileIdentity{makedev(status.stx_rdev_major, status.stx_rdev_minor), 0}
+          : FileIdentity{makedev(status.stx_dev_major, status.stx_dev_minor), status.stx_ino};
   int sector_size = 0;
   if (is_block_device && ioctl(fd, BLKSSZGET, &sector_size) == 0 && sector_size > 0) {
     facts.space_alignment = static_cast<uint32_t>(sector_size);
   }
   if (is_direct) {
-    const bool is_told = (status.stx_mask & STATX_DIOALIGN) != 0 && status.stx_dio_offset_align != 0;
+    const bool is_told =
+        (status.stx_mask & STATX_DIOALIGN) != 0 && status.stx_dio_offset_align != 0;
     facts.request_alignment = is_told ? status.stx_dio_offset_align : kSafeAlignment;
     facts.memory_alignment = is_told ? status.stx_dio_mem_align : kSafeAlignment;
   }
@@ -121,7 +122,8 @@ FileFacts look_at(int fd, const std::string& filename, bool is_direct) {
 
 Task<std::unique_ptr<FileDevice>> FileDevice::open(std::string filename, FileOptions options) {
   if (filename.empty()) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, "The 'file' block driver requires a file name");
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "The 'file' block driver requires a file name");
   }
   Descriptor fd(open_descriptor(filename, options));
   const FileFacts facts = look_at(fd.get(), filename, is_direct(options.cache));

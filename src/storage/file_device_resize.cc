@@ -19,10 +19,14 @@ constexpr uint64_t kQuickShrinkMax = 64 * kMiB;
 
 const char* preallocation_name(Preallocation preallocation) {
   switch (preallocation) {
-    case Preallocation::kOff: return "off";
-    case Preallocation::kMetadata: return "metadata";
-    case Preallocation::kFalloc: return "falloc";
-    case Preallocation::kFull: return "full";
+    case Preallocation::kOff:
+      return "off";
+    case Preallocation::kMetadata:
+      return "metadata";
+    case Preallocation::kFalloc:
+      return "falloc";
+    case Preallocation::kFull:
+      return "full";
   }
   return "?";
 }
@@ -41,8 +45,9 @@ void FileDevice::check_resize(uint64_t new_size, Preallocation preallocation) co
     throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot resize device files");
   }
   if (preallocation == Preallocation::kMetadata) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                fmt::format("Unsupported preallocation mode: {}", preallocation_name(preallocation)));
+    throw Error(
+        ErrorKind::kUnsupported, ENOTSUP,
+        fmt::format("Unsupported preallocation mode: {}", preallocation_name(preallocation)));
   }
   if (new_size < size_ && preallocation != Preallocation::kOff) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot use preallocation for shrinking files");
@@ -74,7 +79,7 @@ Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
     error = co_await write_zero_bytes(old_size, new_size - old_size, false);
   }
   if (error == 0) {
-    did_write(new_size);
+    ++writes_done_;
     if (is_full) co_await flush();
     co_return;
   }

@@ -18,7 +18,7 @@ struct FileIdentity {
 
 // What the host says of an open descriptor.
 struct FileFacts {
-  bool is_host_device = false;   // a block device, or a character device such as /dev/null
+  bool is_host_device = false;  // a block device, or a character device such as /dev/null
   bool is_block_device = false;
   uint64_t size = 0;
   FileIdentity identity;

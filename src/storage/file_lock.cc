@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
@@ -28,7 +29,7 @@ constexpr std::array<const char*, 4> kPermissionNames = {"consistent read", "wri
                                                          "write unchanged", "resize"};
 
 struct flock one_byte(short type, off_t byte) {
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = type;
   lock.l_whence = SEEK_SET;
   lock.l_start = byte;
@@ -71,15 +72,17 @@ void unset(int fd, LockPermissions permissions) {
   set_bytes(fd, F_UNLCK, kUnsharedBase, permissions.unshared, &ignored);
 }
 
-Error conflict(int fd, const std::string& filename, off_t byte, bool is_shared, unsigned bit) {
-  std::string hint;
+std::string held_by(int fd, const std::string& filename, off_t byte) {
   const auto place = static_cast<uint64_t>(byte);
   const std::string holders = lock_holders(fd, place, place);
-  if (!holders.empty()) hint = fmt::format("'{}' is held by {}", filename, holders);
+  return holders.empty() ? "" : fmt::format("'{}' is held by {}", filename, holders);
+}
+
+Error conflict(int fd, const std::string& filename, off_t byte, bool is_shared, unsigned bit) {
   return Error(ErrorKind::kLocked, EAGAIN,
                fmt::format("Failed to get {}\"{}\" lock\nIs another process using the image [{}]?",
                            is_shared ? "shared " : "", kPermissionNames[bit], filename),
-               hint);
+               held_by(fd, filename, byte));
 }
 
 std::optional<Error> find_conflict(int fd, const std::string& filename, LockPermissions wanted) {
@@ -128,7 +131,7 @@ bool process_holds(const std::filesystem::path& process, const struct stat& file
   for (const auto& entry : std::filesystem::directory_iterator(process / "fd", error)) {
     const std::string number = entry.path().filename();
     if (is_self && number == std::to_string(own_fd)) continue;
-    struct stat other {};
+    struct stat other{};
     if (stat(entry.path().c_str(), &other) != 0) continue;
     if (other.st_dev != file.st_dev || other.st_ino != file.st_ino) continue;
     if (descriptor_holds(process, number, first, last)) return true;
@@ -139,7 +142,7 @@ bool process_holds(const std::filesystem::path& process, const struct stat& file
 }  // namespace
 
 std::string lock_holders(int fd, uint64_t first, uint64_t last) {
-  struct stat file {};
+  struct stat file{};
   if (fstat(fd, &file) != 0) return {};
   std::string result;
   std::error_code error;
@@ -161,8 +164,8 @@ std::string lock_holders(int fd, uint64_t first, uint64_t last) {
 void change_lock(int fd, const std::string& filename, LockPermissions now, LockPermissions wanted) {
   if (now == wanted) return;
   LockPermissions added;
-  int error = set_bytes(fd, F_RDLCK, kHeldBase, static_cast<uint8_t>(wanted.held & ~now.held),
-                        &added.held);
+  int error =
+      set_bytes(fd, F_RDLCK, kHeldBase, static_cast<uint8_t>(wanted.held & ~now.held), &added.held);
   if (error == 0) {
     error = set_bytes(fd, F_RDLCK, kUnsharedBase,
                       static_cast<uint8_t>(wanted.unshared & ~now.unshared), &added.unshared);
@@ -171,12 +174,15 @@ void change_lock(int fd, const std::string& filename, LockPermissions now, LockP
     unset(fd, added);
     // A file system or a kernel without such locks: QEMU goes on without them, and so does byre.
     if (error != EAGAIN && error != EACCES) return;
-    std::string hint;
-    const std::string holders = lock_holders(fd, kHeldBase, kUnsharedBase + 3);
-    if (!holders.empty()) hint = fmt::format("'{}' is held by {}", filename, holders);
-    throw Error(ErrorKind::kLocked, EAGAIN,
-                fmt::format("Failed to lock byte\nIs another process using the image [{}]?", filename),
-                hint);
+    // Somebody's exclusive lock, which is none of QEMU's: the first byte that could not be had.
+    const auto held = static_cast<uint8_t>(wanted.held & ~now.held & ~added.held);
+    const auto unshared = static_cast<uint8_t>(wanted.unshared & ~now.unshared);
+    const off_t byte =
+        held != 0
+            ? kHeldBase + std::countr_zero(held)
+            : kUnsharedBase + std::countr_zero(static_cast<uint8_t>(unshared & ~added.unshared));
+    throw Error(ErrorKind::kLocked, EAGAIN, fmt::format("Failed to lock byte {}", byte),
+                held_by(fd, filename, byte));
   }
   if (std::optional<Error> found = find_conflict(fd, filename, wanted)) {
     unset(fd, added);

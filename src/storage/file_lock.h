@@ -8,8 +8,8 @@ namespace byre::storage {
 
 // What a program does with an image, and what it lets others do meanwhile, as QEMU counts it. Each
 // bit is one byte of the file under an OFD read lock: 100 + bit where it is done, 200 + bit where
-// others must not do it. Whoever wants a permission looks for locks on 200 + bit, whoever refuses to
-// share one looks for locks on 100 + bit. So QEMU and byre keep each other out.
+// others must not do it. Whoever wants a permission looks for locks on 200 + bit, whoever refuses
+// to share one looks for locks on 100 + bit. So QEMU and byre keep each other out.
 enum Permission : uint8_t {
   kPermissionConsistentRead = 1,
   kPermissionWrite = 2,

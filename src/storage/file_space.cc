@@ -37,8 +37,8 @@ Task<int> FileSpace::zero(uint64_t offset, uint64_t length, bool may_unmap) {
     if (error != EOPNOTSUPP) co_return error;
   }
   const int keep_size = may_unmap ? FALLOC_FL_KEEP_SIZE : 0;
-  int error = co_await try_mode(FALLOC_FL_ZERO_RANGE | keep_size, &zero_range_is_refused_, offset,
-                                length);
+  int error =
+      co_await try_mode(FALLOC_FL_ZERO_RANGE | keep_size, &zero_range_is_refused_, offset, length);
   if (error != EOPNOTSUPP || !is_block_device_ || zero_out_is_refused_) co_return error;
   const auto zero_out = [fd = file_->fd(), offset, length] {
     uint64_t range[2] = {offset, length};

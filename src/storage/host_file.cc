@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,7 +18,8 @@ namespace byre::storage {
 namespace {
 
 // Buffered writes from this size on go to a worker, so that the loop reads and computes meanwhile.
-// Below it, copying into the page cache costs less than waking a thread. Decision 0004 has the numbers.
+// Below it, copying into the page cache costs less than waking a thread. Decision 0004 has the
+// numbers.
 constexpr size_t kWorkerWriteMin = 1 << 20;
 // As much of one system call as Linux does: a little less than 2 GiB.
 constexpr size_t kCallMax = 1 << 30;
@@ -29,13 +32,19 @@ std::span<const iovec> call_segments(const IoVector& vector) {
   return all.first(std::min<size_t>(all.size(), IOV_MAX));
 }
 
-bool is_transient(int64_t result) { return result == -EINTR || result == -EAGAIN; }
+bool is_transient(int64_t result) {
+  return result == -EINTR || result == -EAGAIN;
+}
 
-int64_t result_of(ssize_t returned) { return returned < 0 ? -errno : returned; }
+int64_t result_of(ssize_t returned) {
+  return returned < 0 ? -errno : returned;
+}
 
 }  // namespace
 
-HostFile::~HostFile() { close(); }
+HostFile::~HostFile() {
+  close();
+}
 
 int HostFile::close() {
   if (fd_ < 0) return 0;
@@ -49,15 +58,25 @@ Ring* HostFile::ring() const {
 }
 
 size_t HostFile::read_cached(uint64_t offset, const IoVector& to) {
-  // With O_DIRECT, RWF_NOWAIT would still wait for the disk.
-  if (!options_.on_the_spot || is_direct_) return 0;
+  if (cached_reads_ == CachedReads::kNone) return 0;
   const std::span<const iovec> segments = call_segments(to);
+  const int flags = cached_reads_ == CachedReads::kNoWait ? RWF_NOWAIT : 0;
   const ssize_t result = preadv2(fd_, segments.data(), static_cast<int>(segments.size()),
-                                 static_cast<off_t>(offset), RWF_NOWAIT);
+                                 static_cast<off_t>(offset), flags);
   if (result >= 0) return static_cast<size_t>(result);
-  // A file system that cannot tell; asking again would be a wasted call each time.
-  if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) options_.on_the_spot = false;
-  return 0;
+  if (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL) return 0;
+  cannot_tell_what_is_cached();
+  return cached_reads_ == CachedReads::kPlain ? read_cached(offset, to) : 0;
+}
+
+// The file system does not know RWF_NOWAIT; asking again would be a wasted call each time. One that
+// lies in memory never waits. (Linux 6.18: tmpfs is such a one.)
+void HostFile::cannot_tell_what_is_cached() {
+  struct statfs status{};
+  const bool is_in_memory =
+      fstatfs(fd_, &status) == 0 && (status.f_type == TMPFS_MAGIC || status.f_type == RAMFS_MAGIC);
+  const bool may_be_plain = is_in_memory && cached_reads_ == CachedReads::kNoWait;
+  cached_reads_ = may_be_plain ? CachedReads::kPlain : CachedReads::kNone;
 }
 
 Task<int64_t> HostFile::read_some(uint64_t offset, IoVector to) {

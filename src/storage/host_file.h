@@ -11,16 +11,17 @@
 
 namespace byre::storage {
 
-// An open descriptor, which it owns, and transfers on it that are whole and do not hold up the loop:
-// short transfers are continued, interruptions repeated, and what would block is handed to the
-// io_uring or to worker threads. Knows nothing of sizes, alignment or caches; errors are positive
-// errno values, 0 for success, so that who calls decides what an error means.
+// An open descriptor, which it owns, and transfers on it that are whole and do not hold up the
+// loop: short transfers are continued, interruptions repeated, and what would block is handed to
+// the io_uring or to worker threads. Knows nothing of sizes, alignment or caches; errors are
+// positive errno values, 0 for success, so that who calls decides what an error means.
 class HostFile {
  public:
   struct Options {
     IoBackend backend = IoBackend::kAuto;
     bool on_the_spot = true;  // try what can be done without waiting before anything else
-    // Above 0: opened with O_DIRECT, so every transfer waits for the disk, and starts at a multiple of this.
+    // Above 0: opened with O_DIRECT, so every transfer waits for the disk, and starts at a multiple
+    // of this.
     uint32_t direct_alignment = 0;
   };
 
@@ -52,13 +53,20 @@ class HostFile {
   int close();
 
  private:
+  // What preadv2 can be asked for without waiting for a disk.
+  enum class CachedReads : uint8_t { kNoWait, kPlain, kNone };
+
   Ring* ring() const;
+  void cannot_tell_what_is_cached();
   Task<int64_t> read_some(uint64_t offset, IoVector to);
   Task<int64_t> write_some(uint64_t offset, IoVector from, int flags);
 
   int fd_;
   Options options_;
   const bool is_direct_ = options_.direct_alignment != 0;
+  // With O_DIRECT, RWF_NOWAIT would still wait for the disk.
+  CachedReads cached_reads_ =
+      options_.on_the_spot && !is_direct_ ? CachedReads::kNoWait : CachedReads::kNone;
 };
 
 }  // namespace byre::storage

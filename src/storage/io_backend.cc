@@ -18,9 +18,12 @@ std::optional<IoBackend> parse_io_backend(std::string_view name) {
 
 const char* io_backend_name(IoBackend backend) {
   switch (backend) {
-    case IoBackend::kAuto: return "auto";
-    case IoBackend::kUring: return "uring";
-    case IoBackend::kThreads: return "threads";
+    case IoBackend::kAuto:
+      return "auto";
+    case IoBackend::kUring:
+      return "uring";
+    case IoBackend::kThreads:
+      return "threads";
   }
   return "?";
 }

@@ -16,8 +16,8 @@ namespace {
 // Answers of extents() stay small.
 constexpr size_t kExtentsMax = 1024;
 
-// Calls `visit(chunk offset, offset in chunk, length, done so far)` for each piece of the range that
-// lies in one chunk.
+// Calls `visit(chunk offset, offset in chunk, length, done so far)` for each piece of the range
+// that lies in one chunk.
 template <class F>
 void for_each_piece(uint64_t offset, uint64_t length, F visit) {
   uint64_t done = 0;
@@ -140,7 +140,9 @@ Task<void> MemoryDevice::discard(uint64_t offset, uint64_t length) {
   co_return;
 }
 
-Task<void> MemoryDevice::flush() { co_return; }
+Task<void> MemoryDevice::flush() {
+  co_return;
+}
 
 Task<std::vector<Extent>> MemoryDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
   check_range(offset, length);
@@ -176,7 +178,9 @@ Task<void> MemoryDevice::resize(uint64_t new_size, Preallocation) {
   co_return;
 }
 
-Task<void> MemoryDevice::close() { co_return; }
+Task<void> MemoryDevice::close() {
+  co_return;
+}
 
 std::optional<uint64_t> MemoryDevice::allocated_size() const {
   return chunks_.size() * kChunkSize;

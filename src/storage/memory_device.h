@@ -42,7 +42,7 @@ class MemoryDevice final : public BlockDevice {
 
   // Beside the requests, for tests and for whoever builds an image in memory; no loop needed.
   void set_read_only(bool read_only) { is_read_only_ = read_only; }
-  void put(uint64_t offset, ConstBytes bytes);  // extends where it must
+  void put(uint64_t offset, ConstBytes bytes);                     // extends where it must
   std::vector<uint8_t> get(uint64_t offset, size_t length) const;  // inside size()
   std::unique_ptr<MemoryDevice> clone() const;
 

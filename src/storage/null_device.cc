@@ -32,7 +32,9 @@ Task<void> NullDevice::discard(uint64_t offset, uint64_t length) {
   co_return;
 }
 
-Task<void> NullDevice::flush() { co_return; }
+Task<void> NullDevice::flush() {
+  co_return;
+}
 
 Task<std::vector<Extent>> NullDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
   check_range(offset, length);
@@ -53,6 +55,8 @@ Task<void> NullDevice::resize(uint64_t new_size, Preallocation) {
   co_return;
 }
 
-Task<void> NullDevice::close() { co_return; }
+Task<void> NullDevice::close() {
+  co_return;
+}
 
 }  // namespace byre::storage

@@ -85,7 +85,8 @@ int send_all(int fd, const IoVector& from) {
 PipeSink::PipeSink(int fd, uint64_t size, std::string filename)
     : fd_(fd), size_(size), filename_(std::move(filename)) {
   limits_.is_zero_initialised = true;
-  // A larger pipe means fewer turns between its two ends; what is no pipe refuses, and need not have it.
+  // A larger pipe means fewer turns between its two ends; what is no pipe refuses, and need not
+  // have it.
   fcntl(fd_, F_SETPIPE_SZ, kPipeSize);
 }
 
@@ -100,15 +101,16 @@ void PipeSink::take_turn(uint64_t offset, uint64_t length) {
   if (offset < asked_) {
     throw Error(ErrorKind::kUnsupported, ESPIPE,
                 fmt::format("'{}' is a pipe and takes bytes in their order only", filename_),
-                fmt::format("'{}': a write at offset {} after one that ended at {}", filename_, offset,
-                            asked_));
+                fmt::format("'{}': a write at offset {} after one that ended at {}", filename_,
+                            offset, asked_));
   }
   asked_ = offset + length;
 }
 
 Task<void> PipeSink::send(IoVector from) {
   if (failed_) {
-    throw Error(ErrorKind::kIo, EPIPE, fmt::format("Could not write to '{}': it failed before", filename_));
+    throw Error(ErrorKind::kIo, EPIPE,
+                fmt::format("Could not write to '{}': it failed before", filename_));
   }
   const auto send_here = [fd = fd_, &from] { return send_all(fd, from); };
   const int error = co_await WorkerPool::shared().run(send_here);
@@ -146,7 +148,9 @@ Task<void> PipeSink::discard(uint64_t offset, uint64_t length) {
   co_return;
 }
 
-Task<void> PipeSink::flush() { co_return; }
+Task<void> PipeSink::flush() {
+  co_return;
+}
 
 // What was left out so far reads as zeroes, were it to be read.
 Task<std::vector<Extent>> PipeSink::extents(uint64_t offset, uint64_t length, ExtentScope) {

@@ -97,7 +97,7 @@ Task<void> store(FileDevice* file, uint64_t offset, ConstBytes bytes) {
 
 // A file or device that was given as standard input needs no copy, if nobody has read from it yet.
 bool can_stay_where_it_is(int fd) {
-  struct stat status {};
+  struct stat status{};
   if (fstat(fd, &status) != 0) return false;
   return (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)) && lseek(fd, 0, SEEK_CUR) == 0;
 }

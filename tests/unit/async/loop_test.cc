@@ -16,7 +16,9 @@
 namespace byre {
 namespace {
 
-Task<int> answer() { co_return 42; }
+Task<int> answer() {
+  co_return 42;
+}
 
 Task<int> doubled() {
   const int value = co_await answer();
@@ -41,9 +43,13 @@ Task<void> three_at_once(std::vector<int>* order) {
   co_await when_all(std::move(tasks));
 }
 
-TEST(Loop, ATaskGivesItsValueThroughAnyDepth) { EXPECT_EQ(sync_wait(doubled()), 84); }
+TEST(Loop, ATaskGivesItsValueThroughAnyDepth) {
+  EXPECT_EQ(sync_wait(doubled()), 84);
+}
 
-TEST(Loop, AnErrorReachesWhoWaits) { EXPECT_THROW(sync_wait(fail()), std::runtime_error); }
+TEST(Loop, AnErrorReachesWhoWaits) {
+  EXPECT_THROW(sync_wait(fail()), std::runtime_error);
+}
 
 TEST(Loop, TasksInterleaveAtAwaits) {
   std::vector<int> order;
@@ -107,7 +113,9 @@ Task<long> users_after_all() {
   co_return shared.use_count();
 }
 
-TEST(WhenAll, TheTasksArgumentsAreGoneWhenItIsDone) { EXPECT_EQ(sync_wait(users_after_all()), 1); }
+TEST(WhenAll, TheTasksArgumentsAreGoneWhenItIsDone) {
+  EXPECT_EQ(sync_wait(users_after_all()), 1);
+}
 
 Task<int> sum_on_workers(int count) {
   int sum = 0;

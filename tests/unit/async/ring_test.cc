@@ -19,7 +19,8 @@ namespace {
 class RingTest : public testing::Test {
  protected:
   void SetUp() override {
-    if (Ring::of(loop_) == nullptr) GTEST_SKIP() << "the host refuses io_uring: " << Ring::refusal();
+    if (Ring::of(loop_) == nullptr)
+      GTEST_SKIP() << "the host refuses io_uring: " << Ring::refusal();
     std::string name = "byre-ring-XXXXXX";
     fd_ = mkostemp(name.data(), O_CLOEXEC);
     ASSERT_GE(fd_, 0);
@@ -46,7 +47,8 @@ Task<void> write_number(int fd, uint64_t number, int* wrong) {
 TEST_F(RingTest, TakesMoreAtOnceThanItHasEntries) {
   int wrong = 0;
   std::vector<Task<void>> tasks;
-  for (uint64_t number = 0; number < 2000; ++number) tasks.push_back(write_number(fd_, number, &wrong));
+  for (uint64_t number = 0; number < 2000; ++number)
+    tasks.push_back(write_number(fd_, number, &wrong));
   loop_.run(when_all(std::move(tasks)));
   EXPECT_EQ(wrong, 0);
 }

@@ -63,7 +63,8 @@ TEST_F(FaultDeviceTest, AllFailFromTheNthOnUntilItHeals) {
 }
 
 TEST_F(FaultDeviceTest, ARuleMayPickARange) {
-  device_.add_rule({.operation = Operation::kRead, .count = UINT64_MAX, .offset = 1000, .length = 10});
+  device_.add_rule(
+      {.operation = Operation::kRead, .count = UINT64_MAX, .offset = 1000, .length = 10});
   Contents bytes(10);
   const auto read = [&](uint64_t offset) {
     return error_of([&] { loop_.run(device_.read(offset, Bytes(bytes))); });
@@ -92,7 +93,8 @@ TEST_F(FaultDeviceTest, AFullDiskRefusesWhatGrowsAndTakesWhatDoesNot) {
   EXPECT_EQ(write(100050, 51), ENOSPC);
   EXPECT_EQ(write(UINT64_MAX / 4, 51), ENOSPC);
   EXPECT_EQ(error_of([&] { loop_.run(device_.resize(100101, Preallocation::kOff)); }), ENOSPC);
-  EXPECT_EQ(error_of([&] { loop_.run(device_.write_zeroes(100099, 2, WriteFlags::kNone)); }), ENOSPC);
+  EXPECT_EQ(error_of([&] { loop_.run(device_.write_zeroes(100099, 2, WriteFlags::kNone)); }),
+            ENOSPC);
   EXPECT_EQ(error_of([&] { loop_.run(device_.resize(50, Preallocation::kOff)); }), 0);
 }
 
@@ -112,7 +114,8 @@ TEST_F(FaultDeviceTest, EveryOperationCanFailAndIsNoted) {
   Contents bytes(5);
   const IoVector memory_of_five{Bytes(bytes)};
   EXPECT_EQ(error_of([&] { loop_.run(device_.read(1, memory_of_five)); }), ENXIO);
-  EXPECT_EQ(error_of([&] { loop_.run(device_.write(2, memory_of_five, WriteFlags::kFua)); }), ENXIO);
+  EXPECT_EQ(error_of([&] { loop_.run(device_.write(2, memory_of_five, WriteFlags::kFua)); }),
+            ENXIO);
   EXPECT_EQ(error_of([&] { loop_.run(device_.write_zeroes(3, 4, WriteFlags::kNone)); }), ENXIO);
   EXPECT_EQ(error_of([&] { loop_.run(device_.discard(4, 5)); }), ENXIO);
   EXPECT_EQ(error_of([&] { loop_.run(device_.flush()); }), ENXIO);

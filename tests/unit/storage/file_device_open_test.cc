@@ -69,7 +69,8 @@ TEST_F(FileDeviceOpen, ErrorsAreInQemusWords) {
 
   const std::string fifo = folder_.file("fifo");
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
-  EXPECT_EQ(error_of(fifo, {}).message(), "'file' driver requires '" + fifo + "' to be a regular file");
+  EXPECT_EQ(error_of(fifo, {}).message(),
+            "'file' driver requires '" + fifo + "' to be a regular file");
 
   EXPECT_EQ(error_of("", {}).message(), "The 'file' block driver requires a file name");
 
@@ -133,7 +134,8 @@ TEST_F(FileDeviceOpen, ReadsPastTheEndAreRefused) {
   const auto device = open(folder_.make("file", pattern(0, 100, 1)), {});
   Contents bytes(10);
   const IoVector to{Bytes(bytes)};
-  EXPECT_EQ(error_of_call([&] { return device->read(91, to); }).kind(), ErrorKind::kInvalidArgument);
+  EXPECT_EQ(error_of_call([&] { return device->read(91, to); }).kind(),
+            ErrorKind::kInvalidArgument);
   EXPECT_EQ(error_of_call([&] { return device->read(UINT64_MAX - 3, to); }).kind(),
             ErrorKind::kInvalidArgument);
 }
@@ -144,8 +146,9 @@ TEST_F(FileDeviceOpen, AWriteBeyondWhatAnyFileCanHoldIsRefused) {
   const IoVector from{ConstBytes(bytes)};
   EXPECT_EQ(error_of_call([&] { return device->write(INT64_MAX - 5, from); }).kind(),
             ErrorKind::kInvalidArgument);
-  EXPECT_EQ(error_of_call([&] { return device->resize(UINT64_MAX, Preallocation::kOff); }).message(),
-            "Could not resize file: File too large");
+  EXPECT_EQ(
+      error_of_call([&] { return device->resize(UINT64_MAX, Preallocation::kOff); }).message(),
+      "Could not resize file: File too large");
 }
 
 TEST_F(FileDeviceOpen, ALockedFileIsNotEmptied) {
@@ -199,8 +202,9 @@ TEST_F(FileDeviceOpen, HolesAndDataAreToldApart) {
     EXPECT_EQ(extent.file, device.get());
     starts.emplace_back(extent.offset, extent.data);
   }
-  EXPECT_EQ(starts, (std::vector<std::pair<uint64_t, bool>>{
-                        {0, false}, {262144, true}, {327680, false}, {786432, true}, {851968, false}}));
+  EXPECT_EQ(starts,
+            (std::vector<std::pair<uint64_t, bool>>{
+                {0, false}, {262144, true}, {327680, false}, {786432, true}, {851968, false}}));
   // From inside of a run, and no further than asked.
   extents = loop_.run(device->extents(262145, 10, ExtentScope::kLayer));
   ASSERT_EQ(extents.size(), 1u);

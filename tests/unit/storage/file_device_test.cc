@@ -82,7 +82,8 @@ TEST_P(FileDeviceWays, WhatWasWrittenIsReadAtAnyOffsetAndLength) {
   const auto device = create("disk");
   Contents model;
   std::mt19937_64 random(7);
-  const std::vector<size_t> lengths = {1, 7, 511, 512, 513, 4095, 4096, 4097, 65536, 100000, 1500000};
+  const std::vector<size_t> lengths = {1,    7,    511,   512,    513,    4095,
+                                       4096, 4097, 65536, 100000, 1500000};
   for (uint64_t round = 0; round < 60; ++round) {
     const size_t length = lengths[random() % lengths.size()];
     const uint64_t offset = random() % 300000 / (random() % 2 == 0 ? 1 : 4096) *
@@ -139,7 +140,8 @@ TEST_P(FileDeviceWays, RequestsOfManySegmentsAreWhole) {
   }
   loop_.run(device->write(0, vector));
   EXPECT_EQ(read(*device, 0, bytes.size()), bytes);
-  for (size_t i = 0; i < 3000; ++i) std::fill_n(scattered.begin() + static_cast<ptrdiff_t>(i * 50), 48, 0);
+  for (size_t i = 0; i < 3000; ++i)
+    std::fill_n(scattered.begin() + static_cast<ptrdiff_t>(i * 50), 48, 0);
   loop_.run(device->read(0, vector));
   Contents gathered;
   for (const iovec& segment : vector.segments()) {
@@ -212,17 +214,19 @@ TEST_P(FileDeviceWays, BytesThatSomebodyElseAppendedAreFound) {
   EXPECT_EQ(device->size(), 9000u);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, FileDeviceWays,
-    testing::Values(Way{"auto", CacheMode::kWriteback}, Way{"auto", CacheMode::kWritethrough},
-                    Way{"auto", CacheMode::kUnsafe}, Way{"auto", CacheMode::kNone},
-                    Way{"auto", CacheMode::kDirectsync}, Way{"uring,nocache", CacheMode::kWriteback},
-                    Way{"uring,nocache", CacheMode::kWritethrough},
-                    Way{"uring,nocache", CacheMode::kNone},
-                    Way{"threads,nocache", CacheMode::kWriteback},
-                    Way{"threads,nocache", CacheMode::kWritethrough},
-                    Way{"threads,nocache", CacheMode::kNone}),
-    way_name);
+INSTANTIATE_TEST_SUITE_P(All, FileDeviceWays,
+                         testing::Values(Way{"auto", CacheMode::kWriteback},
+                                         Way{"auto", CacheMode::kWritethrough},
+                                         Way{"auto", CacheMode::kUnsafe},
+                                         Way{"auto", CacheMode::kNone},
+                                         Way{"auto", CacheMode::kDirectsync},
+                                         Way{"uring,nocache", CacheMode::kWriteback},
+                                         Way{"uring,nocache", CacheMode::kWritethrough},
+                                         Way{"uring,nocache", CacheMode::kNone},
+                                         Way{"threads,nocache", CacheMode::kWriteback},
+                                         Way{"threads,nocache", CacheMode::kWritethrough},
+                                         Way{"threads,nocache", CacheMode::kNone}),
+                         way_name);
 
 }  // namespace
 }  // namespace byre::storage

@@ -55,7 +55,7 @@ class FileLock : public testing::Test {
 // Whether a lock stands on this byte, seen from a third descriptor.
 bool is_locked(const std::string& name, off_t byte) {
   const OpenFile file(name);
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = F_WRLCK;
   lock.l_start = byte;
   lock.l_len = 1;
@@ -111,6 +111,26 @@ TEST_F(FileLock, ARefusalNamesTheHolder) {
   } catch (const Error& error) {
     EXPECT_THAT(error.hint(), testing::HasSubstr("(process " + std::to_string(getpid()) + ")"));
     EXPECT_THAT(error.hint(), testing::StartsWith("'image' is held by '"));
+  }
+}
+
+TEST_F(FileLock, AnExclusiveLockOfSomethingElseIsNamedByItsByte) {
+  for (const auto& [byte, wanted] : {std::pair{101, kLockWrite}, {203, kLockRead}}) {
+    const OpenFile a(name_);
+    const OpenFile b(name_);
+    struct flock lock{};
+    lock.l_type = F_WRLCK;
+    lock.l_start = byte;
+    lock.l_len = 1;
+    ASSERT_EQ(fcntl(a.fd(), F_OFD_SETLK, &lock), 0);
+    try {
+      change_lock(b.fd(), "image", kLockNothing, wanted);
+      FAIL() << "no conflict";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.message(), "Failed to lock byte " + std::to_string(byte));
+      EXPECT_THAT(error.hint(), testing::HasSubstr("(process " + std::to_string(getpid()) + ")"));
+    }
+    EXPECT_FALSE(is_locked(name_, 100));
   }
 }
 

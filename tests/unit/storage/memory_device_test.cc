@@ -51,8 +51,10 @@ TEST(MemoryDevice, ManyTebibytesCostNothingUntilTheyAreWritten) {
   const Contents bytes = pattern(0, 5, 1);
   loop.run(device.write(8 * 1024 * kTiB, ConstBytes(bytes)));
   EXPECT_EQ(device.allocated_size(), MemoryDevice::kChunkSize);
-  EXPECT_EQ(device.get(8 * 1024 * kTiB - 1, 7), (Contents{0, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], 0}));
-  const std::vector<Extent> extents = loop.run(device.extents(0, device.size(), ExtentScope::kLayer));
+  EXPECT_EQ(device.get(8 * 1024 * kTiB - 1, 7),
+            (Contents{0, bytes[0], bytes[1], bytes[2], bytes[3], bytes[4], 0}));
+  const std::vector<Extent> extents =
+      loop.run(device.extents(0, device.size(), ExtentScope::kLayer));
   ASSERT_EQ(extents.size(), 3u);
   EXPECT_TRUE(extents[0].zero);
   EXPECT_TRUE(extents[1].data);

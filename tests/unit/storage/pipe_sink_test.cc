@@ -112,7 +112,8 @@ TEST(PipeSink, NothingGoesBackAndNothingIsRead) {
   EXPECT_EQ(kind_of_error([&] { loop.run(sink.read(0, memory)); }), ErrorKind::kUnsupported);
   EXPECT_EQ(kind_of_error([&] { loop.run(sink.resize(1999, Preallocation::kOff)); }),
             ErrorKind::kUnsupported);
-  EXPECT_EQ(kind_of_error([&] { loop.run(sink.write(9001, memory)); }), ErrorKind::kInvalidArgument);
+  EXPECT_EQ(kind_of_error([&] { loop.run(sink.write(9001, memory)); }),
+            ErrorKind::kInvalidArgument);
 }
 
 TEST(PipeSink, AReaderThatGoesAwayIsAnErrorAndNoSignal) {

@@ -35,7 +35,8 @@ struct Pipe {
   // Writes everything and closes, in pieces of odd sizes.
   void feed(const Contents& bytes) {
     for (size_t done = 0; done < bytes.size();) {
-      const ssize_t length = ::write(in, bytes.data() + done, std::min<size_t>(bytes.size() - done, 77777));
+      const ssize_t length =
+          ::write(in, bytes.data() + done, std::min<size_t>(bytes.size() - done, 77777));
       if (length < 0) break;
       done += static_cast<size_t>(length);
     }

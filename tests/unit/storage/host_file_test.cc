@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/host_file.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <iterator>
+#include <vector>
+
+#include "async/loop.h"
+#include "unit/support/pattern.h"
+#include "unit/support/temporary_folder.h"
+
+namespace byre::storage {
+namespace {
+
+using test::pattern;
+using Contents = std::vector<uint8_t>;
+
+// As a container's filter does: io_uring_setup gives EPERM from now on, in this process.
+bool forbid_io_uring() {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+Task<bool> reads_back(HostFile* file) {
+  const Contents bytes = pattern(0, 100000, 1);
+  Contents back(bytes.size());
+  const IoVector from{ConstBytes(bytes)};
+  const IoVector to{Bytes(back)};
+  const int write_error = co_await file->write(0, from, true);
+  size_t done = 0;
+  const int read_error = co_await file->read(0, to, &done);
+  const int sync_error = co_await file->sync_data();
+  co_return write_error == 0 && read_error == 0 && sync_error == 0 && done == bytes.size() &&
+      back == bytes;
+}
+
+// Exit code 0: all went well without a ring; 2: the filter could not be set.
+[[noreturn]] void work_without_io_uring(const std::string& name) {
+  if (!forbid_io_uring()) std::_Exit(2);
+  Loop loop;
+  HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {.on_the_spot = false});
+  const bool ok = loop.run(reads_back(&file));
+  std::_Exit(ok && Ring::refusal() == EPERM && loop.event_source() == nullptr ? 0 : 1);
+}
+
+TEST(HostFileDeathTest, WorkersDoTheWorkWhereIoUringIsForbidden) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  const test::TemporaryFolder folder;
+  const std::string name = folder.make("file", {});
+  EXPECT_EXIT(work_without_io_uring(name), testing::ExitedWithCode(0), "");
+}
+
+TEST(HostFile, ErrorsAreTheHostsNumbers) {
+  Loop loop;
+  HostFile file(::open("/dev/null", O_RDONLY | O_CLOEXEC), {});
+  Contents bytes(10);
+  const IoVector memory{Bytes(bytes)};
+  EXPECT_EQ(loop.run(file.write(0, memory, false)), EBADF);
+  EXPECT_EQ(loop.run(file.allocate(0, 0, 10)), EBADF);
+  size_t done = 7;
+  EXPECT_EQ(loop.run(file.read(0, memory, &done)), 0);
+  EXPECT_EQ(done, 0u);
+  EXPECT_EQ(file.close(), 0);
+  EXPECT_EQ(file.close(), 0);
+  EXPECT_EQ(loop.run(file.read(0, memory, &done)), EBADF);
+}
+
+}  // namespace
+}  // namespace byre::storage
