@@ -66,10 +66,11 @@ std::string path_of(const std::string& filename) {
               hint);
 }
 
-bool is_null_device(const std::string& filename) { return filename.starts_with("null-co:"); }
+bool is_null_device(const std::string& filename) {
+  return filename.starts_with("null-co:");
+}
 
-std::unique_ptr<BlockDevice> null_device(const std::string& filename,
-                                         const ImageOptions& options) {
+std::unique_ptr<BlockDevice> null_device(const std::string& filename, const ImageOptions& options) {
   // Zeroes, where QEMU leaves the reader's memory as it was: nobody shall see old memory.
   auto null = std::make_unique<storage::NullDevice>(
       storage::NullOptions{.read_zeroes = true, .writable = options.writable}, filename);
@@ -140,15 +141,15 @@ Task<std::unique_ptr<BlockDevice>> Chain::open_data_file(const qcow2::Image* ima
   // Up to a zero byte, as QEMU and the host read it.
   const std::string name = image->data_filename().c_str();
   if (name.empty()) {
-    throw Error(ErrorKind::kCorrupt, EINVAL, "'data-file' is required for this image",
-                fmt::format("'{}' has an external data file, but does not name it",
-                            image->filename()));
+    throw Error(
+        ErrorKind::kCorrupt, EINVAL, "'data-file' is required for this image",
+        fmt::format("'{}' has an external data file, but does not name it", image->filename()));
   }
   if (!options.allow_data_file) {
-    throw Error(ErrorKind::kPermission, EPERM,
-                fmt::format("External data file '{}' may not be opened", name),
-                fmt::format("'{}' names it, and images may not name other files here",
-                            image->filename()));
+    throw Error(
+        ErrorKind::kPermission, EPERM,
+        fmt::format("External data file '{}' may not be opened", name),
+        fmt::format("'{}' names it, and images may not name other files here", image->filename()));
   }
   std::string path = path_of(resolve_relative(image->filename(), name));
   storage::FileOptions data_options = file_options(options);
@@ -162,10 +163,10 @@ Task<std::unique_ptr<BlockDevice>> Chain::open_data_file(const qcow2::Image* ima
 Task<std::unique_ptr<BlockDevice>> Chain::open_backing(const qcow2::Image* image,
                                                        const ImageOptions& options) {
   if (!options.allow_backing) {
-    throw Error(ErrorKind::kPermission, EPERM,
-                fmt::format("Backing file '{}' may not be opened", image->backing_filename()),
-                fmt::format("'{}' names it, and images may not name other files here",
-                            image->filename()));
+    throw Error(
+        ErrorKind::kPermission, EPERM,
+        fmt::format("Backing file '{}' may not be opened", image->backing_filename()),
+        fmt::format("'{}' names it, and images may not name other files here", image->filename()));
   }
   ImageOptions below = options;
   below.writable = false;
@@ -190,9 +191,9 @@ void Chain::check_new(const storage::FileDevice& file) const {
                 "the chain of backing and data files comes back to a file that is in it");
   }
   if (images_.size() >= kImagesMax) {
-    throw Error(ErrorKind::kCorrupt, ELOOP,
-                fmt::format("Image '{}' is below more than {} others", file.filename(),
-                            kImagesMax - 1));
+    throw Error(
+        ErrorKind::kCorrupt, ELOOP,
+        fmt::format("Image '{}' is below more than {} others", file.filename(), kImagesMax - 1));
   }
 }
 

@@ -12,9 +12,10 @@
 
 namespace byre::open {
 
-// One image and the files below it while they are being opened: its backing file, that one's backing
-// file, and so on, each with its data file. It remembers which files of the host it has opened, so that
-// a chain that comes back to one of them is refused at once, whatever names led there.
+// One image and the files below it while they are being opened: its backing file, that one's
+// backing file, and so on, each with its data file. It remembers which files of the host it has
+// opened, so that a chain that comes back to one of them is refused at once, whatever names led
+// there.
 //
 // Errors are QEMU's words without the outermost "Could not open '<name>': ".
 class Chain {

@@ -10,8 +10,8 @@ namespace byre::open {
 // How many bytes from the start of a file the probe wants; zeroes where the file is shorter.
 inline constexpr size_t kProbeSize = 512;
 
-// QEMU's name of the format that the first bytes of a file show: "qcow2"; the name of a format that byre
-// does not know ("vmdk", "vdi", ...), so that it is refused and not taken for raw; else "raw".
+// QEMU's name of the format that the first bytes of a file show: "qcow2"; the name of a format that
+// byre does not know ("vmdk", "vdi", ...), so that it is refused and not taken for raw; else "raw".
 std::string probe_format(ConstBytes first_bytes);
 
 }  // namespace byre::open

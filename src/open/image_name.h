@@ -7,8 +7,8 @@
 
 namespace byre::open {
 
-// The protocol that a name begins with: what stands before a ':' that comes before any '/'. Nothing for
-// a plain path. "json" is one in this sense.
+// The protocol that a name begins with: what stands before a ':' that comes before any '/'. Nothing
+// for a plain path. "json" is one in this sense.
 std::optional<std::string_view> protocol_of(std::string_view name);
 
 // A backing or data file name as it stands in an image, seen from that image: relative names are

@@ -59,11 +59,11 @@ Task<void> load_snapshot(BlockDevice* device, qcow2::SnapshotSelector selector) 
 
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options) {
   const std::optional<qcow2::SnapshotSelector> snapshot = options.snapshot;
-  Task<std::unique_ptr<BlockDevice>> opening =
-      filename == kStandardInput ? open_standard_input(std::move(options))
-                                 : open_named(filename, std::move(options));
-  std::unique_ptr<BlockDevice> device = co_await with_prefix(
-      std::move(opening), fmt::format("Could not open '{}'", filename));
+  Task<std::unique_ptr<BlockDevice>> opening = filename == kStandardInput
+                                                   ? open_standard_input(std::move(options))
+                                                   : open_named(filename, std::move(options));
+  std::unique_ptr<BlockDevice> device =
+      co_await with_prefix(std::move(opening), fmt::format("Could not open '{}'", filename));
   if (!snapshot) co_return device;
   std::optional<Error> failure;
   try {
@@ -75,6 +75,8 @@ Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions
   co_return device;
 }
 
-qcow2::Image* as_qcow2(BlockDevice* device) { return dynamic_cast<qcow2::Image*>(device); }
+qcow2::Image* as_qcow2(BlockDevice* device) {
+  return dynamic_cast<qcow2::Image*>(device);
+}
 
 }  // namespace byre::open

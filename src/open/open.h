@@ -14,22 +14,24 @@
 #include "storage/file_device.h"
 
 // From a file name to a tree of BlockDevices: the format is probed or given, the backing chain and
-// the external data file are opened, and a chain that contains itself is refused, by device and inode.
+// the external data file are opened, and a chain that contains itself is refused, by device and
+// inode.
 namespace byre::open {
 
 struct ImageOptions {
   std::optional<std::string> format;  // "raw", "qcow2"; nothing: probe
   bool writable = false;
-  bool force_share = false;   // -U
+  bool force_share = false;  // -U
   // Nobody else may write meanwhile to what is opened for reading, raw images included, which are
   // otherwise shared.
   bool no_share = false;
   storage::CacheMode cache = storage::CacheMode::kWriteback;
   storage::IoBackend io = storage::IoBackend::kAuto;
-  bool no_backing = false;      // BDRV_O_NO_BACKING: do not open the backing chain
-  bool for_check = false;       // see qcow2::OpenOptions
-  bool metadata_only = false;   // the same; the external data file is not opened either
-  // An internal snapshot to show; refused as "Failed to load snapshot: ...", without the image's name.
+  bool no_backing = false;     // BDRV_O_NO_BACKING: do not open the backing chain
+  bool for_check = false;      // see qcow2::OpenOptions
+  bool metadata_only = false;  // the same; the external data file is not opened either
+  // An internal snapshot to show; refused as "Failed to load snapshot: ...", without the image's
+  // name.
   std::optional<qcow2::SnapshotSelector> snapshot;
   int compression_level = 0;
   // Whether an image may make byre open the files that it names. What it names all the same is
@@ -40,9 +42,10 @@ struct ImageOptions {
   std::function<void(const std::string&)> on_warning;
 };
 
-// An image as commands use it: the device that has the guest's bytes, whatever its format. `filename` is
-// a path, "file:" and a path, "null-co://", or "-": the standard input, read to its end where it is a pipe.
-// Errors: "Could not open '<name>': ..." in QEMU's words, the inner links of the chain included.
+// An image as commands use it: the device that has the guest's bytes, whatever its format.
+// `filename` is a path, "file:" and a path, "null-co://", or "-": the standard input, read to its
+// end where it is a pipe. Errors: "Could not open '<name>': ..." in QEMU's words, the inner links
+// of the chain included.
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options);
 
 // The qcow2 image behind a device that open_image() gave, or nullptr where it is raw.

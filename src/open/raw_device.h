@@ -9,8 +9,9 @@
 
 namespace byre::open {
 
-// A raw image: its bytes are the file's. As in QEMU, its size is that of the file rounded up to whole
-// sectors of 512 bytes; what is past the file's end reads as zeroes, and a write there extends the file.
+// A raw image: its bytes are the file's. As in QEMU, its size is that of the file rounded up to
+// whole sectors of 512 bytes; what is past the file's end reads as zeroes, and a write there
+// extends the file.
 class RawDevice final : public BlockDevice {
  public:
   explicit RawDevice(std::unique_ptr<BlockDevice> file) : file_(std::move(file)) {}

@@ -127,8 +127,9 @@ Task<void> CompressedReader::decompress(std::span<CompressedPiece> pieces, HostO
     outcome = co_await WorkerPool::shared().run(job);
   }
   if (!outcome.damaged) co_return;
-  throw state_->unreadable(fmt::format("the compressed cluster of guest offset {:#x} is damaged: {}",
-                                       outcome.damaged->value(), outcome.reason));
+  throw state_->unreadable(
+      fmt::format("the compressed cluster of guest offset {:#x} is damaged: {}",
+                  outcome.damaged->value(), outcome.reason));
 }
 
 Task<void> CompressedReader::read_part(CompressedPiece* piece) {

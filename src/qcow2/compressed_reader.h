@@ -20,9 +20,9 @@ struct CompressedPiece {
   IoVector to;
 };
 
-// Compressed clusters to bytes. Clusters whose compressed bytes adjoin are read with one storage read; they
-// are decompressed on the worker pool, several at once. Clusters of which only a part is wanted are
-// kept, a few of them, so that small sequential reads decompress each once.
+// Compressed clusters to bytes. Clusters whose compressed bytes adjoin are read with one storage
+// read; they are decompressed on the worker pool, several at once. Clusters of which only a part is
+// wanted are kept, a few of them, so that small sequential reads decompress each once.
 //
 // Part of the Reader; its requests are under State::guest_lock where the image is writable.
 class CompressedReader {
@@ -57,7 +57,7 @@ class CompressedReader {
 
   Image::State* state_;
   std::list<std::shared_ptr<Kept>> kept_;  // most recently used first
-  Semaphore groups_;  // bounds the memory for compressed bytes
+  Semaphore groups_;                       // bounds the memory for compressed bytes
 };
 
 }  // namespace byre::qcow2

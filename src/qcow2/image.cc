@@ -60,13 +60,21 @@ Image::Image(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Image::~Image() = default;
 
-const std::string& Image::filename() const { return state_->file->filename(); }
+const std::string& Image::filename() const {
+  return state_->file->filename();
+}
 
-uint64_t Image::size() const { return state_->size; }
+uint64_t Image::size() const {
+  return state_->size;
+}
 
-const Limits& Image::limits() const { return state_->limits; }
+const Limits& Image::limits() const {
+  return state_->limits;
+}
 
-bool Image::is_read_only() const { return !state_->is_writable(); }
+bool Image::is_read_only() const {
+  return !state_->is_writable();
+}
 
 std::optional<uint64_t> Image::allocated_size() const {
   std::optional<uint64_t> total = state_->file->allocated_size();
@@ -95,8 +103,7 @@ Task<void> Image::close() {
   } catch (...) {
     first_error = std::current_exception();
   }
-  for (BlockDevice* device :
-       {state_->data_file.get(), state_->file.get(), state_->backing.get()}) {
+  for (BlockDevice* device : {state_->data_file.get(), state_->file.get(), state_->backing.get()}) {
     if (device == nullptr) continue;
     try {
       co_await device->close();
@@ -107,13 +114,21 @@ Task<void> Image::close() {
   if (first_error) std::rethrow_exception(first_error);
 }
 
-const layout::Header& Image::header() const { return state_->header(); }
+const layout::Header& Image::header() const {
+  return state_->header();
+}
 
-const layout::Extensions& Image::extensions() const { return state_->extensions(); }
+const layout::Extensions& Image::extensions() const {
+  return state_->extensions();
+}
 
-const layout::Geometry& Image::geometry() const { return state_->geometry; }
+const layout::Geometry& Image::geometry() const {
+  return state_->geometry;
+}
 
-const std::vector<layout::Snapshot>& Image::snapshots() const { return state_->snapshots; }
+const std::vector<layout::Snapshot>& Image::snapshots() const {
+  return state_->snapshots;
+}
 
 const std::vector<layout::BitmapEntry>& Image::bitmaps() const { return state_->bitmaps; }
 
@@ -131,7 +146,9 @@ const std::string& Image::data_filename() const {
   return state_->extensions().data_file_name ? *state_->extensions().data_file_name : none;
 }
 
-bool Image::has_external_data_file() const { return state_->has_data_file(); }
+bool Image::has_external_data_file() const {
+  return state_->has_data_file();
+}
 
 void Image::set_backing(std::unique_ptr<BlockDevice> backing) {
   state_->backing = std::move(backing);
@@ -143,10 +160,16 @@ void Image::set_data_file(std::unique_ptr<BlockDevice> data_file) {
   state_->update_limits();
 }
 
-BlockDevice* Image::backing() const { return state_->backing.get(); }
+BlockDevice* Image::backing() const {
+  return state_->backing.get();
+}
 
-BlockDevice* Image::data_file() const { return state_->data_file.get(); }
+BlockDevice* Image::data_file() const {
+  return state_->data_file.get();
+}
 
-BlockDevice& Image::file() const { return *state_->file; }
+BlockDevice& Image::file() const {
+  return *state_->file;
+}
 
 }  // namespace byre::qcow2

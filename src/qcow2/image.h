@@ -55,9 +55,9 @@ class Image : public BlockDevice {
   static Task<std::unique_ptr<Image>> open(std::unique_ptr<BlockDevice> file, OpenOptions options);
   ~Image() override;
 
-  // Shows an internal snapshot's contents instead of the active disk's, with the active disk's size, as
-  // QEMU does. For an image that is open read-only, before its first request. Errors as QEMU words
-  // them after "Failed to load snapshot: "; the image is as before then.
+  // Shows an internal snapshot's contents instead of the active disk's, with the active disk's
+  // size, as QEMU does. For an image that is open read-only, before its first request. Errors as
+  // QEMU words them after "Failed to load snapshot: "; the image is as before then.
   Task<void> load_snapshot(SnapshotSelector selector);
 
   const std::string& filename() const override;
@@ -91,8 +91,8 @@ class Image : public BlockDevice {
   // Before the first request. The devices are closed with the image.
   void set_backing(std::unique_ptr<BlockDevice> backing);
   void set_data_file(std::unique_ptr<BlockDevice> data_file);
-  BlockDevice* backing() const;     // nullptr: none
-  BlockDevice* data_file() const;   // nullptr: guest data lies in file()
+  BlockDevice* backing() const;    // nullptr: none
+  BlockDevice* data_file() const;  // nullptr: guest data lies in file()
   BlockDevice& file() const;
 
   // The parts of an open image, for the engine's own files alone: image_state.h.

@@ -5,10 +5,12 @@
 #include "qcow2/preallocation_probe.h"
 
 // What `qemu-img map` shows of an image, by the same rules as QEMU:
-// - Zero and data come from the layer that decides; unallocated bytes without a layer below are zero
+// - Zero and data come from the layer that decides; unallocated bytes without a layer below are
+// zero
 //   and not present, at the depth of the last layer that has them inside its size.
 // - Bytes past the end of a shorter backing file are zero at the overlay's depth.
-// - Data clusters of an image that looks preallocated are looked at in the file: holes there are zero.
+// - Data clusters of an image that looks preallocated are looked at in the file: holes there are
+// zero.
 namespace byre::qcow2 {
 
 namespace {
@@ -104,9 +106,10 @@ Task<std::vector<Extent>> Image::extents(uint64_t offset, uint64_t length, Exten
       extent.zero = true;
     }
     offset += extent.length;
-    bool look_for_holes = false;
-    if (run->kind == RunKind::kData) look_for_holes = co_await is_preallocated(state_.get());
-    if (look_for_holes) {
+    if (run->kind == RunKind::kData && !state_->is_preallocated) {
+      state_->is_preallocated = co_await looks_preallocated(state_.get());
+    }
+    if (run->kind == RunKind::kData && *state_->is_preallocated) {
       co_await append_with_holes(&result, extent);
     } else {
       append(&result, extent);

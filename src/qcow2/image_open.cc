@@ -11,8 +11,8 @@
 #include "qcow2/image_state.h"
 #include "qcow2/padded_read.h"
 
-// Opening an image. The order of the checks is QEMU's, so that the same damage gives the same words:
-// header, extensions and backing file name (layout), encryption, L1 table, snapshot table.
+// Opening an image. The order of the checks is QEMU's, so that the same damage gives the same
+// words: header, extensions and backing file name (layout), encryption, L1 table, snapshot table.
 namespace byre::qcow2 {
 
 namespace {
@@ -64,7 +64,7 @@ void make_caches(Image::State* state) {
   // More than the whole disk's L2 tables would be for nothing.
   const uint64_t all_l2 = div_ceil(state->size, geometry.l2_coverage()) * geometry.cluster_size();
   const uint64_t l2_size = state->options.l2_cache_size != 0 ? state->options.l2_cache_size
-                                                              : std::min(all_l2, kL2CacheSizeMax);
+                                                             : std::min(all_l2, kL2CacheSizeMax);
   const uint64_t refcount_size = state->options.refcount_cache_size != 0
                                      ? state->options.refcount_cache_size
                                      : kRefcountCacheSize;
@@ -92,8 +92,9 @@ void check_data_file_flags(const layout::Header& header) {
 // Lazy refcounts that a crash left behind: writing needs them rebuilt first.
 void check_clean(const layout::Header& header, const OpenOptions& options) {
   if (!options.writable || options.for_check || !header.is_dirty()) return;
-  throw Error(ErrorKind::kUnsupported, ENOTSUP, "Image was not closed properly",
-              "its refcounts are not up to date (dirty bit); repair it with 'qemu-img check -r all'");
+  throw Error(
+      ErrorKind::kUnsupported, ENOTSUP, "Image was not closed properly",
+      "its refcounts are not up to date (dirty bit); repair it with 'qemu-img check -r all'");
 }
 
 Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const char* message) {
@@ -101,8 +102,7 @@ Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const
   try {
     co_return co_await L1Table::load(file, offset.value(), size);
   } catch (const Error& error) {
-    failure = Error(error.kind(), error.errno_value(), message,
-                    error.message());
+    failure = Error(error.kind(), error.errno_value(), message, error.message());
   }
   throw *failure;
 }
@@ -135,8 +135,8 @@ Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, Open
   try {
     const layout::HeaderUse use{.writable = options.writable, .for_check = options.for_check};
     layout::HeaderCluster first_cluster = co_await read_header(file.get(), use);
-    auto state = std::make_unique<State>(std::move(file), std::move(options),
-                                         std::move(first_cluster));
+    auto state =
+        std::make_unique<State>(std::move(file), std::move(options), std::move(first_cluster));
     const layout::Header& header = state->header();
     check_encryption(header, state->options);
     check_clean(header, state->options);

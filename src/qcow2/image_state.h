@@ -8,10 +8,10 @@
 
 #include "async/range_lock.h"
 #include "qcow2/image.h"
+#include "qcow2/l1_table.h"
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/header_cluster.h"
 #include "qcow2/layout/snapshot.h"
-#include "qcow2/l1_table.h"
 #include "qcow2/mapping.h"
 #include "qcow2/reader.h"
 #include "qcow2/table_cache.h"
@@ -23,7 +23,8 @@ namespace byre::qcow2 {
 // loop, so no locks between threads; what must hold across awaits is held by guest_lock and by the
 // write side's own locks. Members are destroyed from the bottom up.
 struct Image::State {
-  State(std::unique_ptr<BlockDevice> file, OpenOptions options, layout::HeaderCluster first_cluster);
+  State(std::unique_ptr<BlockDevice> file, OpenOptions options,
+        layout::HeaderCluster first_cluster);
   ~State();
 
   // Devices. `backing` and `data_file` are nullptr until, and unless, they are given.
@@ -48,17 +49,18 @@ struct Image::State {
   std::unique_ptr<TableCache> refcount_cache;
   Mapping mapping{this};
 
-  // Guest ranges in work. Whoever relies on a mapping across an await holds it shared, whoever changes
-  // the mapping of clusters holds those clusters exclusive. Images that are read-only need no lock.
+  // Guest ranges in work. Whoever relies on a mapping across an await holds it shared, whoever
+  // changes the mapping of clusters holds those clusters exclusive. Images that are read-only need
+  // no lock.
   RangeLock guest_lock;
   std::unique_ptr<Reader> reader;
   // The write side's parts; nullptr in an image that is open read-only.
   std::unique_ptr<WriteState> write_state;
 
-  // The first failure of a metadata write, or the finding of corruption, after which the image refuses
-  // further writes and says why.
+  // The first failure of a metadata write, or the finding of corruption, after which the image
+  // refuses further writes and says why.
   std::optional<Error> failure;
-  bool is_known_corrupt = false;  // corruption() was called
+  bool is_known_corrupt = false;        // corruption() was called
   std::optional<bool> is_preallocated;  // once somebody asked: preallocation_probe.h
   bool closed = false;
 
@@ -72,13 +74,15 @@ struct Image::State {
   BlockDevice& data_device() const { return data_file ? *data_file : *file; }
   // `limits` as they follow from the devices and the header.
   void update_limits();
-  // The write side's part of close(): writes back what is dirty and flushes. Part of image_write.cc.
+  // The write side's part of close(): writes back what is dirty and flushes. Part of
+  // image_write.cc.
   Task<void> finish_writing();
   // Throws the failure, if there was one; Error(kPermission) if the image is read-only.
   void check_may_write() const;
   // A table entry that breaks the format's rules was met; `finding` in QEMU's words. Warns once an
-  // image. An image that is writable takes no writes from now on, and the write side marks its header
-  // corrupt when it is closed. Gives the error to throw: EIO, as in QEMU; the hint has file and finding.
+  // image. An image that is writable takes no writes from now on, and the write side marks its
+  // header corrupt when it is closed. Gives the error to throw: EIO, as in QEMU; the hint has file
+  // and finding.
   Error corruption(const std::string& finding);
   // EIO for guest bytes that cannot be had though the storage works; the hint has file and reason.
   Error unreadable(const std::string& reason) const;

@@ -13,8 +13,8 @@ namespace byre::qcow2 {
 // The L1 table in use (the active one, or that of the snapshot that was asked for), whole in memory
 // in host byte order. Entries that lie past the end of the file read as 0 and take no memory.
 //
-// set() changes memory only; write_back() writes the changed parts. The caller sees to it that the L2
-// table that an entry names, and its refcount, are on disk before.
+// set() changes memory only; write_back() writes the changed parts. The caller sees to it that the
+// L2 table that an entry names, and its refcount, are on disk before.
 class L1Table {
  public:
   // `size` entries at `offset` of the file, bounds checked before. Throws what the read throws.

@@ -57,7 +57,9 @@ uint64_t Mapping::bytes_per_slice() const {
          << geometry.cluster_bits();
 }
 
-uint64_t Mapping::bytes_per_l2_table() const { return state_->geometry.l2_coverage(); }
+uint64_t Mapping::bytes_per_l2_table() const {
+  return state_->geometry.l2_coverage();
+}
 
 HostOffset Mapping::l2_slice_offset(HostOffset l2_table_offset, GuestOffset guest_offset) const {
   const uint32_t slice_size = state_->l2_cache->slice_size();
@@ -111,7 +113,8 @@ Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) con
   const layout::Geometry& geometry = state_->geometry;
   const uint64_t first = geometry.l1_index(guest_offset);
   const uint64_t last = geometry.l1_index(guest_offset + (length - 1));
-  // Entries of which only reserved bits are set are not skipped here; the next lookup deals with them.
+  // Entries of which only reserved bits are set are not skipped here; the next lookup deals with
+  // them.
   const uint64_t end = state_->l1.next_used(first + 1, last + 1);
   const uint64_t bytes = geometry.guest_offset(end, 0) - guest_offset;
   return {.kind = RunKind::kUnallocated,
@@ -131,8 +134,7 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
   // Neighbouring runs of one entry are always different, so more of the same begins with an entry.
   while (run.length < length && geometry.offset_in_cluster(guest_offset + run.length) == 0 &&
          ++index < entries) {
-    const Run next =
-        run_in_entry(L2Entry::load(bytes, index, geometry), guest_offset + run.length);
+    const Run next = run_in_entry(L2Entry::load(bytes, index, geometry), guest_offset + run.length);
     if (!continues(run, next)) break;
     run.length += next.length;
   }
@@ -174,7 +176,8 @@ Run Mapping::run_in_entry(const L2Entry& entry, GuestOffset guest_offset) const 
 Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset) {
   const layout::Geometry& geometry = state_->geometry;
   const L1Entry l1_entry(state_->l1.entry(geometry.l1_index(guest_offset)));
-  const std::string place = fmt::format("(L2 offset: {}, L2 index: {})", hex(l1_entry.offset().value()),
+  const std::string place =
+      fmt::format("(L2 offset: {}, L2 index: {})", hex(l1_entry.offset().value()),
                   hex(geometry.l2_index(guest_offset)));
   switch (entry.problem(geometry)) {
     case L2Problem::kUnaligned:
@@ -183,8 +186,8 @@ Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset) {
     case L2Problem::kZeroFlagInVersion2:
       return state_->corruption("Zero cluster entry found in pre-v3 image " + place);
     case L2Problem::kCompressedInDataFile:
-      return state_->corruption(
-          "Compressed cluster entry found in image with external data file " + place);
+      return state_->corruption("Compressed cluster entry found in image with external data file " +
+                                place);
     case L2Problem::kNone:
       return state_->corruption(fmt::format(
           "External data file host cluster offset {} does not match guest cluster offset: {}, "

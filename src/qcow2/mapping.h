@@ -32,9 +32,9 @@ struct Run {
   GuestOffset guest_offset;
   uint64_t length = 0;  // above 0
   // The host place of guest_offset, in the data file if there is one: always for kData and
-  // kZeroAllocated, and for kUnallocated where the subclusters belong to an allocated cluster (other
-  // unallocated bytes make a run of their own then). kCompressed: where the compressed bytes begin, with
-  // has_host_offset false.
+  // kZeroAllocated, and for kUnallocated where the subclusters belong to an allocated cluster
+  // (other unallocated bytes make a run of their own then). kCompressed: where the compressed bytes
+  // begin, with has_host_offset false.
   bool has_host_offset = false;
   HostOffset host_offset;
   // kCompressed: the bytes that may belong to the compressed cluster, from host_offset on, to the
@@ -43,15 +43,16 @@ struct Run {
 };
 
 // From guest places to host places, through the L1 table and the cache of L2 tables. Part of the
-// image's State. It only reads; the writer changes entries through l2_slice() and the cache's guards.
+// image's State. It only reads; the writer changes entries through l2_slice() and the cache's
+// guards.
 //
 // A run is true when it is returned. Another coroutine may change the mapping at the next await,
 // unless the caller holds State::guest_lock for the range.
 //
-// Entries that break the format's rules (an offset inside a cluster, contradictory subclusters, a place
-// in an external data file that is not the guest's) are State::corruption(), which names the entry. The
-// rules are those that QEMU holds a reader to: a reserved bit, or a place that belongs to something
-// else, is a matter for the checker.
+// Entries that break the format's rules (an offset inside a cluster, contradictory subclusters, a
+// place in an external data file that is not the guest's) are State::corruption(), which names the
+// entry. The rules are those that QEMU holds a reader to: a reserved bit, or a place that belongs
+// to something else, is a matter for the checker.
 class Mapping {
  public:
   explicit Mapping(Image::State* state) : state_(state) {}

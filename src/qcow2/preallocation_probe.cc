@@ -63,21 +63,15 @@ Task<uint64_t> count_used_clusters(Image::State* state, uint64_t clusters, uint6
 
 }  // namespace
 
-Task<bool> is_preallocated(Image::State* state) {
-  if (state->is_preallocated) co_return *state->is_preallocated;
-  bool result = false;
+Task<bool> looks_preallocated(Image::State* state) {
   const std::optional<uint64_t> allocated_size = state->file->allocated_size();
-  if (allocated_size) {
-    const uint64_t stored = *allocated_size / state->geometry.cluster_size();
-    const uint64_t threshold = std::max(stored * 10 / 9, stored + 2);
-    const uint64_t clusters = state->geometry.clusters_for(state->file->size());
-    if (clusters >= threshold) {
-      const uint64_t used = co_await count_used_clusters(state, clusters, threshold);
-      result = used >= threshold;
-    }
-  }
-  state->is_preallocated = result;
-  co_return result;
+  if (!allocated_size) co_return false;
+  const uint64_t stored = *allocated_size / state->geometry.cluster_size();
+  const uint64_t threshold = std::max(stored * 10 / 9, stored + 2);
+  const uint64_t clusters = state->geometry.clusters_for(state->file->size());
+  if (clusters < threshold) co_return false;
+  const uint64_t used = co_await count_used_clusters(state, clusters, threshold);
+  co_return used >= threshold;
 }
 
 }  // namespace byre::qcow2

@@ -18,7 +18,9 @@ constexpr size_t kReadsMax = 64;
 // Compressed clusters that are handed on together: enough to keep every core busy.
 constexpr size_t kCompressedMax = 256;
 
-Task<void> nothing() { co_return; }
+Task<void> nothing() {
+  co_return;
+}
 
 // Whether `next` can be read with `run` in one go.
 bool continues(const Run& run, const Run& next) {

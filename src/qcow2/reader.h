@@ -13,9 +13,9 @@ namespace byre::qcow2 {
 
 class CompressedReader;
 
-// Guest bytes out of an image: runs to bytes. A run of contiguous host clusters is one storage read,
-// whatever its length; compressed clusters are decompressed on the worker pool, several at once; a
-// backing file is asked for what the image leaves to it, and gives zeroes past its end.
+// Guest bytes out of an image: runs to bytes. A run of contiguous host clusters is one storage
+// read, whatever its length; compressed clusters are decompressed on the worker pool, several at
+// once; a backing file is asked for what the image leaves to it, and gives zeroes past its end.
 //
 // Part of the image's State. read() may be called many times at once.
 class Reader {
@@ -23,9 +23,9 @@ class Reader {
   explicit Reader(Image::State* state);
   ~Reader();
 
-  // [offset, offset + to.size()) lies inside the disk, or in its last cluster: the tail of a cluster
-  // that is beyond the disk's end is read as any other (copy on write needs it). Takes no lock; who
-  // reads an image that may be written holds State::guest_lock.
+  // [offset, offset + to.size()) lies inside the disk, or in its last cluster: the tail of a
+  // cluster that is beyond the disk's end is read as any other (copy on write needs it). Takes no
+  // lock; who reads an image that may be written holds State::guest_lock.
   Task<void> read(GuestOffset offset, IoVector to);
   // From the backing file alone: zeroes past its end, or where there is none.
   Task<void> read_backing(GuestOffset offset, IoVector to);

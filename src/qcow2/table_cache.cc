@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/table_cache.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <coroutine>
 #include <cstring>
@@ -12,9 +14,11 @@
 #include "qcow2/padded_read.h"
 
 // Invariants:
-// - An entry that is being read or written, or pinned, is not evicted. drop() takes it out of entries_
+// - An entry that is being read or written, or pinned, is not evicted. drop() takes it out of
+// entries_
 //   all the same; then it lives until its last pin is gone, and nothing of it is written.
-// - An entry that is dirty leaves entries_ only through drop() and drop_all(), which hold write_mutex_:
+// - An entry that is dirty leaves entries_ only through drop() and drop_all(), which hold
+// write_mutex_:
 //   so a write-back may keep pointers to dirty entries across awaits.
 // - What a write-back writes is a copy taken at one moment, and every rule (depend_on) that was set
 //   before that moment is fulfilled before the copy is written. Rules that come later are about
@@ -54,15 +58,21 @@ TableCache::Slice::Slice(TableCache* cache, Entry* entry) : cache_(cache), entry
   ++entry->pins;
 }
 
-uint64_t TableCache::Slice::offset() const { return entry_->offset; }
+uint64_t TableCache::Slice::offset() const {
+  return entry_->offset;
+}
 
-Bytes TableCache::Slice::bytes() const { return entry_->buffer.bytes(); }
+Bytes TableCache::Slice::bytes() const {
+  return entry_->buffer.bytes();
+}
 
 void TableCache::Slice::mark_dirty() const {
   if (!entry_->removed) cache_->set_dirty(entry_, true);
 }
 
-bool TableCache::Slice::is_dirty() const { return entry_->dirty; }
+bool TableCache::Slice::is_dirty() const {
+  return entry_->dirty;
+}
 
 void TableCache::Slice::release() {
   if (entry_ != nullptr) unpin(std::exchange(entry_, nullptr));
@@ -192,6 +202,10 @@ Task<void> TableCache::load(Entry* entry) {
   std::exception_ptr error;
   try {
     co_await padded_read(file_, entry->offset, entry->buffer.bytes());
+  } catch (const Error& failure) {
+    error = std::make_exception_ptr(
+        failure.with_hint(fmt::format("'{}': the {} at {:#x} could not be read", file_->filename(),
+                                      options_.name, entry->offset)));
   } catch (...) {
     error = std::current_exception();
   }
@@ -237,7 +251,9 @@ std::vector<TableCache::Entry*> TableCache::dirty_entries(uint64_t offset, uint6
   return dirty;
 }
 
-Task<void> TableCache::write_back() { return write_back_range(0, UINT64_MAX); }
+Task<void> TableCache::write_back() {
+  return write_back_range(0, UINT64_MAX);
+}
 
 Task<void> TableCache::write_back_range(uint64_t offset, uint64_t length) {
   // Even with nothing dirty a write may be under way that was called for before: wait for it.
@@ -342,7 +358,8 @@ Task<void> TableCache::settle_rules() {
 }
 
 Task<void> TableCache::depend_on(TableCache& other) {
-  // The opposite rule, or a rule about a third cache, is fulfilled first, so that no circle can arise.
+  // The opposite rule, or a rule about a third cache, is fulfilled first, so that no circle can
+  // arise.
   while (other.depends_on_ == this || (depends_on_ != nullptr && depends_on_ != &other)) {
     if (other.depends_on_ == this) co_await other.settle();
     if (depends_on_ != nullptr && depends_on_ != &other) co_await settle();
@@ -365,6 +382,8 @@ Task<void> TableCache::drop(uint64_t offset, uint64_t length) {
   for (Entry* const entry : gone) remove(entry);
 }
 
-Task<void> TableCache::drop_all() { return drop(0, UINT64_MAX); }
+Task<void> TableCache::drop_all() {
+  return drop(0, UINT64_MAX);
+}
 
 }  // namespace byre::qcow2

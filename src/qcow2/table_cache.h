@@ -18,14 +18,14 @@
 
 namespace byre::qcow2 {
 
-// Slices of one kind of metadata table (L2 tables, refcount blocks) in memory. A slice is an aligned
-// piece of a cluster, so that a random access reads 16 KiB and not a 2 MiB cluster. Owned by the
-// image, used on its loop.
+// Slices of one kind of metadata table (L2 tables, refcount blocks) in memory. A slice is an
+// aligned piece of a cluster, so that a random access reads 16 KiB and not a 2 MiB cluster. Owned
+// by the image, used on its loop.
 //
 // A slice that somebody pins stays in memory. Pinned slices are read and changed in place, between
-// two awaits, and then marked dirty; what was marked is written by write_back(), or earlier when its
-// place is needed for another slice. Until then it is visible in memory only. A write takes a copy
-// of the slice first, so it may be changed again while it is being written.
+// two awaits, and then marked dirty; what was marked is written by write_back(), or earlier when
+// its place is needed for another slice. Until then it is visible in memory only. A write takes a
+// copy of the slice first, so it may be changed again while it is being written.
 //
 // Order: before any slice of this cache is written, what it depends on is written and flushed (see
 // depend_on() and depend_on_flush()). write_back() itself does not flush the file afterwards.
@@ -37,9 +37,9 @@ class TableCache {
 
  public:
   struct Options {
-    const char* name = "";     // "L2 table", "refcount block": for messages
-    uint32_t slice_size = 0;   // power of two, at least 512
-    uint64_t slices_max = 2;   // more only while that many are pinned at once
+    const char* name = "";    // "L2 table", "refcount block": for messages
+    uint32_t slice_size = 0;  // power of two, at least 512
+    uint64_t slices_max = 2;  // more only while that many are pinned at once
   };
 
   // A pinned slice. Movable; pins until it is destroyed or released.
@@ -47,7 +47,8 @@ class TableCache {
    public:
     Slice() = default;
     Slice(Slice&& other) noexcept
-        : cache_(std::exchange(other.cache_, nullptr)), entry_(std::exchange(other.entry_, nullptr)) {}
+        : cache_(std::exchange(other.cache_, nullptr)),
+          entry_(std::exchange(other.entry_, nullptr)) {}
     Slice& operator=(Slice&& other) noexcept {
       std::swap(cache_, other.cache_);
       std::swap(entry_, other.entry_);
@@ -80,8 +81,8 @@ class TableCache {
 
   uint32_t slice_size() const { return options_.slice_size; }
 
-  // The slice at `offset` (aligned to slice_size()) if it is in memory, else an empty Slice. No I/O,
-  // no allocation: the hot path.
+  // The slice at `offset` (aligned to slice_size()) if it is in memory, else an empty Slice. No
+  // I/O, no allocation: the hot path.
   Slice find(uint64_t offset);
   // The same, read from the file where it is not in memory. Bytes past the end of the file are
   // zeroes. Two callers that miss the same slice share one read.
@@ -96,11 +97,14 @@ class TableCache {
   Task<void> write_back_range(uint64_t offset, uint64_t length);
 
   // From now until `other` has been written back and the file flushed, no slice of this cache is
-  // written. When it returns, the rule stands and nothing ran in between: mark dirty before the next
-  // await. May itself write `other` back, where the opposite rule was in force.
+  // written. When it returns, the rule stands and nothing ran in between: mark dirty before the
+  // next await. May itself write `other` back, where the opposite rule was in force.
   Task<void> depend_on(TableCache& other);
   // The same for data: the devices given to set_data_device() and the file are flushed first.
-  void depend_on_flush() { flush_needed_ = true; ++rule_changes_; }
+  void depend_on_flush() {
+    flush_needed_ = true;
+    ++rule_changes_;
+  }
   // Where guest data goes if not into the file; nullptr: into the file.
   void set_data_device(BlockDevice* data_device) { data_device_ = data_device; }
 
@@ -166,7 +170,7 @@ class TableCache {
   Mutex write_mutex_;  // one write-back at a time, so that an older copy never lands last
   TableCache* depends_on_ = nullptr;
   bool flush_needed_ = false;
-  uint64_t rule_changes_ = 0;  // how often one of the two above was set
+  uint64_t rule_changes_ = 0;   // how often one of the two above was set
   uint64_t rules_settled_ = 0;  // the value of rule_changes_ up to which they are fulfilled
 };
 

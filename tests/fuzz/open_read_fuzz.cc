@@ -13,8 +13,8 @@
 #include "storage/memory_device.h"
 
 // The bytes are an image. Opening it, asking what it holds, and reading it end in an error or in
-// bytes: the same bytes however the requests are cut, and zeroes where the image says zeroes. A backing
-// file and an external data file are there if the image names them.
+// bytes: the same bytes however the requests are cut, and zeroes where the image says zeroes. A
+// backing file and an external data file are there if the image names them.
 namespace {
 
 using namespace byre;
@@ -104,8 +104,8 @@ Task<void> run(const std::vector<uint8_t>* bytes, qcow2::OpenOptions options, bo
 
 }  // namespace
 
-// The last byte of the image chooses what is asked of it: the active disk, its first snapshot, or the
-// view of a checker.
+// The last byte of the image chooses what is asked of it: the active disk, its first snapshot, or
+// the view of a checker.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::vector<uint8_t> bytes(data, data + size);

@@ -41,7 +41,8 @@ class OpenTest : public testing::Test {
     put(name, builder);
   }
 
-  Contents read(const std::string& name, uint64_t offset, size_t length, ImageOptions options = {}) {
+  Contents read(const std::string& name, uint64_t offset, size_t length,
+                ImageOptions options = {}) {
     Loop loop;
     auto device = loop.run(open_image(name, std::move(options)));
     Contents bytes(length, 0xee);
@@ -93,13 +94,16 @@ TEST_F(OpenTest, TellsQcow2FromRaw) {
 TEST_F(OpenTest, RefusesInQemusWords) {
   folder_.make("disk.raw", pattern(0, 1000, 2));
   folder_.make("disk.vmdk", {'K', 'D', 'M', 'V'});
-  EXPECT_EQ(refusal("no").message(), "Could not open 'no': Could not open 'no': No such file or directory");
+  EXPECT_EQ(refusal("no").message(),
+            "Could not open 'no': Could not open 'no': No such file or directory");
   EXPECT_EQ(refusal("file:no").message(),
             "Could not open 'file:no': Could not open 'no': No such file or directory");
   EXPECT_EQ(refusal(".").message(),
             "Could not open '.': 'file' driver requires '.' to be a regular file");
-  EXPECT_EQ(refusal("").message(), "Could not open '': The 'file' block driver requires a file name");
-  EXPECT_EQ(refusal("no", {.format = "nope"}).message(), "Could not open 'no': Unknown driver 'nope'");
+  EXPECT_EQ(refusal("").message(),
+            "Could not open '': The 'file' block driver requires a file name");
+  EXPECT_EQ(refusal("no", {.format = "nope"}).message(),
+            "Could not open 'no': Unknown driver 'nope'");
   EXPECT_EQ(refusal("disk.raw", {.format = "qcow2"}).message(),
             "Could not open 'disk.raw': Image is not in qcow2 format");
   EXPECT_EQ(refusal("nope:disk.raw").message(),
@@ -134,8 +138,9 @@ TEST_F(OpenTest, NamesEachLinkThatCouldNotBeOpened) {
             "Could not open 'gone.qcow2': No such file or directory");
   EXPECT_EQ(refusal("format.qcow2").message(),
             "Could not open 'format.qcow2': Could not open backing file: Unknown driver 'nope'");
-  EXPECT_EQ(refusal("protocol.qcow2").message(),
-            "Could not open 'protocol.qcow2': Could not open backing file: Unknown protocol 'nope'");
+  EXPECT_EQ(
+      refusal("protocol.qcow2").message(),
+      "Could not open 'protocol.qcow2': Could not open backing file: Unknown protocol 'nope'");
 }
 
 TEST_F(OpenTest, RefusesAChainThatContainsItselfByWhateverName) {
@@ -198,7 +203,8 @@ TEST_F(OpenTest, ShowsASnapshotOrTellsWhyNot) {
   folder_.make("disk.raw", pattern(0, 512, 1));
   ImageOptions options;
   options.snapshot = qcow2::SnapshotSelector{.id_or_name = "no"};
-  EXPECT_EQ(refusal("disk.qcow2", options).message(), "Failed to load snapshot: Can't find snapshot");
+  EXPECT_EQ(refusal("disk.qcow2", options).message(),
+            "Failed to load snapshot: Can't find snapshot");
   EXPECT_EQ(refusal("disk.raw", options).message(),
             "Failed to load snapshot: Block format 'raw' used by device '' does not support "
             "temporarily loading internal snapshots");

@@ -121,7 +121,8 @@ class ImageBuilder {
     l2_table(guest_cluster);
     const uint64_t room_end = align_up(compressed_end_, cluster_size());
     const bool fits = compressed_end_ + *size <= room_end || room_end == end_;
-    const HostOffset host(fits && compressed_end_ != 0 ? compressed_end_ : take_clusters(1).value());
+    const HostOffset host(fits && compressed_end_ != 0 ? compressed_end_
+                                                       : take_clusters(1).value());
     compressed_end_ = host.value() + *size;
     if (compressed_end_ > end_) take_clusters(1);
     file_->put(host.value(), ConstBytes(packed).first(*size));

@@ -82,8 +82,8 @@ TEST(ImageExtents, GoDownTheChainAndStopAtTheEndOfAShorterBackingFile) {
   auto below = lower.open();
   const auto image = upper.open();
   image->set_backing(std::move(below));
-  EXPECT_THAT(extents(*image), ElementsAre("0+1 0 pd-- @4", "1+1 1 pd-- @4", "2+1 1 --z-",
-                                           "3+3 0 --z-"));
+  EXPECT_THAT(extents(*image),
+              ElementsAre("0+1 0 pd-- @4", "1+1 1 pd-- @4", "2+1 1 --z-", "3+3 0 --z-"));
   EXPECT_THAT(extents(*image, ExtentScope::kLayer),
               ElementsAre("0+1 0 pd-- @4", "1+2 0 ----", "3+3 0 --z-"));
 }
@@ -107,8 +107,9 @@ TEST(ImageExtents, SubclustersOfAnAllocatedClusterHaveAPlace) {
   const auto image = builder.open();
   const uint64_t unit = kCluster / 32;
   EXPECT_EQ(host.value() / unit, 128u);
-  EXPECT_THAT(extents(*image, ExtentScope::kChain, unit),
-              ElementsAre("0+2 0 pd-- @128", "2+2 0 p-z- @130", "4+28 0 --z- @132", "32+32 0 --z-"));
+  EXPECT_THAT(
+      extents(*image, ExtentScope::kChain, unit),
+      ElementsAre("0+2 0 pd-- @128", "2+2 0 p-z- @130", "4+28 0 --z- @132", "32+32 0 --z-"));
 }
 
 TEST(ImageExtents, ManyExtentsComeInSeveralAnswers) {
@@ -151,8 +152,7 @@ std::unique_ptr<Image> preallocated(bool with_refcounts) {
 TEST(ImageExtents, HolesBelowPreallocatedClustersAreZero) {
   const auto image = preallocated(true);
   EXPECT_TRUE(sync_wait(image->extents(0, 1, ExtentScope::kChain)).front().zero);
-  EXPECT_THAT(extents(*image),
-              ElementsAre("0+3 0 pdz- @5", "3+1 0 pd-- @8", "4+36 0 pdz- @9"));
+  EXPECT_THAT(extents(*image), ElementsAre("0+3 0 pdz- @5", "3+1 0 pd-- @8", "4+36 0 pdz- @9"));
 }
 
 TEST(ImageExtents, WithoutASignOfPreallocationTheFileIsNotLookedAt) {

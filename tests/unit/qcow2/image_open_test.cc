@@ -29,7 +29,8 @@ Error refusal(std::unique_ptr<BlockDevice> file, OpenOptions options = {}) {
   return Error(ErrorKind::kIo, EIO, "nothing was refused");
 }
 
-// An image with two snapshots: "one" (id 7) shows guest cluster 0 as data, "7" (id 2) shows nothing.
+// An image with two snapshots: "one" (id 7) shows guest cluster 0 as data, "7" (id 2) shows
+// nothing.
 ImageBuilder with_snapshots() {
   ImageBuilder builder;
   const HostOffset active = builder.put_data(1, 1);
@@ -57,8 +58,7 @@ ImageBuilder with_snapshots() {
   too_large.l1_size = 0x7fffffff;
   too_large.id = "4";
   too_large.name = "too large";
-  builder.file().put(table.value(),
-                     layout::encode_snapshot_table({one, two, broken, too_large}));
+  builder.file().put(table.value(), layout::encode_snapshot_table({one, two, broken, too_large}));
   builder.first_cluster.header.snapshots_offset = table;
   builder.first_cluster.header.snapshot_count = 4;
   return builder;
@@ -121,7 +121,8 @@ TEST(ImageOpen, ALargeDiskTakesLittleMemory) {
 }
 
 TEST(ImageOpen, RefusesWhatIsNoImageWithTheFilesNameInTheHint) {
-  const Error error = refusal(std::make_unique<storage::MemoryDevice>(ConstBytes(pattern(0, 600, 1)), "x.img"));
+  const Error error =
+      refusal(std::make_unique<storage::MemoryDevice>(ConstBytes(pattern(0, 600, 1)), "x.img"));
   EXPECT_EQ(error.message(), "Image is not in qcow2 format");
   EXPECT_EQ(refusal(std::make_unique<storage::MemoryDevice>(0)).message(),
             "Image is not in qcow2 format");

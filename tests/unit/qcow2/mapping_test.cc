@@ -170,8 +170,9 @@ TEST(Mapping, RefusesAnL2TableInsideACluster) {
   ImageBuilder builder;
   builder.set_l1(0, layout::L1Entry::table(HostOffset(0x40200), true));
   const auto image = builder.open();
-  EXPECT_THAT(refusal(*image, 0),
-              HasSubstr("'test.qcow2' is corrupt: L2 table offset 0x40200 unaligned (L1 index: 0)"));
+  EXPECT_THAT(
+      refusal(*image, 0),
+      HasSubstr("'test.qcow2' is corrupt: L2 table offset 0x40200 unaligned (L1 index: 0)"));
 }
 
 TEST(Mapping, RefusesAClusterThatIsNotAligned) {

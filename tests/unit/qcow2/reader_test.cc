@@ -60,8 +60,8 @@ TEST(Reader, ReadsAnyRangeOfAMixedImage) {
   data(4);
   builder.set_l2(5, layout::L2Entry::zero_plain(builder.geometry()));
   compressed(6);
-  builder.set_l2(8, layout::L2Entry::zero_allocated(builder.put_data(8, 5), true,
-                                                    builder.geometry()));
+  builder.set_l2(8,
+                 layout::L2Entry::zero_allocated(builder.put_data(8, 5), true, builder.geometry()));
   data(9);
   const auto image = builder.open();
   EXPECT_EQ(test::read(*image, 0, 10 * kCluster), guest);
@@ -119,8 +119,8 @@ TEST(Reader, AClusterThatTheFilesEndCutsReadsAsZeroesThere) {
   ImageBuilder builder;
   builder.l2_table(0);
   const HostOffset host = builder.put_data(0, 1);
-  builder.set_l2(1, layout::L2Entry::normal(HostOffset(uint64_t{1} << 50), true,
-                                            builder.geometry()));
+  builder.set_l2(1,
+                 layout::L2Entry::normal(HostOffset(uint64_t{1} << 50), true, builder.geometry()));
   sync_wait(builder.file().resize(host.value() + 1000, Preallocation::kOff));
   const auto image = builder.open();
   Contents want = pattern(0, 1000, 1);
@@ -154,7 +154,8 @@ TEST(Reader, SubclustersMixDataZeroesAndBacking) {
     if (i % 3 == 0) allocated |= uint64_t{1} << i;
     if (i % 3 == 1) zero |= uint64_t{1} << i;
   }
-  builder.set_l2(0, layout::L2Entry(host.value() | layout::L2Entry::kCopied, allocated | zero << 32));
+  builder.set_l2(0,
+                 layout::L2Entry(host.value() | layout::L2Entry::kCopied, allocated | zero << 32));
   const auto image = builder.open();
   image->set_backing(std::make_unique<MemoryDevice>(ConstBytes(pattern(0, kCluster, 9))));
   const Contents bytes = test::read(*image, 0, kCluster);
@@ -257,7 +258,8 @@ Task<void> read_at(Image* image, uint64_t offset, Contents* to) {
 
 Task<void> read_everywhere(Image* image, std::vector<Contents>* parts) {
   std::vector<Task<void>> reads;
-  for (size_t i = 0; i < parts->size(); ++i) reads.push_back(read_at(image, i * 1000, &(*parts)[i]));
+  for (size_t i = 0; i < parts->size(); ++i)
+    reads.push_back(read_at(image, i * 1000, &(*parts)[i]));
   co_await when_all(std::move(reads));
 }
 
