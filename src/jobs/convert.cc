@@ -47,7 +47,7 @@ class Conversion {
         buffer_size_(std::max<uint64_t>(kBufferSize, cluster_size_)),
         sparse_rule_(sparse_rule(options_.sparse_size, target.limits().request_alignment)),
         walker_(source_, rules()),
-        rate_limit_(options_.bytes_per_second),
+        rate_limit_(options_.bytes_per_second, cancellation),
         wants_progress_(progress != nullptr),
         progress_(progress, 0) {}
 
@@ -57,6 +57,7 @@ class Conversion {
     for (unsigned i = 0; i < std::max(1u, options_.in_flight); ++i) workers.push_back(work());
     co_await when_all(std::move(workers));
     failure_.rethrow();
+    if (cancellation_ != nullptr) cancellation_->check();
     co_await target_.flush();
     progress_.finish();
   }

@@ -17,7 +17,13 @@ Task<void> RateLimit::take(uint64_t length) {
       std::min(static_cast<double>(length) / static_cast<double>(bytes_per_second_), kSecondsMax);
   clear_at_ = start + std::chrono::duration_cast<Loop::Clock::duration>(
                           std::chrono::duration<double>(seconds));
-  co_await loop.sleep_until(start);
+  constexpr auto kPatience = std::chrono::milliseconds(100);
+  for (Loop::Clock::time_point at = now; at < start; at = loop.now()) {
+    if (cancellation_ != nullptr) cancellation_->check();
+    const Loop::Clock::time_point until =
+        cancellation_ == nullptr ? start : std::min<Loop::Clock::time_point>(start, at + kPatience);
+    co_await loop.sleep_until(until);
+  }
 }
 
 }  // namespace byre::jobs

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "async/cancellation.h"
 #include "async/loop.h"
 
 namespace byre::jobs {
@@ -12,14 +13,17 @@ namespace byre::jobs {
 // catch up by more than a second's worth.
 class RateLimit {
  public:
-  // 0: no limit.
-  explicit RateLimit(uint64_t bytes_per_second) : bytes_per_second_(bytes_per_second) {}
+  // 0: no limit. `cancellation` may be nullptr.
+  RateLimit(uint64_t bytes_per_second, const Cancellation* cancellation)
+      : bytes_per_second_(bytes_per_second), cancellation_(cancellation) {}
 
-  // Returns when `length` more bytes may go.
+  // Returns when `length` more bytes may go, or throws Error(kCancelled) soon after that was asked
+  // for.
   Task<void> take(uint64_t length);
 
  private:
   const uint64_t bytes_per_second_;
+  const Cancellation* const cancellation_;
   // When all that was taken so far has gone at the allowed rate.
   std::optional<Loop::Clock::time_point> clear_at_;
 };

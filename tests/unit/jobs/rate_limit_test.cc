@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "byre/error.h"
+
 namespace byre::jobs {
 namespace {
 
@@ -13,7 +15,7 @@ Task<void> take_many(RateLimit& limit, int times, uint64_t length) {
 TEST(RateLimit, BytesGoAtTheAllowedRate) {
   Loop loop({.seed = 1});
   const auto start = loop.now();
-  RateLimit limit(1000);
+  RateLimit limit(1000, nullptr);
   loop.run(take_many(limit, 11, 500));  // the first goes at once
   EXPECT_EQ(loop.now() - start, std::chrono::seconds(5));
 }
@@ -21,15 +23,24 @@ TEST(RateLimit, BytesGoAtTheAllowedRate) {
 TEST(RateLimit, NoLimitMeansNoWaiting) {
   Loop loop({.seed = 1});
   const auto start = loop.now();
-  RateLimit limit(0);
+  RateLimit limit(0, nullptr);
   loop.run(take_many(limit, 1000, UINT64_MAX));
   EXPECT_EQ(loop.now(), start);
+}
+
+TEST(RateLimit, WhoeverWaitsCanBeCancelled) {
+  Loop loop({.seed = 1});
+  Cancellation cancellation;
+  RateLimit limit(1, &cancellation);
+  loop.run(take_many(limit, 1, 1000));
+  cancellation.request();
+  EXPECT_THROW(loop.run(take_many(limit, 1, 1)), Error);
 }
 
 TEST(RateLimit, AnAbsurdlyLongWaitDoesNotOverflowTheClock) {
   Loop loop({.seed = 1});
   const auto start = loop.now();
-  RateLimit limit(1);
+  RateLimit limit(1, nullptr);
   loop.run(take_many(limit, 2, UINT64_MAX));
   EXPECT_EQ(loop.now() - start, std::chrono::hours(365 * 24));
 }
