@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -158,6 +159,17 @@ void refuse_same_file(const std::string& filename, const std::string& data_filen
               "the external data file is the image itself");
 }
 
+// Where space for the guest's data cannot be had, QEMU tells which of its steps came upon it.
+Error told_as_resize(const Error& error, bool has_data_file) {
+  const std::string& message = error.message();
+  if (!message.starts_with("Could not write zeros for preallocation") &&
+      !message.starts_with("Could not preallocate new data")) {
+    return error;
+  }
+  const Error inner = has_data_file ? error : error.with_prefix("Failed to resize underlying file");
+  return inner.with_prefix("Could not resize image");
+}
+
 Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
   const std::string filename = without_protocol(image.filename);
   storage::FileDevice* file = co_await files.make(filename);
@@ -170,7 +182,13 @@ Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
       throw cannot_grow().with_prefix("Could not resize image");
     }
   }
-  co_await qcow2::create(*file, data_file, image.options);
+  std::optional<Error> failure;
+  try {
+    co_await qcow2::create(*file, data_file, image.options);
+  } catch (const Error& error) {
+    failure = told_as_resize(error, data_file != nullptr);
+  }
+  if (failure) throw *failure;
 }
 
 }  // namespace
