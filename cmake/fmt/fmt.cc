@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The part of fmt that is not in its headers' inline code, compiled into byre: without libfmt.so the program needs
-// no shared C++ runtime and starts in half the time. cmake/runtime.cmake checks that it links.
+// The part of fmt that is not in its headers' inline code, compiled into byre: without libfmt.so
+// the program needs no shared C++ runtime and starts in half the time. cmake/runtime.cmake checks
+// that it links.
 #include <fmt/format-inl.h>
 
 FMT_BEGIN_NAMESPACE

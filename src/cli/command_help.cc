@@ -47,7 +47,8 @@ constexpr CommandHelp kHelp[] = {
      "                                    snapshot.id=ID,snapshot.name=NAME\n"
      "  -n                                TARGET exists already\n"
      "      --target-is-zero              TARGET reads as zeroes; with -n\n"
-     "  -S, --sparse-size SIZE            zeroes of this length become holes; default: 4k, 0: none do\n"
+     "  -S, --sparse-size SIZE            zeroes of this length become holes; default: 4k, 0: none "
+     "do\n"
      "  -t, --output-cache CACHE          how TARGET is cached; default: unsafe\n"
      "  -T, --source-cache CACHE          how the sources are cached; default: writeback\n"
      "  -m, --parallel COUNT              requests in flight, 1 to 16; default: 8\n"
@@ -72,7 +73,8 @@ constexpr CommandHelp kHelp[] = {
      "  -u, --backing-unsafe        do not open the backing image; SIZE must be given\n"
      "      --object OBJDEF         not there yet: refused\n"
      "\n"
-     "SIZE is in bytes, or has a suffix: k M G T P E (powers of 1024). With -b and without SIZE the\n"
+     "SIZE is in bytes, or has a suffix: k M G T P E (powers of 1024). With -b and without SIZE "
+     "the\n"
      "new image is as large as the backing image. An existing FILENAME is overwritten.\n",
      ""},
     {"dd", "[-f FMT] [-O FMT] [-U] [bs=SIZE] [count=BLOCKS] [skip=BLOCKS] if=FILENAME of=TARGET",

@@ -26,7 +26,9 @@ constexpr std::array<Command, 15> kCommands{{
 
 }  // namespace
 
-std::span<const Command> commands() { return kCommands; }
+std::span<const Command> commands() {
+  return kCommands;
+}
 
 const Command* find_command(const std::string& name) {
   for (const Command& command : kCommands) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `create`: the arguments, the backing file's part in the options, the line that tells what is made.
+// `create`: the arguments, the backing file's part in the options, the line that tells what is
+// made.
 #include <cerrno>
 #include <memory>
 #include <utility>
@@ -52,13 +53,26 @@ CreateArguments read_arguments(Invocation& invocation) {
                        {"backing-unsafe", 'u'}});
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
-      case 'q': arguments.quiet = true; break;
-      case 'f': arguments.format = reader.argument(); break;
-      case 'o': arguments.options.add(reader.argument()); break;
-      case 'b': arguments.backing_filename = reader.argument(); break;
-      case 'F': arguments.backing_format = reader.argument(); break;
-      case 'u': arguments.backing_unchecked = true; break;
-      default: break;
+      case 'q':
+        arguments.quiet = true;
+        break;
+      case 'f':
+        arguments.format = reader.argument();
+        break;
+      case 'o':
+        arguments.options.add(reader.argument());
+        break;
+      case 'b':
+        arguments.backing_filename = reader.argument();
+        break;
+      case 'F':
+        arguments.backing_format = reader.argument();
+        break;
+      case 'u':
+        arguments.backing_unchecked = true;
+        break;
+      default:
+        break;
     }
   }
   if (arguments.options.asks_for_help()) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "jobs/info.h"
 #include "async/loop.h"
 #include "cli/command.h"
 #include "cli/info_text.h"
 #include "cli/messages.h"
 #include "cli/options.h"
-#include "jobs/info.h"
 
 namespace byre::cli {
 namespace {
@@ -30,11 +30,20 @@ InfoArguments read_arguments(Invocation& invocation) {
                        {"object", kObject, true}});
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
-      case 'f': arguments.image.format = reader.argument(); break;
-      case 'b': arguments.whole_chain = true; break;
-      case 'U': arguments.image.force_share = true; break;
-      case kOutput: arguments.output = parse_output_format(reader.argument()); break;
-      default: break;
+      case 'f':
+        arguments.image.format = reader.argument();
+        break;
+      case 'b':
+        arguments.whole_chain = true;
+        break;
+      case 'U':
+        arguments.image.force_share = true;
+        break;
+      case kOutput:
+        arguments.output = parse_output_format(reader.argument());
+        break;
+      default:
+        break;
     }
   }
   const std::vector<std::string> names = reader.names();

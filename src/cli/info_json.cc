@@ -104,7 +104,9 @@ std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot
   return static_cast<int64_t>(*snapshot.icount);
 }
 
-bool has_device_details(const jobs::StorageInfo& storage) { return storage.driver != "null-co"; }
+bool has_device_details(const jobs::StorageInfo& storage) {
+  return storage.driver != "null-co";
+}
 
 JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
   const qcow2::layout::Header& header = qcow2.header;

@@ -19,7 +19,7 @@ std::string size_text(uint64_t size) {
 
 std::string date_text(uint32_t seconds) {
   const time_t time = seconds;
-  struct tm parts {};
+  struct tm parts{};
   char text[32] = "";
   if (localtime_r(&time, &parts) != nullptr) {
     std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts);
@@ -61,7 +61,8 @@ void append_qcow2_lines(std::string& text, const jobs::Qcow2Info& qcow2) {
       text += " (actual path: " + qcow2.backing_path + ")";
     }
     text += "\n";
-    if (!qcow2.backing_format.empty()) text += "backing file format: " + qcow2.backing_format + "\n";
+    if (!qcow2.backing_format.empty())
+      text += "backing file format: " + qcow2.backing_format + "\n";
   }
   if (!qcow2.snapshots.empty()) text += "Snapshot list:\n" + snapshot_table(qcow2.snapshots);
   text += "Format specific information:\n" + qcow2_details(qcow2).to_human_text(1);

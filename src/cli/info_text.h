@@ -20,7 +20,8 @@ JsonText qcow2_details(const jobs::Qcow2Info& qcow2);
 // Whether QEMU tells more of such a device than its size.
 bool has_device_details(const jobs::StorageInfo& storage);
 
-// How many instructions the guest had executed, where that was counted; QEMU shows it as a signed number.
+// How many instructions the guest had executed, where that was counted; QEMU shows it as a signed
+// number.
 std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot);
 
 // The table of internal snapshots, with its heading line; times in the machine's time zone.

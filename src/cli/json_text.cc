@@ -11,32 +11,79 @@
 namespace byre::cli {
 namespace {
 
-// Every member name that QEMU's commands print, in QEMU's order. QEMU keeps members in a hash table and
-// prints them as they lie in it, so the order means nothing but is always the same; only the order of
-// names that meet in one object can be seen, and counts.
+// Every member name that QEMU's commands print, in QEMU's order. QEMU keeps members in a hash table
+// and prints them as they lie in it, so the order means nothing but is always the same; only the
+// order of names that meet in one object can be seen, and counts.
 constexpr std::array kNames{
-    "children", "backing-filename-format", "snapshots", "virtual-size",
+    "children",
+    "backing-filename-format",
+    "snapshots",
+    "virtual-size",
     // check
-    "image-end-offset", "compressed-clusters", "total-clusters", "corruptions-fixed", "corruptions",
-    "check-errors", "leaks-fixed", "leaks", "allocated-clusters",
-    "filename", "cluster-size",
+    "image-end-offset",
+    "compressed-clusters",
+    "total-clusters",
+    "corruptions-fixed",
+    "corruptions",
+    "check-errors",
+    "leaks-fixed",
+    "leaks",
+    "allocated-clusters",
+    "filename",
+    "cluster-size",
     // LUKS
-    "ivgen-alg", "detached-header", "hash-alg", "cipher-alg", "uuid", "ivgen-hash-alg",
-    "format", "actual-size", "format-specific", "full-backing-filename", "encrypted",
-    "backing-filename", "dirty-flag", "fragmented-clusters",
-    "cipher-mode", "slots", "payload-offset", "master-key-iters",
+    "ivgen-alg",
+    "detached-header",
+    "hash-alg",
+    "cipher-alg",
+    "uuid",
+    "ivgen-hash-alg",
+    "format",
+    "actual-size",
+    "format-specific",
+    "full-backing-filename",
+    "encrypted",
+    "backing-filename",
+    "dirty-flag",
+    "fragmented-clusters",
+    "cipher-mode",
+    "slots",
+    "payload-offset",
+    "master-key-iters",
     // a key slot
-    "active", "iters", "key-offset", "stripes",
+    "active",
+    "iters",
+    "key-offset",
+    "stripes",
     // qcow2
-    "compat", "compression-type", "lazy-refcounts", "bitmaps", "refcount-bits", "data-file",
-    "data-file-raw", "encrypt", "corrupt", "extended-l2",
+    "compat",
+    "compression-type",
+    "lazy-refcounts",
+    "bitmaps",
+    "refcount-bits",
+    "data-file",
+    "data-file-raw",
+    "encrypt",
+    "corrupt",
+    "extended-l2",
     // measure
-    "required", "fully-allocated",
+    "required",
+    "fully-allocated",
     // a bitmap, a snapshot
-    "flags", "icount", "vm-clock-nsec", "name", "granularity", "date-sec", "date-nsec",
-    "vm-clock-sec", "id", "vm-state-size",
+    "flags",
+    "icount",
+    "vm-clock-nsec",
+    "name",
+    "granularity",
+    "date-sec",
+    "date-nsec",
+    "vm-clock-sec",
+    "id",
+    "vm-state-size",
     // a child, format-specific
-    "info", "type", "data",
+    "info",
+    "type",
+    "data",
 };
 
 size_t place_of(const std::string& name) {
@@ -50,8 +97,8 @@ void append_line(std::string& text, int depth) {
   text.append(static_cast<size_t>(depth) * 4, ' ');
 }
 
-// One character of UTF-8 at the front of `text`, taken off; 0xfffd for what is none. A byte that begins
-// no sequence, or a sequence that breaks off, costs the bytes that were understood.
+// One character of UTF-8 at the front of `text`, taken off; 0xfffd for what is none. A byte that
+// begins no sequence, or a sequence that breaks off, costs the bytes that were understood.
 uint32_t take_character(std::string_view& text) {
   constexpr uint32_t kReplacement = 0xfffd;
   const auto first = static_cast<uint8_t>(text.front());
@@ -85,14 +132,29 @@ void append_escape(std::string& text, uint32_t unit) {
 
 void append_character(std::string& text, uint32_t value) {
   switch (value) {
-    case '"': text += "\\\""; return;
-    case '\\': text += "\\\\"; return;
-    case '\b': text += "\\b"; return;
-    case '\f': text += "\\f"; return;
-    case '\n': text += "\\n"; return;
-    case '\r': text += "\\r"; return;
-    case '\t': text += "\\t"; return;
-    default: break;
+    case '"':
+      text += "\\\"";
+      return;
+    case '\\':
+      text += "\\\\";
+      return;
+    case '\b':
+      text += "\\b";
+      return;
+    case '\f':
+      text += "\\f";
+      return;
+    case '\n':
+      text += "\\n";
+      return;
+    case '\r':
+      text += "\\r";
+      return;
+    case '\t':
+      text += "\\t";
+      return;
+    default:
+      break;
   }
   if (value >= 0x20 && value < 0x7f) {
     text += static_cast<char>(value);
@@ -113,8 +175,12 @@ std::string json_string(std::string_view text) {
 }
 
 JsonText::JsonText(Value value) : value_(std::move(value)) {}
-JsonText JsonText::object() { return JsonText(Value(Object{})); }
-JsonText JsonText::array() { return JsonText(Value(Array{})); }
+JsonText JsonText::object() {
+  return JsonText(Value(Object{}));
+}
+JsonText JsonText::array() {
+  return JsonText(Value(Array{}));
+}
 JsonText::JsonText(bool value) : value_(value) {}
 JsonText::JsonText(uint64_t value) : value_(value) {}
 JsonText::JsonText(int64_t value) : value_(value) {}
@@ -126,7 +192,9 @@ JsonText::JsonText(const char* value) : value_(std::string(value)) {}
 
 JsonText& JsonText::set(const std::string& name, JsonText value) {
   auto& members = std::get<Object>(value_).members;
-  const auto is_before = [](size_t place, const auto& member) { return place < place_of(member.first); };
+  const auto is_before = [](size_t place, const auto& member) {
+    return place < place_of(member.first);
+  };
   const auto where = std::upper_bound(members.begin(), members.end(), place_of(name), is_before);
   members.emplace(where, name, std::move(value));
   return *this;

@@ -30,8 +30,8 @@ class JsonText {
   JsonText(std::string_view value);  // NOLINT
   JsonText(const char* value);       // NOLINT
 
-  // On an object. Every name must stand in the table of json_text.cc, which gives the order; a unit test
-  // compares it with QEMU's output.
+  // On an object. Every name must stand in the table of json_text.cc, which gives the order; a unit
+  // test compares it with QEMU's output.
   JsonText& set(const std::string& name, JsonText value);
   // On an array.
   JsonText& add(JsonText value);

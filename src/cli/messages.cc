@@ -39,7 +39,9 @@ std::function<void(const std::string&)> open_warning_printer(const Invocation& i
   };
 }
 
-void print(std::string_view text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void print(std::string_view text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+}
 
 void flush_output() {
   errno = 0;

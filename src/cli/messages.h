@@ -22,9 +22,9 @@ void print_warning(const Invocation& invocation, std::string_view message);
 // opens and reads an image. `invocation` outlives it.
 std::function<void(const std::string&)> open_warning_printer(const Invocation& invocation);
 
-// stdout, buffered. `print` takes text as it is, without a format. flush_output() throws Error where stdout
-// cannot be written (a full disk, a closed pipe): run_program() calls it at the end, so that a
-// result which nobody received is not an exit code 0.
+// stdout, buffered. `print` takes text as it is, without a format. flush_output() throws Error
+// where stdout cannot be written (a full disk, a closed pipe): run_program() calls it at the end,
+// so that a result which nobody received is not an exit code 0.
 void print(std::string_view text);
 void flush_output();
 

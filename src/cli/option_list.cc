@@ -32,10 +32,14 @@ bool is_valid_list(std::string_view text) {
 
 const char* kind_text(OptionKind kind) {
   switch (kind) {
-    case OptionKind::kString: return "str";
-    case OptionKind::kBool: return "bool (on/off)";
-    case OptionKind::kNumber: return "num";
-    case OptionKind::kSize: return "size";
+    case OptionKind::kString:
+      return "str";
+    case OptionKind::kBool:
+      return "bool (on/off)";
+    case OptionKind::kNumber:
+      return "num";
+    case OptionKind::kSize:
+      return "size";
   }
   return "";
 }

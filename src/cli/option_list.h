@@ -12,8 +12,8 @@
 // The values of `-o`: name=value lists.
 namespace byre::cli {
 
-// One option list taken apart: names, and values where there was a "=". A comma in a value is written
-// as two; a name ends at the first "=" or comma. An empty text has no options.
+// One option list taken apart: names, and values where there was a "=". A comma in a value is
+// written as two; a name ends at the first "=" or comma. An empty text has no options.
 std::vector<std::pair<std::string, std::optional<std::string>>> split_options(
     std::string_view text);
 

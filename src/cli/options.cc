@@ -16,8 +16,8 @@ OptionReader::OptionReader(Invocation& invocation, const char* letters,
     : invocation_(invocation), letters_(letters) {
   longs_.reserve(longs.size() + 1);
   for (const LongOption& each : longs) {
-    longs_.push_back({each.name, each.takes_argument ? required_argument : no_argument, nullptr,
-                      each.value});
+    longs_.push_back(
+        {each.name, each.takes_argument ? required_argument : no_argument, nullptr, each.value});
   }
   longs_.push_back({nullptr, 0, nullptr, 0});
   optind = 0;  // glibc: begin afresh, with this argv
@@ -26,7 +26,8 @@ OptionReader::OptionReader(Invocation& invocation, const char* letters,
 
 std::optional<int> OptionReader::next() {
   const int argc = static_cast<int>(invocation_.argv.size());
-  const int option = getopt_long(argc, invocation_.argv.data(), letters_.c_str(), longs_.data(), nullptr);
+  const int option =
+      getopt_long(argc, invocation_.argv.data(), letters_.c_str(), longs_.data(), nullptr);
   switch (option) {
     case -1:
       return std::nullopt;
@@ -47,7 +48,9 @@ std::optional<int> OptionReader::next() {
   }
 }
 
-std::string OptionReader::argument() const { return optarg == nullptr ? "" : optarg; }
+std::string OptionReader::argument() const {
+  return optarg == nullptr ? "" : optarg;
+}
 
 std::vector<std::string> OptionReader::names() const {
   std::vector<std::string> names;

@@ -18,8 +18,8 @@ struct Exit {
   int code;
 };
 
-// A mistake in the arguments: "<program>: <message>", then "Try '<program> <command> --help' for more
-// info", exit code 1. QEMU prints the second line for some mistakes and not for others; those
+// A mistake in the arguments: "<program>: <message>", then "Try '<program> <command> --help' for
+// more info", exit code 1. QEMU prints the second line for some mistakes and not for others; those
 // without it are plain byre::Error.
 class UsageError : public Error {
  public:
@@ -32,21 +32,21 @@ inline constexpr int kLongOnly = 256;
 // One long option. The order of a command's table shows in getopt's "ambiguous; possibilities".
 struct LongOption {
   const char* name;
-  int value;            // the letter, or kLongOnly + n
+  int value;  // the letter, or kLongOnly + n
   bool takes_argument = false;
 };
 
-// Walks over a command's arguments, as getopt_long does (abbreviations, `--`, options behind names),
-// with its messages and QEMU's exit code. Usage:
+// Walks over a command's arguments, as getopt_long does (abbreviations, `--`, options behind
+// names), with its messages and QEMU's exit code. Usage:
 //
 //   OptionReader options(invocation, "hf:bU", {{"help", 'h'}, {"format", 'f', true}, ...});
 //   while (const auto option = options.next()) { switch (*option) { case 'f': ... } }
 //   for (const std::string& name : options.names()) ...
 //
-// next() deals by itself with 'h' (prints the command's help, throws Exit{0}), with a wrong option (prints,
-// throws Exit{1}), and with what byre does not have: an option named "object" or "image-opts" or
-// "target-image-opts" throws Error. So commands list these in their tables (values kObject, kImageOpts,
-// kTargetImageOpts) and do not handle them.
+// next() deals by itself with 'h' (prints the command's help, throws Exit{0}), with a wrong option
+// (prints, throws Exit{1}), and with what byre does not have: an option named "object" or
+// "image-opts" or "target-image-opts" throws Error. So commands list these in their tables (values
+// kObject, kImageOpts, kTargetImageOpts) and do not handle them.
 inline constexpr int kObject = 1000;
 inline constexpr int kImageOpts = 1001;
 inline constexpr int kTargetImageOpts = 1002;

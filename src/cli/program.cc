@@ -20,7 +20,8 @@ namespace {
 std::string program_name(const char* called_as) {
   if (called_as == nullptr) return "byre";
   const char* slash = std::strrchr(called_as, '/');
-  return std::strcmp(slash != nullptr ? slash + 1 : called_as, "qemu-img") == 0 ? "qemu-img" : "byre";
+  return std::strcmp(slash != nullptr ? slash + 1 : called_as, "qemu-img") == 0 ? "qemu-img"
+                                                                                : "byre";
 }
 
 // Options that stand before the command. Returns the index of the command's name in argv.
@@ -76,7 +77,8 @@ int run_reporting_errors(Invocation& invocation, int argc, char** argv) {
     print_usage_pointer(invocation);
   } catch (const Error& error) {
     // A job that was asked to stop has nothing to explain.
-    if (error.kind() != ErrorKind::kCancelled || received_signal() == 0) print_error(invocation, error);
+    if (error.kind() != ErrorKind::kCancelled || received_signal() == 0)
+      print_error(invocation, error);
   } catch (const std::bad_alloc&) {
     print_error(invocation, errno_text(ENOMEM));
   }

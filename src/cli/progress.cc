@@ -13,7 +13,9 @@ namespace {
 // Set by SIGUSR1, taken by the next update.
 std::atomic<bool> g_is_asked{false};
 
-extern "C" void ask_for_progress(int) { g_is_asked.store(true, std::memory_order_relaxed); }
+extern "C" void ask_for_progress(int) {
+  g_is_asked.store(true, std::memory_order_relaxed);
+}
 
 }  // namespace
 
@@ -25,7 +27,7 @@ ProgressStyle parse_progress_style(const std::string& text) {
 
 ProgressPrinter::ProgressPrinter(ProgressStyle style, double step_percent)
     : style_(style), step_percent_(step_percent) {
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = ask_for_progress;
   action.sa_flags = SA_RESTART;
   sigaction(SIGUSR1, &action, nullptr);

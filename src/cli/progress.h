@@ -20,9 +20,9 @@ enum class ProgressStyle {
 // "json" or "text"; throws UsageError.
 ProgressStyle parse_progress_style(const std::string& text);
 
-// Prints while it lives. kText prints 0 when made and the final newline when destroyed, so make it where QEMU
-// begins to work: after the arguments were found sound. `step_percent` is the least change that is
-// printed (convert: 1, compare: 2 in QEMU). Takes SIGUSR1 while it lives.
+// Prints while it lives. kText prints 0 when made and the final newline when destroyed, so make it
+// where QEMU begins to work: after the arguments were found sound. `step_percent` is the least
+// change that is printed (convert: 1, compare: 2 in QEMU). Takes SIGUSR1 while it lives.
 class ProgressPrinter : public Progress {
  public:
   ProgressPrinter(ProgressStyle style, double step_percent);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/signals.h"
 
-#include <atomic>
 #include <array>
+#include <atomic>
 #include <csignal>
 
 #include <unistd.h>
@@ -29,11 +29,11 @@ extern "C" void ask_to_stop(int signal_number) {
 InterruptibleScope::InterruptibleScope() {
   BYRE_ASSERT(!g_is_installed);
   g_is_installed = true;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = ask_to_stop;
   action.sa_flags = SA_RESETHAND;  // the second one kills
   for (const int signal_number : kStopping) {
-    struct sigaction before {};
+    struct sigaction before{};
     // One that the parent made ignored (nohup, a shell's background job) stays ignored.
     sigaction(signal_number, nullptr, &before);
     if (before.sa_handler != SIG_IGN) sigaction(signal_number, &action, nullptr);
@@ -43,15 +43,19 @@ InterruptibleScope::InterruptibleScope() {
 InterruptibleScope::~InterruptibleScope() {
   g_is_installed = false;
   for (const int signal_number : kStopping) {
-    struct sigaction now {};
+    struct sigaction now{};
     sigaction(signal_number, nullptr, &now);
     if (now.sa_handler == ask_to_stop) std::signal(signal_number, SIG_DFL);
   }
 }
 
-Cancellation& InterruptibleScope::cancellation() { return g_cancellation; }
+Cancellation& InterruptibleScope::cancellation() {
+  return g_cancellation;
+}
 
-int received_signal() { return g_received.load(std::memory_order_relaxed); }
+int received_signal() {
+  return g_received.load(std::memory_order_relaxed);
+}
 
 void die_from_received_signal() {
   const int signal_number = received_signal();

@@ -5,9 +5,10 @@
 
 namespace byre::cli {
 
-// While it lives, SIGINT, SIGTERM and SIGHUP ask the job to stop instead of killing the program; a second one
-// kills. The job throws Error(kCancelled), what was half made is removed or left sound, and run_program()
-// then ends the process with the same signal, so that a shell sees what it expects. One at a time.
+// While it lives, SIGINT, SIGTERM and SIGHUP ask the job to stop instead of killing the program; a
+// second one kills. The job throws Error(kCancelled), what was half made is removed or left sound,
+// and run_program() then ends the process with the same signal, so that a shell sees what it
+// expects. One at a time.
 class InterruptibleScope {
  public:
   InterruptibleScope();

@@ -11,22 +11,43 @@
 namespace byre::cli {
 namespace {
 
-constexpr ParsedSize fault(SizeFault what) { return {0, what}; }
+constexpr ParsedSize fault(SizeFault what) {
+  return {0, what};
+}
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+bool is_space(char c) {
+  return c == ' ' || (c >= '\t' && c <= '\r');
+}
 
 // The power of two of a suffix letter.
 std::optional<unsigned> suffix_shift(char letter) {
   switch (letter) {
-    case 'b': case 'B': return 0;
-    case 'k': case 'K': return 10;
-    case 'm': case 'M': return 20;
-    case 'g': case 'G': return 30;
-    case 't': case 'T': return 40;
-    case 'p': case 'P': return 50;
-    case 'e': case 'E': return 60;
-    default: return std::nullopt;
+    case 'b':
+    case 'B':
+      return 0;
+    case 'k':
+    case 'K':
+      return 10;
+    case 'm':
+    case 'M':
+      return 20;
+    case 'g':
+    case 'G':
+      return 30;
+    case 't':
+    case 'T':
+      return 40;
+    case 'p':
+    case 'P':
+      return 50;
+    case 'e':
+    case 'E':
+      return 60;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -47,7 +68,8 @@ Digits take_digits(std::string_view& text, int base) {
   return digits;
 }
 
-// A negative number is out of range where it is a plain whole number, and no number where it is more.
+// A negative number is out of range where it is a plain whole number, and no number where it is
+// more.
 ParsedSize parse_negative(std::string_view text) {
   const Digits digits = take_digits(text, 10);
   return fault(digits.count > 0 && text.empty() ? SizeFault::kOutOfRange : SizeFault::kNotANumber);
@@ -60,7 +82,8 @@ ParsedSize parse_hexadecimal(std::string_view text) {
   return {digits.value, std::nullopt};
 }
 
-// The fraction behind a decimal point, taken off `text` with the point; its digits' count in `count`.
+// The fraction behind a decimal point, taken off `text` with the point; its digits' count in
+// `count`.
 double take_fraction(std::string_view& text, size_t& count) {
   count = 0;
   if (text.empty() || text.front() != '.') return 0;
@@ -70,7 +93,8 @@ double take_fraction(std::string_view& text, size_t& count) {
   double fraction = 0;
   if (count > 0) {
     const std::string digits = "0" + std::string(text.substr(0, length));
-    std::from_chars(digits.data(), digits.data() + digits.size(), fraction, std::chars_format::fixed);
+    std::from_chars(digits.data(), digits.data() + digits.size(), fraction,
+                    std::chars_format::fixed);
   }
   text.remove_prefix(length);
   return fraction;
@@ -121,9 +145,9 @@ uint64_t parse_size_argument(std::string_view what, const std::string& text, uin
     throw Error(ErrorKind::kInvalidArgument, EINVAL, start + ": '" + text + "'.");
   }
   if (size.fault == SizeFault::kOutOfRange || size.value < min || size.value > max) {
-    throw Error(ErrorKind::kInvalidArgument, ERANGE,
-                start + ". Must be between " + std::to_string(min) + " and " + std::to_string(max) +
-                    ".");
+    throw Error(
+        ErrorKind::kInvalidArgument, ERANGE,
+        start + ". Must be between " + std::to_string(min) + " and " + std::to_string(max) + ".");
   }
   return size.value;
 }

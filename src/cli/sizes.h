@@ -11,9 +11,9 @@ namespace byre::cli {
 
 enum class SizeFault { kNotANumber, kOutOfRange };
 
-// A number with an optional suffix b k K m M g G t T p P e E (powers of 1024). Decimal numbers may have a
-// fraction ("1.5G"), hexadecimal ones ("0x10") have neither fraction nor suffix. Leading white space
-// is taken. `default_suffix` is what a number without suffix counts in.
+// A number with an optional suffix b k K m M g G t T p P e E (powers of 1024). Decimal numbers may
+// have a fraction ("1.5G"), hexadecimal ones ("0x10") have neither fraction nor suffix. Leading
+// white space is taken. `default_suffix` is what a number without suffix counts in.
 struct ParsedSize {
   uint64_t value = 0;
   std::optional<SizeFault> fault;

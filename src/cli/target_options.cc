@@ -20,8 +20,8 @@ constexpr auto kBool = OptionKind::kBool;
 constexpr auto kNumber = OptionKind::kNumber;
 constexpr auto kSize = OptionKind::kSize;
 
-// In the order in which QEMU prints them in its "Formatting" line. The encryption options are known, so that they
-// are refused for what they are, and not listed.
+// In the order in which QEMU prints them in its "Formatting" line. The encryption options are
+// known, so that they are refused for what they are, and not listed.
 constexpr OptionDescription kQcow2Options[] = {
     {"encryption", kBool, "", nullptr, false},
     {"encrypt.format", kString, "", nullptr, false},
@@ -72,7 +72,8 @@ std::vector<OptionDescription> merged_options(const std::string& format) {
   std::vector<OptionDescription> all(own.begin(), own.end());
   for (const OptionDescription& option : kFileOptions) {
     bool is_known = false;
-    for (const OptionDescription& each : own) is_known |= std::string_view(each.name) == option.name;
+    for (const OptionDescription& each : own)
+      is_known |= std::string_view(each.name) == option.name;
     if (!is_known) all.push_back(option);
   }
   return all;
@@ -89,7 +90,8 @@ uint64_t parse_number(const std::string& name, const std::string& text) {
   errno = 0;
   char* end = nullptr;
   const uint64_t value = std::strtoull(text.c_str(), &end, 0);
-  if (end == text.c_str() || *end != '\0') throw invalid("Parameter '" + name + "' expects a number");
+  if (end == text.c_str() || *end != '\0')
+    throw invalid("Parameter '" + name + "' expects a number");
   if (errno == ERANGE) {
     throw invalid("Value '" + text + "' is too large for parameter '" + name + "'");
   }
@@ -112,10 +114,14 @@ uint64_t parse_size_value(const std::string& name, const std::string& text) {
 
 uint64_t parse_value(const OptionDescription& option, const std::string& text) {
   switch (option.kind) {
-    case OptionKind::kString: return 0;
-    case OptionKind::kBool: return parse_bool(option.name, text);
-    case OptionKind::kNumber: return parse_number(option.name, text);
-    case OptionKind::kSize: return parse_size_value(option.name, text);
+    case OptionKind::kString:
+      return 0;
+    case OptionKind::kBool:
+      return parse_bool(option.name, text);
+    case OptionKind::kNumber:
+      return parse_number(option.name, text);
+    case OptionKind::kSize:
+      return parse_size_value(option.name, text);
   }
   return 0;
 }
@@ -132,14 +138,53 @@ std::string with_doubled_commas(const std::string& text) {
 
 // A backing file's format only stands in the image, so it may be any that QEMU knows.
 bool is_driver_name(std::string_view name) {
-  static constexpr std::string_view kNames[] = {
-      "blkdebug", "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress",
-      "copy-before-write", "copy-on-read", "dmg", "file", "ftp", "ftps", "gluster", "host_cdrom",
-      "host_device", "http", "https", "io_uring", "iscsi", "luks", "nbd", "nfs", "null-aio",
-      "null-co", "nvme", "nvme-io_uring", "parallels", "preallocate", "qcow", "qcow2", "qed",
-      "quorum", "raw", "rbd", "replication", "snapshot-access", "ssh", "throttle", "vdi", "vhdx",
-      "virtio-blk-vfio-pci", "virtio-blk-vhost-user", "virtio-blk-vhost-vdpa", "vmdk", "vpc",
-      "vvfat"};
+  static constexpr std::string_view kNames[] = {"blkdebug",
+                                                "blklogwrites",
+                                                "blkreplay",
+                                                "blkverify",
+                                                "bochs",
+                                                "cloop",
+                                                "compress",
+                                                "copy-before-write",
+                                                "copy-on-read",
+                                                "dmg",
+                                                "file",
+                                                "ftp",
+                                                "ftps",
+                                                "gluster",
+                                                "host_cdrom",
+                                                "host_device",
+                                                "http",
+                                                "https",
+                                                "io_uring",
+                                                "iscsi",
+                                                "luks",
+                                                "nbd",
+                                                "nfs",
+                                                "null-aio",
+                                                "null-co",
+                                                "nvme",
+                                                "nvme-io_uring",
+                                                "parallels",
+                                                "preallocate",
+                                                "qcow",
+                                                "qcow2",
+                                                "qed",
+                                                "quorum",
+                                                "raw",
+                                                "rbd",
+                                                "replication",
+                                                "snapshot-access",
+                                                "ssh",
+                                                "throttle",
+                                                "vdi",
+                                                "vhdx",
+                                                "virtio-blk-vfio-pci",
+                                                "virtio-blk-vhost-user",
+                                                "virtio-blk-vhost-vdpa",
+                                                "vmdk",
+                                                "vpc",
+                                                "vvfat"};
   return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
@@ -191,7 +236,9 @@ const TargetOptions::Entry* TargetOptions::find(const std::string& name) const {
   return const_cast<TargetOptions*>(this)->find(name);
 }
 
-bool TargetOptions::has_option(const std::string& name) const { return find(name) != nullptr; }
+bool TargetOptions::has_option(const std::string& name) const {
+  return find(name) != nullptr;
+}
 
 void TargetOptions::apply(const OptionList& list) {
   for (const auto& [name, text] : list.entries()) set(name, text);
@@ -204,7 +251,9 @@ void TargetOptions::set(const std::string& name, const std::string& text) {
   entry->text = text;
 }
 
-void TargetOptions::set_size(uint64_t size) { set("size", std::to_string(size)); }
+void TargetOptions::set_size(uint64_t size) {
+  set("size", std::to_string(size));
+}
 
 std::optional<std::string> TargetOptions::get(const std::string& name) const {
   const Entry* entry = find(name);
@@ -216,7 +265,9 @@ uint64_t TargetOptions::number(const std::string& name) const {
   return entry == nullptr ? 0 : entry->number;
 }
 
-uint64_t TargetOptions::size() const { return number("size"); }
+uint64_t TargetOptions::size() const {
+  return number("size");
+}
 
 std::string TargetOptions::to_text() const {
   std::string text;

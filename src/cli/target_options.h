@@ -12,14 +12,15 @@
 namespace byre::cli {
 
 // What a new image shall be, as the command line says it (`create`, `convert`, `measure`): the
-// format's options and those of the file that it lies in. Usage, in the order in which QEMU finds faults:
+// format's options and those of the file that it lies in. Usage, in the order in which QEMU finds
+// faults:
 //
 //   TargetOptions options(format);            // "Unknown file format 'x'"
 //   options.apply(list);                      // "Invalid parameter 'x'", values of the wrong kind
-//   options.set("backing_file", name);        // what other arguments say: "Backing file not supported ..."
-//   options.set_size(bytes);
-//   print("Formatting ... " + options.to_text());
-//   jobs::NewImage image = options.to_image(filename);   // "Parameter 'x' does not accept value 'y'"
+//   options.set("backing_file", name);        // what other arguments say: "Backing file not
+//   supported ..." options.set_size(bytes); print("Formatting ... " + options.to_text());
+//   jobs::NewImage image = options.to_image(filename);   // "Parameter 'x' does not accept value
+//   'y'"
 class TargetOptions {
  public:
   explicit TargetOptions(std::string format);
@@ -55,8 +56,8 @@ class TargetOptions {
   std::vector<Entry> entries_;
 };
 
-// Prints what `-o help` shows for a format; throws Error("Unknown file format '<x>'"). With a target
-// named, the file's own options are in the list.
+// Prints what `-o help` shows for a format; throws Error("Unknown file format '<x>'"). With a
+// target named, the file's own options are in the list.
 void print_option_help(const std::string& format, bool target_is_named);
 
 }  // namespace byre::cli

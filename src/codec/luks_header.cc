@@ -64,7 +64,8 @@ void parse_mode(const std::string& text, LuksHeader& header) {
   }
   header.cipher_mode = text.substr(0, dash);
   const size_t colon = text.find(':', dash);
-  header.iv_generator = text.substr(dash + 1, colon == std::string::npos ? colon : colon - dash - 1);
+  header.iv_generator =
+      text.substr(dash + 1, colon == std::string::npos ? colon : colon - dash - 1);
   if (colon != std::string::npos) header.iv_hash = text.substr(colon + 1);
 }
 

@@ -149,8 +149,8 @@ Task<void> write_raw(const NewImage& image, NewFiles& files) {
 
 // An image cannot be its own data file: the locks of the two keep each other out. In QEMU's words.
 void refuse_same_file(const std::string& filename, const std::string& data_filename) {
-  struct stat image {};
-  struct stat data {};
+  struct stat image{};
+  struct stat data{};
   if (stat(filename.c_str(), &image) != 0 || stat(data_filename.c_str(), &data) != 0) return;
   if (image.st_dev != data.st_dev || image.st_ino != data.st_ino) return;
   throw Error(ErrorKind::kLocked, EAGAIN,

@@ -32,9 +32,9 @@ struct Qcow2Info {
   std::vector<qcow2::layout::BitmapEntry> bitmaps;
   std::string data_filename;  // empty: the guest's data lies in the image
   std::optional<codec::LuksHeader> luks;
-  std::string backing_filename;   // as it stands in the image; empty: none
-  std::string backing_format;     // empty: the image does not say
-  std::string backing_path;       // seen from where the image was opened
+  std::string backing_filename;  // as it stands in the image; empty: none
+  std::string backing_format;    // empty: the image does not say
+  std::string backing_path;      // seen from where the image was opened
 };
 
 struct ImageInfo {
@@ -49,12 +49,12 @@ struct ImageInfo {
 // Opens the image, without what it names, looks, and closes it.
 Task<ImageInfo> image_info(std::string filename, open::ImageOptions options);
 
-// The image and, one after the other, what lies below it. Throws Error in QEMU's words where the chain comes back
-// to an image that it has passed, under whatever name.
+// The image and, one after the other, what lies below it. Throws Error in QEMU's words where the
+// chain comes back to an image that it has passed, under whatever name.
 Task<std::vector<ImageInfo>> chain_info(std::string filename, open::ImageOptions options);
 
-// A backing file's name as it stands in an image, seen from that image: relative names count from the
-// image's folder. Names with a protocol ("nbd:...") stay as they are.
+// A backing file's name as it stands in an image, seen from that image: relative names count from
+// the image's folder. Names with a protocol ("nbd:...") stay as they are.
 std::string backing_path(const std::string& image_filename, const std::string& backing_filename);
 
 }  // namespace byre::jobs

@@ -16,11 +16,15 @@ TEST(JsonString, EscapesAsQemuDoes) {
 }
 
 TEST(JsonString, WhatIsNoUtf8BecomesTheReplacementCharacter) {
-  EXPECT_EQ(json_string("a\xff" "b"), R"("a\uFFFDb")");
+  EXPECT_EQ(json_string("a\xff"
+                        "b"),
+            R"("a\uFFFDb")");
   EXPECT_EQ(json_string("\xc3"), R"("\uFFFD")");
   EXPECT_EQ(json_string("\xed\xa0\x80"), R"("\uFFFD")");      // a surrogate
   EXPECT_EQ(json_string("\xf4\x90\x80\x80"), R"("\uFFFD")");  // above U+10FFFF
-  EXPECT_EQ(json_string("\xe2\x82" "a"), R"("\uFFFDa")");
+  EXPECT_EQ(json_string("\xe2\x82"
+                        "a"),
+            R"("\uFFFDa")");
 }
 
 TEST(JsonText, MembersStandInQemusOrderHoweverTheyWereSet) {

@@ -73,13 +73,16 @@ TEST(OptionList, AsksForHelpWhereHelpStandsAloneAmongTheOptions) {
     list.add(text);
     return list.asks_for_help();
   };
-  for (const char* text : {"help", "?", "a=1,help", "a,help,b", "a=1,?"}) EXPECT_TRUE(asks(text)) << text;
+  for (const char* text : {"help", "?", "a=1,help", "a,help,b", "a=1,?"})
+    EXPECT_TRUE(asks(text)) << text;
   for (const char* text : {"a=1", "a=help", "help=1", "helpme", "a=1,,help"}) {
     EXPECT_FALSE(asks(text)) << text;
   }
 }
 
-TEST(SplitOptions, AnEmptyTextHasNone) { EXPECT_THAT(split_options(""), IsEmpty()); }
+TEST(SplitOptions, AnEmptyTextHasNone) {
+  EXPECT_THAT(split_options(""), IsEmpty());
+}
 
 TEST(OptionHelp, IsSortedAlignedAndLeavesOutWhatIsNotListed) {
   constexpr OptionDescription kOptions[] = {

@@ -44,7 +44,8 @@ class CommandLine {
   Invocation invocation_;
 };
 
-// The exit code that reading the options ended with, and what went to stderr; nothing: they were read.
+// The exit code that reading the options ended with, and what went to stderr; nothing: they were
+// read.
 std::optional<int> exit_code_of(std::vector<std::string> arguments, std::string* printed) {
   CommandLine line(std::move(arguments));
   OptionReader reader = line.reader();

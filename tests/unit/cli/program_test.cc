@@ -40,8 +40,7 @@ TEST(Program, TakesTheNameThatItIsCalledBy) {
 TEST(Program, AnUnknownCommandOrOptionIsOneInQemusWords) {
   const Outcome command = run({"qemu-img", "foo"});
   EXPECT_EQ(command.code, 1);
-  EXPECT_EQ(command.err,
-            "qemu-img: Command not found: foo\nTry 'qemu-img --help' for more info\n");
+  EXPECT_EQ(command.err, "qemu-img: Command not found: foo\nTry 'qemu-img --help' for more info\n");
   const Outcome option = run({"qemu-img", "--foo"});
   EXPECT_EQ(option.code, 1);
   EXPECT_EQ(option.err,
@@ -69,8 +68,7 @@ TEST(Program, HelpListsEveryCommand) {
 }
 
 TEST(Program, ByreAddsAHintAndQemuImgDoesNot) {
-  const std::string words =
-      "Parameter 'cluster_size' expects a non-negative number below 2^64";
+  const std::string words = "Parameter 'cluster_size' expects a non-negative number below 2^64";
   EXPECT_THAT(run({"qemu-img", "create", "-f", "foo", "x", "1M"}).err,
               "qemu-img: x: Unknown file format 'foo'\n");
   EXPECT_EQ(run({"byre", "create", "-f", "foo", "x", "1M"}).err,
@@ -80,10 +78,11 @@ TEST(Program, ByreAddsAHintAndQemuImgDoesNot) {
 }
 
 TEST(Program, TracePointsDoNotExist) {
-  EXPECT_EQ(run({"qemu-img", "-T", "foo", "-T", "enable=bar", "-T", "b*", "-T", "file=x", "info"}).err,
-            "qemu-img: warning: trace event 'foo' does not exist\n"
-            "qemu-img: warning: trace event 'bar' does not exist\n"
-            "qemu-img: Expecting one image file name\nTry 'qemu-img info --help' for more info\n");
+  EXPECT_EQ(
+      run({"qemu-img", "-T", "foo", "-T", "enable=bar", "-T", "b*", "-T", "file=x", "info"}).err,
+      "qemu-img: warning: trace event 'foo' does not exist\n"
+      "qemu-img: warning: trace event 'bar' does not exist\n"
+      "qemu-img: Expecting one image file name\nTry 'qemu-img info --help' for more info\n");
   EXPECT_EQ(run({"qemu-img", "-T", "foo=bar", "info"}).err, "qemu-img: Invalid parameter 'foo'\n");
 }
 

@@ -66,7 +66,9 @@ TEST(ProgressPrinter, SilentExceptWhenASignalAsks) {
 }
 
 TEST(ProgressPrinter, ASignalAfterItsEndKillsNobody) {
-  { ProgressPrinter printer(ProgressStyle::kNone, 1); }
+  {
+    ProgressPrinter printer(ProgressStyle::kNone, 1);
+  }
   raise(SIGUSR1);
 }
 

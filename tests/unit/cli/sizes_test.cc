@@ -57,7 +57,9 @@ TEST(ParseSize, HexadecimalNumbersHaveNeitherSuffixNorFraction) {
   EXPECT_EQ(parse_size("0x10000000000000000").fault, SizeFault::kOutOfRange);
 }
 
-TEST(ParseSize, ALeadingZeroIsNotOctal) { EXPECT_EQ(parse_size("010").value, 10u); }
+TEST(ParseSize, ALeadingZeroIsNotOctal) {
+  EXPECT_EQ(parse_size("010").value, 10u);
+}
 
 TEST(ParseSize, SpaceAndPlusMayStandBeforeANumberAndNothingBehindIt) {
   EXPECT_EQ(parse_size(" 5k").value, 5120u);

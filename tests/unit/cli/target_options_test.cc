@@ -61,9 +61,10 @@ TEST(TargetOptions, RawHasTheOptionsOfItsFile) {
 }
 
 TEST(TargetOptions, ValuesAreShownAsTheyWereWrittenNumbersAsNumbers) {
-  EXPECT_EQ(with("qcow2", "lazy_refcounts=yes,refcount_bits=0x10,data_file=a,,b,size=1.5k").to_text(),
-            "cluster_size=65536 extended_l2=off compression_type=zlib size=1536 data_file=a,,b "
-            "lazy_refcounts=yes refcount_bits=16");
+  EXPECT_EQ(
+      with("qcow2", "lazy_refcounts=yes,refcount_bits=0x10,data_file=a,,b,size=1.5k").to_text(),
+      "cluster_size=65536 extended_l2=off compression_type=zlib size=1536 data_file=a,,b "
+      "lazy_refcounts=yes refcount_bits=16");
   EXPECT_NE(with("qcow2", "refcount_bits=-16").to_text().find("refcount_bits=-16"),
             std::string::npos);
 }

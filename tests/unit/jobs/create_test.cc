@@ -134,8 +134,9 @@ TEST_F(CreateImage, ADataFileThatCannotBeMadeTakesTheImageWithIt) {
 TEST_F(CreateImage, TheImageCannotBeItsOwnDataFile) {
   NewImage qcow2 = image("qcow2", 1 << 20);
   qcow2.options.data_filename = path("x");
-  EXPECT_EQ(refusal(qcow2), "Failed to get shared \"resize\" lock\nIs another process using the image [" +
-                                path("x") + "]?");
+  EXPECT_EQ(refusal(qcow2),
+            "Failed to get shared \"resize\" lock\nIs another process using the image [" +
+                path("x") + "]?");
   EXPECT_FALSE(std::filesystem::exists(path("x")));
 }
 
