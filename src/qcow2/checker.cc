@@ -29,7 +29,7 @@ class Checker {
         options_(std::move(options)),
         geometry_(subject_.header),
         findings_(&options_),
-        file_(subject_.file, geometry_.cluster_size()),
+        file_(subject_.file),
         counts_(0, geometry_.refcount_max()),
         references_(geometry_, &file_, &counts_, &findings_, &options_),
         metadata_(&subject_, &file_, &references_, &options_),

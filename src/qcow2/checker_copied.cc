@@ -13,7 +13,7 @@ CopiedFlagChecker::CopiedFlagChecker(CheckerFile* file, ReferenceCounter* refere
                                      StoredRefcounts* refcounts, const CheckOptions* options)
     : geometry_(references->geometry()),
       file_(file),
-      l2_file_(&file->device(), geometry_.cluster_size()),
+      l2_file_(&file->device()),
       references_(references),
       refcounts_(refcounts),
       options_(options) {}
@@ -22,6 +22,8 @@ Task<void> CopiedFlagChecker::check(uint64_t l1_offset, uint64_t l1_entries) {
   const uint64_t end = l1_offset + file_->stored(l1_offset, l1_entries * 8);
   for (uint64_t place = l1_offset; place < end; place += geometry_.cluster_size()) {
     const uint64_t length = std::min(geometry_.cluster_size(), end - place);
+    const bool is_hole = co_await file_->is_hole(place, length);
+    if (is_hole) continue;
     const ConstBytes table = co_await file_->read(place, length, end - place - length);
     for (uint64_t i = 0; i + 8 <= length; i += 8) {
       const layout::L1Entry entry(load_big_endian<uint64_t>(&table[i]));
@@ -49,7 +51,8 @@ Task<void> CopiedFlagChecker::check_l1_entry(layout::L1Entry entry, uint64_t ind
                                 });
   }
   const uint64_t offset = entry.offset().value();
-  if (l2_file_.stored(offset, geometry_.cluster_size()) == 0) co_return;  // all zeroes
+  const bool is_hole = co_await l2_file_.is_hole(offset, geometry_.cluster_size());
+  if (is_hole) co_return;
   if (!references_->is_shared(offset)) {
     co_await check_l2_table(offset);
     co_return;

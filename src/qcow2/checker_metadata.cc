@@ -166,6 +166,8 @@ Task<void> MetadataCounter::count_bitmap_table(uint64_t offset, uint64_t entries
       }
       ++shared.reads;
     }
+    const bool is_hole = co_await file_->is_hole(place, length);
+    if (is_hole) continue;
     co_await count_bitmap_table_cluster(place, length, 1);
   }
 }

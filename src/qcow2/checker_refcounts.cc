@@ -21,7 +21,7 @@ StoredRefcounts::StoredRefcounts(const layout::Header& header, CheckerFile* file
       file_(file),
       references_(references),
       options_(options),
-      block_file_(&file->device(), geometry_.cluster_size()),
+      block_file_(&file->device()),
       slice_size_(std::min(kSliceSize, geometry_.cluster_size())) {}
 
 Task<void> StoredRefcounts::read_table() {

@@ -16,7 +16,7 @@ ReferenceCounter::ReferenceCounter(const layout::Geometry& geometry, CheckerFile
                                    const CheckOptions* options)
     : geometry_(geometry),
       file_(file),
-      l2_file_(&file->device(), geometry.cluster_size()),
+      l2_file_(&file->device()),
       counts_(counts),
       findings_(findings),
       options_(options),
@@ -86,6 +86,8 @@ Task<void> ReferenceCounter::count_l1_table(uint64_t offset, uint64_t entries, b
         continue;
       }
     }
+    const bool is_hole = co_await file_->is_hole(place, length);
+    if (is_hole) continue;
     const uint64_t corruptions = findings_->corruptions();
     co_await count_l1_cluster(place, length, end - place - length, active);
     if (shared == nullptr) continue;
@@ -156,7 +158,8 @@ Task<void> ReferenceCounter::count_l1_cluster(uint64_t offset, uint64_t length, 
 }
 
 Task<void> ReferenceCounter::count_l2_table(uint64_t offset, uint64_t ahead, bool active) {
-  if (l2_file_.stored(offset, geometry_.cluster_size()) == 0) co_return;  // all zeroes
+  const bool is_hole = co_await l2_file_.is_hole(offset, geometry_.cluster_size());
+  if (is_hole) co_return;
   SharedTable* shared = nullptr;
   if (is_shared(offset)) {
     shared = &shared_l2_[offset];

@@ -69,6 +69,8 @@ Task<void> run(const std::vector<uint8_t>* bytes) {
     BYRE_ASSERT(result.clusters.compressed <= result.clusters.fragmented);
     BYRE_ASSERT(result.image_end_offset > 0);
   }
+  // Every other image, to have more of them.
+  if (bytes->back() % 2 != 0) co_return;
   Seen seen_again;
   qcow2::CheckResult result_again;
   const bool is_whole_again = co_await check(image.get(), &seen_again, &result_again);
