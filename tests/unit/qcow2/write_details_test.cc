@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+
+#include "qcow2/layout/l1_entry.h"
+#include "qcow2/layout/l2_entry.h"
+#include "qcow2/layout/refcount_entry.h"
+#include "unit/qcow2/written_image.h"
+
+namespace byre::qcow2::test {
+namespace {
+
+Layout layout_of(uint64_t size, uint64_t cluster_size) {
+  Layout layout;
+  layout.create.size = size;
+  layout.create.cluster_size = cluster_size;
+  return layout;
+}
+
+class WriteDetails : public testing::Test {
+ protected:
+  void open(const Layout& layout) { open(make_disks(layout), layout); }
+  void open(Disks disks, const Layout& layout) {
+    opened_ = loop_.run(open_disks(std::move(disks), layout.backing_size, for_writing()));
+  }
+  Image& image() { return *opened_.image; }
+  void write(uint64_t offset, const std::vector<uint8_t>& bytes,
+             WriteFlags flags = WriteFlags::kNone) {
+    loop_.run(image().write(offset, ConstBytes(bytes), flags));
+  }
+  std::vector<uint8_t> read(uint64_t offset, uint64_t length) {
+    std::vector<uint8_t> bytes(length);
+    loop_.run(image().read(offset, Bytes(bytes)));
+    return bytes;
+  }
+  std::vector<Extent> extents() {
+    return loop_.run(image().extents(0, image().size(), ExtentScope::kLayer));
+  }
+  void close_and_check() {
+    loop_.run(image().close());
+    expect_sound(opened_.snapshot(), false);
+  }
+
+  Loop loop_;
+  OpenImage opened_;
+};
+
+// A writer that remembers where it packed last, and not that the cluster has been given away since,
+// writes compressed bytes into somebody else's cluster.
+TEST_F(WriteDetails, PackingDoesNotGoOnInAClusterThatWasFreedAndGivenAway) {
+  open(layout_of(kMiB, 65536));
+  const std::vector<uint8_t> small = compressible(0, 65536, 1);
+  write(0, small, WriteFlags::kCompressed);
+  loop_.run(image().write_zeroes(0, 65536, WriteFlags::kMayUnmap));
+  loop_.run(image().flush());  // now the packed cluster is free
+  const std::vector<uint8_t> plain = pattern(65536, 65536, 2);
+  write(65536, plain);  // and taken
+  const std::vector<uint8_t> again = compressible(131072, 65536, 3);
+  write(131072, again, WriteFlags::kCompressed);
+  EXPECT_EQ(read(65536, 65536), plain);
+  EXPECT_EQ(read(131072, 65536), again);
+  close_and_check();
+}
+
+TEST_F(WriteDetails, CompressedClustersArePackedOneBehindTheOther) {
+  open(layout_of(kMiB, 65536));
+  const std::vector<uint8_t> bytes = compressible(0, kMiB, 1);
+  write(0, bytes, WriteFlags::kCompressed);
+  EXPECT_EQ(read(0, kMiB), bytes);
+  close_and_check();
+  // Header, refcount table, refcount block, L1 table, L2 table, and one for all the data.
+  EXPECT_LE(opened_.snapshot().file->size(), 6u * 65536);
+}
+
+TEST_F(WriteDetails, AClusterThatDoesNotBecomeSmallerIsStoredAsItIs) {
+  open(layout_of(kMiB, 65536));
+  std::mt19937_64 random(9);
+  std::vector<uint8_t> noise(65536);
+  for (uint8_t& byte : noise) byte = static_cast<uint8_t>(random());
+  write(0, noise, WriteFlags::kCompressed);
+  const std::vector<Extent> all = extents();
+  ASSERT_FALSE(all.empty());
+  EXPECT_FALSE(all[0].compressed);
+  EXPECT_EQ(read(0, 65536), noise);
+  close_and_check();
+}
+
+TEST_F(WriteDetails, CompressedWritesOfPartsOfClustersAreRefused) {
+  open(layout_of(kMiB, 65536));
+  const std::vector<uint8_t> bytes = compressible(0, 4096, 1);
+  EXPECT_THROW(write(0, bytes, WriteFlags::kCompressed), Error);
+  EXPECT_THROW(write(512, compressible(0, 65536, 1), WriteFlags::kCompressed), Error);
+  close_and_check();
+}
+
+TEST_F(WriteDetails, TheLastClusterOfADiskMayBeCompressedThoughItIsShort) {
+  open(layout_of(65536 + 4096, 65536));
+  const std::vector<uint8_t> bytes = compressible(65536, 4096, 5);
+  write(65536, bytes, WriteFlags::kCompressed);
+  EXPECT_EQ(read(65536, 4096), bytes);
+  close_and_check();
+}
+
+TEST_F(WriteDetails, ARequestForManyClustersIsOneWriteOfData) {
+  open(layout_of(16 * kMiB, 65536));
+  write(0, pattern(0, 512, 1));  // tables are there
+  opened_.file->clear_events();
+  write(kMiB, pattern(kMiB, 4 * kMiB, 1));
+  uint64_t writes = 0;
+  for (const filter::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == filter::Operation::kWrite) ++writes;
+  }
+  EXPECT_EQ(writes, 1u);
+  close_and_check();
+}
+
+TEST_F(WriteDetails, AFlushWithoutChangedMetadataIsOneFlush) {
+  open(layout_of(kMiB, 65536));
+  write(0, pattern(0, 65536, 1));
+  loop_.run(image().flush());
+  write(0, pattern(0, 65536, 2));
+  opened_.file->clear_events();
+  loop_.run(image().flush());
+  ASSERT_EQ(opened_.file->events().size(), 1u);
+  EXPECT_EQ(opened_.file->events()[0].operation, filter::Operation::kFlush);
+  close_and_check();
+}
+
+TEST_F(WriteDetails, RefcountTablesGrow) {
+  Layout layout = layout_of(6 * kMiB, 512);
+  layout.create.refcount_bits = 64;
+  open(layout);
+  const std::vector<uint8_t> bytes = pattern(0, 6 * kMiB, 1);
+  write(0, bytes);
+  EXPECT_GT(image().header().refcount_table_clusters, 1u);
+  EXPECT_EQ(read(0, 6 * kMiB), bytes);
+  close_and_check();
+}
+
+TEST_F(WriteDetails, LazyRefcountsSetTheDirtyBitBeforeTheFirstWriteAndCloseTakesItBack) {
+  Layout layout = layout_of(kMiB, 4096);
+  layout.create.lazy_refcounts = true;
+  open(layout);
+  loop_.run(image().flush());
+  EXPECT_FALSE(image().header().is_dirty());
+  write(0, pattern(0, 4096, 1));
+  const Disks crashed = opened_.snapshot();
+  EXPECT_EQ(crashed.file->get(79, 1)[0] & 1, 1);
+  close_and_check();
+  EXPECT_EQ(opened_.snapshot().file->get(79, 1)[0] & 1, 0);
+}
+
+TEST_F(WriteDetails, AutoclearBitsGoBeforeTheFirstWriteAndTheRawDataFileBitStays) {
+  Layout layout = layout_of(kMiB, 4096);
+  layout.create.data_filename = "data";
+  layout.create.data_file_raw = true;
+  Disks disks = make_disks(layout);
+  disks.file->put(88, std::vector<uint8_t>{0x80});  // an unknown autoclear bit
+  open(std::move(disks), layout);
+  read(0, 512);
+  EXPECT_EQ(opened_.snapshot().file->get(88, 1)[0], 0x80);
+  write(0, pattern(0, 4096, 1));
+  EXPECT_EQ(opened_.snapshot().file->get(88, 8), std::vector<uint8_t>({0, 0, 0, 0, 0, 0, 0, 2}));
+  close_and_check();
+}
+
+TEST_F(WriteDetails, AnImageThatWasNotClosedProperlyIsNotWrittenTo) {
+  const Layout layout = layout_of(kMiB, 4096);
+  Disks disks = make_disks(layout);
+  disks.file->put(79, std::vector<uint8_t>{1});
+  try {
+    open(std::move(disks), layout);
+    write(0, pattern(0, 4096, 1));
+    FAIL() << "the write was accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(error.message(), "");
+  }
+}
+
+TEST_F(WriteDetails, GrownDisksReadAsZeroesBehindTheOldEnd) {
+  for (const uint64_t cluster_size : {uint64_t{512}, uint64_t{65536}}) {
+    SCOPED_TRACE(cluster_size);
+    Layout layout = layout_of(100 * 1024 + 512, cluster_size);
+    layout.create.backing_filename = "backing";
+    layout.create.backing_format = "raw";
+    layout.backing_size = 512 * 1024;
+    open(layout);
+    std::vector<uint8_t> expected = backing_bytes(100 * 1024 + 512);
+    const std::vector<uint8_t> written = pattern(100 * 1024, 512, 4);
+    write(100 * 1024, written);
+    std::copy(written.begin(), written.end(), expected.begin() + 100 * 1024);
+    expected.resize(40 * kMiB);
+    loop_.run(image().resize(40 * kMiB, Preallocation::kOff));
+    EXPECT_EQ(image().size(), 40 * kMiB);
+    EXPECT_EQ(first_difference(read(0, 40 * kMiB), expected), std::nullopt);
+    const std::vector<uint8_t> more = pattern(39 * kMiB, 70000, 5);
+    write(39 * kMiB, more);
+    std::copy(more.begin(), more.end(), expected.begin() + 39 * kMiB);
+    close_and_check();
+    const auto later = sync_wait(read_disks(opened_.snapshot(), layout.backing_size));
+    EXPECT_EQ(first_difference(later, expected), std::nullopt);
+  }
+}
+
+TEST_F(WriteDetails, ShrinkingIsRefused) {
+  open(layout_of(kMiB, 65536));
+  try {
+    loop_.run(image().resize(512 * 1024, Preallocation::kOff));
+    FAIL() << "it shrank";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+  }
+  close_and_check();
+}
+
+TEST_F(WriteDetails, ZeroesWithoutFallbackAreRefusedWhereOnlyZeroBytesWouldDo) {
+  open(layout_of(kMiB, 65536));
+  write(0, pattern(0, 65536, 1));
+  try {
+    loop_.run(image().write_zeroes(512, 512, WriteFlags::kNoFallback));
+    FAIL() << "zero bytes were written";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
+  }
+  loop_.run(image().write_zeroes(0, 65536, WriteFlags::kNoFallback));
+  EXPECT_EQ(read(0, 65536), std::vector<uint8_t>(65536));
+  close_and_check();
+}
+
+TEST_F(WriteDetails, ZeroesOfAHugeEmptyDiskTouchNothing) {
+  open(layout_of(uint64_t{1} << 50, 65536));
+  loop_.run(image().write_zeroes(0, uint64_t{1} << 50, WriteFlags::kMayUnmap));
+  loop_.run(image().discard(0, uint64_t{1} << 50));
+  EXPECT_EQ(opened_.file->count(filter::Operation::kWrite), 0u);
+  EXPECT_EQ(opened_.file->count(filter::Operation::kWriteZeroes), 0u);
+  close_and_check();
+}
+
+// Gives the image a snapshot that shares everything: L1 table copied, refcounts one higher, no copied
+// flags, as the specification describes it. One refcount block, one L2 table.
+void share_everything(storage::MemoryDevice& file, uint64_t cluster_size) {
+  const auto load = [&](uint64_t at) { return load_big_endian<uint64_t>(file.get(at, 8).data()); };
+  const auto store = [&](uint64_t at, uint64_t value) {
+    uint8_t bytes[8];
+    store_big_endian(bytes, value);
+    file.put(at, ConstBytes(bytes));
+  };
+  const uint64_t l1 = load(40);
+  const uint64_t block = load(load(48));
+  const auto count_up = [&](uint64_t offset) {
+    std::vector<uint8_t> entry = file.get(block + offset / cluster_size * 2, 2);
+    store_big_endian<uint16_t>(entry.data(), load_big_endian<uint16_t>(entry.data()) + 1);
+    file.put(block + offset / cluster_size * 2, entry);
+  };
+  const uint64_t end = align_up(file.size(), cluster_size);
+  const uint64_t l2 = load(l1) & layout::L1Entry::kOffsetMask;
+  for (uint64_t at = 0; at < cluster_size; at += 8) {
+    const uint64_t entry = load(l2 + at);
+    if (entry == 0) continue;
+    ASSERT_EQ(entry & layout::L2Entry::kCompressed, 0u);
+    store(l2 + at, entry & ~layout::L2Entry::kCopied);
+    count_up(entry & layout::L2Entry::kOffsetMask);
+  }
+  store(l1, l2);
+  count_up(l2);
+  file.put(end, file.get(l1, 8));
+  count_up(end);
+  layout::Snapshot snapshot;
+  snapshot.l1_table_offset = layout::HostOffset(end);
+  snapshot.l1_size = 1;
+  snapshot.id = "1";
+  snapshot.name = "before";
+  snapshot.disk_size = load(24);
+  file.put(end + cluster_size, layout::encode_snapshot_table({snapshot}));
+  count_up(end + cluster_size);
+  file.put(63, std::vector<uint8_t>{1});
+  store(64, end + cluster_size);
+}
+
+TEST_F(WriteDetails, ClustersAndTablesOfASnapshotAreNeverWrittenInPlace) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(layout);
+  const std::vector<uint8_t> before = pattern(0, kMiB, 1);
+  write(0, before);
+  close_and_check();
+  Disks disks = opened_.snapshot();
+  share_everything(*disks.file, 65536);
+  expect_sound(disks, false);
+
+  open(std::move(disks), layout);
+  std::vector<uint8_t> now = before;
+  const auto change = [&](uint64_t offset, uint64_t length) {
+    const std::vector<uint8_t> bytes = pattern(offset, length, 2);
+    write(offset, bytes);
+    std::copy(bytes.begin(), bytes.end(), now.begin() + static_cast<ptrdiff_t>(offset));
+  };
+  change(1000, 70000);
+  loop_.run(image().write_zeroes(5 * 65536, 65536, WriteFlags::kMayUnmap));
+  std::fill_n(now.begin() + 5 * 65536, 65536, uint8_t{0});
+  change(5 * 65536 + 10, 100);
+  const std::vector<uint8_t> packed = compressible(7 * 65536, 65536, 3);
+  write(7 * 65536, packed, WriteFlags::kCompressed);
+  std::copy(packed.begin(), packed.end(), now.begin() + 7 * 65536);
+  EXPECT_EQ(read(0, kMiB), now);
+  loop_.run(image().flush());
+  change(65536 * 2, 512);
+  close_and_check();
+
+  SnapshotSelector selector;
+  selector.name = "before";
+  OpenImage again = loop_.run(open_disks(opened_.snapshot(), {}, {}));
+  loop_.run(again.image->load_snapshot(selector));
+  EXPECT_EQ(loop_.run(read_all(again.image.get())), before);
+  loop_.run(again.image->close());
+}
+
+}  // namespace
+}  // namespace byre::qcow2::test
