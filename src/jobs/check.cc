@@ -37,6 +37,7 @@ Task<CheckReport> check(CheckJob job) {
   report.format = device->driver();
   qcow2::Image* const image = open::as_qcow2(device.get());
   if (image != nullptr) report.result = co_await check_image(image, std::move(job.options));
+  if (job.progress != nullptr) job.progress->update(1, 1);
   co_await device->close();
   co_return report;
 }
