@@ -216,6 +216,7 @@ class ConvertCommand {
       options.write_order = jobs::WriteOrder::kAny;
     }
     options.compressed = arguments_.compressed;
+    options.copy_range = arguments_.copy_range;
     options.salvage = arguments_.salvage;
     if (!arguments_.quiet) {
       options.on_unreadable = [this](uint64_t offset, const Error& error) {

@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "block/buffer.h"
 #include "jobs/copy_failure.h"
+#include "jobs/copy_offload.h"
 #include "jobs/ordered_progress.h"
 #include "jobs/rate_limit.h"
 #include "jobs/segment_walker.h"
@@ -46,6 +47,7 @@ class Conversion {
         cluster_size_(options_.compressed ? target.limits().compressed_write_size : 0),
         buffer_size_(std::max<uint64_t>(kBufferSize, cluster_size_)),
         sparse_rule_(sparse_rule(options_.sparse_size, target.limits().request_alignment)),
+        offload_(source_, target),
         walker_(source_, rules()),
         rate_limit_(options_.bytes_per_second, cancellation),
         wants_progress_(progress != nullptr),
@@ -116,10 +118,12 @@ class Conversion {
       if (!ticket.has_value()) break;
       const Segment& segment = ticket->segment;
       bool is_read = true;
+      bool is_copied = false;
       if (segment.kind == Segment::Kind::kData) {
         try {
-          if (buffer.size() == 0) buffer = Buffer(buffer_size_);
-          co_await read(segment, buffer.bytes(0, segment.length));
+          is_copied = co_await copy_inside_host(segment);
+          if (buffer.size() == 0 && !is_copied) buffer = Buffer(buffer_size_);
+          if (!is_copied) co_await read(segment, buffer.bytes(0, segment.length));
         } catch (...) {
           failure_.note(segment.offset, std::current_exception());
           is_read = false;
@@ -129,9 +133,9 @@ class Conversion {
       if (options_.write_order == WriteOrder::kStarted) turnstile_.pass();
       if (is_read && !failure_.is_before(segment.offset)) {
         try {
-          const ConstBytes bytes =
-              buffer.bytes().first(segment.kind == Segment::Kind::kData ? segment.length : 0);
-          co_await write(segment, bytes);
+          const bool is_in_buffer = segment.kind == Segment::Kind::kData && !is_copied;
+          const ConstBytes bytes = buffer.bytes().first(is_in_buffer ? segment.length : 0);
+          if (!is_copied) co_await write(segment, bytes);
           progress_.done(ticket->number, work_in(segment));
         } catch (const Error& error) {
           failure_.note(segment.offset,
@@ -161,6 +165,18 @@ class Conversion {
       failure_.note(walker_.position(), std::current_exception());
     }
     co_return ticket;
+  }
+
+  Task<bool> copy_inside_host(const Segment& segment) {
+    if (!options_.copy_range) co_return false;
+    bool is_copied = false;
+    try {
+      co_await rate_limit_.take(segment.length);
+      is_copied = co_await offload_.copy(segment.offset, segment.length);
+    } catch (const Error& error) {
+      throw failure_at("error while writing at byte ", segment.offset, error);
+    }
+    co_return is_copied;
   }
 
   Task<void> read(const Segment& segment, Bytes to) {
@@ -255,6 +271,7 @@ class Conversion {
   const uint64_t buffer_size_;
   const SparseRule sparse_rule_;
 
+  CopyOffload offload_;
   Mutex walker_mutex_;
   SegmentWalker walker_;
   uint64_t next_ticket_ = 0;

@@ -26,6 +26,9 @@ struct ConvertOptions {
   uint64_t sparse_size = 4096;
   unsigned in_flight = 8;  // requests at a time, at least 1
   WriteOrder write_order = WriteOrder::kStarted;
+  // Where sources and target are raw images in files, the host copies, zeroes and all. Not with
+  // `compressed` or `salvage`.
+  bool copy_range = false;
   bool compressed = false;  // the target's limits().compressed_write_size is not 0
   // What cannot be read counts as zeroes; `on_unreadable` hears of every sector.
   bool salvage = false;

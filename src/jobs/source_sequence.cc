@@ -45,6 +45,12 @@ Task<void> SourceSequence::read(uint64_t offset, Bytes to) const {
   }
 }
 
+SourceSequence::Place SourceSequence::place_of(uint64_t offset, uint64_t length) const {
+  const Part& part = part_at(offset);
+  if (!range_fits(offset - part.start, length, part.device_end - part.start)) return {};
+  return {part.device, offset - part.start};
+}
+
 Task<std::vector<Extent>> SourceSequence::extents(uint64_t offset, uint64_t length,
                                                   ExtentScope scope) const {
   std::vector<Extent> found;

@@ -18,6 +18,12 @@ class SourceSequence {
   uint64_t size() const { return size_; }
   // The range lies inside [0, size()).
   Task<void> read(uint64_t offset, Bytes to) const;
+  // The device whose own bytes the whole range is, and where there; nullptr: it is not one's alone.
+  struct Place {
+    BlockDevice* device = nullptr;
+    uint64_t offset = 0;
+  };
+  Place place_of(uint64_t offset, uint64_t length) const;
   // As BlockDevice::extents(), with offsets on the sequence.
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) const;
 
