@@ -55,13 +55,26 @@ CheckArguments read_arguments(Invocation& invocation) {
                        {"force-share", 'U'}});
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
-      case 'f': arguments.image.format = reader.argument(); break;
-      case 'r': read_repair(arguments, reader.argument()); break;
-      case 'T': arguments.cache = reader.argument(); break;
-      case 'q': arguments.quiet = true; break;
-      case 'U': arguments.image.force_share = true; break;
-      case kOutput: arguments.output = parse_output_format(reader.argument()); break;
-      default: break;
+      case 'f':
+        arguments.image.format = reader.argument();
+        break;
+      case 'r':
+        read_repair(arguments, reader.argument());
+        break;
+      case 'T':
+        arguments.cache = reader.argument();
+        break;
+      case 'q':
+        arguments.quiet = true;
+        break;
+      case 'U':
+        arguments.image.force_share = true;
+        break;
+      case kOutput:
+        arguments.output = parse_output_format(reader.argument());
+        break;
+      default:
+        break;
     }
   }
   const std::vector<std::string> names = reader.names();

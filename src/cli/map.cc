@@ -40,9 +40,15 @@ MapArguments read_arguments(Invocation& invocation) {
                        {"object", kObject, true}});
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
-      case 'f': arguments.image.format = reader.argument(); break;
-      case 'U': arguments.image.force_share = true; break;
-      case kOutput: arguments.output = parse_output_format(reader.argument()); break;
+      case 'f':
+        arguments.image.format = reader.argument();
+        break;
+      case 'U':
+        arguments.image.force_share = true;
+        break;
+      case kOutput:
+        arguments.output = parse_output_format(reader.argument());
+        break;
       case 's':
       case kStartOffset:
         arguments.start_offset = parse_size_argument("start offset", reader.argument());
@@ -51,7 +57,8 @@ MapArguments read_arguments(Invocation& invocation) {
       case kMaxLength:
         arguments.max_length = parse_size_argument("max length", reader.argument());
         break;
-      default: break;
+      default:
+        break;
     }
   }
   const std::vector<std::string> names = reader.names();
@@ -100,10 +107,10 @@ class MapPrinter {
   void add_row(const Extent& extent) {
     if (!extent.data) return;
     if (!extent.host_offset) {
-      throw Error(ErrorKind::kUnsupported, EINVAL,
-                  "File contains external, encrypted or compressed clusters.",
-                  fmt::format("the one at offset {:#x}; --output=json shows them all",
-                              extent.offset));
+      throw Error(
+          ErrorKind::kUnsupported, EINVAL,
+          "File contains external, encrypted or compressed clusters.",
+          fmt::format("the one at offset {:#x}; --output=json shows them all", extent.offset));
     }
     if (extent.zero) return;
     add_column(extent.offset);
@@ -115,11 +122,12 @@ class MapPrinter {
   void add_object(const Extent& extent) {
     if (!is_first_) text_ += ",\n";
     is_first_ = false;
-    fmt::format_to(std::back_inserter(text_),
-                   "{{ \"start\": {}, \"length\": {}, \"depth\": {}, \"present\": {}, \"zero\": {}, "
-                   "\"data\": {}, \"compressed\": {}",
-                   extent.offset, extent.length, extent.depth, extent.present, extent.zero,
-                   extent.data, extent.compressed);
+    fmt::format_to(
+        std::back_inserter(text_),
+        "{{ \"start\": {}, \"length\": {}, \"depth\": {}, \"present\": {}, \"zero\": {}, "
+        "\"data\": {}, \"compressed\": {}",
+        extent.offset, extent.length, extent.depth, extent.present, extent.zero, extent.data,
+        extent.compressed);
     if (extent.host_offset) {
       fmt::format_to(std::back_inserter(text_), ", \"offset\": {}", *extent.host_offset);
     }

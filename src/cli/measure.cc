@@ -67,16 +67,29 @@ MeasureArguments read_arguments(Invocation& invocation) {
                        {"force-share", 'U'}});
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
-      case 'f': arguments.image.format = reader.argument(); break;
+      case 'f':
+        arguments.image.format = reader.argument();
+        break;
       case 'l':
         arguments.image.snapshot = parse_snapshot_option(reader.argument(), invocation.program);
         break;
-      case 'o': arguments.options.add(reader.argument()); break;
-      case 'O': arguments.target_format = reader.argument(); break;
-      case 'U': arguments.image.force_share = true; break;
-      case kOutput: arguments.output = parse_output_format(reader.argument()); break;
-      case kSize: arguments.size = parse_size_argument("image size", reader.argument()); break;
-      default: break;
+      case 'o':
+        arguments.options.add(reader.argument());
+        break;
+      case 'O':
+        arguments.target_format = reader.argument();
+        break;
+      case 'U':
+        arguments.image.force_share = true;
+        break;
+      case kOutput:
+        arguments.output = parse_output_format(reader.argument());
+        break;
+      case kSize:
+        arguments.size = parse_size_argument("image size", reader.argument());
+        break;
+      default:
+        break;
     }
   }
   read_names(reader.names(), arguments);
@@ -157,7 +170,8 @@ int run_measure(Invocation& invocation) {
   arguments.image.on_warning = open_warning_printer(invocation);
   InterruptibleScope interruptible;
   Loop loop;
-  // The source comes first, as in QEMU: what is wrong with it is told before what is wrong with the target.
+  // The source comes first, as in QEMU: what is wrong with it is told before what is wrong with the
+  // target.
   std::unique_ptr<BlockDevice> source;
   if (arguments.filename) {
     source = loop.run(open::open_image(*arguments.filename, arguments.image));

@@ -11,7 +11,8 @@
 
 namespace byre::jobs {
 
-// Checks an image, alone: changes nothing, reads nothing of its backing files, though they must open.
+// Checks an image, alone: changes nothing, reads nothing of its backing files, though they must
+// open.
 struct CheckJob {
   std::string filename;
   open::ImageOptions image;

@@ -22,8 +22,9 @@ struct MeasureReport {
 // `source`: the image that would be copied; nullptr: nothing, and the disk would have `size` bytes.
 // As a raw image.
 MeasureReport measure_raw(const BlockDevice* source, uint64_t size);
-// As a qcow2 image with these options, of which `size` does not count. Throws Error in QEMU's words for
-// options that cannot be, before anything is read. `source` and `cancellation` outlive the task.
+// As a qcow2 image with these options, of which `size` does not count. Throws Error in QEMU's words
+// for options that cannot be, before anything is read. `source` and `cancellation` outlive the
+// task.
 Task<MeasureReport> measure_qcow2(BlockDevice* source, uint64_t size, qcow2::CreateOptions options,
                                   const Cancellation* cancellation);
 

@@ -14,8 +14,8 @@ namespace byre::qcow2 {
 // The bitmaps of an image, as its bitmap directory lists them (specification: "Bitmaps"); none
 // without the extension. Checks what QEMU checks when it opens an image: the directory, and the
 // table of each bitmap that is not in use. Throws Error in QEMU's words, without the file's name.
-// `disk_size` in bytes; `file` outlives the task. Reads each table once, however many bitmaps name it, and no
-// holes, so that the work follows what the file holds.
+// `disk_size` in bytes; `file` outlives the task. Reads each table once, however many bitmaps name
+// it, and no holes, so that the work follows what the file holds.
 Task<std::vector<layout::BitmapEntry>> read_bitmap_list(BlockDevice* file,
                                                         layout::Extensions extensions,
                                                         layout::Geometry geometry,

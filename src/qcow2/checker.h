@@ -23,17 +23,17 @@ enum class FindingKind {
   kRefcountOverflow,      // offset: more references than the image's refcounts can count
   kReferenceOutsideFile,  // offset, value: bytes
   // L1 and L2 tables.
-  kL1ReservedBits,      // value: the entry
-  kL2TableUnaligned,    // offset
-  kL2ReservedBits,      // value: the entry
-  kClusterUnaligned,    // offset
-  kCompressedCopied,    // offset: the copied flag on a compressed cluster
-  kCompressedInDataFile,  // value: the entry
-  kCompressedSubclusters,  // value: the entry
+  kL1ReservedBits,           // value: the entry
+  kL2TableUnaligned,         // offset
+  kL2ReservedBits,           // value: the entry
+  kClusterUnaligned,         // offset
+  kCompressedCopied,         // offset: the copied flag on a compressed cluster
+  kCompressedInDataFile,     // value: the entry
+  kCompressedSubclusters,    // value: the entry
   kSubclusterContradiction,  // offset: a subcluster both allocated and zero
   kSubclustersUnallocated,   // subclusters are allocated, the cluster is not
-  kCopiedFlagL2Table,        // value: the L1 entry, refcount: flag and refcount contradict each other
-  kCopiedFlagCluster,        // value: the L2 entry, refcount
+  kCopiedFlagL2Table,  // value: the L1 entry, refcount: flag and refcount contradict each other
+  kCopiedFlagCluster,  // value: the L2 entry, refcount
   kTableUnreadable,
   // Snapshots and bitmaps.
   kSnapshotTableUnreadable,
@@ -107,10 +107,10 @@ struct CheckResult {
 // snapshots, snapshot table, encryption header, bitmaps, refcount table and blocks) and compares
 // with the refcounts; checks every entry on its way. Reads only, changes nothing, prints nothing.
 //
-// `image` is open for_check. Whatever stands in the file ends in findings; memory is bounded by what the
-// file holds, not by the virtual size nor by the holes of the file. Throws Error where the check
-// cannot go on: then `message` is what QEMU prints after "Check failed: ", and findings before it
-// say more.
+// `image` is open for_check. Whatever stands in the file ends in findings; memory is bounded by
+// what the file holds, not by the virtual size nor by the holes of the file. Throws Error where the
+// check cannot go on: then `message` is what QEMU prints after "Check failed: ", and findings
+// before it say more.
 Task<CheckResult> check(Image& image, CheckOptions options);
 
 // The same for whoever has the parts. `file` outlives the task.

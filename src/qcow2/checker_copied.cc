@@ -73,10 +73,10 @@ Task<ConstBytes> CopiedFlagChecker::read_l2(uint64_t offset) {
     co_return co_await l2_file_.read(offset, geometry_.cluster_size(), 0);
   } catch (const Error& error) {
     references_->findings().add(
-        {.kind = FindingKind::kTableUnreadable, .severity = Severity::kCheckError, .offset = offset},
-        [&] {
-          return "ERROR: Could not read L2 table: " + errno_text(error.errno_value());
-        });
+        {.kind = FindingKind::kTableUnreadable,
+         .severity = Severity::kCheckError,
+         .offset = offset},
+        [&] { return "ERROR: Could not read L2 table: " + errno_text(error.errno_value()); });
     throw;
   }
 }
@@ -101,15 +101,15 @@ Task<void> CopiedFlagChecker::check_l2_table(uint64_t offset) {
 
 void CopiedFlagChecker::check_l2_entry(const layout::L2Entry& entry, uint64_t refcount) {
   if ((refcount == 1) == entry.copied()) return;
-  references_->findings().add(
-      {.kind = FindingKind::kCopiedFlagCluster,
-       .offset = entry.offset().value(),
-       .value = entry.word(),
-       .refcount = refcount},
-      [&] {
-        return fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount={}",
-                           entry.word(), refcount);
-      });
+  references_->findings().add({.kind = FindingKind::kCopiedFlagCluster,
+                               .offset = entry.offset().value(),
+                               .value = entry.word(),
+                               .refcount = refcount},
+                              [&] {
+                                return fmt::format(
+                                    "ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount={}",
+                                    entry.word(), refcount);
+                              });
 }
 
 }  // namespace byre::qcow2

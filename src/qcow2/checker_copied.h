@@ -6,16 +6,16 @@
 
 #include "async/task.h"
 #include "qcow2/checker_file.h"
-#include "qcow2/checker_references.h"
 #include "qcow2/checker_refcounts.h"
+#include "qcow2/checker_references.h"
 #include "qcow2/layout/l1_entry.h"
 #include "qcow2/layout/l2_entry.h"
 
 namespace byre::qcow2 {
 
-// The last step of a check: the copied flags of the active L1 table and its L2 tables against the refcounts
-// in the image. A flag that is set where the refcount is not one lets a writer change what others
-// still refer to. All that it is given outlives it.
+// The last step of a check: the copied flags of the active L1 table and its L2 tables against the
+// refcounts in the image. A flag that is set where the refcount is not one lets a writer change
+// what others still refer to. All that it is given outlives it.
 class CopiedFlagChecker {
  public:
   CopiedFlagChecker(CheckerFile* file, ReferenceCounter* references, StoredRefcounts* refcounts,

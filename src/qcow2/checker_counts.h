@@ -29,8 +29,8 @@ class ReferenceCounts {
   // Makes room for a cluster behind the end.
   void grow(uint64_t cluster_count);
 
-  // Adds up to `times` references to a cluster below cluster_count(), as many as fit below count_max.
-  // Gives how many did not fit.
+  // Adds up to `times` references to a cluster below cluster_count(), as many as fit below
+  // count_max. Gives how many did not fit.
   uint64_t add(uint64_t cluster, uint64_t times, Claim claim);
   // The same, once, for the many: true where it was done.
   bool add_fast(uint64_t cluster, Claim claim) {

@@ -27,7 +27,7 @@ Task<bool> CheckerFile::is_hole(uint64_t offset, uint64_t length) {
   if (in_file == 0) co_return true;
   if (!is_sparse_ || length < kHoleMin) co_return false;
   const std::vector<Extent> extents = co_await file_->extents(offset, in_file, ExtentScope::kLayer);
-  co_return extents.front().zero && extents.front().length >= in_file;
+  co_return extents.front().zero&& extents.front().length >= in_file;
 }
 
 uint64_t CheckerFile::stored(uint64_t offset, uint64_t length) const {

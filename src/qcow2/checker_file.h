@@ -21,12 +21,12 @@ class CheckerFile {
 
   BlockDevice& device() { return *file_; }
   uint64_t size() const { return size_; }
-  // How many bytes of [offset, offset + length) the file has; the rest is zeroes. An entry of 8 bytes
-  // that the file's end cuts in two counts as whole.
+  // How many bytes of [offset, offset + length) the file has; the rest is zeroes. An entry of 8
+  // bytes that the file's end cuts in two counts as whole.
   uint64_t stored(uint64_t offset, uint64_t length) const;
 
-  // Whether the range is known to read as zeroes without reading it. A file that is mostly holes may have
-  // terabytes of tables in them, which cost nobody anything to make.
+  // Whether the range is known to read as zeroes without reading it. A file that is mostly holes
+  // may have terabytes of tables in them, which cost nobody anything to make.
   Task<bool> is_hole(uint64_t offset, uint64_t length);
 
   // The bytes [offset, offset + length), if they were read and not yet replaced.

@@ -5,10 +5,17 @@ namespace byre::qcow2 {
 
 void Findings::count(Severity severity, uint64_t times) {
   switch (severity) {
-    case Severity::kNote: break;
-    case Severity::kLeak: leaks_ += times; break;
-    case Severity::kCorruption: corruptions_ += times; break;
-    case Severity::kCheckError: check_errors_ += times; break;
+    case Severity::kNote:
+      break;
+    case Severity::kLeak:
+      leaks_ += times;
+      break;
+    case Severity::kCorruption:
+      corruptions_ += times;
+      break;
+    case Severity::kCheckError:
+      check_errors_ += times;
+      break;
   }
 }
 

@@ -134,8 +134,9 @@ void L2EntryCounter::count_allocated(const L2Entry& entry) {
     const bool has_data = geometry_.extended_l2() ? (entry.bitmap() & L2Entry::kAllAllocated) != 0
                                                   : (entry.word() & L2Entry::kZero) == 0;
     findings.add({.kind = FindingKind::kClusterUnaligned, .offset = offset}, [&] {
-      return fmt::format("ERROR offset={:x}: {} cluster is not properly aligned; L2 entry corrupted.",
-                         offset, has_data ? "Data" : "Preallocated");
+      return fmt::format(
+          "ERROR offset={:x}: {} cluster is not properly aligned; L2 entry corrupted.", offset,
+          has_data ? "Data" : "Preallocated");
     });
   }
   note_place(offset);

@@ -37,7 +37,8 @@ void MetadataCounter::check_snapshot_pointer() {
          .value = count,
          .names_program = true},
         [&] {
-          if (error.errno_value() != EFBIG) return std::string("ERROR snapshot table offset invalid");
+          if (error.errno_value() != EFBIG)
+            return std::string("ERROR snapshot table offset invalid");
           return fmt::format(
               "ERROR snapshot table too large\n"
               "You can force-remove all {} overhanging snapshots with qemu-img check -r all",
@@ -62,14 +63,12 @@ Task<void> MetadataCounter::read_snapshots() {
     snapshots_ = decoder.take();
     snapshot_table_size_ = padded_size - padding_of(snapshots_.back());
   } catch (const Error& error) {
-    references_->findings().add({.kind = FindingKind::kSnapshotTableUnreadable,
-                                 .severity = Severity::kCheckError,
-                                 .offset = header.snapshots_offset.value(),
-                                 .names_program = true},
-                                [&] {
-                                  return "ERROR failed to read the snapshot table: " +
-                                         error.message();
-                                });
+    references_->findings().add(
+        {.kind = FindingKind::kSnapshotTableUnreadable,
+         .severity = Severity::kCheckError,
+         .offset = header.snapshots_offset.value(),
+         .names_program = true},
+        [&] { return "ERROR failed to read the snapshot table: " + error.message(); });
     throw;
   }
   if (header.version < 3) co_return;
@@ -87,13 +86,12 @@ bool MetadataCounter::check_snapshot_l1(const layout::Snapshot& snapshot) {
   const char* const id = snapshot.id.c_str();
   const char* const name = snapshot.name.c_str();
   if (!references_->geometry().is_cluster_aligned(snapshot.l1_table_offset)) {
-    references_->findings().add(
-        {.kind = FindingKind::kSnapshotL1Unaligned, .offset = offset}, [&] {
-          return fmt::format(
-              "ERROR snapshot {} ({}) l1_offset={:#x}: L1 table is not cluster aligned; snapshot "
-              "table entry corrupted",
-              id, name, offset);
-        });
+    references_->findings().add({.kind = FindingKind::kSnapshotL1Unaligned, .offset = offset}, [&] {
+      return fmt::format(
+          "ERROR snapshot {} ({}) l1_offset={:#x}: L1 table is not cluster aligned; snapshot "
+          "table entry corrupted",
+          id, name, offset);
+    });
     return false;
   }
   if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) {
@@ -136,8 +134,8 @@ Task<void> MetadataCounter::count_bitmaps() {
     bitmaps = layout::parse_bitmap_directory(directory, extension, references_->geometry(),
                                              subject_->header.size);
   } catch (const Error& error) {
-    references_->findings().add({.kind = FindingKind::kBitmapTable,
-                                 .offset = extension.directory_offset.value()});
+    references_->findings().add(
+        {.kind = FindingKind::kBitmapTable, .offset = extension.directory_offset.value()});
     throw;
   }
   for (const layout::BitmapEntry& bitmap : bitmaps) {

@@ -24,8 +24,8 @@ class MetadataCounter {
   // Reads the snapshot table and reports what is wrong with it; the first step of a check. Throws
   // where it cannot be read.
   Task<void> read_snapshots();
-  // L1 tables of the snapshots with all below them, then the table itself. Whoever comes last counts what
-  // shared tables owe (ReferenceCounter::count_owed).
+  // L1 tables of the snapshots with all below them, then the table itself. Whoever comes last
+  // counts what shared tables owe (ReferenceCounter::count_owed).
   Task<void> count_snapshots();
   // Bitmap directory, tables and data.
   Task<void> count_bitmaps();

@@ -47,10 +47,11 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
   const uint64_t offset = entry.offset().value();
   const uint64_t cluster = offset >> geometry_.cluster_bits();
   if (entry.reserved_bits() != 0) {
-    findings.add({.kind = FindingKind::kRefcountTableReservedBits, .offset = offset, .value = index},
-                 [index] {
-                   return fmt::format("ERROR refcount table entry {} has reserved bits set", index);
-                 });
+    findings.add(
+        {.kind = FindingKind::kRefcountTableReservedBits, .offset = offset, .value = index},
+        [index] {
+          return fmt::format("ERROR refcount table entry {} has reserved bits set", index);
+        });
     return;
   }
   if (!geometry_.is_cluster_aligned(entry.offset())) {

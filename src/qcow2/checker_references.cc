@@ -31,13 +31,13 @@ void ReferenceCounter::count_region(uint64_t offset, uint64_t size, Claim claim)
   if (size == 0) return;
   if (is_outside(offset, size)) {
     suspect_ = true;
-    findings_->add({.kind = FindingKind::kReferenceOutsideFile, .offset = offset, .value = size},
-                   [&] {
-                     return fmt::format(
-                         "ERROR: counting reference for region exceeding the end of the file by one "
-                         "cluster or more: offset {:#x} size {:#x}",
-                         offset, size);
-                   });
+    findings_->add(
+        {.kind = FindingKind::kReferenceOutsideFile, .offset = offset, .value = size}, [&] {
+          return fmt::format(
+              "ERROR: counting reference for region exceeding the end of the file by one "
+              "cluster or more: offset {:#x} size {:#x}",
+              offset, size);
+        });
     return;
   }
   add_references(offset, size, 1, claim);
@@ -141,7 +141,9 @@ Task<void> ReferenceCounter::count_l1_cluster(uint64_t offset, uint64_t length, 
       });
     }
     const uint64_t l2_offset = entry.offset().value();
-    const Claim claim = !active ? Claim::kNone : entry.copied() ? Claim::kCopied : Claim::kNotCopied;
+    const Claim claim = !active          ? Claim::kNone
+                        : entry.copied() ? Claim::kCopied
+                                         : Claim::kNotCopied;
     count_region(l2_offset, geometry_.cluster_size(), claim);
     if (!geometry_.is_cluster_aligned(entry.offset())) {
       suspect_ = true;

@@ -23,8 +23,8 @@ struct SharedTable {
   ClusterStatistics statistics;
   uint64_t owed = 0;  // references that nobody has counted yet
 
-  // Whether it needs no further reading. Findings are repeated for each reference, as in QEMU, up to
-  // a bound. Where refcounts are narrow, their overflow depends on each single reference, so
+  // Whether it needs no further reading. Findings are repeated for each reference, as in QEMU, up
+  // to a bound. Where refcounts are narrow, their overflow depends on each single reference, so
   // such tables count as if they had findings.
   static constexpr uint64_t kReadsMax = 257;
   bool is_known(bool narrow_refcounts) const {
@@ -66,9 +66,7 @@ class ReferenceCounter {
   // Whether the cluster there has more than one reference by now.
   bool is_shared(uint64_t offset) const;
   // Clusters that begin below it lie wholly in the file.
-  uint64_t whole_clusters_end() const {
-    return file_->size() & ~geometry_.cluster_mask();
-  }
+  uint64_t whole_clusters_end() const { return file_->size() & ~geometry_.cluster_mask(); }
 
  private:
   Task<ConstBytes> read_l1(uint64_t offset, uint64_t length, uint64_t ahead);

@@ -58,8 +58,7 @@ TEST_F(BitmapList, GivesTheDirectorysEntriesInTheirOrder) {
 }
 
 TEST_F(BitmapList, WithoutTheExtensionThereIsNone) {
-  EXPECT_TRUE(
-      sync_wait(read_bitmap_list(&image_.file(), {}, image_.geometry(), 64 << 10)).empty());
+  EXPECT_TRUE(sync_wait(read_bitmap_list(&image_.file(), {}, image_.geometry(), 64 << 10)).empty());
 }
 
 TEST_F(BitmapList, ABadTableEntryNamesTheFirstBitmapThatHasIt) {

@@ -33,7 +33,9 @@ Failed check_fails(const CheckedImage& image, BlockDevice& device) {
   }
   return failed;
 }
-Failed check_fails(CheckedImage& image) { return check_fails(image, image.file()); }
+Failed check_fails(CheckedImage& image) {
+  return check_fails(image, image.file());
+}
 
 TEST(RefcountTableCheck, ReservedBitsAreReported) {
   CheckedImage image;
@@ -106,10 +108,11 @@ TEST(SnapshotCheck, SnapshotsCountAllThatTheyReferTo) {
   image.put_snapshots({snapshot_of(image, "1"), snapshot_of(image, "2")});
   const Checked checked = image.check();
   EXPECT_THAT(checked.texts(),
-              testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=3",
-                                            image.cluster_of(data))));
-  EXPECT_THAT(checked.texts(), testing::Contains(fmt::format(
-                                   "ERROR cluster {} refcount=1 reference=3", image.cluster_of(l1))));
+              testing::Contains(
+                  fmt::format("ERROR cluster {} refcount=1 reference=3", image.cluster_of(data))));
+  EXPECT_THAT(checked.texts(),
+              testing::Contains(
+                  fmt::format("ERROR cluster {} refcount=1 reference=3", image.cluster_of(l1))));
   EXPECT_EQ(checked.result.leaks, 0u);
   // The statistics are those of the active disk.
   EXPECT_EQ(checked.result.clusters.allocated, 4u);
@@ -157,8 +160,9 @@ TEST(SnapshotCheck, ATableThatCannotBeEndsTheCheck) {
   EXPECT_EQ(failed.message, "Invalid argument");
   image.put<uint32_t>(60, 65536 + 7);
   failed = check_fails(image);
-  EXPECT_THAT(failed.texts, ElementsAre("ERROR snapshot table too large\nYou can force-remove all 7 "
-                                        "overhanging snapshots with qemu-img check -r all"));
+  EXPECT_THAT(failed.texts,
+              ElementsAre("ERROR snapshot table too large\nYou can force-remove all 7 "
+                          "overhanging snapshots with qemu-img check -r all"));
   EXPECT_EQ(failed.message, "File too large");
 }
 
@@ -230,10 +234,8 @@ TEST(UnreadableFile, EachTableThatCannotBeReadIsNamed) {
   image.set_refcount(image.data_offset(0), 2);  // so that the copied flags are looked at
   const auto failed_at = [&image](uint64_t offset, uint64_t first) {
     filter::FaultDevice device(image.file().clone());
-    device.add_rule({.operation = filter::Operation::kRead,
-                     .first = first,
-                     .offset = offset,
-                     .length = 1});
+    device.add_rule(
+        {.operation = filter::Operation::kRead, .first = first, .offset = offset, .length = 1});
     return check_fails(image, device);
   };
   Failed failed = failed_at(image.l1_place(0), 1);
@@ -262,8 +264,8 @@ TEST(SharedTables, AreReadAFewTimesHoweverManyEntriesNameThem) {
   for (uint64_t i = 1; i < 1024; ++i) image.put_word(image.l1_place(i), entry);
   filter::FaultDevice device(image.file().clone());
   const Checked checked = image.check_on(device);
-  EXPECT_THAT(checked.texts(), testing::Contains(
-                                   fmt::format("ERROR cluster {} refcount=1 reference=1024", data)));
+  EXPECT_THAT(checked.texts(),
+              testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=1024", data)));
   EXPECT_EQ(checked.result.clusters.allocated, 4u * 1024);
   EXPECT_EQ(checked.result.clusters.compressed, 1024u);
   EXPECT_LT(device.count(filter::Operation::kRead), 30u);

@@ -87,9 +87,9 @@ TEST(Checker, ARefcountBelowTheReferencesIsACorruptionAndBreaksTheCopiedFlag) {
   const uint64_t offset = image.data_offset(0);
   image.set_refcount(offset, 0);
   expect_corruptions(
-      image, {fmt::format("ERROR cluster {} refcount=0 reference=1", image.cluster_of(offset)),
-              fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount=0",
-                          offset | kCopied)});
+      image,
+      {fmt::format("ERROR cluster {} refcount=0 reference=1", image.cluster_of(offset)),
+       fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount=0", offset | kCopied)});
 }
 
 TEST(Checker, ACopiedFlagThatIsMissingIsFoundThoughAllRefcountsAreRight) {
@@ -99,10 +99,10 @@ TEST(Checker, ACopiedFlagThatIsMissingIsFoundThoughAllRefcountsAreRight) {
   image.put_word(image.l1_place(0), l1 & ~kCopied);
   image.put_word(image.l2_place(1), l2 & ~kCopied);
   expect_corruptions(
-      image, {fmt::format("ERROR OFLAG_COPIED L2 cluster: l1_index=0 l1_entry={:x} refcount=1",
-                          l1 & ~kCopied),
-              fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount=1",
-                          l2 & ~kCopied)});
+      image,
+      {fmt::format("ERROR OFLAG_COPIED L2 cluster: l1_index=0 l1_entry={:x} refcount=1",
+                   l1 & ~kCopied),
+       fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount=1", l2 & ~kCopied)});
 }
 
 TEST(Checker, ACopiedFlagOnASharedClusterIsFoundThoughAllRefcountsAreRight) {
@@ -227,16 +227,15 @@ class ExtendedL2Checker : public testing::Test {
 
 TEST_F(ExtendedL2Checker, ASubclusterThatIsAllocatedAndZeroIsAContradiction) {
   image_.put_word(image_.l2_place(0) + 8, 0x00000001ffffffff);
-  expect_corruptions(
-      image_, {fmt::format("ERROR offset={:x}: Allocated cluster has corrupted subcluster "
-                           "allocation bitmap",
-                           image_.data_offset(0))});
+  expect_corruptions(image_,
+                     {fmt::format("ERROR offset={:x}: Allocated cluster has corrupted subcluster "
+                                  "allocation bitmap",
+                                  image_.data_offset(0))});
 }
 
 TEST_F(ExtendedL2Checker, AnUnallocatedClusterHasNoAllocatedSubclusters) {
   image_.put_word(image_.l2_place(20) + 8, 1);
-  expect_corruptions(image_,
-                     {"ERROR: Unallocated cluster has non-zero subcluster allocation map"});
+  expect_corruptions(image_, {"ERROR: Unallocated cluster has non-zero subcluster allocation map"});
 }
 
 TEST_F(ExtendedL2Checker, ACompressedClusterHasNoSubclusters) {
