@@ -77,7 +77,11 @@ class MapPrinter {
       text_ = "[";
     }
   }
-  ~MapPrinter() { print(text_); }
+  // Without finish(), what there is ends as QEMU ends it: before the run that cannot be told.
+  ~MapPrinter() {
+    if (!is_finished_ && !is_first_) text_ += ",\n";
+    print(text_);
+  }
 
   void print_extent(const Extent& extent) {
     if (output_ == OutputFormat::kHuman) {
@@ -91,6 +95,7 @@ class MapPrinter {
   }
   void finish() {
     if (output_ == OutputFormat::kJson) text_ += "]\n";
+    is_finished_ = true;
   }
 
  private:
@@ -135,7 +140,8 @@ class MapPrinter {
   }
 
   const OutputFormat output_;
-  bool is_first_ = true;
+  bool is_first_ = true;  // of the objects
+  bool is_finished_ = false;
   std::string text_;
 };
 

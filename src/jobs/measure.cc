@@ -2,6 +2,7 @@
 #include "jobs/measure.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,16 @@ uint64_t whole_sectors(uint64_t size) {
   return size > UINT64_MAX - kSectorSize ? size : align_up(size, kSectorSize);
 }
 
+Task<std::vector<Extent>> extents_of(BlockDevice* source, uint64_t offset) {
+  std::optional<Error> failure;
+  try {
+    co_return co_await source->extents(offset, source->size() - offset, ExtentScope::kChain);
+  } catch (const Error& error) {
+    failure = error.with_prefix("Unable to get block status");
+  }
+  throw *failure;
+}
+
 // Bytes of the clusters of the new image that hold anything but zeroes, the whole chain of the
 // source seen as one.
 Task<uint64_t> allocated_clusters_size(BlockDevice* source, uint64_t cluster_size,
@@ -24,8 +35,7 @@ Task<uint64_t> allocated_clusters_size(BlockDevice* source, uint64_t cluster_siz
   uint64_t allocated = 0;
   for (uint64_t offset = 0; offset < size;) {
     if (cancellation != nullptr) cancellation->check();
-    const std::vector<Extent> extents =
-        co_await source->extents(offset, size - offset, ExtentScope::kChain);
+    const std::vector<Extent> extents = co_await extents_of(source, offset);
     for (const Extent& extent : extents) {
       const uint64_t end = extent.offset + extent.length;
       if (end <= offset) continue;  // inside of a cluster that counts already

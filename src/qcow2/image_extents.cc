@@ -91,29 +91,34 @@ Task<std::vector<Extent>> Image::extents(uint64_t offset, uint64_t length, Exten
   std::vector<Extent> result;
   const uint64_t end = offset + length;
   const uint64_t backing_size = state_->backing ? state_->backing->size() : 0;
-  while (offset < end && result.size() < kExtentsMax) {
-    std::optional<Run> run = state_->mapping.find_run(GuestOffset(offset), end - offset);
-    if (!run) run = co_await state_->mapping.run_at(GuestOffset(offset), end - offset);
-    Extent extent = extent_of(*run, &state_->data_device());
-    if (run->kind == RunKind::kUnallocated && offset < backing_size) {
-      run->length = extent.length = std::min(extent.length, backing_size - offset);
-      if (scope == ExtentScope::kChain) {
-        co_await append_backing(&result, state_->backing.get(), *run);
-        offset = result.back().offset + result.back().length;
-        continue;
+  try {
+    while (offset < end && result.size() < kExtentsMax) {
+      std::optional<Run> run = state_->mapping.find_run(GuestOffset(offset), end - offset);
+      if (!run) run = co_await state_->mapping.run_at(GuestOffset(offset), end - offset);
+      Extent extent = extent_of(*run, &state_->data_device());
+      if (run->kind == RunKind::kUnallocated && offset < backing_size) {
+        run->length = extent.length = std::min(extent.length, backing_size - offset);
+        if (scope == ExtentScope::kChain) {
+          co_await append_backing(&result, state_->backing.get(), *run);
+          offset = result.back().offset + result.back().length;
+          continue;
+        }
+      } else if (run->kind == RunKind::kUnallocated) {
+        extent.zero = true;
       }
-    } else if (run->kind == RunKind::kUnallocated) {
-      extent.zero = true;
+      offset += extent.length;
+      if (run->kind == RunKind::kData && !state_->is_preallocated) {
+        state_->is_preallocated = co_await looks_preallocated(state_.get());
+      }
+      if (run->kind == RunKind::kData && *state_->is_preallocated) {
+        co_await append_with_holes(&result, extent);
+      } else {
+        append(&result, extent);
+      }
     }
-    offset += extent.length;
-    if (run->kind == RunKind::kData && !state_->is_preallocated) {
-      state_->is_preallocated = co_await looks_preallocated(state_.get());
-    }
-    if (run->kind == RunKind::kData && *state_->is_preallocated) {
-      co_await append_with_holes(&result, extent);
-    } else {
-      append(&result, extent);
-    }
+  } catch (const Error&) {
+    // What comes before the bad place is known; whoever goes on from there is told.
+    if (result.empty()) throw;
   }
   co_return result;
 }

@@ -199,7 +199,7 @@ Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset) {
     case L2Problem::kCompressedOffset:
       break;
   }
-  return state_->corruption("Invalid cluster entry found " + place);
+  return state_->corruption("Invalid cluster entry found  " + place);
 }
 
 }  // namespace byre::qcow2
