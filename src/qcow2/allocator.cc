@@ -23,10 +23,10 @@ constexpr uint64_t kUsefulBytes = kMiB;
 void Allocator::check_end(ClusterRange range) const {
   const uint64_t end_max = layout::limits::kHostOffsetEnd >> state_->geometry.cluster_bits();
   if (range.end().value() > end_max) {
-    throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
-                fmt::format("{}: an L2 entry cannot refer to host offset {:#x}",
-                            state_->file->filename(),
-                            state_->geometry.offset_of(range.first).value()));
+    throw Error(
+        ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
+        fmt::format("{}: an L2 entry cannot refer to host offset {:#x}", state_->file->filename(),
+                    state_->geometry.offset_of(range.first).value()));
   }
   if (state_->file->limits().grows) return;
   if (state_->geometry.offset_of(range.end()).value() > state_->file->size()) {
@@ -53,6 +53,8 @@ Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
 
 // Blocks for the range, and its references.
 Task<ClusterRange> Allocator::claim(ClusterRange range) {
+  state_->write_state->check_no_metadata(state_->geometry.offset_of(range.first),
+                                         range.count << state_->geometry.cluster_bits());
   co_await ensure_blocks(range);
   co_await refcounts_->add(range);
   if (first_free_ == range.first) first_free_ = range.end();
@@ -137,8 +139,8 @@ Task<void> Allocator::ensure_blocks(ClusterRange range) {
   }
 }
 
-// A block stands behind the range that needed it, as in QEMU; where that place is counted by another
-// block that is missing, too, that one comes first and counts itself.
+// A block stands behind the range that needed it, as in QEMU; where that place is counted by
+// another block that is missing, too, that one comes first and counts itself.
 Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster behind) {
   while (!refcounts_->has_block(table_index)) {
     const ClusterRange place = co_await refcounts_->find_free(behind, 1);

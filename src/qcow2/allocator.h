@@ -15,11 +15,12 @@ namespace byre::qcow2 {
 // Gives host clusters and takes them back. Part of an image's WriteState.
 //
 // - What allocate() gives has its refcount counted in memory, so that nobody else gets it; whoever
-//   refers to it on disk sees to it that the refcount is there before (L2 tables depend on the refcount
-//   cache).
-// - What free_later() takes is still referred to by what is on disk. It keeps its refcount, and so is
-//   given to nobody, until the removal of the reference is durable: Flusher takes the list before it
-//   writes the tables and hands it to count_down() afterwards.
+//   refers to it on disk sees to it that the refcount is there before (L2 tables depend on the
+//   refcount cache).
+// - What free_later() takes is still referred to by what is on disk. It keeps its refcount, and so
+// is
+//   given to nobody, until the removal of the reference is durable: Flusher takes the list before
+//   it writes the tables and hands it to count_down() afterwards.
 // - What free_now() takes was never referred to.
 class Allocator {
  public:
@@ -32,9 +33,10 @@ class Allocator {
   Task<ClusterRange> allocate(uint64_t count);
   // Exactly `count` consecutive clusters: for tables.
   Task<ClusterRange> allocate_all(uint64_t count);
-  // `size` bytes, at most a cluster, for a compressed cluster: right behind those given last, where that
-  // cluster is still in use and may be referred to once more, else at the start of another one. Each host
-  // cluster that they touch has one reference for them; free_now() or free_later() take it back.
+  // `size` bytes, at most a cluster, for a compressed cluster: right behind those given last, where
+  // that cluster is still in use and may be referred to once more, else at the start of another
+  // one. Each host cluster that they touch has one reference for them; free_now() or free_later()
+  // take it back.
   Task<HostOffset> allocate_bytes(uint64_t size);
 
   void free_later(ClusterRange range);
@@ -66,7 +68,8 @@ class Allocator {
   HostCluster first_free_{0};
   // Where the last search for more than one cluster ended.
   HostCluster cursor_{0};
-  // Behind the compressed bytes given last; 0: none, or they end with their cluster, or that became free.
+  // Behind the compressed bytes given last; 0: none, or they end with their cluster, or that became
+  // free.
   HostOffset packed_end_;
   Frees waiting_;
   uint64_t waiting_clusters_ = 0;

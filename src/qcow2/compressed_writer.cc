@@ -61,8 +61,7 @@ std::unique_ptr<CompressedWriter::Workshop> CompressedWriter::take_workshop() {
   auto workshop = std::make_unique<Workshop>();
   const auto type = static_cast<codec::CompressionType>(state_->header().compression_type);
   const int level = state_->options.compression_level;
-  workshop->compressor =
-      codec::Compressor::make(type, level == 0 ? codec::kDefaultLevel : level);
+  workshop->compressor = codec::Compressor::make(type, level == 0 ? codec::kDefaultLevel : level);
   workshop->out = Buffer(state_->geometry.cluster_size());
   return workshop;
 }

@@ -20,8 +20,8 @@
 #include "qcow2/layout/l2_entry.h"
 #include "qcow2/layout/refcount_entry.h"
 
-// A new image is written from behind: space for the data, the tables, and last the header, so that a
-// file whose creation stopped anywhere does not open as an image.
+// A new image is written from behind: space for the data, the tables, and last the header, so that
+// a file whose creation stopped anywhere does not open as an image.
 namespace byre::qcow2 {
 
 namespace {
@@ -165,9 +165,9 @@ class Creation {
 
   Task<void> reserve_data() {
     // What is mapped is there to the end of its last subcluster, as QEMU has it.
-    const uint64_t mapped_size =
-        align_up(size_, options_.extended_l2 ? cluster_size() / layout::limits::kSubclustersPerCluster
-                                             : cluster_size());
+    const uint64_t mapped_size = align_up(
+        size_, options_.extended_l2 ? cluster_size() / layout::limits::kSubclustersPerCluster
+                                    : cluster_size());
     const uint64_t data_size = plan_.l2_tables.empty() ? size_ : mapped_size;
     if (data_file_ != nullptr && data_file_->size() < data_size) {
       // Metadata alone asks nothing of the data file.
@@ -211,8 +211,8 @@ class Creation {
   Task<void> write_refcount_table() {
     const uint64_t per_cluster = cluster_size() / 8;
     for (uint64_t cluster = 0; cluster < plan_.refcount_table_clusters; ++cluster) {
-      const Bytes room =
-          co_await tables_.reserve((plan_.refcount_table + cluster) * cluster_size(), cluster_size());
+      const Bytes room = co_await tables_.reserve((plan_.refcount_table + cluster) * cluster_size(),
+                                                  cluster_size());
       const uint64_t first = cluster * per_cluster;
       const uint64_t end = std::min<uint64_t>(first + per_cluster, plan_.refcount_blocks.size());
       for (uint64_t index = first; index < end; ++index) {

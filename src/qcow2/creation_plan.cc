@@ -59,7 +59,8 @@ class Planner {
 
   uint64_t l1_clusters() const { return div_ceil(plan_.l1_entries * 8, options_.cluster_size); }
 
-  // `count` clusters at the end, and the refcount blocks that they and these blocks need behind them.
+  // `count` clusters at the end, and the refcount blocks that they and these blocks need behind
+  // them.
   uint64_t allocate(uint64_t count) {
     const uint64_t first = plan_.clusters;
     plan_.clusters += count;
@@ -69,9 +70,7 @@ class Planner {
     return first;
   }
 
-  void allocate_l1_table() {
-    plan_.l1_table = plan_.l1_entries == 0 ? 0 : allocate(l1_clusters());
-  }
+  void allocate_l1_table() { plan_.l1_table = plan_.l1_entries == 0 ? 0 : allocate(l1_clusters()); }
 
   void add_data(uint64_t guest_cluster, uint64_t host_cluster, uint64_t count) {
     if (!plan_.data.empty()) {

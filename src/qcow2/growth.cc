@@ -32,13 +32,13 @@ void Growth::validate(uint64_t new_size, Preallocation preallocation) const {
                 "Preallocation is not supported when an image grows");
   }
   if (!state_->snapshots.empty() && state_->header().version < 3) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                "Can't resize a v2 image which has snapshots");
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Can't resize a v2 image which has snapshots");
   }
   const uint64_t entries_max = layout::limits::kL1EntriesMax;
   if (state_->geometry.l1_entries_for(new_size) > entries_max) {
-    throw Error(ErrorKind::kNoSpace, EFBIG,
-                "The image size is too large for file format 'qcow2' (try using a larger cluster size)");
+    throw Error(
+        ErrorKind::kNoSpace, EFBIG,
+        "The image size is too large for file format 'qcow2' (try using a larger cluster size)");
   }
 }
 
@@ -63,8 +63,8 @@ Task<void> Growth::resize(uint64_t new_size, Preallocation preallocation) {
   state_->size = new_size;
 }
 
-// What the last cluster has behind the old end, what entries behind it say, and what a longer backing
-// file would show.
+// What the last cluster has behind the old end, what entries behind it say, and what a longer
+// backing file would show.
 Task<void> Growth::clear_behind_end(uint64_t new_size) {
   const layout::Geometry& geometry = state_->geometry;
   const uint64_t old_size = state_->size;

@@ -63,7 +63,8 @@ Task<void> Linker::change(GuestOffset first, uint64_t count, const Change& new_e
   // From here on nothing can fail.
   uint64_t done = 0;
   for (const TableCache::Slice& slice : slices) {
-    const uint32_t start = state_->mapping.l2_slice_index(first + (done << geometry.cluster_bits()));
+    const uint32_t start =
+        state_->mapping.l2_slice_index(first + (done << geometry.cluster_bits()));
     const uint64_t end = std::min<uint64_t>(per_slice, start + (count - done));
     for (uint32_t index = start; index < end; ++index) {
       const L2Entry before = L2Entry::load(slice.bytes(), index, geometry);
@@ -89,8 +90,8 @@ void Linker::free_former(const L2Entry& before, const L2Entry& after) {
     return;
   }
   if (!before.has_offset(geometry)) return;
-  const bool kept = !after.is_compressed() && after.has_offset(geometry) &&
-                    after.offset() == before.offset();
+  const bool kept =
+      !after.is_compressed() && after.has_offset(geometry) && after.offset() == before.offset();
   if (!kept) allocator_->free_later({geometry.cluster_of(before.offset()), 1});
 }
 

@@ -37,8 +37,8 @@ uint64_t refcount_bytes(const CreateOptions& options, uint64_t clusters) {
 // Size of the file of a disk whose clusters are all allocated.
 uint64_t fully_allocated_size(const CreateOptions& options, uint64_t disk_bytes) {
   const uint64_t entry_size = options.extended_l2 ? 16 : 8;
-  const uint64_t l2_entries = align_up(disk_bytes / options.cluster_size,
-                                       options.cluster_size / entry_size);
+  const uint64_t l2_entries =
+      align_up(disk_bytes / options.cluster_size, options.cluster_size / entry_size);
   const uint64_t l2_bytes = l2_entries * entry_size;
   const uint64_t l1_entries = align_up(l2_bytes / options.cluster_size, options.cluster_size / 8);
   const uint64_t tables = options.cluster_size + l2_bytes + l1_entries * 8;
@@ -57,7 +57,8 @@ Measured measure(const CreateOptions& options, uint64_t allocated_clusters_size)
                 "(use compat=1.1 or greater)");
   }
   if (options.size > UINT64_MAX - kClusterSizeMax ||
-      l1_entries_for(options, align_up(options.size, options.cluster_size)) > layout::limits::kL1EntriesMax) {
+      l1_entries_for(options, align_up(options.size, options.cluster_size)) >
+          layout::limits::kL1EntriesMax) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
                 "The image size is too large (try using a larger cluster size)",
                 fmt::format("size={}", options.size));

@@ -26,7 +26,8 @@ void RefcountTableGrowth::plan(HostCluster behind, uint64_t table_index_min) {
   first_new_index_ = refcounts_->table_index(behind);
   BYRE_ASSERT(first_new_index_ >= old_entries);
   uint64_t blocks = 0;
-  uint64_t entries = std::max(table_index_min + 1, std::min(old_entries + old_entries / 2, kEntriesMax));
+  uint64_t entries =
+      std::max(table_index_min + 1, std::min(old_entries + old_entries / 2, kEntriesMax));
   for (;;) {
     table_clusters_ = div_ceil(entries, per_cluster);
     place_ = {behind, table_clusters_ + blocks};

@@ -61,8 +61,8 @@ uint64_t Refcounts::count_in_slice(HostCluster cluster, uint64_t max) const {
 Task<TableCache::Slice> Refcounts::slice_of(HostCluster cluster) {
   const uint64_t slice_in_block =
       state_->geometry.refcount_block_index(cluster) / entries_per_slice();
-  const HostOffset offset = block_offset(table_index(cluster)) +
-                            slice_in_block * state_->refcount_cache->slice_size();
+  const HostOffset offset =
+      block_offset(table_index(cluster)) + slice_in_block * state_->refcount_cache->slice_size();
   TableCache::Slice cached = state_->refcount_cache->find(offset.value());
   if (cached) co_return cached;
   co_return co_await state_->refcount_cache->get(offset.value());

@@ -12,7 +12,8 @@
 #include "qcow2/layout/limits.h"
 
 // Refusals of options that do not go together. Words and order are QEMU's: the same mistake, alone
-// or beside others, gives the same message. The order was learnt by giving qemu-img every pair of mistakes.
+// or beside others, gives the same message. The order was learnt by giving qemu-img every pair of
+// mistakes.
 namespace byre::qcow2 {
 
 namespace {
@@ -43,8 +44,7 @@ void validate_refcount_bits(const CreateOptions& options) {
 void validate_backing_file(const CreateOptions& options) {
   if (options.backing_filename && options.preallocation != Preallocation::kOff &&
       !options.extended_l2) {
-    refuse(
-        "Backing file and preallocation can only be used at the same time if extended_l2 is on");
+    refuse("Backing file and preallocation can only be used at the same time if extended_l2 is on");
   }
   if (options.backing_format && !options.backing_filename) {
     refuse("Backing format cannot be used without backing file");
@@ -75,12 +75,13 @@ void validate_size(const CreateOptions& options) {
     refuse(fmt::format("Could not resize image: offset({}) exceeds maximum({})", size, kSizeMax));
   }
   if (l1_entries_for(options, size) > layout::limits::kL1EntriesMax) {
-    throw Error(ErrorKind::kNoSpace, EFBIG,
-                "The image size is too large for file format 'qcow2' (try using a larger cluster size)",
-                fmt::format("size {} needs an L1 table of {} entries with clusters of {} bytes; at "
-                            "most {} are allowed",
-                            size, l1_entries_for(options, size), options.cluster_size,
-                            layout::limits::kL1EntriesMax));
+    throw Error(
+        ErrorKind::kNoSpace, EFBIG,
+        "The image size is too large for file format 'qcow2' (try using a larger cluster size)",
+        fmt::format("size {} needs an L1 table of {} entries with clusters of {} bytes; at "
+                    "most {} are allowed",
+                    size, l1_entries_for(options, size), options.cluster_size,
+                    layout::limits::kL1EntriesMax));
   }
 }
 
@@ -94,8 +95,9 @@ void check_cluster_size(const CreateOptions& options) {
            fmt::format("cluster_size={}", options.cluster_size));
   }
   if (options.extended_l2 && options.cluster_size < kExtendedL2ClusterSizeMin) {
-    refuse(fmt::format("Extended L2 entries are only supported with cluster sizes of at least {} bytes",
-                       kExtendedL2ClusterSizeMin),
+    refuse(fmt::format(
+               "Extended L2 entries are only supported with cluster sizes of at least {} bytes",
+               kExtendedL2ClusterSizeMin),
            fmt::format("cluster_size={}", options.cluster_size));
   }
 }

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "base/units.h"
@@ -35,6 +36,30 @@ WriteState::WriteState(Image::State* image_state)
   state->refcount_cache->set_on_failure(on_failure);
 }
 
+void WriteState::check_no_metadata(layout::HostOffset offset, uint64_t length) const {
+  const layout::Header& header = state->header();
+  const uint64_t cluster_size = state->geometry.cluster_size();
+  struct Area {
+    const char* name;  // in QEMU's words
+    uint64_t offset;
+    uint64_t length;
+  };
+  const Area areas[] = {
+      {"qcow2_header", 0, cluster_size},
+      {"refcount table", header.refcount_table_offset.value(),
+       header.refcount_table_clusters * cluster_size},
+      {"active L1 table", state->l1.offset(), uint64_t{state->l1.size()} * 8},
+  };
+  for (const Area& area : areas) {
+    const uint64_t begin = std::max(offset.value(), area.offset);
+    const uint64_t end = std::min(offset.value() + length, area.offset + area.length);
+    if (begin < end) {
+      throw state->corruption(
+          fmt::format("Preventing invalid write on metadata (overlaps with {})", area.name));
+    }
+  }
+}
+
 // A table that found no room on the disk stays in memory and is written later. Anything else that
 // fails leaves the disk in a state that nobody knows.
 void WriteState::note_failure(const Error& error, bool in_flush) {
@@ -48,9 +73,9 @@ void WriteState::note_failure(const Error& error, bool in_flush) {
 Task<void> WriteState::begin() {
   state->check_may_write();
   if (state->is_known_corrupt) {
-    throw Error(ErrorKind::kCorrupt, EIO, errno_text(EIO),
-                fmt::format("'{}' takes no writes since it was found corrupt",
-                            state->file->filename()));
+    throw Error(
+        ErrorKind::kCorrupt, EIO, errno_text(EIO),
+        fmt::format("'{}' takes no writes since it was found corrupt", state->file->filename()));
   }
   if (is_ready_) co_return;
   const Mutex::Guard guard = co_await begin_mutex_.lock();

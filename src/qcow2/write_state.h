@@ -20,12 +20,18 @@ namespace byre::qcow2 {
 struct WriteState {
   explicit WriteState(Image::State* image_state);
 
-  // Before every request that changes something: throws where the image may not be written. The first time,
-  // reads the refcount table and changes the header as the specification asks for before the first write.
+  // Before every request that changes something: throws where the image may not be written. The
+  // first time, reads the refcount table and changes the header as the specification asks for
+  // before the first write.
   Task<void> begin();
   // Makes room in memory and on disk: flushes where much waits for it.
   Task<void> relieve();
-  // A metadata write, or a flush, failed: the image refuses further writes, unless the disk was full.
+  // Throws State::corruption() where guest data or a new table would go over the header, the
+  // refcount table or the L1 table: refcounts or L2 entries of a damaged image may say that this is
+  // free, or data.
+  void check_no_metadata(layout::HostOffset offset, uint64_t length) const;
+  // A metadata write, or a flush, failed: the image refuses further writes, unless the disk was
+  // full.
   void note_failure(const Error& error, bool in_flush);
   // Writes back everything and takes the dirty bit away.
   Task<void> finish();

@@ -18,10 +18,13 @@ using layout::SubclusterKind;
 
 namespace {
 
-// Larger requests go in turns, so that a turn's memory and the time for which it keeps others out are bounded.
+// Larger requests go in turns, so that a turn's memory and the time for which it keeps others out
+// are bounded.
 constexpr uint64_t kPieceSizeMax = 64 * kMiB;
 
-GuestOffset smaller(GuestOffset a, GuestOffset b) { return std::min(a, b); }
+GuestOffset smaller(GuestOffset a, GuestOffset b) {
+  return std::min(a, b);
+}
 
 }  // namespace
 
@@ -35,8 +38,8 @@ Task<void> Writer::write(GuestOffset offset, IoVector from) {
   const uint64_t piece_max = piece_size_max();
   for (uint64_t done = 0; done < from.size();) {
     const GuestOffset at = offset + done;
-    const uint64_t length = std::min<uint64_t>(
-        from.size() - done, piece_max - state_->geometry.offset_in_cluster(at));
+    const uint64_t length =
+        std::min<uint64_t>(from.size() - done, piece_max - state_->geometry.offset_in_cluster(at));
     const IoVector piece = from.slice(done, length);
     const uint64_t lock_begin = state_->geometry.cluster_start(at).value();
     const uint64_t lock_length = align_up(at.value() + length, cluster_size) - lock_begin;
@@ -64,9 +67,8 @@ Task<bool> Writer::write_in_place(GuestOffset offset, IoVector from) {
     at = part.end;
   }
   for (const Part& part : parts) {
-    const HostOffset host = part.host + state_->geometry.offset_in_cluster(part.begin);
     const IoVector piece = from.slice(part.begin - offset, part.end - part.begin);
-    co_await state_->data_device().write(host.value(), piece);
+    co_await write_to(part.host + state_->geometry.offset_in_cluster(part.begin), piece);
   }
   co_return true;
 }
@@ -78,8 +80,7 @@ Task<void> Writer::write_locked(GuestOffset offset, IoVector from) {
     const IoVector piece = from.slice(part.begin - offset, part.end - part.begin);
     at = part.end;
     if (part.place == Place::kInPlace) {
-      const HostOffset host = part.host + state_->geometry.offset_in_cluster(part.begin);
-      co_await state_->data_device().write(host.value(), piece);
+      co_await write_to(part.host + state_->geometry.offset_in_cluster(part.begin), piece);
     } else if (part.place == Place::kReserved) {
       co_await write_reserved(part, piece);
     } else {
@@ -102,8 +103,8 @@ Writer::Part Writer::classify(const L2Entry& entry, GuestOffset begin, GuestOffs
   const bool is_own = !entry.is_compressed() && entry.has_offset(geometry) &&
                       (entry.copied() || geometry.external_data_file());
   if (!is_own) {
-    // A cluster of which something must be kept is copied whole; otherwise its other subclusters stay
-    // what they are: zeroes, or the backing file's.
+    // A cluster of which something must be kept is copied whole; otherwise its other subclusters
+    // stay what they are: zeroes, or the backing file's.
     const bool keeps_bytes = entry.is_compressed() || entry.has_offset(geometry);
     if (keeps_bytes) {
       part.copy_begin = start;
@@ -128,8 +129,7 @@ bool Writer::joins(const Part& part, const Part& next) const {
   // What is copied lies at the ends of a part only.
   if (part.copy_end != part.end || next.copy_begin != next.begin) return false;
   if (part.place == Place::kNew) return true;
-  return next.host - part.host ==
-         next.begin - part.first_cluster(state_->geometry);
+  return next.host - part.host == next.begin - part.first_cluster(state_->geometry);
 }
 
 // The longest part that begins at `begin`.
@@ -139,11 +139,11 @@ Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
   Part part;
   for (GuestOffset at = begin; at < end;) {
     const TableCache::Slice slice = co_await state_->mapping.l2_slice(at);
-    const GuestOffset slice_end = GuestOffset(
-        align_down(at.value(), state_->mapping.bytes_per_slice()) + state_->mapping.bytes_per_slice());
+    const GuestOffset slice_end =
+        GuestOffset(align_down(at.value(), state_->mapping.bytes_per_slice()) +
+                    state_->mapping.bytes_per_slice());
     for (const GuestOffset here_end = smaller(end, slice_end); at < here_end;) {
-      const GuestOffset cluster_end =
-          smaller(end, geometry.cluster_start(at) + cluster_size);
+      const GuestOffset cluster_end = smaller(end, geometry.cluster_start(at) + cluster_size);
       L2Entry entry;
       if (slice) {
         entry = L2Entry::load(slice.bytes(), state_->mapping.l2_slice_index(at), geometry);
@@ -163,13 +163,18 @@ Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
   co_return part;
 }
 
+Task<void> Writer::write_to(HostOffset host, IoVector from) {
+  if (!state_->data_file) state_->write_state->check_no_metadata(host, from.size());
+  co_await state_->data_device().write(host.value(), std::move(from));
+}
+
 Task<void> Writer::write_joined(Part part, HostOffset host, IoVector from) {
   const Geometry& geometry = state_->geometry;
   const uint64_t head = part.begin - part.copy_begin;
   const uint64_t tail = part.copy_end - part.end;
-  const uint64_t host_begin = host.value() + geometry.offset_in_cluster(part.copy_begin);
+  const HostOffset host_begin = host + geometry.offset_in_cluster(part.copy_begin);
   if (head + tail == 0) {
-    co_await state_->data_device().write(host_begin, from);
+    co_await write_to(host_begin, from);
     co_return;
   }
   Buffer copied(head + tail);
@@ -180,7 +185,7 @@ Task<void> Writer::write_joined(Part part, HostOffset host, IoVector from) {
   IoVector all = before;
   all.append(from);
   all.append(behind);
-  co_await state_->data_device().write(host_begin, all);
+  co_await write_to(host_begin, all);
 }
 
 Task<void> Writer::write_reserved(Part part, IoVector from) {

@@ -16,10 +16,10 @@ class Allocator;
 
 // Guest bytes into an image. Part of its WriteState.
 //
-// Bytes whose clusters the active disk has for itself are written in place. For the others clusters are
-// allocated, as many in a row as the request needs; what the request leaves of the first and the last is
-// copied, in the same storage write as the data; then the L2 entries follow. A write that fails before
-// that has changed nothing but bytes that nothing refers to.
+// Bytes whose clusters the active disk has for itself are written in place. For the others clusters
+// are allocated, as many in a row as the request needs; what the request leaves of the first and
+// the last is copied, in the same storage write as the data; then the L2 entries follow. A write
+// that fails before that has changed nothing but bytes that nothing refers to.
 //
 // Requests that touch the same clusters take turns, by State::guest_lock; others are not held up.
 class Writer {
@@ -37,18 +37,18 @@ class Writer {
 
  private:
   enum class Place {
-    kInPlace,  // all subclusters hold data of their own
-    kReserved, // the cluster is there, but some of the subclusters do not hold data
-    kNew,      // a cluster is needed
+    kInPlace,   // all subclusters hold data of their own
+    kReserved,  // the cluster is there, but some of the subclusters do not hold data
+    kNew,       // a cluster is needed
   };
   // Part of a request whose clusters want the same, one after another.
   struct Part {
     Place place = Place::kNew;
-    GuestOffset begin;       // of the request
+    GuestOffset begin;  // of the request
     GuestOffset end;
     GuestOffset copy_begin;  // with what is copied around it: [copy_begin, end of copy)
     GuestOffset copy_end;
-    HostOffset host;         // of the cluster of `begin`, except kNew
+    HostOffset host;  // of the cluster of `begin`, except kNew
     GuestOffset first_cluster(const layout::Geometry& geometry) const {
       return geometry.cluster_start(begin);
     }
@@ -63,6 +63,7 @@ class Writer {
   // One storage write: what is copied in front, `from`, what is copied behind.
   Task<void> write_joined(Part part, HostOffset host, IoVector from);
   Task<void> link(Part part, HostOffset host);
+  Task<void> write_to(HostOffset host, IoVector from);
 
   Image::State* state_;
   Allocator* allocator_;

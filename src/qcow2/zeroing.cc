@@ -22,7 +22,8 @@ constexpr uint64_t kZeroBytesMax = 2 * kMiB;
 
 }  // namespace
 
-// The end of the disk's last cluster: what a cluster has behind the disk's end may be zeroed with it.
+// The end of the disk's last cluster: what a cluster has behind the disk's end may be zeroed with
+// it.
 uint64_t Zeroing::disk_end() const {
   return align_up(state_->size, state_->geometry.cluster_size());
 }
@@ -32,7 +33,8 @@ bool Zeroing::backing_reads_as_zeroes(GuestOffset begin) const {
   return !state_->backing || begin.value() >= state_->backing->size();
 }
 
-// Where the L1 table has no entry and there is no backing file, all is zero already, however much it is.
+// Where the L1 table has no entry and there is no backing file, all is zero already, however much
+// it is.
 Task<GuestOffset> Zeroing::skip_unmapped(GuestOffset begin, GuestOffset end) {
   GuestOffset at = begin;
   while (at < end && backing_reads_as_zeroes(at)) {
@@ -114,9 +116,9 @@ Task<void> Zeroing::zero_piece(GuestOffset begin, GuestOffset end, WriteFlags fl
   if (inner_end < end) co_await write_zero_bytes(inner_end, end, flags);
 }
 
-// The entry with `count` subclusters from `first` on zero. Without extended L2 entries that is the cluster.
-L2Entry Zeroing::zeroed(const L2Entry& old, uint32_t first, uint32_t count,
-                        bool may_unmap) const {
+// The entry with `count` subclusters from `first` on zero. Without extended L2 entries that is the
+// cluster.
+L2Entry Zeroing::zeroed(const L2Entry& old, uint32_t first, uint32_t count, bool may_unmap) const {
   const Geometry& geometry = state_->geometry;
   const bool is_whole = count == geometry.subclusters_per_cluster();
   const bool has_cluster = !old.is_compressed() && old.has_offset(geometry);
@@ -132,8 +134,8 @@ Task<void> Zeroing::zero_subclusters(GuestOffset begin, GuestOffset end, WriteFl
   // Of a compressed cluster no part can be zero by itself.
   for (GuestOffset at = begin; at < end;) {
     const Run run = co_await state_->mapping.run_at(at, end - at);
-    const bool is_part = geometry.offset_in_cluster(at) != 0 ||
-                         run.length < geometry.cluster_size();
+    const bool is_part =
+        geometry.offset_in_cluster(at) != 0 || run.length < geometry.cluster_size();
     if (run.kind == RunKind::kCompressed && is_part) {
       co_await write_zero_bytes(at, at + run.length, flags);
     }
@@ -152,8 +154,8 @@ Task<void> Zeroing::zero_subclusters(GuestOffset begin, GuestOffset end, WriteFl
   co_await linker_->change(start, count, change);
 }
 
-// Version 2: what reads as zeroes stays; clusters that may go do, unless the backing file would show;
-// the rest gets zero bytes.
+// Version 2: what reads as zeroes stays; clusters that may go do, unless the backing file would
+// show; the rest gets zero bytes.
 Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   const Geometry& geometry = state_->geometry;
   const uint64_t cluster_size = geometry.cluster_size();
@@ -177,8 +179,8 @@ Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteF
   }
 }
 
-// The data file must read as the guest's disk without the tables, so it gets the zeroes; entries that are
-// there already say where.
+// The data file must read as the guest's disk without the tables, so it gets the zeroes; entries
+// that are there already say where.
 Task<void> Zeroing::zero_data_file(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   co_await state_->data_device().write_zeroes(begin.value(), end - begin, flags);
 }
@@ -200,9 +202,8 @@ Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFl
 Task<bool> Zeroing::reads_as_zeroes(GuestOffset begin, GuestOffset end) {
   for (GuestOffset at = begin; at < end;) {
     const Run run = co_await state_->mapping.run_at(at, end - at);
-    const bool is_zero =
-        run.kind == RunKind::kZeroPlain || run.kind == RunKind::kZeroAllocated ||
-        (run.kind == RunKind::kUnallocated && backing_reads_as_zeroes(at));
+    const bool is_zero = run.kind == RunKind::kZeroPlain || run.kind == RunKind::kZeroAllocated ||
+                         (run.kind == RunKind::kUnallocated && backing_reads_as_zeroes(at));
     if (!is_zero) co_return false;
     at += run.length;
   }
@@ -233,10 +234,9 @@ Task<void> Zeroing::discard(GuestOffset offset, uint64_t length) {
     // Of one L2 table, so that no table is made for what has none.
     const uint64_t table_bytes = geometry.l2_coverage();
     const GuestOffset table_end(align_down(at.value(), table_bytes) + table_bytes);
-    const GuestOffset piece_end =
-        std::min({end, table_end, at + writer_->piece_size_max()});
-    const RangeLock::Guard guard = co_await state_->guest_lock.acquire(
-        at.value(), piece_end - at, RangeLock::Mode::kExclusive);
+    const GuestOffset piece_end = std::min({end, table_end, at + writer_->piece_size_max()});
+    const RangeLock::Guard guard = co_await state_->guest_lock.acquire(at.value(), piece_end - at,
+                                                                       RangeLock::Mode::kExclusive);
     if (state_->has_data_file()) {
       const uint64_t in_file_end = std::min(piece_end.value(), state_->data_device().size());
       if (at.value() < in_file_end) {

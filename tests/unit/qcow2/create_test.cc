@@ -74,12 +74,12 @@ TEST_P(Create, GivesASoundImageOfZeroes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Options, Create,
-    testing::Combine(testing::Values(512, 4096, 65536, 2 * kMiB),
-                     testing::Values(Preallocation::kOff, Preallocation::kMetadata,
-                                     Preallocation::kFalloc),
-                     testing::Bool(), testing::Values(1, 16, 64)));
+INSTANTIATE_TEST_SUITE_P(Options, Create,
+                         testing::Combine(testing::Values(512, 4096, 65536, 2 * kMiB),
+                                          testing::Values(Preallocation::kOff,
+                                                          Preallocation::kMetadata,
+                                                          Preallocation::kFalloc),
+                                          testing::Bool(), testing::Values(1, 16, 64)));
 
 TEST(Create, WritesTheHeaderThatQemuWrites) {
   CreateOptions options = options_of(kMiB);

@@ -65,7 +65,8 @@ std::vector<Case> cases() {
       {"Clusters64KiBBacking", with_backing(make(3 * kMiB, 65536), 2 * kMiB + 100)},
       {"Clusters64KiBBackingLonger", with_backing(make(3 * kMiB, 65536), 4 * kMiB)},
       {"Clusters2MiB", make(5 * kMiB, 2 * kMiB)},
-      {"Zstd", [] {
+      {"Zstd",
+       [] {
          Layout setup = make(2 * kMiB, 32768);
          setup.create.compression_type = codec::CompressionType::kZstd;
          return setup;
@@ -73,8 +74,8 @@ std::vector<Case> cases() {
       {"Lazy", lazy(make(2 * kMiB, 16384))},
       {"ExtendedL2", extended(make(2 * kMiB + 512, 16384))},
       {"ExtendedL2Backing", with_backing(extended(make(2 * kMiB, 65536)), kMiB + 700)},
-      {"ExtendedL2Metadata",
-       preallocated(with_backing(extended(make(kMiB, 16384)), 600 * 1000), Preallocation::kMetadata)},
+      {"ExtendedL2Metadata", preallocated(with_backing(extended(make(kMiB, 16384)), 600 * 1000),
+                                          Preallocation::kMetadata)},
       {"Metadata", preallocated(make(kMiB, 4096), Preallocation::kMetadata)},
       {"Falloc", preallocated(make(kMiB, 512), Preallocation::kFalloc)},
       {"DataFile", with_data_file(make(2 * kMiB, 16384), false)},
@@ -129,8 +130,8 @@ Task<void> random_requests(Image* image, Model* model, const Layout* setup, uint
       co_await image->write(range.offset, from);
       model->put(range.offset, bytes);
     } else if (op < 70 && setup->compresses) {
-      const uint64_t offset = align_up(begin, cluster_size) +
-                              align_down(range.offset - begin, cluster_size);
+      const uint64_t offset =
+          align_up(begin, cluster_size) + align_down(range.offset - begin, cluster_size);
       if (offset + cluster_size > end) continue;
       const std::vector<uint8_t> bytes = compressible(offset, cluster_size, random());
       const IoVector from((ConstBytes(bytes)));
@@ -214,8 +215,7 @@ TEST_P(ImageWrite, HoldsWhatItHeldWhenItIsOpenedAndWrittenAgain) {
   for (uint64_t seed = 11; seed <= 14; ++seed) {
     SCOPED_TRACE(seed);
     Loop loop;
-    OpenImage opened =
-        loop.run(open_disks(std::move(disks), setup().backing_size, for_writing()));
+    OpenImage opened = loop.run(open_disks(std::move(disks), setup().backing_size, for_writing()));
     loop.run(random_requests(opened.image.get(), &model, &setup(), seed, 0, model.size(), 60));
     expect_holds(opened, model, loop);
     disks = opened.snapshot();

@@ -8,8 +8,8 @@ namespace {
 struct Case {
   const char* name;
   Layout layout;
-  uint64_t cache_size = 0;  // small: tables are written before a flush asks for it
-  uint64_t filled = 0;      // so much of the disk is written first
+  uint64_t cache_size = 0;       // small: tables are written before a flush asks for it
+  uint64_t filled = 0;           // so much of the disk is written first
   uint64_t written_at_once = 0;  // behind that, in one request among the others
   uint64_t seeds = 6;
 };
@@ -95,9 +95,9 @@ TEST_P(PowerCut, LeavesASoundImageWithAllThatWasFlushed) {
     });
     std::vector<Request> script = make_script(layout, seed, 60);
     if (GetParam().written_at_once > 0) {
-      script.insert(script.begin() + 10, Request{.offset = GetParam().filled,
-                                                 .length = GetParam().written_at_once,
-                                                 .seed = seed});
+      script.insert(
+          script.begin() + 10,
+          Request{.offset = GetParam().filled, .length = GetParam().written_at_once, .seed = seed});
     }
     for (const Request& request : script) {
       const bool is_flush = request.kind == Request::Kind::kFlush;

@@ -85,7 +85,8 @@ inline Task<void> apply(BlockDevice* device, Request request) {
   }
 }
 
-// What each sector of the disk may hold: what the last flush made durable, or anything written since.
+// What each sector of the disk may hold: what the last flush made durable, or anything written
+// since.
 class SectorModel {
  public:
   using Sector = std::vector<uint8_t>;

@@ -14,8 +14,8 @@
 
 namespace byre::qcow2::test {
 
-// A disk with a volatile cache. Reads see every write; a power cut keeps what was flushed and, sector
-// by sector, any subset of what was written since, newer and older writes alike.
+// A disk with a volatile cache. Reads see every write; a power cut keeps what was flushed and,
+// sector by sector, any subset of what was written since, newer and older writes alike.
 class VolatileDisk final : public BlockDevice {
  public:
   explicit VolatileDisk(std::unique_ptr<storage::MemoryDevice> contents)
@@ -46,7 +46,8 @@ class VolatileDisk final : public BlockDevice {
     if (on_request_) on_request_(true);
     for (const Pending& pending : pending_) durable_->put(pending.offset, pending.bytes);
     pending_.clear();
-    if (durable_->size() < now_->size()) co_await durable_->resize(now_->size(), Preallocation::kOff);
+    if (durable_->size() < now_->size())
+      co_await durable_->resize(now_->size(), Preallocation::kOff);
   }
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override {
     return now_->extents(offset, length, scope);
@@ -57,7 +58,9 @@ class VolatileDisk final : public BlockDevice {
   Task<void> close() override { co_return; }
 
   // Called before each write and flush.
-  void set_on_request(std::function<void(bool is_flush)> on_request) { on_request_ = std::move(on_request); }
+  void set_on_request(std::function<void(bool is_flush)> on_request) {
+    on_request_ = std::move(on_request);
+  }
 
   // What a power cut at this moment could leave.
   std::unique_ptr<storage::MemoryDevice> power_cut(uint64_t seed) const {

@@ -176,6 +176,34 @@ TEST_F(WriteDetails, AnImageThatWasNotClosedProperlyIsNotWrittenTo) {
   }
 }
 
+// Refcounts and L2 entries of a damaged image may call the header, or a table, free or data.
+TEST_F(WriteDetails, NothingIsWrittenOverTheHeaderTheRefcountTableOrTheL1Table) {
+  const Layout layout = layout_of(kMiB, 65536);
+  for (const uint64_t cluster : {0, 1, 3}) {
+    SCOPED_TRACE(cluster);
+    Disks free = make_disks(layout);
+    free.file->put(2 * 65536 + cluster * 2, std::vector<uint8_t>{0, 0});
+    const std::vector<uint8_t> before = free.file->get(cluster * 65536, 8);
+    open(std::move(free), layout);
+    EXPECT_THROW(write(0, pattern(0, 65536, 1)), Error);
+    EXPECT_EQ(opened_.snapshot().file->get(cluster * 65536, 8), before);
+    EXPECT_THROW(write(65536, pattern(0, 65536, 1)), Error);  // and nothing else from now on
+
+    open(layout);
+    write(0, pattern(0, 65536, 1));
+    loop_.run(image().close());
+    Disks data = opened_.snapshot();
+    const uint64_t l2 = load_big_endian<uint64_t>(data.file->get(3 * 65536, 8).data()) &
+                        layout::L1Entry::kOffsetMask;
+    uint8_t entry[8];
+    store_big_endian<uint64_t>(entry,
+                               layout::L2Entry::kCopied | std::max<uint64_t>(cluster, 1) * 65536);
+    data.file->put(l2, ConstBytes(entry));
+    open(std::move(data), layout);
+    EXPECT_THROW(write(0, pattern(0, 65536, 2)), Error);
+  }
+}
+
 TEST_F(WriteDetails, GrownDisksReadAsZeroesBehindTheOldEnd) {
   for (const uint64_t cluster_size : {uint64_t{512}, uint64_t{65536}}) {
     SCOPED_TRACE(cluster_size);
@@ -235,8 +263,8 @@ TEST_F(WriteDetails, ZeroesOfAHugeEmptyDiskTouchNothing) {
   close_and_check();
 }
 
-// Gives the image a snapshot that shares everything: L1 table copied, refcounts one higher, no copied
-// flags, as the specification describes it. One refcount block, one L2 table.
+// Gives the image a snapshot that shares everything: L1 table copied, refcounts one higher, no
+// copied flags, as the specification describes it. One refcount block, one L2 table.
 void share_everything(storage::MemoryDevice& file, uint64_t cluster_size) {
   const auto load = [&](uint64_t at) { return load_big_endian<uint64_t>(file.get(at, 8).data()); };
   const auto store = [&](uint64_t at, uint64_t value) {

@@ -40,7 +40,9 @@ struct Layout {
   bool compresses = true;
 };
 
-inline std::vector<uint8_t> backing_bytes(uint64_t size) { return pattern(0, size, 77); }
+inline std::vector<uint8_t> backing_bytes(uint64_t size) {
+  return pattern(0, size, 77);
+}
 
 // The devices of an image, which outlive it: what a test breaks or looks at from outside.
 struct Disks {
