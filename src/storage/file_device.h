@@ -75,9 +75,9 @@ class FileDevice final : public BlockDevice {
   std::optional<uint64_t> allocated_size() const override;
   using BlockDevice::write;
 
-  // Copies bytes of another file, which are inside it, without their passing through this process; file
-  // systems that can share blocks do. Otherwise as a write. False where the host cannot do
-  // it for these two: then it is as a failed write.
+  // Copies bytes of another file, which are inside it, without their passing through this process;
+  // file systems that can share blocks do. Otherwise as a write. False where the host cannot do it
+  // for these two: then it is as a failed write.
   Task<bool> copy_from(FileDevice& source, uint64_t source_offset, uint64_t offset,
                        uint64_t length);
 
