@@ -130,7 +130,9 @@ const std::vector<layout::Snapshot>& Image::snapshots() const {
   return state_->snapshots;
 }
 
-const std::vector<layout::BitmapEntry>& Image::bitmaps() const { return state_->bitmaps; }
+const std::vector<layout::BitmapEntry>& Image::bitmaps() const {
+  return state_->bitmaps;
+}
 
 const std::string& Image::backing_filename() const {
   return state_->first_cluster.backing_file_name;
