@@ -26,7 +26,8 @@ enum class ErrorKind {
 // The one exception type of byre. `message` is a sentence without a final stop, in the user's
 // words: what failed, on which file, why; where QEMU has the same refusal, the message is QEMU's.
 // `hint` may add what QEMU's words leave out: the field, the value, what to do.
-// Copying is noexcept in practice only if memory is there; errors are thrown by value, caught by reference.
+// Copying is noexcept in practice only if memory is there; errors are thrown by value, caught by
+// reference.
 class Error : public std::exception {
  public:
   Error(ErrorKind kind, int errno_value, std::string message, std::string hint = {});

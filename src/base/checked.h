@@ -35,7 +35,9 @@ constexpr T div_ceil(T value, T divisor) {
   return value / divisor + (value % divisor != 0 ? 1 : 0);
 }
 
-constexpr bool is_power_of_two(uint64_t value) { return value != 0 && (value & (value - 1)) == 0; }
+constexpr bool is_power_of_two(uint64_t value) {
+  return value != 0 && (value & (value - 1)) == 0;
+}
 
 // To a multiple of `alignment`, a power of two. align_up asserts that the result fits; numbers
 // from outside are checked before.
