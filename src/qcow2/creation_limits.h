@@ -5,7 +5,8 @@
 
 #include "qcow2/create.h"
 
-// The bounds of a new image's options and the checks that create and measure share; the words are QEMU's.
+// The bounds of a new image's options and the checks that create and measure share; the words are
+// QEMU's.
 namespace byre::qcow2 {
 
 inline constexpr uint64_t kClusterSizeMin = 512;

@@ -14,8 +14,9 @@ class Flusher;
 class Linker;
 class Zeroing;
 
-// A larger disk: the L1 table grows, in its place or to another one, then the size in the header. What
-// stood behind the old end reads as zeroes before the new size is on disk. Part of an image's WriteState.
+// A larger disk: the L1 table grows, in its place or to another one, then the size in the header.
+// What stood behind the old end reads as zeroes before the new size is on disk. Part of an image's
+// WriteState.
 class Growth {
  public:
   Growth(Image::State* state, Allocator* allocator, Linker* linker, Flusher* flusher,

@@ -10,10 +10,10 @@
 
 namespace byre::qcow2 {
 
-// Changes of single header fields in place: one small write inside the first sector, which a disk does
-// whole or not at all, between two flushes, so that what was written before is there first and the
-// change is durable when the call is done. State's header follows once the write succeeded. After a
-// failure nobody knows which of both is on disk: the image refuses further writes.
+// Changes of single header fields in place: one small write inside the first sector, which a disk
+// does whole or not at all, between two flushes, so that what was written before is there first and
+// the change is durable when the call is done. State's header follows once the write succeeded.
+// After a failure nobody knows which of both is on disk: the image refuses further writes.
 class HeaderUpdate {
  public:
   explicit HeaderUpdate(Image::State* state) : state_(state) {}

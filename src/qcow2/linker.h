@@ -22,8 +22,9 @@ using layout::GuestOffset;
 //
 // The L2 tables that are changed are the active disk's own: a missing table is made, one that a
 // snapshot shares is copied, before the first entry is changed. An entry reaches the disk after the
-// refcounts (unless they are lazy) and the data of what it refers to, because the cache of L2 tables depends
-// on them. What an entry referred to before and does not any more goes to Allocator::free_later().
+// refcounts (unless they are lazy) and the data of what it refers to, because the cache of L2
+// tables depends on them. What an entry referred to before and does not any more goes to
+// Allocator::free_later().
 //
 // Callers hold State::guest_lock exclusive for the clusters that they change.
 class Linker {
@@ -33,16 +34,16 @@ class Linker {
   // Cluster by cluster, the new entry for the old one; `index` counts from 0.
   using Change = std::function<layout::L2Entry(uint64_t index, const layout::L2Entry& old)>;
 
-  // Changes the entries of `count` clusters from the cluster of `first` on: all of them, or, where it
-  // throws, none. `count` is bounded by clusters_max().
+  // Changes the entries of `count` clusters from the cluster of `first` on: all of them, or, where
+  // it throws, none. `count` is bounded by clusters_max().
   Task<void> change(GuestOffset first, uint64_t count, const Change& new_entry);
   uint64_t clusters_max() const;
   // Throws State::corruption() where the entry of these bytes of one cluster, whose slice is in the
   // cache, breaks the format's rules.
   void check_entry(const layout::L2Entry& entry, GuestOffset offset, uint64_t length) const;
 
-  // Held while the tables that the L1 table refers to, and then the L1 table, go to disk: nobody adds
-  // a table meanwhile.
+  // Held while the tables that the L1 table refers to, and then the L1 table, go to disk: nobody
+  // adds a table meanwhile.
   Mutex& l1_mutex() { return l1_mutex_; }
 
  private:

@@ -12,17 +12,18 @@ namespace byre::qcow2 {
 
 class Allocator;
 
-// Replaces the refcount table by a larger one. New blocks and the new table are written where nothing
-// refers to them and are made durable; then the header is changed to name the table, in one write, and is
-// made durable; then the old table is free. Wherever this stops, the image has either the old table
-// or the new one, whole. For the allocator, under its lock.
+// Replaces the refcount table by a larger one. New blocks and the new table are written where
+// nothing refers to them and are made durable; then the header is changed to name the table, in one
+// write, and is made durable; then the old table is free. Wherever this stops, the image has either
+// the old table or the new one, whole. For the allocator, under its lock.
 class RefcountTableGrowth {
  public:
   RefcountTableGrowth(Image::State* state, Allocator* allocator, Refcounts* refcounts)
       : state_(state), allocator_(allocator), refcounts_(refcounts) {}
 
-  // The new table has room for the entry `table_index_min`, and stands at `behind`, which is not below the
-  // reach of the old one, so that all is free from there on. Throws Error(kNoSpace, EFBIG) where it would exceed the limit of refcount tables.
+  // The new table has room for the entry `table_index_min`, and stands at `behind`, which is not
+  // below the reach of the old one, so that all is free from there on. Throws Error(kNoSpace,
+  // EFBIG) where it would exceed the limit of refcount tables.
   Task<void> run(HostCluster behind, uint64_t table_index_min);
 
  private:

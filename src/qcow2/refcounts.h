@@ -23,8 +23,8 @@ struct ClusterRange {
 };
 
 // The numbers of references that each host cluster has: the refcount table in memory, the blocks
-// through State::refcount_cache. It does not decide what is allocated where (Allocator does) and has no
-// lock of its own: the allocator's lock orders all changes.
+// through State::refcount_cache. It does not decide what is allocated where (Allocator does) and
+// has no lock of its own: the allocator's lock orders all changes.
 //
 // Changes are in memory when a call is done; the cache writes them back. Only what is new in the
 // refcount table goes to disk at once, see add_block() and RefcountTableGrowth.
@@ -38,26 +38,27 @@ class Refcounts {
   // The refcount table.
   uint64_t table_entries() const { return table_.size(); }
   uint64_t table_index(HostCluster cluster) const;
-  // No block: all its refcounts are 0. Throws State::corruption() where the entry is no place of one.
+  // No block: all its refcounts are 0. Throws State::corruption() where the entry is no place of
+  // one.
   bool has_block(uint64_t table_index) const;
   HostOffset block_offset(uint64_t table_index) const;
   const std::vector<uint64_t>& table() const { return table_; }
 
   Task<uint64_t> get(HostCluster cluster);
-  // The first free clusters at or behind `from`: all that follow one another, at most `max`, at least 1.
-  // What lies behind the reach of the table is free.
+  // The first free clusters at or behind `from`: all that follow one another, at most `max`, at
+  // least 1. What lies behind the reach of the table is free.
   Task<ClusterRange> find_free(HostCluster from, uint64_t max);
 
-  // One more reference to each. There are blocks for all of them. Throws Error(kUnsupported, EINVAL) where a
-  // refcount is at its maximum; then nothing has changed.
+  // One more reference to each. There are blocks for all of them. Throws Error(kUnsupported,
+  // EINVAL) where a refcount is at its maximum; then nothing has changed.
   Task<void> add(ClusterRange range);
   // One reference less to each; `freed` is told of each that has none left. Throws
   // State::corruption() where one has none already, after all others were counted down.
   Task<void> subtract(ClusterRange range, std::function<void(HostCluster)> freed);
 
-  // Puts an empty block, at a free cluster that it may or may not count itself, into the table, on disk
-  // and in memory. Durable in the order block, entry; the entry itself is durable after the next flush.
-  // The block's own reference is counted. Fails without a trace.
+  // Puts an empty block, at a free cluster that it may or may not count itself, into the table, on
+  // disk and in memory. Durable in the order block, entry; the entry itself is durable after the
+  // next flush. The block's own reference is counted. Fails without a trace.
   Task<void> add_block(uint64_t table_index, HostCluster place);
   // The table has grown and moved, as the header says now; new entries are in `table`.
   void replace_table(std::vector<uint64_t> table) { table_ = std::move(table); }

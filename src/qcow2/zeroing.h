@@ -12,9 +12,9 @@
 
 namespace byre::qcow2 {
 
-// Zeroes and discards: changes of L2 entries where the format can say "reads as zeroes", zero bytes where
-// it cannot (version 2, parts of clusters or subclusters, raw external data files). Part of an image's
-// WriteState.
+// Zeroes and discards: changes of L2 entries where the format can say "reads as zeroes", zero bytes
+// where it cannot (version 2, parts of clusters or subclusters, raw external data files). Part of
+// an image's WriteState.
 class Zeroing {
  public:
   Zeroing(Image::State* state, Linker* linker, Writer* writer)
@@ -25,8 +25,8 @@ class Zeroing {
   Task<void> write_zeroes(GuestOffset offset, uint64_t length, WriteFlags flags);
   // write_zeroes() for who holds State::guest_lock exclusive; may go past the end of the disk.
   Task<void> clear_locked(GuestOffset offset, uint64_t length);
-  // Whole clusters read as zeroes afterwards, and are given back; parts of clusters stay, and so does what
-  // only zero bytes could hide.
+  // Whole clusters read as zeroes afterwards, and are given back; parts of clusters stay, and so
+  // does what only zero bytes could hide.
   Task<void> discard(GuestOffset offset, uint64_t length);
 
  private:
