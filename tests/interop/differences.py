@@ -14,11 +14,11 @@ from typing import Callable
 class Difference:
     name: str
     reason: str
-    applies: Callable  # (arguments) -> bool
+    applies: Callable  # (arguments, ours, theirs) -> bool
     rewrite: Callable  # (result) -> result, for both sides
 
 
-def _help_is_asked(arguments):
+def _help_is_asked(arguments, ours, theirs):
     return any(argument in ("-h", "--help", "-V", "--version") for argument in arguments)
 
 
@@ -26,7 +26,7 @@ def _only_that_it_succeeds(result):
     return dataclasses.replace(result, out=b"", err=b"")
 
 
-def _options_are_listed(arguments):
+def _options_are_listed(arguments, ours, theirs):
     return arguments[:1] in (["create"], ["convert"], ["measure"]) and any(
         argument.split(",")[-1] in ("help", "?") for argument in arguments)
 
@@ -34,6 +34,23 @@ def _options_are_listed(arguments):
 def _without_encryption(result):
     """The list without the lines of encryption."""
     return dataclasses.replace(result, out=re.sub(rb"(?m)^  encrypt.*\n", b"", result.out))
+
+
+def _is_another_format(arguments, ours, theirs):
+    return ours.code == theirs.code == 1 and b"Unknown driver 'qcow'" in ours.err
+
+
+def _is_another_protocol(arguments, ours, theirs):
+    return ours.code == 1 and re.search(rb"Unknown protocol '(json|nbd|http)'", ours.err)
+
+
+def _reads_and_writes_one_file(arguments, ours, theirs):
+    names = {argument.split("=", 1)[1] for argument in arguments if argument.startswith(("if=", "of="))}
+    return arguments[:1] == ["dd"] and len(names) == 1 and ours.code == 1
+
+
+def _nothing(result):
+    return dataclasses.replace(result, out=b"", err=b"", code=0)
 
 
 DIFFERENCES = [
@@ -45,6 +62,18 @@ DIFFERENCES = [
         "lists of options without encryption",
         "byre refuses encrypted images by name; it does not offer options that it has not got.",
         _options_are_listed, _without_encryption),
+    Difference(
+        "formats besides raw and qcow2",
+        "byre knows the first version of the format, qcow, only to refuse it by name.",
+        _is_another_format, _nothing),
+    Difference(
+        "names with a protocol",
+        "byre opens files; json:, nbd: and the others are refused by name.",
+        _is_another_protocol, _nothing),
+    Difference(
+        "dd onto its own input",
+        "QEMU empties the file before it reads it; byre refuses, because the lock tells it.",
+        _reads_and_writes_one_file, _nothing),
 ]
 
 DIFFERENCES.append(Difference(
@@ -63,7 +92,7 @@ def apply(arguments, folder, ours, theirs):
     arguments = [str(argument) for argument in arguments]
     ours, theirs = (_without_side(result, folder) for result in (ours, theirs))
     for difference in DIFFERENCES:
-        if difference.applies(arguments):
+        if difference.applies(arguments, ours, theirs):
             rewritten = difference.rewrite(ours), difference.rewrite(theirs)
             if (ours.out, ours.err, ours.code) != (theirs.out, theirs.err, theirs.code):
                 _used.add(difference.name)
