@@ -57,7 +57,6 @@ uint64_t bitmaps_size(const qcow2::Image& image, uint64_t cluster_size) {
   uint64_t clusters_size = 0;
   uint64_t directory_size = 0;
   for (const qcow2::layout::BitmapEntry& bitmap : image.bitmaps()) {
-    if (bitmap.in_use()) continue;  // not to be relied on, so not copied
     const uint64_t data_clusters = div_ceil(
         qcow2::layout::bitmap_data_size(image.size(), bitmap.granularity_bits), cluster_size);
     clusters_size += data_clusters * cluster_size + align_up(data_clusters * 8, cluster_size);

@@ -32,16 +32,21 @@ storage::LockPermissions raw_lock(const ImageOptions& options) {
   return options.no_share ? storage::kLockRead : storage::kLockReadRaw;
 }
 
+storage::LockPermissions qcow2_lock(const ImageOptions& options) {
+  if (options.writable) return storage::kLockWrite;
+  return options.metadata_only ? storage::kLockInspect : storage::kLockRead;
+}
+
 storage::FileOptions file_options(const ImageOptions& options) {
   storage::FileOptions result;
   result.writable = options.writable;
   result.cache = options.cache;
   result.io = options.io;
   result.force_share = options.force_share;
-  if (options.format == "raw") {
-    result.lock = raw_lock(options);
-  } else if (options.metadata_only && !options.writable) {
-    result.lock = storage::kLockInspect;
+  if (!options.format) {
+    result.lock = storage::kLockNothing;  // until the probe has said what it is
+  } else {
+    result.lock = *options.format == "raw" ? raw_lock(options) : qcow2_lock(options);
   }
   return result;
 }
@@ -109,6 +114,7 @@ Task<std::unique_ptr<BlockDevice>> Chain::open_format(std::unique_ptr<storage::F
     check_format(options.format);
   }
   if (*options.format == "qcow2") {
+    file->set_lock(qcow2_lock(options));
     co_return co_await open_qcow2(std::move(file), std::move(options));
   }
   file->set_lock(raw_lock(options));

@@ -83,8 +83,9 @@ void check_encryption(const layout::Header& header, const OpenOptions& options) 
                           header.crypt_method == layout::CryptMethod::kAes ? "AES" : "LUKS"));
 }
 
-void check_data_file_flags(const layout::Header& header) {
-  if (!header.has_raw_external_data() || header.has_external_data_file()) return;
+void check_data_file_flags(const layout::Header& header, const OpenOptions& options) {
+  if (options.metadata_only || !header.has_raw_external_data()) return;
+  if (header.has_external_data_file()) return;
   throw Error(ErrorKind::kCorrupt, EINVAL, "data-file-raw requires a data file",
               "the raw external data bit is set, the external data file bit is not");
 }
@@ -147,7 +148,7 @@ Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, Open
     state->size = align_down(header.size, kSectorSize);
     state->l1 = co_await load_l1(state->file.get(), header.l1_table_offset, header.l1_size,
                                  "Could not read L1 table");
-    check_data_file_flags(header);
+    check_data_file_flags(header, state->options);
     if (!state->options.for_check) {
       state->snapshots = co_await read_snapshots(state->file.get(), header);
     }

@@ -84,23 +84,24 @@ def wait_until_locked(world, image, process, writer):
 
 
 def byre_writes(world):
-    """While byre writes an image, nobody else opens it."""
+    """While byre writes an image, nobody else opens it. A limited rate keeps it at work for a while."""
     prepare(world)
-    process = world.byre.start(["convert", "-f", "raw", "-O", "qcow2", "-", "target.qcow2"], world.folder,
-                                  stdin=subprocess.PIPE)
+    (world.folder / "noise.raw").write_bytes(images.noise(6 * MIB, 1))
+    process = world.byre.start(["convert", "-r", "1M", "-f", "raw", "-O", "qcow2", "noise.raw", "target.qcow2"],
+                               world.folder)
     try:
-        process.stdin.write(images.noise(3 * MIB, 1))
-        process.stdin.flush()
-        while not (world.folder / "target.qcow2").exists() and process.poll() is None:
-            time.sleep(0.01)
-        wait_until_locked(world, "target.qcow2", process, writer=True)
-        for arguments in (["info", "target.qcow2"], ["check", "target.qcow2"], ["create", "-f", "qcow2", "target.qcow2", "1M"]):
-            world.theirs(*arguments, code=1)
-            world.same(*arguments)
+        refusal = wait_until_locked(world, "target.qcow2", process, writer=True)
+        world.expect(b"Failed to get shared \"write\" lock" in refusal.err, refusal.text())
+        for arguments in (["info", "target.qcow2"], ["check", "target.qcow2"],
+                          ["create", "-f", "qcow2", "target.qcow2", "1M"]):
+            theirs = world.theirs(*arguments, code=1)
+            world.equal(arguments, world.subject.run(arguments, world.folder), theirs)
+        world.expect(process.poll() is None, "it was done too soon to show anything")
     finally:
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=40)
     world.expect(process.returncode == 0, f"{out!r} {err!r}")
     world.theirs("check", "target.qcow2")
+    world.theirs("compare", "-f", "raw", "noise.raw", "target.qcow2")
 
 
 def byre_reads(world):
