@@ -14,11 +14,9 @@ Segment::Kind SegmentWalker::kind_of(const Extent& extent) const {
   if (rules_.top_layer_only && !extent.present && extent.offset < rules_.source_backing_size) {
     return Segment::Kind::kBacking;
   }
-  if (rules_.zero_is_data) return Segment::Kind::kData;
-  if (extent.zero || !extent.present) {
-    return extent.offset >= rules_.backing_size ? Segment::Kind::kBacking : Segment::Kind::kZero;
-  }
-  return Segment::Kind::kData;
+  if (!extent.zero && extent.present) return Segment::Kind::kData;
+  if (extent.offset >= rules_.backing_size) return Segment::Kind::kBacking;
+  return rules_.zero_is_data ? Segment::Kind::kData : Segment::Kind::kZero;
 }
 
 Task<std::vector<Extent>> SegmentWalker::ask(uint64_t length) {

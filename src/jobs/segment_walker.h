@@ -38,7 +38,7 @@ class SegmentWalker {
     uint64_t source_backing_size = UINT64_MAX;
     // Zeroes from here on are kBacking: the target's backing file has ended.
     uint64_t backing_size = UINT64_MAX;
-    // Nothing is kZero: all that reads as zeroes is to be written like data.
+    // Nothing is kZero: all that reads as zeroes, and is not kBacking, is to be written like data.
     bool zero_is_data = false;
     // A state that cannot be read is taken for data.
     bool salvage = false;

@@ -137,6 +137,13 @@ TEST(SegmentWalker, WithoutSparsenessZeroesAreData) {
             (Segments{{0, 65536, kData}}));
 }
 
+TEST(SegmentWalker, WithoutSparsenessZeroesBehindTheBackingFilesEndStillNeedNothing) {
+  ScriptedDevice device(65536);
+  device.scripted_extents = {zero_extent(0, 32768), absent_extent(32768, 32768)};
+  EXPECT_EQ(walk(device, {.data_length_max = 1 << 20, .backing_size = 16384, .zero_is_data = true}),
+            (Segments{{0, 16384, kData}, {16384, 49152, kBacking}}));
+}
+
 TEST(SegmentWalker, AStateThatCannotBeReadIsDataWhenSalvaging) {
   auto scripted = std::make_unique<ScriptedDevice>(131072);
   scripted->scripted_extents = {zero_extent(0, 131072)};
