@@ -180,14 +180,39 @@ class Conversion {
   }
 
   Task<void> read(const Segment& segment, Bytes to) {
+    std::optional<Error> failed;
     try {
       co_await source_.read(segment.offset, to);
       co_return;
-    } catch (const Error& failed) {
-      if (!options_.salvage)
-        throw failure_at("error while reading at byte ", segment.offset, failed);
+    } catch (const Error& error) {
+      failed = error;
     }
-    co_await salvage(segment.offset, to);
+    if (options_.salvage) {
+      co_await salvage(segment.offset, to);
+      co_return;
+    }
+    const uint64_t place = co_await first_unreadable(segment.offset, to);
+    throw failure_at("error while reading at byte ", place, *failed);
+  }
+
+  // The start of the first extent that cannot be read: a segment may hold several, and the user is
+  // told of the one that is damaged.
+  Task<uint64_t> first_unreadable(const uint64_t start, Bytes to) {
+    uint64_t offset = start;
+    const ExtentScope scope = options_.top_layer_only ? ExtentScope::kLayer : ExtentScope::kChain;
+    try {
+      while (!to.empty()) {
+        if (cancellation_ != nullptr) cancellation_->check();
+        const std::vector<Extent> extents = co_await source_.extents(offset, to.size(), scope);
+        const size_t length = std::min<uint64_t>(extents.front().length, to.size());
+        co_await source_.read(offset, to.first(length));
+        offset += length;
+        to = to.subspan(length);
+      }
+    } catch (const Error&) {
+      co_return offset;
+    }
+    co_return start;  // all could be read this time
   }
 
   // Sector by sector; what is lost becomes zeroes.
