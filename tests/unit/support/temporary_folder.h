@@ -10,12 +10,13 @@
 
 namespace byre::test {
 
-// A folder beside the test's working directory that goes away with its contents: on a real file
-// system, where TMPDIR may be in memory.
+// A folder beside the test program that goes away with its contents: on a real file system, where
+// TMPDIR may be in memory, and in the build folder, should a test that crashes leave it.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string name = (std::filesystem::current_path() / "byre-test-XXXXXX").string();
+    const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe");
+    std::string name = (program.parent_path() / "byre-test-XXXXXX").string();
     if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no folder for tests: " + name);
     path_ = name;
   }
