@@ -124,7 +124,7 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
       arguments.source_cache = reader.argument();
       break;
     case 'l':
-      arguments.snapshot = parse_snapshot_option(reader.argument(), invocation.program);
+      arguments.snapshot = parse_snapshot_option(reader.argument(), invocation);
       break;
     case 'p':
       arguments.progress = ProgressStyle::kText;

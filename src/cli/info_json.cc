@@ -119,16 +119,14 @@ JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
     json.set("lazy-refcounts", header.has_lazy_refcounts())
         .set("corrupt", header.is_corrupt())
         .set("extended-l2", header.has_extended_l2());
+    if (qcow2.data_filename.has_value()) json.set("data-file", *qcow2.data_filename);
   }
   if (!qcow2.bitmaps.empty()) {
     JsonText bitmaps = JsonText::array();
     for (const auto& bitmap : qcow2.bitmaps) bitmaps.add(bitmap_json(bitmap));
     json.set("bitmaps", bitmaps);
   }
-  if (header.has_external_data_file()) {
-    json.set("data-file-raw", header.has_raw_external_data());
-    if (!qcow2.data_filename.empty()) json.set("data-file", qcow2.data_filename);
-  }
+  if (header.has_external_data_file()) json.set("data-file-raw", header.has_raw_external_data());
   if (is_encrypted(qcow2)) json.set("encrypt", encryption_json(qcow2));
   return json;
 }

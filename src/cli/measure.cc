@@ -71,7 +71,7 @@ MeasureArguments read_arguments(Invocation& invocation) {
         arguments.image.format = reader.argument();
         break;
       case 'l':
-        arguments.image.snapshot = parse_snapshot_option(reader.argument(), invocation.program);
+        arguments.image.snapshot = parse_snapshot_option(reader.argument(), invocation);
         break;
       case 'o':
         arguments.options.add(reader.argument());

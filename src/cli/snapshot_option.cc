@@ -4,27 +4,52 @@
 #include <cerrno>
 
 #include "byre/error.h"
+#include "cli/messages.h"
 #include "cli/option_list.h"
 
 namespace byre::cli {
+namespace {
 
-qcow2::SnapshotSelector parse_snapshot_option(const std::string& text, const std::string& program) {
+constexpr OptionDescription kOptions[] = {
+    {"snapshot.id", OptionKind::kString, "snapshot id"},
+    {"snapshot.name", OptionKind::kString, "snapshot name"},
+};
+
+// Name and value of a name that stands alone.
+std::pair<std::string, std::string> as_switch(const std::string& written,
+                                              const Invocation& invocation) {
+  const bool is_off = written.starts_with("no");
+  std::pair<std::string, std::string> option{is_off ? written.substr(2) : written,
+                                             is_off ? "off" : "on"};
+  print_warning(invocation, "short-form boolean option '" + written + "' deprecated\nPlease use " +
+                                option.first + "=" + option.second + " instead");
+  return option;
+}
+
+}  // namespace
+
+qcow2::SnapshotSelector parse_snapshot_option(const std::string& text,
+                                              const Invocation& invocation) {
   qcow2::SnapshotSelector selector;
   if (!text.starts_with("snapshot.")) {
     selector.id_or_name = text;
     return selector;
   }
-  OptionList list;
-  list.add(text);
-  for (const auto& [name, value] : list.entries()) {
+  const std::string failure = "Failed in parsing snapshot param '" + text + "'";
+  for (const auto& [written, given] : split_options(text)) {
+    if (!given.has_value() && (written == "help" || written == "?")) {
+      print("snapshot options:\n" + option_help(kOptions));
+      throw Error(ErrorKind::kInvalidArgument, EINVAL, failure);
+    }
+    const auto [name, value] =
+        given.has_value() ? std::pair(written, *given) : as_switch(written, invocation);
     if (name == "snapshot.id") {
       selector.id = value;
     } else if (name == "snapshot.name") {
       selector.name = value;
     } else {
       throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                  "Invalid parameter '" + name + "'\n" + program +
-                      ": Failed in parsing snapshot param '" + text + "'");
+                  "Invalid parameter '" + name + "'\n" + invocation.program + ": " + failure);
     }
   }
   return selector;

@@ -3,12 +3,15 @@
 
 #include <string>
 
+#include "cli/command.h"
 #include "qcow2/image.h"
 
 namespace byre::cli {
 
-// The value of `-l`: an id or a name, or "snapshot.id=ID,snapshot.name=NAME". Throws Error in
-// QEMU's two lines; `program` is the name that begins the second.
-qcow2::SnapshotSelector parse_snapshot_option(const std::string& text, const std::string& program);
+// The value of `-l`: an id or a name, or "snapshot.id=ID,snapshot.name=NAME". A name without "="
+// has the value "on" or "off", as in `-o`, and QEMU's warning. Throws Error in QEMU's two lines;
+// the second begins with the program's name. "help" among them prints what there is to set first.
+qcow2::SnapshotSelector parse_snapshot_option(const std::string& text,
+                                              const Invocation& invocation);
 
 }  // namespace byre::cli

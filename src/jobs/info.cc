@@ -65,10 +65,10 @@ Task<std::optional<codec::LuksHeader>> read_luks(qcow2::Image& image) {
 Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   Qcow2Info info;
   info.header = image.header();
-  info.snapshots = image.snapshots();
+  if (!image.has_external_data_file()) info.snapshots = image.snapshots();
   info.bitmaps = co_await read_bitmaps(image);
   info.luks = co_await read_luks(image);
-  if (image.has_external_data_file()) info.data_filename = image.data_filename();
+  info.data_filename = image.extensions().data_file_name;
   info.backing_filename = image.backing_filename();
   info.backing_format = image.backing_format();
   if (!info.backing_filename.empty()) {

@@ -28,9 +28,12 @@ struct StorageInfo {
 
 struct Qcow2Info {
   qcow2::layout::Header header;
+  // None where the guest's data lies in an external data file: QEMU lists none there, because it
+  // cannot use them.
   std::vector<qcow2::layout::Snapshot> snapshots;
   std::vector<qcow2::layout::BitmapEntry> bitmaps;
-  std::string data_filename;  // empty: the guest's data lies in the image
+  // As it stands in the image; the image may have a name, and not the bit that makes it count.
+  std::optional<std::string> data_filename;
   std::optional<codec::LuksHeader> luks;
   std::string backing_filename;  // as it stands in the image; empty: none
   std::string backing_format;    // empty: the image does not say

@@ -144,11 +144,13 @@ Task<std::unique_ptr<BlockDevice>> Chain::open_qcow2(std::unique_ptr<storage::Fi
 
 Task<std::unique_ptr<BlockDevice>> Chain::open_data_file(const qcow2::Image* image,
                                                          const ImageOptions& options) {
-  // Up to a zero byte, as QEMU and the host read it.
-  const std::string name = image->data_filename().c_str();
+  const std::string name = image->data_filename();
   if (name.empty()) {
+    const bool is_there = image->extensions().data_file_name.has_value();
     throw Error(
-        ErrorKind::kCorrupt, EINVAL, "'data-file' is required for this image",
+        ErrorKind::kCorrupt, EINVAL,
+        is_there ? "The 'file' block driver requires a file name"
+                 : "'data-file' is required for this image",
         fmt::format("'{}' has an external data file, but does not name it", image->filename()));
   }
   if (!options.allow_data_file) {

@@ -8,6 +8,7 @@
 
 #include "base/assert.h"
 #include "base/checked.h"
+#include "qcow2/layout/text.h"
 
 namespace byre::qcow2::layout {
 namespace {
@@ -25,17 +26,13 @@ uint64_t area_end(const Header& header) {
                                    : header.cluster_size();
 }
 
-std::string as_string(ConstBytes bytes) {
-  return {bytes.begin(), bytes.end()};
-}
-
 std::string parse_backing_format(ConstBytes data) {
   if (data.size() > limits::kBackingFormatSizeMax) {
     corrupt(fmt::format("ERROR: ext_backing_format: len={} too large (>={})", data.size(),
                         limits::kBackingFormatSizeMax + 1),
             "header extension backing file format");
   }
-  return as_string(data);
+  return text_of(data);
 }
 
 CryptoHeader parse_crypto_header(ConstBytes data, const Header& header) {
@@ -85,7 +82,7 @@ void parse_one(const RawExtension& raw, const Header& header, Extensions& extens
       parse_bitmaps(raw.data, header, extensions);
       return;
     case extension_type::kDataFile:
-      extensions.data_file_name = as_string(raw.data);
+      extensions.data_file_name = text_of(raw.data);
       return;
     default:
       extensions.unknown.push_back({raw.type, {raw.data.begin(), raw.data.end()}});

@@ -42,7 +42,7 @@ struct UnknownExtension {
 // The extensions between the header and the end of the first cluster, or the backing file name
 // where that comes first. A second extension of a known type replaces the first, as in QEMU.
 struct Extensions {
-  std::optional<std::string> backing_format;
+  std::optional<std::string> backing_format;  // both names up to a zero byte
   std::optional<std::string> data_file_name;
   std::optional<CryptoHeader> crypto_header;
   std::optional<std::vector<FeatureName>> feature_names;

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/assert.h"
+#include "qcow2/layout/text.h"
 
 namespace byre::qcow2::layout {
 namespace {
@@ -22,8 +23,7 @@ std::string parse_backing_file_name(ConstBytes first_cluster, const Header& head
                             "inside the first cluster, are allowed",
                             size, header.backing_file_offset, limits::kBackingFileNameSizeMax));
   }
-  const ConstBytes name = first_cluster.subspan(header.backing_file_offset, size);
-  return {name.begin(), name.end()};
+  return text_of(first_cluster.subspan(header.backing_file_offset, size));
 }
 
 }  // namespace

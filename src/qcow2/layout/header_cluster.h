@@ -16,7 +16,7 @@ namespace byre::qcow2::layout {
 struct HeaderCluster {
   Header header;
   Extensions extensions;
-  std::string backing_file_name;  // empty: none
+  std::string backing_file_name;  // up to a zero byte; empty: none
 
   bool operator==(const HeaderCluster&) const = default;
 

@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/checked.h"
 #include "base/units.h"
+#include "qcow2/layout/text.h"
 
 namespace byre::qcow2::layout {
 namespace {
@@ -61,10 +62,8 @@ Snapshot decode(const RawSnapshot& raw, ConstBytes bytes) {
   if (snapshot.disk_size) snapshot.icount = take_field(extra);
   snapshot.unknown_extra_data.assign(extra.begin(), extra.end());
   const ConstBytes strings = bytes.subspan(sizeof raw + raw.extra_data_size);
-  const ConstBytes id = strings.first(raw.id_size);
-  const ConstBytes name = strings.subspan(raw.id_size, raw.name_size);
-  snapshot.id.assign(id.begin(), id.end());
-  snapshot.name.assign(name.begin(), name.end());
+  snapshot.id = text_of(strings.first(raw.id_size));
+  snapshot.name = text_of(strings.subspan(raw.id_size, raw.name_size));
   return snapshot;
 }
 

@@ -43,7 +43,7 @@ static_assert(offsetof(RawSnapshot, extra_data_size) == 36);
 struct Snapshot {
   HostOffset l1_table_offset;
   uint32_t l1_size = 0;  // entries
-  std::string id;
+  std::string id;        // both up to a zero byte
   std::string name;
   uint32_t date_sec = 0;  // since the Epoch
   uint32_t date_nsec = 0;

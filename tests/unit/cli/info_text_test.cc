@@ -74,9 +74,23 @@ TEST(InfoText, DirtyAndEncryptedImagesSaySo) {
 TEST(InfoText, Version2HasNoFeatures) {
   jobs::ImageInfo info = plain_qcow2();
   info.qcow2->header.version = 2;
+  info.qcow2->data_filename = "version 2 has no data file";
   EXPECT_THAT(info_to_human_text(info), HasSubstr("    compat: 0.10\n"
                                                   "    compression type: zlib\n"
                                                   "    refcount bits: 16\nChild"));
+}
+
+TEST(InfoText, ADataFilesNameIsShownWithAndWithoutItsBit) {
+  jobs::ImageInfo info = plain_qcow2();
+  info.qcow2->data_filename = "d";
+  EXPECT_THAT(info_to_human_text(info), HasSubstr("    refcount bits: 16\n    data file: d\n"
+                                                  "    corrupt: false\n"));
+  info.qcow2->header.incompatible_features = qcow2::layout::incompatible::kExternalDataFile;
+  EXPECT_THAT(info_to_human_text(info), HasSubstr("    data file: d\n    data file raw: false\n"));
+  info.qcow2->data_filename = "";
+  EXPECT_THAT(info_to_json(info).to_text(), HasSubstr("\"data-file\": \"\","));
+  info.qcow2->data_filename.reset();
+  EXPECT_THAT(info_to_human_text(info), HasSubstr("    refcount bits: 16\n    data file raw: f"));
 }
 
 TEST(InfoText, AnUnknownDiskSizeIsUnavailable) {

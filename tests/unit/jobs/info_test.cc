@@ -11,6 +11,7 @@
 #include "async/loop.h"
 #include "byre/error.h"
 #include "jobs/create.h"
+#include "unit/qcow2/image_builder.h"
 
 namespace byre::jobs {
 namespace {
@@ -80,6 +81,27 @@ TEST_F(Info, AQcow2ImageIsShownWithItsFile) {
   ASSERT_TRUE(image.qcow2.has_value());
   EXPECT_EQ(image.qcow2->header.version, 3u);
   EXPECT_EQ(image.qcow2->backing_filename, "");
+}
+
+TEST_F(Info, SnapshotsOfAnImageWithADataFileAreNotListed) {
+  for (const bool has_data_file : {false, true}) {
+    qcow2::test::ImageBuilder builder({.external_data_file = has_data_file});
+    builder.first_cluster.extensions.data_file_name = "gone";
+    qcow2::layout::Snapshot snapshot;
+    snapshot.id = "1";
+    const qcow2::layout::HostOffset table = builder.take_clusters(1);
+    builder.file().put(table.value(), qcow2::layout::encode_snapshot_table({snapshot}));
+    builder.first_cluster.header.snapshots_offset = table;
+    builder.first_cluster.header.snapshot_count = 1;
+    const auto file = builder.finish();
+    const std::vector<uint8_t> bytes = file->get(0, file->size());
+    std::ofstream(path("image"), std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+    const ImageInfo image = info("image");
+    EXPECT_EQ(image.qcow2->snapshots.size(), has_data_file ? 0u : 1u);
+    EXPECT_EQ(image.qcow2->data_filename, "gone");
+  }
 }
 
 TEST_F(Info, TheChainIsFollowedByNamesThatCountFromEachImage) {

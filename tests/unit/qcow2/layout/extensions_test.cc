@@ -81,10 +81,19 @@ TEST(Extensions, StringsAreNotTerminatedAndTheirLengthIsTheExtensions) {
                               extension(extension_type::kDataFile, text("data.raw"))});
   EXPECT_EQ(extensions.backing_format, "qcow2");
   EXPECT_EQ(extensions.data_file_name, "data.raw");
-  // Zeroes inside the length belong to the string; padding behind it, whatever it is, does not.
-  auto padded = extension(extension_type::kDataFile, text(std::string("d\0x", 3)));
+  // Padding behind the length, whatever it is, does not belong to the string.
+  auto padded = extension(extension_type::kDataFile, text("d.x"));
   std::fill(padded.begin() + 11, padded.end(), 0xee);
-  EXPECT_EQ(parse(sample_header(), {padded}).data_file_name, std::string("d\0x", 3));
+  EXPECT_EQ(parse(sample_header(), {padded}).data_file_name, "d.x");
+}
+
+TEST(Extensions, StringsEndAtAZeroByte) {
+  const auto with = [](uint32_t type, const std::string& value) {
+    return parse(sample_header(), {extension(type, text(value))});
+  };
+  EXPECT_EQ(with(extension_type::kDataFile, std::string("d\0x", 3)).data_file_name, "d");
+  EXPECT_EQ(with(extension_type::kDataFile, std::string("\0x", 2)).data_file_name, "");
+  EXPECT_EQ(with(extension_type::kBackingFormat, std::string("raw\0x", 5)).backing_format, "raw");
 }
 
 TEST(Extensions, UnknownOnesAreKeptInOrder) {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "golden_bytes.h"
@@ -69,6 +70,20 @@ TEST(HeaderCluster, ABackingFileNameHas1023BytesAtMostAndStaysInTheFirstCluster)
   EXPECT_EQ(with_name(512, 0), "");
   // Without an offset the size means nothing.
   EXPECT_EQ(with_name(0, 0xffffffff), "");
+}
+
+TEST(HeaderCluster, ABackingFileNameEndsAtAZeroByte) {
+  const auto name = [](const char* bytes, size_t size) {
+    Header header = sample_header();
+    header.backing_file_offset = 512;
+    header.backing_file_size = static_cast<uint32_t>(size);
+    auto cluster = first_cluster(header);
+    std::copy_n(bytes, size, cluster.begin() + 512);
+    return HeaderCluster::parse(cluster).backing_file_name;
+  };
+  EXPECT_EQ(name("base", 4), "base");
+  EXPECT_EQ(name("ba\0e", 4), "ba");
+  EXPECT_EQ(name("\0ase", 4), "");
 }
 
 TEST(HeaderCluster, TheBackingFileNameMovesBehindTheExtensions) {

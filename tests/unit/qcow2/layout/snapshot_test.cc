@@ -80,6 +80,17 @@ TEST(Snapshot, EveryFieldComesBack) {
   EXPECT_EQ(snapshot.encoded_size() % 8, 0u);
 }
 
+TEST(Snapshot, IdAndNameEndAtAZeroByte) {
+  const auto table = encode_snapshot_table(
+      {sample(std::string("1\0x", 3), std::string("\0name", 5)), sample("2", "next")});
+  const std::vector<Snapshot> snapshots = decode(table, 2);
+  EXPECT_EQ(snapshots.at(0).id, "1");
+  EXPECT_EQ(snapshots.at(0).name, "");
+  // The entry is as long as its fields say.
+  EXPECT_EQ(snapshots.at(1).id, "2");
+  EXPECT_EQ(snapshots.at(1).name, "next");
+}
+
 TEST(Snapshot, EntriesWithLessExtraDataHaveFewerFields) {
   Snapshot snapshot = sample();
   snapshot.icount.reset();
