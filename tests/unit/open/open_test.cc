@@ -180,10 +180,11 @@ TEST_F(OpenTest, RefusesADataFileThatIsMissingOrTheImageItself) {
   put("nameless.qcow2", nameless);
   EXPECT_EQ(refusal("nameless.qcow2").message(),
             "Could not open 'nameless.qcow2': 'data-file' is required for this image");
-  nameless.first_cluster.extensions.data_file_name = "";
-  put("nameless.qcow2", nameless);
-  EXPECT_EQ(refusal("nameless.qcow2").message(),
-            "Could not open 'nameless.qcow2': The 'file' block driver requires a file name");
+  ImageBuilder empty({.external_data_file = true});
+  empty.first_cluster.extensions.data_file_name = "";
+  put("empty.qcow2", empty);
+  EXPECT_EQ(refusal("empty.qcow2").message(),
+            "Could not open 'empty.qcow2': The 'file' block driver requires a file name");
   ImageBuilder self({.external_data_file = true});
   self.first_cluster.extensions.data_file_name = "self.qcow2";
   put("self.qcow2", self);
