@@ -29,7 +29,7 @@ std::vector<Case> cases() {
   all.back().cache_size = 1024;
   add("Clusters4096", 512 * 1024, 4096);
   add("Version2", 96 * 1024, 1024).create.version = 2;
-  add("RefcountTableGrows", 3 * kMiB, 512).create.refcount_bits = 64;
+  add("RefcountTableGrows", 2304 * kKiB, 512).create.refcount_bits = 64;
   all.back().cache_size = 4096;
   all.back().filled = 1970 * kKiB;
   all.back().written_at_once = 256 * kKiB;

@@ -174,9 +174,9 @@ class Model {
 // The offset of the first difference, or nothing.
 inline std::optional<uint64_t> first_difference(const std::vector<uint8_t>& a,
                                                 const std::vector<uint8_t>& b) {
+  if (a == b) return std::nullopt;
   if (a.size() != b.size()) return std::min(a.size(), b.size());
   const auto [x, y] = std::mismatch(a.begin(), a.end(), b.begin());
-  if (x == a.end()) return std::nullopt;
   return static_cast<uint64_t>(x - a.begin());
 }
 
