@@ -19,12 +19,6 @@ void Findings::count(Severity severity, uint64_t times) {
   }
 }
 
-bool Findings::wanted() {
-  if (reported_ < options_->findings_max) return true;
-  ++unreported_;
-  return false;
-}
-
 void Findings::report(const Finding& finding) {
   ++reported_;
   if (options_->on_finding) options_->on_finding(finding);

@@ -18,7 +18,10 @@ class Findings {
   template <class MakeText>
   void add(Finding finding, MakeText make_text) {
     count(finding.severity, 1);
-    if (!wanted()) return;
+    if (!is_wanted()) {
+      ++unreported_;
+      return;
+    }
     finding.text = make_text();
     report(finding);
   }
@@ -29,13 +32,14 @@ class Findings {
   // The same finding so many times more, of which nothing is said.
   void count(Severity severity, uint64_t times);
 
+  // Whether the caller wants to hear of more.
+  bool is_wanted() const { return reported_ < options_->findings_max; }
   // Of all severities but notes.
   uint64_t total() const { return corruptions_ + leaks_ + check_errors_; }
   uint64_t corruptions() const { return corruptions_; }
   void store(CheckResult& result) const;
 
  private:
-  bool wanted();
   void report(const Finding& finding);
 
   const CheckOptions* options_;

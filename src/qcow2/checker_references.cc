@@ -63,37 +63,66 @@ void ReferenceCounter::add_references(uint64_t offset, uint64_t size, uint64_t t
   }
 }
 
+// Counts stop at the largest refcount.
 bool ReferenceCounter::is_shared(uint64_t offset) const {
-  return counts_->count(offset >> geometry_.cluster_bits()) > 1;
+  const uint64_t shared_min = std::min<uint64_t>(2, geometry_.refcount_max());
+  return counts_->count(offset >> geometry_.cluster_bits()) >= shared_min;
 }
 
 Task<void> ReferenceCounter::count_l1_table(uint64_t offset, uint64_t entries, bool active) {
   if (entries == 0) co_return;
   const uint64_t size = entries * 8;
-  count_region(offset, size);
+  if (active || is_outside(offset, size)) {
+    count_region(offset, size);
+  } else {
+    count_l1_places(offset, size);
+  }
   const uint64_t end = offset + file_->stored(offset, size);
   const uint64_t cluster_size = geometry_.cluster_size();
   if (!range_fits(offset, size, INT64_MAX)) co_await read_l1(offset, size, 0);  // throws
-  for (uint64_t place = offset; place < end; place += cluster_size) {
+  for (uint64_t place = offset; place < end;) {
     if (options_->cancellation != nullptr) options_->cancellation->check();
-    const uint64_t length = std::min(cluster_size, end - place);
-    SharedTable* shared = nullptr;
-    if (length == cluster_size && is_shared(place)) {
-      shared = &shared_l1_[place];
-      if (shared->is_known(narrow_refcounts_)) {
-        ++shared->owed;
-        findings_->count(Severity::kCorruption, shared->corruptions);
-        continue;
-      }
+    const uint64_t known_end = active ? place : std::min(end, known_l1_.end_of(place));
+    if (known_end > place) {
+      owed_l1_.add(place, known_end);
+      place = known_end;
+      continue;
     }
+    const uint64_t length = std::min(cluster_size, end - place);
     const bool is_hole = co_await file_->is_hole(place, length);
-    if (is_hole) continue;
     const uint64_t corruptions = findings_->corruptions();
-    co_await count_l1_cluster(place, length, end - place - length, active);
-    if (shared == nullptr) continue;
-    ++shared->reads;
-    shared->corruptions = findings_->corruptions() - corruptions;
+    if (!is_hole) co_await count_l1_cluster(place, length, end - place - length, active);
+    if (is_hole && length == cluster_size) {
+      known_l1_.add(place, place + cluster_size);
+    } else if (!active) {
+      note_l1_cluster(place, findings_->corruptions() == corruptions && length == cluster_size);
+    }
+    place += length;
   }
+}
+
+// One reference to each cluster of a table inside the file.
+void ReferenceCounter::count_l1_places(uint64_t offset, uint64_t size) {
+  const uint64_t end = offset + align_up(size, geometry_.cluster_size());
+  for (uint64_t place = offset; place < end;) {
+    const uint64_t known_end = std::min(end, known_l1_.end_of(place));
+    if (known_end > place) {
+      owed_l1_places_.add(place, known_end);
+      place = known_end;
+    } else {
+      add_references(place, 1, 1, Claim::kNone);
+      place += geometry_.cluster_size();
+    }
+  }
+}
+
+// A snapshot's L1 table has been followed there. `clean`: all of the cluster, without findings.
+void ReferenceCounter::note_l1_cluster(uint64_t place, bool clean) {
+  const bool has_words = !clean || narrow_refcounts_;
+  const uint64_t reads_max = has_words && findings_->is_wanted() ? SharedTable::kReadsMax : 1;
+  if (++l1_reads_[place] <= reads_max) return;
+  known_l1_.add(place, place + geometry_.cluster_size());
+  l1_reads_.erase(place);
 }
 
 Task<ConstBytes> ReferenceCounter::read_l1(uint64_t offset, uint64_t length, uint64_t ahead) {
@@ -194,9 +223,12 @@ Task<ConstBytes> ReferenceCounter::read_l2(uint64_t offset, uint64_t ahead) {
 }
 
 Task<void> ReferenceCounter::count_owed() {
-  for (const auto& [offset, shared] : shared_l1_) {
-    if (shared.owed > 0) co_await count_l1_cluster_owed(offset, shared.owed);
+  for (const OverlappingRanges::Range& range : owed_l1_places_.ranges()) {
+    add_references(range.start, range.end - range.start, range.times, Claim::kNone);
   }
+  const std::vector<OverlappingRanges::Range> tables = owed_l1_.ranges();
+  for (const OverlappingRanges::Range& range : tables) co_await count_l1_owed(range);
+  if (narrow_refcounts_) co_return;  // as often as those were read, no count has room for more
   for (const auto& [offset, shared] : shared_l2_) {
     if (shared.owed == 0) continue;
     if (options_->cancellation != nullptr) options_->cancellation->check();
@@ -206,16 +238,50 @@ Task<void> ReferenceCounter::count_owed() {
   }
 }
 
-// Its findings were counted when it was passed by.
-Task<void> ReferenceCounter::count_l1_cluster_owed(uint64_t offset, uint64_t times) {
+Task<void> ReferenceCounter::count_l1_owed(OverlappingRanges::Range range) {
   const uint64_t cluster_size = geometry_.cluster_size();
-  const ConstBytes table = co_await read_l1(offset, cluster_size, 0);
-  for (uint64_t i = 0; i < cluster_size; i += 8) {
-    const layout::L1Entry entry(load_big_endian<uint64_t>(&table[i]));
+  for (uint64_t place = range.start; place < range.end;) {
+    if (options_->cancellation != nullptr) options_->cancellation->check();
+    const uint64_t cluster_end = align_down(place, cluster_size) + cluster_size;
+    const uint64_t length = std::min(cluster_end, range.end) - place;
+    const bool is_hole = co_await file_->is_hole(place, length);
+    if (!is_hole) co_await count_l1_part_owed(place, length, range);
+    place += length;
+  }
+}
+
+// What count_l1_cluster() counts, so many times; the words have been said often enough.
+Task<void> ReferenceCounter::count_l1_part_owed(uint64_t offset, uint64_t length,
+                                                OverlappingRanges::Range range) {
+  const uint64_t times = range.times;
+  const uint64_t cluster_size = geometry_.cluster_size();
+  const ConstBytes table = co_await read_l1(offset, length, range.end - offset - length);
+  for (uint64_t i = 0; (i + 1) * 8 <= table.size(); ++i) {
+    const layout::L1Entry entry(load_big_endian<uint64_t>(&table[i * 8]));
+    if (entry.word() == 0) continue;
     const uint64_t l2_offset = entry.offset().value();
-    if (entry.word() == 0 || is_outside(l2_offset, cluster_size)) continue;
+    const bool outside = is_outside(l2_offset, cluster_size);
+    const uint64_t faults = (entry.reserved_bits() != 0) + uint64_t{outside} +
+                            !geometry_.is_cluster_aligned(entry.offset());
+    if (faults > 0) suspect_ = true;
+    findings_->count(Severity::kCorruption, faults * times);
+    if (outside) continue;  // and so without contents
     add_references(l2_offset, cluster_size, times, Claim::kNone);
-    if (l2_file_.stored(l2_offset, cluster_size) > 0) shared_l2_[l2_offset].owed += times;
+    co_await count_l2_table_times(l2_offset, times);
+  }
+}
+
+Task<void> ReferenceCounter::count_l2_table_times(uint64_t offset, uint64_t times) {
+  const bool is_hole = co_await l2_file_.is_hole(offset, geometry_.cluster_size());
+  if (is_hole) co_return;
+  for (uint64_t left = times; left > 0; --left) {
+    const auto found = shared_l2_.find(offset);
+    if (found != shared_l2_.end() && found->second.is_known(narrow_refcounts_)) {
+      found->second.owed += left;
+      findings_->count(Severity::kCorruption, found->second.corruptions * left);
+      co_return;
+    }
+    co_await count_l2_table(offset, 0, false);
   }
 }
 

@@ -8,15 +8,16 @@
 #include "qcow2/checker_counts.h"
 #include "qcow2/checker_file.h"
 #include "qcow2/checker_findings.h"
+#include "qcow2/checker_ranges.h"
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/l2_entry.h"
 
 namespace byre::qcow2 {
 
-// A table, or a cluster of one, to which more than one reference leads. Reading it again for every
-// reference would let a file of a few MiB keep a checker busy for days (each entry of a 32 MiB L1
-// table may name the same 2 MiB L2 table), so once it is known what it holds, further references
-// are only counted here and multiplied out at the end.
+// An L2 table, or a cluster of a bitmap's table, to which more than one reference leads. Reading it
+// again for every reference would let a file of a few MiB keep a checker busy for days (each entry
+// of a 32 MiB L1 table may name the same 2 MiB L2 table), so once it is known what it holds,
+// further references are only counted here and multiplied out at the end.
 struct SharedTable {
   uint64_t reads = 0;        // since it was known to be shared
   uint64_t corruptions = 0;  // that the last reading found
@@ -74,7 +75,11 @@ class ReferenceCounter {
   void report_unreadable(int level);
   Task<void> count_l1_cluster(uint64_t offset, uint64_t length, uint64_t ahead, bool active);
   Task<void> count_l2_table(uint64_t offset, uint64_t ahead, bool active);
-  Task<void> count_l1_cluster_owed(uint64_t offset, uint64_t times);
+  void count_l1_places(uint64_t offset, uint64_t size);
+  void note_l1_cluster(uint64_t place, bool clean);
+  Task<void> count_l1_owed(OverlappingRanges::Range range);
+  Task<void> count_l1_part_owed(uint64_t offset, uint64_t length, OverlappingRanges::Range range);
+  Task<void> count_l2_table_times(uint64_t offset, uint64_t times);
 
   const layout::Geometry geometry_;
   CheckerFile* file_;
@@ -85,7 +90,12 @@ class ReferenceCounter {
   const bool narrow_refcounts_;
   ClusterStatistics statistics_;
   bool suspect_ = false;
-  std::unordered_map<uint64_t, SharedTable> shared_l1_;  // by host offset of an L1 table's cluster
+  // Snapshots' L1 tables may lie over one another in any way, 65536 of them. Once a cluster has been
+  // followed often enough, tables that go over it are only noted as ranges.
+  std::unordered_map<uint64_t, uint64_t> l1_reads_;  // by host offset of an L1 table's cluster
+  RangeSet known_l1_;
+  OverlappingRanges owed_l1_;         // entries that nobody has followed yet
+  OverlappingRanges owed_l1_places_;  // references to the tables themselves
   std::unordered_map<uint64_t, SharedTable> shared_l2_;  // by host offset of the table
 };
 

@@ -289,5 +289,76 @@ TEST(SharedTables, OfSnapshotsAreCountedForEachOfThem) {
               testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=101", data)));
 }
 
+// Snapshots whose L1 tables lie over one another, over tables without faults and over anything
+// else, in the file and past its end.
+CheckedImage image_of_overlapping_tables(uint32_t refcount_bits, unsigned count) {
+  CreateOptions options = CheckedImage::small_options();
+  options.cluster_size = 512;
+  options.refcount_bits = refcount_bits;
+  CheckedImage image(options);
+  std::vector<uint8_t> tables = image.file().get(image.l1_place(0), 8);
+  tables.resize(8 * 512);
+  const std::vector<uint8_t> two = image.file().get(image.l1_place(0), 16);
+  std::copy(two.begin(), two.end(), tables.begin() + 1024);
+  const uint64_t l1 = image.append(tables);
+  std::vector<layout::Snapshot> snapshots;
+  uint64_t state = 1;
+  for (unsigned i = 0; i < count; ++i) {
+    state = state * 6364136223846793005 + 1442695040888963407;
+    snapshots.push_back(snapshot_of(image, std::to_string(i)));
+    const uint64_t place = i % 4 == 0 ? state >> 60 : l1 / 512 + (state >> 61);
+    snapshots.back().l1_table_offset = layout::HostOffset(place * 512);
+    snapshots.back().l1_size = static_cast<uint32_t>(i % 10 == 9 ? 1 << 22 : (state >> 40) % 600);
+  }
+  const uint64_t table = image.append(layout::encode_snapshot_table(snapshots));
+  image.put<uint32_t>(60, count);
+  image.put<uint64_t>(64, table);
+  return image;
+}
+
+TEST(SharedTables, GiveTheSameCountsWhetherReadEachTimeOrOnce) {
+  for (const uint32_t refcount_bits : {1, 8, 16, 64}) {
+    CheckedImage image = image_of_overlapping_tables(refcount_bits, 200);
+    const Checked each_time = image.check();
+    // Of whom nobody wants to hear, tables with faults need no further reading either.
+    const Checked once = image.check({.findings_max = 0});
+    EXPECT_GT(each_time.result.corruptions, 1000u);
+    EXPECT_EQ(each_time.result.corruptions, once.result.corruptions) << refcount_bits;
+    EXPECT_EQ(each_time.result.leaks, once.result.leaks) << refcount_bits;
+    EXPECT_EQ(each_time.result.check_errors, once.result.check_errors) << refcount_bits;
+    EXPECT_EQ(each_time.result.image_end_offset, once.result.image_end_offset) << refcount_bits;
+  }
+}
+
+TEST(SharedTables, OfThousandsOfSnapshotsAreReadAFewTimes) {
+  CreateOptions options = CheckedImage::small_options();
+  options.cluster_size = 512;
+  CheckedImage image(options);
+  const uint64_t l1 = image.append(std::vector<uint8_t>(8 * 512));
+  image.put_word(l1 + 7 * 512, image.word(image.l1_place(0)));
+  std::vector<layout::Snapshot> snapshots;
+  for (unsigned i = 0; i < 20000; ++i) {
+    snapshots.push_back(snapshot_of(image, std::to_string(i)));
+    snapshots.back().l1_table_offset = layout::HostOffset(l1 + i % 7 * 512);
+    snapshots.back().l1_size = static_cast<uint32_t>((8 - i % 7) * 64 - i % 3);
+  }
+  const uint64_t data = image.cluster_of(image.data_offset(1));
+  std::vector<uint8_t> table = layout::encode_snapshot_table(snapshots);
+  const uint64_t offset = image.geometry().clusters_for(image.file().size()) * 512;
+  table.resize(image.geometry().clusters_for(table.size()) * 512);
+  image.file().put(offset, table);
+  image.put<uint32_t>(60, 20000);
+  image.put<uint64_t>(64, offset);
+  filter::FaultDevice device(image.file().clone());
+  const std::vector<std::string> texts = image.check_on(device).texts();
+  for (const uint64_t cluster : {image.cluster_of(l1) + 6, image.cluster_of(l1) + 7}) {
+    EXPECT_THAT(texts, testing::Contains(
+                           fmt::format("ERROR cluster {} refcount=1 reference=20000", cluster)));
+  }
+  EXPECT_THAT(texts,
+              testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=20001", data)));
+  EXPECT_LT(device.count(filter::Operation::kRead), 3000u);
+}
+
 }  // namespace
 }  // namespace byre::qcow2
