@@ -118,7 +118,7 @@ class DdCommand {
     input_options.format = arguments_.input_format;
     input_options.force_share = arguments_.force_share;
     // QEMU empties an input that is the output too; with this lock it stays.
-    input_options.no_share = !arguments_.force_share;
+    input_options.no_resize = !arguments_.force_share;
     input_ = co_await open::open_image(*arguments_.input, input_options);
 
     const jobs::DdPlan plan = jobs::plan_dd(arguments_.range, input_->size());

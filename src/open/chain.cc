@@ -19,7 +19,7 @@ namespace {
 // Longer chains are refused: each link is an open file, and a read may go through all of them.
 constexpr size_t kImagesMax = 1000;
 
-// What QEMU's programs lock of an external data file.
+// What QEMU's programs lock of an external data file: its size is not for others to change.
 constexpr storage::LockPermissions kLockReadData{storage::kPermissionConsistentRead,
                                                  storage::kPermissionResize};
 constexpr storage::LockPermissions kLockWriteData{
@@ -29,7 +29,8 @@ constexpr storage::LockPermissions kLockWriteData{
 storage::LockPermissions raw_lock(const ImageOptions& options) {
   if (options.metadata_only) return storage::kLockNothing;
   if (options.writable) return storage::kLockWriteRaw;
-  return options.no_share ? storage::kLockRead : storage::kLockReadRaw;
+  if (options.no_share) return storage::kLockRead;
+  return options.no_resize ? kLockReadData : storage::kLockReadRaw;
 }
 
 storage::LockPermissions qcow2_lock(const ImageOptions& options) {

@@ -25,6 +25,9 @@ struct ImageOptions {
   // Nobody else may write meanwhile to what is opened for reading, raw images included, which are
   // otherwise shared.
   bool no_share = false;
+  // Nobody else may empty or resize meanwhile a raw image that is opened for reading; writing is
+  // shared.
+  bool no_resize = false;
   storage::CacheMode cache = storage::CacheMode::kWriteback;
   storage::IoBackend io = storage::IoBackend::kAuto;
   bool no_backing = false;     // BDRV_O_NO_BACKING: do not open the backing chain

@@ -37,8 +37,7 @@ inline constexpr LockPermissions kLockCreate{kPermissionWrite | kPermissionResiz
                                              kPermissionResize};
 // A raw image lets others read and write it as long as they stay polite to its size.
 inline constexpr LockPermissions kLockReadRaw{kPermissionConsistentRead, 0};
-inline constexpr LockPermissions kLockWriteRaw{
-    kPermissionConsistentRead | kPermissionWrite | kPermissionResize, 0};
+inline constexpr LockPermissions kLockWriteRaw{kPermissionConsistentRead | kPermissionWrite, 0};
 
 // Changes what the open file `fd` holds from `now` to `wanted`. On a conflict it throws
 // Error(kLocked, EAGAIN) with QEMU's two lines as the message and the holder's name and process

@@ -132,6 +132,17 @@ def byre_names_the_holder(world):
     world.expect("qemu-io" in result.err.decode(), f"the process is not named:\n{result.text()}")
 
 
+def dd_onto_itself(world):
+    """QEMU empties the file and copies nothing."""
+    prepare(world)
+    content = images.noise(MIB, 1)
+    (world.folder / "disk.raw").write_bytes(content)
+    for format in ("raw", "qcow2"):
+        result = world.ours("dd", "-O", format, "if=disk.raw", "of=./disk.raw", code=1)
+        world.expect(b"lock" in result.err, result.text())
+        world.expect((world.folder / "disk.raw").read_bytes() == content, "the file has changed")
+
+
 def cases():
     for line in COMMANDS:
         yield qemu_holds("image.qcow2", "for writing", [], line)
@@ -146,6 +157,7 @@ def cases():
                  "dd if=image.qcow2 of=disk.raw", "dd if=disk.raw of=out", "map -f raw disk.raw"):
         yield qemu_holds("disk.raw", "for writing", ["-f", "raw"], line)
         yield qemu_holds("disk.raw", "for reading", ["-f", "raw", "-r"], line)
+    yield Case("dd onto itself", dd_onto_itself, byre_only=True)
     yield Case("byre writes", byre_writes, byre_only=True)
     yield Case("byre reads", byre_reads, byre_only=True)
     yield Case("byre names who holds the lock", byre_names_the_holder, byre_only=True)
