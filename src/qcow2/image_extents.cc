@@ -18,10 +18,12 @@ namespace {
 // An answer of more than this many extents ends early; the caller asks again.
 constexpr size_t kExtentsMax = 4096;
 
+// Each compressed cluster is an extent of its own, as it is a unit of reading: where one of several
+// is damaged, the extent names it.
 bool continues(const Extent& extent, const Extent& next) {
+  if (next.compressed) return false;
   return extent.present == next.present && extent.data == next.data && extent.zero == next.zero &&
-         extent.compressed == next.compressed && extent.depth == next.depth &&
-         extent.file == next.file &&
+         !extent.compressed && extent.depth == next.depth && extent.file == next.file &&
          (!extent.host_offset || *extent.host_offset + extent.length == *next.host_offset);
 }
 

@@ -55,7 +55,7 @@ TEST(ImageExtents, ShowEveryStateOfACluster) {
   const auto image = builder.open();
   EXPECT_THAT(extents(*image),
               ElementsAre("0+1 0 --z-", "1+2 0 pd-- @4", "3+1 0 pd-- @7", "4+1 0 p-z-",
-                          "5+1 0 p-z- @6", "6+2 0 pd-c", "8+2 0 --z-"));
+                          "5+1 0 p-z- @6", "6+1 0 pd-c", "7+1 0 pd-c", "8+2 0 --z-"));
 }
 
 TEST(ImageExtents, AnUnallocatedDiskIsOneExtentHoweverLarge) {
