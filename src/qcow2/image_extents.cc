@@ -95,8 +95,10 @@ Task<std::vector<Extent>> Image::extents(uint64_t offset, uint64_t length, Exten
   const uint64_t backing_size = state_->backing ? state_->backing->size() : 0;
   try {
     while (offset < end && result.size() < kExtentsMax) {
-      std::optional<Run> run = state_->mapping.find_run(GuestOffset(offset), end - offset);
-      if (!run) run = co_await state_->mapping.run_at(GuestOffset(offset), end - offset);
+      // Whoever asked may be content with the first extents.
+      const Lookup lookup = result.empty() ? Lookup::kNow : Lookup::kAhead;
+      std::optional<Run> run = state_->mapping.find_run(GuestOffset(offset), end - offset, lookup);
+      if (!run) run = co_await state_->mapping.run_at(GuestOffset(offset), end - offset, lookup);
       Extent extent = extent_of(*run, &state_->data_device());
       if (run->kind == RunKind::kUnallocated && offset < backing_size) {
         run->length = extent.length = std::min(extent.length, backing_size - offset);

@@ -49,6 +49,12 @@ bool continues(const Run& run, const Run& next) {
   return !run.has_host_offset || next.host_offset == run.host_offset + run.length;
 }
 
+bool is_bad_subcluster(const Run& run, const L2Entry& entry, const layout::Geometry& geometry) {
+  if (run.kind != RunKind::kInvalid) return false;
+  const L2Problem problem = entry.problem(geometry);
+  return problem == L2Problem::kAllocatedWithoutOffset || problem == L2Problem::kAllocatedAndZero;
+}
+
 }  // namespace
 
 uint64_t Mapping::bytes_per_slice() const {
@@ -73,7 +79,7 @@ uint32_t Mapping::l2_slice_index(GuestOffset guest_offset) const {
   return state_->geometry.l2_index(guest_offset) & (entries - 1);
 }
 
-HostOffset Mapping::l2_table_of(GuestOffset guest_offset) {
+HostOffset Mapping::l2_table_of(GuestOffset guest_offset, Lookup lookup) {
   const uint64_t index = state_->geometry.l1_index(guest_offset);
   const L1Entry entry(state_->l1.entry(index));
   switch (entry.kind(state_->geometry)) {
@@ -84,27 +90,28 @@ HostOffset Mapping::l2_table_of(GuestOffset guest_offset) {
     case L1Kind::kInvalid:
       break;
   }
-  throw state_->corruption(fmt::format("L2 table offset {} unaligned (L1 index: {})",
-                                       hex(entry.offset().value()), hex(index)));
+  throw corruption(fmt::format("L2 table offset {} unaligned (L1 index: {})",
+                               hex(entry.offset().value()), hex(index)),
+                   lookup);
 }
 
-std::optional<Run> Mapping::find_run(GuestOffset guest_offset, uint64_t length) {
-  const HostOffset table = l2_table_of(guest_offset);
+std::optional<Run> Mapping::find_run(GuestOffset guest_offset, uint64_t length, Lookup lookup) {
+  const HostOffset table = l2_table_of(guest_offset, lookup);
   if (table.is_zero()) return run_without_l2_table(guest_offset, length);
   const TableCache::Slice slice =
       state_->l2_cache->find(l2_slice_offset(table, guest_offset).value());
   if (!slice) return std::nullopt;
-  return run_in_slice(slice, guest_offset, length);
+  return run_in_slice(slice, guest_offset, length, lookup);
 }
 
-Task<Run> Mapping::run_at(GuestOffset guest_offset, uint64_t length) {
-  const TableCache::Slice slice = co_await l2_slice(guest_offset);
+Task<Run> Mapping::run_at(GuestOffset guest_offset, uint64_t length, Lookup lookup) {
+  const TableCache::Slice slice = co_await l2_slice(guest_offset, lookup);
   if (!slice) co_return run_without_l2_table(guest_offset, length);
-  co_return run_in_slice(slice, guest_offset, length);
+  co_return run_in_slice(slice, guest_offset, length, lookup);
 }
 
-Task<TableCache::Slice> Mapping::l2_slice(GuestOffset guest_offset) {
-  const HostOffset table = l2_table_of(guest_offset);
+Task<TableCache::Slice> Mapping::l2_slice(GuestOffset guest_offset, Lookup lookup) {
+  const HostOffset table = l2_table_of(guest_offset, lookup);
   if (table.is_zero()) co_return TableCache::Slice();
   co_return co_await state_->l2_cache->get(l2_slice_offset(table, guest_offset).value());
 }
@@ -123,18 +130,23 @@ Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) con
 }
 
 Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset,
-                          uint64_t length) {
+                          uint64_t length, Lookup lookup) {
   const layout::Geometry& geometry = state_->geometry;
   const uint32_t entries = state_->l2_cache->slice_size() / geometry.l2_entry_size();
   const ConstBytes bytes = slice.bytes();
   uint32_t index = l2_slice_index(guest_offset);
   const L2Entry first = L2Entry::load(bytes, index, geometry);
   Run run = run_in_entry(first, guest_offset);
-  if (run.kind == RunKind::kInvalid) throw invalid_entry(first, guest_offset);
+  if (run.kind == RunKind::kInvalid) throw invalid_entry(first, guest_offset, lookup);
   // Neighbouring runs of one entry are always different, so more of the same begins with an entry.
   while (run.length < length && geometry.offset_in_cluster(guest_offset + run.length) == 0 &&
          ++index < entries) {
-    const Run next = run_in_entry(L2Entry::load(bytes, index, geometry), guest_offset + run.length);
+    const L2Entry entry = L2Entry::load(bytes, index, geometry);
+    const Run next = run_in_entry(entry, guest_offset + run.length);
+    // QEMU looks at the subclusters behind a run before it knows the run's end.
+    if (is_bad_subcluster(next, entry, geometry) && run.kind != RunKind::kCompressed) {
+      throw invalid_entry(entry, guest_offset + run.length, lookup);
+    }
     if (!continues(run, next)) break;
     run.length += next.length;
   }
@@ -173,7 +185,11 @@ Run Mapping::run_in_entry(const L2Entry& entry, GuestOffset guest_offset) const 
   return run;
 }
 
-Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset) {
+Error Mapping::corruption(const std::string& finding, Lookup lookup) {
+  return lookup == Lookup::kNow ? state_->corruption(finding) : state_->unreadable(finding);
+}
+
+Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset, Lookup lookup) {
   const layout::Geometry& geometry = state_->geometry;
   const L1Entry l1_entry(state_->l1.entry(geometry.l1_index(guest_offset)));
   const std::string place =
@@ -181,25 +197,28 @@ Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset) {
                   hex(geometry.l2_index(guest_offset)));
   switch (entry.problem(geometry)) {
     case L2Problem::kUnaligned:
-      return state_->corruption(fmt::format("Cluster allocation offset {} unaligned {}",
-                                            hex(entry.offset().value()), place));
+      return corruption(fmt::format("Cluster allocation offset {} unaligned {}",
+                                    hex(entry.offset().value()), place),
+                        lookup);
     case L2Problem::kZeroFlagInVersion2:
-      return state_->corruption("Zero cluster entry found in pre-v3 image " + place);
+      return corruption("Zero cluster entry found in pre-v3 image " + place, lookup);
     case L2Problem::kCompressedInDataFile:
-      return state_->corruption("Compressed cluster entry found in image with external data file " +
-                                place);
+      return corruption("Compressed cluster entry found in image with external data file " + place,
+                        lookup);
     case L2Problem::kNone:
-      return state_->corruption(fmt::format(
-          "External data file host cluster offset {} does not match guest cluster offset: {}, "
-          "L2 index: {})",
-          hex(entry.offset().value()), hex(geometry.cluster_start(guest_offset).value()),
-          hex(geometry.l2_index(guest_offset))));
+      return corruption(
+          fmt::format(
+              "External data file host cluster offset {} does not match guest cluster offset: {}, "
+              "L2 index: {})",
+              hex(entry.offset().value()), hex(geometry.cluster_start(guest_offset).value()),
+              hex(geometry.l2_index(guest_offset))),
+          lookup);
     case L2Problem::kAllocatedWithoutOffset:
     case L2Problem::kAllocatedAndZero:
     case L2Problem::kCompressedOffset:
       break;
   }
-  return state_->corruption("Invalid cluster entry found  " + place);
+  return corruption("Invalid cluster entry found  " + place, lookup);
 }
 
 }  // namespace byre::qcow2

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "async/task.h"
 #include "qcow2/image.h"
@@ -42,6 +43,12 @@ struct Run {
   uint64_t compressed_size = 0;
 };
 
+// Why a run is looked up.
+enum class Lookup : uint8_t {
+  kNow,    // somebody needs it
+  kAhead,  // perhaps somebody will: a faulty entry is an Error, but the image is not corrupt for it
+};
+
 // From guest places to host places, through the L1 table and the cache of L2 tables. Part of the
 // image's State. It only reads; the writer changes entries through l2_slice() and the cache's
 // guards.
@@ -61,13 +68,14 @@ class Mapping {
   // Unallocated L1 entries are skipped whole, however many follow one another. Length above 0;
   // the range may end past the disk's size, up to the end of its last cluster.
   // The hot path: nothing when the L2 slice is not in memory.
-  std::optional<Run> find_run(GuestOffset guest_offset, uint64_t length);
+  std::optional<Run> find_run(GuestOffset guest_offset, uint64_t length,
+                              Lookup lookup = Lookup::kNow);
   // The same; reads the slice where it must.
-  Task<Run> run_at(GuestOffset guest_offset, uint64_t length);
+  Task<Run> run_at(GuestOffset guest_offset, uint64_t length, Lookup lookup = Lookup::kNow);
 
   // The cached slice that holds the L2 entry of guest_offset, pinned; an empty guard where its L1
   // entry is unallocated.
-  Task<TableCache::Slice> l2_slice(GuestOffset guest_offset);
+  Task<TableCache::Slice> l2_slice(GuestOffset guest_offset, Lookup lookup = Lookup::kNow);
   // Where in an L2 table's file bytes that slice begins: L2 table offset + slice offset.
   HostOffset l2_slice_offset(HostOffset l2_table_offset, GuestOffset guest_offset) const;
   // Index of the entry of guest_offset in its slice.
@@ -78,11 +86,13 @@ class Mapping {
 
  private:
   // The L2 table for guest_offset, checked; 0 where there is none.
-  HostOffset l2_table_of(GuestOffset guest_offset);
+  HostOffset l2_table_of(GuestOffset guest_offset, Lookup lookup);
   Run run_without_l2_table(GuestOffset guest_offset, uint64_t length) const;
-  Run run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length);
+  Run run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length,
+                   Lookup lookup);
   Run run_in_entry(const layout::L2Entry& entry, GuestOffset guest_offset) const;
-  Error invalid_entry(const layout::L2Entry& entry, GuestOffset guest_offset);
+  Error invalid_entry(const layout::L2Entry& entry, GuestOffset guest_offset, Lookup lookup);
+  Error corruption(const std::string& finding, Lookup lookup);
 
   Image::State* state_;
 };

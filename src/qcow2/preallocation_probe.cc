@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/preallocation_probe.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/checked.h"
@@ -53,8 +55,15 @@ Task<uint64_t> count_used_clusters(Image::State* state, uint64_t clusters, uint6
       co_await padded_read(state->file.get(), header.refcount_table_offset.value() + index * 8, to);
     }
     const RefcountTableEntry entry(load_big_endian<uint64_t>(table.data() + in_part * 8));
-    // What a table entry that makes no sense stands for is the checker's to say.
+    if (!geometry.is_cluster_aligned(entry.offset())) {
+      // The answer is only a matter of speed; that the image is corrupt is not.
+      const Error error = state->corruption(
+          fmt::format("Refblock offset {:#x} unaligned (reftable index: {})",
+                      entry.offset().value(), index == 0 ? "0" : fmt::format("{:#x}", index)));
+      co_return 0;
+    }
     if (entry.kind(geometry) != RefcountTableKind::kBlock) continue;
+    if (clusters < enough) continue;  // the answer is known; but a faulty table is to be told
     const uint64_t in_block = std::min(per_block, clusters - index * per_block);
     used += co_await count_used(state, entry.offset(), in_block);
   }
@@ -69,7 +78,6 @@ Task<bool> looks_preallocated(Image::State* state) {
   const uint64_t stored = *allocated_size / state->geometry.cluster_size();
   const uint64_t threshold = std::max(stored * 10 / 9, stored + 2);
   const uint64_t clusters = state->geometry.clusters_for(state->file->size());
-  if (clusters < threshold) co_return false;
   const uint64_t used = co_await count_used_clusters(state, clusters, threshold);
   co_return used >= threshold;
 }
