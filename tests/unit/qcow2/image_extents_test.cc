@@ -160,5 +160,30 @@ TEST(ImageExtents, WithoutASignOfPreallocationTheFileIsNotLookedAt) {
   EXPECT_THAT(extents(*preallocated(false)), ElementsAre("0+40 0 pd-- @5"));
 }
 
+TEST(ImageExtents, WarnOfABadEntryOnlyWhoeverGoesThere) {
+  ImageBuilder builder({.size = 4 * kCluster});
+  builder.l2_table(0);
+  builder.set_l2(0, layout::L2Entry::zero_plain(builder.geometry()));
+  builder.set_l2(1, layout::L2Entry(0x50200 | layout::L2Entry::kCopied));
+  std::vector<std::string> warnings;
+  OpenOptions options;
+  options.on_warning = [&warnings](const std::string& text) { warnings.push_back(text); };
+  const auto image = builder.open(options);
+  EXPECT_EQ(sync_wait(image->extents(0, 4 * kCluster, ExtentScope::kChain)).size(), 1u);
+  EXPECT_TRUE(warnings.empty());
+  EXPECT_THROW(sync_wait(image->extents(kCluster, kCluster, ExtentScope::kChain)), Error);
+  EXPECT_EQ(warnings.size(), 1u);
+}
+
+TEST(ImageExtents, EndInAnErrorBeforeAContradictorySubcluster) {
+  ImageBuilder builder({.size = 4 * kCluster, .extended_l2 = true});
+  builder.l2_table(0);
+  const HostOffset host = builder.take_clusters(1);
+  builder.set_l2(0, layout::L2Entry::normal(host, true, builder.geometry()));
+  builder.set_l2(1, layout::L2Entry(0, 1));
+  const auto image = builder.open();
+  EXPECT_THROW(sync_wait(image->extents(0, 4 * kCluster, ExtentScope::kChain)), Error);
+}
+
 }  // namespace
 }  // namespace byre::qcow2
