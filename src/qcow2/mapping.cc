@@ -49,9 +49,8 @@ bool continues(const Run& run, const Run& next) {
   return !run.has_host_offset || next.host_offset == run.host_offset + run.length;
 }
 
-bool is_bad_subcluster(const Run& run, const L2Entry& entry, const layout::Geometry& geometry) {
-  if (run.kind != RunKind::kInvalid) return false;
-  const L2Problem problem = entry.problem(geometry);
+// One such subcluster makes its whole entry unreadable, as in QEMU.
+bool has_bad_subcluster(L2Problem problem) {
   return problem == L2Problem::kAllocatedWithoutOffset || problem == L2Problem::kAllocatedAndZero;
 }
 
@@ -129,8 +128,8 @@ Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) con
           .length = std::min(length, bytes)};
 }
 
-Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset,
-                          uint64_t length, Lookup lookup) {
+Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length,
+                          Lookup lookup) {
   const layout::Geometry& geometry = state_->geometry;
   const uint32_t entries = state_->l2_cache->slice_size() / geometry.l2_entry_size();
   const ConstBytes bytes = slice.bytes();
@@ -144,7 +143,7 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
     const L2Entry entry = L2Entry::load(bytes, index, geometry);
     const Run next = run_in_entry(entry, guest_offset + run.length);
     // QEMU looks at the subclusters behind a run before it knows the run's end.
-    if (is_bad_subcluster(next, entry, geometry) && run.kind != RunKind::kCompressed) {
+    if (has_bad_subcluster(entry.problem(geometry)) && run.kind != RunKind::kCompressed) {
       throw invalid_entry(entry, guest_offset + run.length, lookup);
     }
     if (!continues(run, next)) break;
@@ -158,10 +157,13 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
 Run Mapping::run_in_entry(const L2Entry& entry, GuestOffset guest_offset) const {
   const layout::Geometry& geometry = state_->geometry;
   const uint64_t in_cluster = geometry.offset_in_cluster(guest_offset);
+  const L2Problem problem = entry.problem(geometry);
   Run run{.kind = RunKind::kInvalid, .guest_offset = guest_offset};
+  run.length = geometry.cluster_size() - in_cluster;
+  if (has_bad_subcluster(problem)) return run;
   if (entry.is_compressed()) {
-    run.length = geometry.cluster_size() - in_cluster;
-    if (entry.problem(geometry) != L2Problem::kNone) return run;
+    // A place that no file reaches is a compressed cluster all the same, whose read fails.
+    if (problem != L2Problem::kNone && problem != L2Problem::kCompressedOffset) return run;
     const layout::CompressedRange range = entry.compressed_range(geometry);
     run.kind = RunKind::kCompressed;
     run.host_offset = range.offset;

@@ -198,6 +198,8 @@ TEST(Mapping, RefusesSubclustersThatContradictThemselves) {
   builder.set_l2(0, layout::L2Entry(builder.take_clusters(1).value(), 1 | uint64_t{1} << 32));
   const auto image = builder.open();
   EXPECT_THAT(refusal(*image, 0), HasSubstr("Invalid cluster entry found"));
+  // And with it the whole entry, as in QEMU.
+  EXPECT_THAT(refusal(*image, 2048), HasSubstr("Invalid cluster entry found"));
 }
 
 TEST(Mapping, RefusesADataFilePlaceThatIsNotTheGuests) {
@@ -218,6 +220,15 @@ TEST(Mapping, RefusesCompressedClustersInAnImageWithADataFile) {
   const auto image = builder.open();
   EXPECT_THAT(refusal(*image, 0),
               HasSubstr("Compressed cluster entry found in image with external data file"));
+}
+
+TEST(Mapping, ACompressedClusterBeyondEveryFileIsStillCompressed) {
+  ImageBuilder builder({.size = 4 * 512, .cluster_bits = 9});
+  builder.set_l2(0, layout::L2Entry(layout::L2Entry::kCompressed | (uint64_t{1} << 56)));
+  const auto image = builder.open();
+  const qcow2::Run run = run_at(*image, 0);
+  EXPECT_EQ(run.kind, RunKind::kCompressed);
+  EXPECT_EQ(run.host_offset, HostOffset(uint64_t{1} << 56));
 }
 
 TEST(Mapping, ReservedBitsChangeNothing) {
