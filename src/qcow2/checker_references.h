@@ -90,12 +90,12 @@ class ReferenceCounter {
   const bool narrow_refcounts_;
   ClusterStatistics statistics_;
   bool suspect_ = false;
-  // Snapshots' L1 tables may lie over one another in any way, 65536 of them. Once a cluster has been
-  // followed often enough, tables that go over it are only noted as ranges.
+  // Snapshots' L1 tables may lie over one another in any way, 65536 of them. Once a cluster has
+  // been followed often enough, tables that go over it are only noted as ranges.
   std::unordered_map<uint64_t, uint64_t> l1_reads_;  // by host offset of an L1 table's cluster
   RangeSet known_l1_;
-  OverlappingRanges owed_l1_;         // entries that nobody has followed yet
-  OverlappingRanges owed_l1_places_;  // references to the tables themselves
+  OverlappingRanges owed_l1_;                            // entries that nobody has followed yet
+  OverlappingRanges owed_l1_places_;                     // references to the tables themselves
   std::unordered_map<uint64_t, SharedTable> shared_l2_;  // by host offset of the table
 };
 

@@ -8,8 +8,8 @@ namespace byre::qcow2 {
 
 // Whether the image looks as if its metadata had been preallocated: it uses noticeably more
 // clusters (one in ten) than the file has space on the host's disk. Then its data clusters may lie
-// in holes of the file, and it is worth a look. Reads the refcount table, and the refcounts unless the
-// file's size alone answers. QEMU's rule, so that `map` shows the same.
+// in holes of the file, and it is worth a look. Reads the refcount table, and the refcounts unless
+// the file's size alone answers. QEMU's rule, so that `map` shows the same.
 Task<bool> looks_preallocated(Image::State* state);
 
 }  // namespace byre::qcow2
