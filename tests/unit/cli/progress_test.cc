@@ -81,6 +81,7 @@ TEST(ParseProgressStyle, KnowsTwo) {
 TEST(InterruptibleScopeDeathTest, TheFirstSignalAsksAndTheProcessEndsByItLater) {
   EXPECT_EXIT(
       {
+        std::signal(SIGTERM, SIG_DFL);
         InterruptibleScope scope;
         raise(SIGTERM);
         if (!scope.cancellation().is_requested() || received_signal() != SIGTERM) _exit(1);
@@ -92,6 +93,8 @@ TEST(InterruptibleScopeDeathTest, TheFirstSignalAsksAndTheProcessEndsByItLater) 
 TEST(InterruptibleScopeDeathTest, TheSecondSignalKills) {
   EXPECT_EXIT(
       {
+        // Tests that run in a shell's background are born with it ignored.
+        std::signal(SIGINT, SIG_DFL);
         InterruptibleScope scope;
         raise(SIGINT);
         raise(SIGINT);
