@@ -143,7 +143,8 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
     const L2Entry entry = L2Entry::load(bytes, index, geometry);
     const Run next = run_in_entry(entry, guest_offset + run.length);
     // QEMU looks at the subclusters behind a run before it knows the run's end.
-    if (has_bad_subcluster(entry.problem(geometry)) && run.kind != RunKind::kCompressed) {
+    if (next.kind == RunKind::kInvalid && run.kind != RunKind::kCompressed &&
+        has_bad_subcluster(entry.problem(geometry))) {
       throw invalid_entry(entry, guest_offset + run.length, lookup);
     }
     if (!continues(run, next)) break;
