@@ -77,9 +77,7 @@ CheckArguments read_arguments(Invocation& invocation) {
         break;
     }
   }
-  const std::vector<std::string> names = reader.names();
-  if (names.size() != 1) throw UsageError("Expecting one image file name");
-  arguments.filename = names[0];
+  arguments.filename = reader.only_name();
   const std::optional<storage::CacheMode> cache = storage::parse_cache_mode(arguments.cache);
   if (!cache) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,

@@ -61,9 +61,7 @@ MapArguments read_arguments(Invocation& invocation) {
         break;
     }
   }
-  const std::vector<std::string> names = reader.names();
-  if (names.size() != 1) throw UsageError("Expecting one image file name");
-  arguments.filename = names[0];
+  arguments.filename = reader.only_name();
   return arguments;
 }
 

@@ -60,6 +60,12 @@ std::vector<std::string> OptionReader::names() const {
   return names;
 }
 
+std::string OptionReader::only_name() const {
+  const std::vector<std::string> all = names();
+  if (all.size() != 1) throw UsageError("Expecting one image file name");
+  return all[0];
+}
+
 OutputFormat parse_output_format(const std::string& text) {
   if (text == "human") return OutputFormat::kHuman;
   if (text == "json") return OutputFormat::kJson;

@@ -60,6 +60,8 @@ class OptionReader {
   std::string argument() const;
   // What stands behind the options, in order; after next() has given nothing.
   std::vector<std::string> names() const;
+  // The one image that the command is about; UsageError where there is none or several.
+  std::string only_name() const;
 
  private:
   Invocation& invocation_;
