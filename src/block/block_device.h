@@ -43,6 +43,9 @@ constexpr WriteFlags operator|(WriteFlags a, WriteFlags b) {
 constexpr bool has_flag(WriteFlags flags, WriteFlags flag) {
   return (static_cast<uint32_t>(flags) & static_cast<uint32_t>(flag)) != 0;
 }
+constexpr WriteFlags without_flag(WriteFlags flags, WriteFlags flag) {
+  return static_cast<WriteFlags>(static_cast<uint32_t>(flags) & ~static_cast<uint32_t>(flag));
+}
 
 class BlockDevice;
 

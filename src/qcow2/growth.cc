@@ -63,12 +63,29 @@ Task<void> Growth::resize(uint64_t new_size, Preallocation preallocation) {
   state_->size = new_size;
 }
 
+Task<void> Growth::make_l1_entries(layout::GuestOffset end) {
+  const uint64_t entries = state_->geometry.l1_entries_for(end.value());
+  if (entries <= state_->l1.size()) co_return;
+  const RangeLock::Guard guard =
+      co_await state_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  if (entries <= state_->l1.size()) co_return;
+  // To the end of a cluster, so that the table does not move again for each L2 table.
+  const uint64_t per_cluster = state_->geometry.cluster_size() / 8;
+  const uint64_t entries_max = layout::limits::kL1EntriesMax;
+  const uint64_t rounded = std::min(align_up(entries, per_cluster), entries_max);
+  co_await grow_l1_table(rounded);
+}
+
 // What the last cluster has behind the old end, what entries behind it say, and what a longer
 // backing file would show.
 Task<void> Growth::clear_behind_end(uint64_t new_size) {
   const layout::Geometry& geometry = state_->geometry;
   const uint64_t old_size = state_->size;
   uint64_t end = align_up(old_size, geometry.l2_coverage());
+  // The VM state area begins behind the last L2 table; where the disk grows into it, it is gone.
+  if (!state_->header().has_raw_external_data()) {
+    end = std::max(end, uint64_t{state_->l1.size()} * geometry.l2_coverage());
+  }
   if (state_->backing) end = std::max(end, state_->backing->size());
   end = std::min(end, align_up(new_size, geometry.cluster_size()));
   if (end > old_size) {

@@ -6,6 +6,7 @@
 #include "async/task.h"
 #include "block/block_device.h"
 #include "qcow2/image.h"
+#include "qcow2/layout/types.h"
 
 namespace byre::qcow2 {
 
@@ -30,6 +31,8 @@ class Growth {
   // `new_size` is rounded up to sectors. Throws Error(kUnsupported) for smaller sizes, for
   // preallocation, and where there are internal snapshots of a version 2 image.
   Task<void> resize(uint64_t new_size, Preallocation preallocation);
+  // The L1 table has entries up to `end`, which lies inside the limits: for the VM state area.
+  Task<void> make_l1_entries(layout::GuestOffset end);
 
  private:
   void validate(uint64_t new_size, Preallocation preallocation) const;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "qcow2/image_state.h"
+#include "qcow2/layout/limits.h"
 
 namespace byre::qcow2 {
 
@@ -56,6 +57,23 @@ void Image::State::update_limits() {
       has_data_file() ? 0 : static_cast<uint32_t>(geometry.cluster_size());
 }
 
+layout::GuestOffset Image::State::vm_state_start() const {
+  return layout::GuestOffset(geometry.l1_entries_for(size) * geometry.l2_coverage());
+}
+
+layout::GuestOffset Image::State::vm_state_offset(uint64_t offset, uint64_t length) const {
+  const uint64_t start = vm_state_start().value();
+  const uint64_t entries_max = layout::limits::kL1EntriesMax;
+  // An L2 table of 2 MiB maps 512 GiB, and there are 4 Mi of them at most: no overflow.
+  const uint64_t end_max = entries_max * geometry.l2_coverage();
+  if (offset > end_max - start || length > end_max - start - offset) {
+    throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
+                fmt::format("'{}': the VM state area has at most {} bytes", file->filename(),
+                            end_max - start));
+  }
+  return layout::GuestOffset(start + offset);
+}
+
 Image::Image(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
 Image::~Image() = default;
@@ -92,6 +110,15 @@ Task<void> Image::read(uint64_t offset, IoVector to) {
     guard = co_await state_->guest_lock.acquire(offset, to.size(), RangeLock::Mode::kShared);
   }
   co_await state_->reader->read(GuestOffset(offset), std::move(to));
+}
+
+Task<void> Image::read_vm_state(uint64_t offset, IoVector to) {
+  const layout::GuestOffset place = state_->vm_state_offset(offset, to.size());
+  RangeLock::Guard guard;
+  if (state_->is_writable()) {
+    guard = co_await state_->guest_lock.acquire(place.value(), to.size(), RangeLock::Mode::kShared);
+  }
+  co_await state_->reader->read(place, std::move(to));
 }
 
 Task<void> Image::close() {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +12,7 @@
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/header.h"
 #include "qcow2/layout/snapshot.h"
+#include "qcow2/open_options.h"
 
 namespace byre::qcow2 {
 
@@ -22,23 +22,6 @@ struct SnapshotSelector {
   std::optional<std::string> id;
   std::optional<std::string> name;
   std::optional<std::string> id_or_name;
-};
-
-struct OpenOptions {
-  bool writable = false;
-  // For a checker: what only the data needs (L1 contents, snapshots' tables, the dirty and corrupt
-  // bits) does not refuse the image.
-  bool for_check = false;
-  // Guest data will not be asked for (`info`): an encrypted image may be opened.
-  bool metadata_only = false;
-  // Effort of kCompressed writes, on the scale of codec::Level.
-  int compression_level = 0;  // 0: the default of the image's compression type
-  // Takes what QEMU's programs print on standard error beside the error of the request, with its
-  // line ends: "qcow2: Image is corrupt: ...\n"; a text that begins with "warning: " comes behind
-  // the program's name. May be empty.
-  std::function<void(const std::string&)> on_warning;
-  uint64_t l2_cache_size = 0;        // bytes; 0: default
-  uint64_t refcount_cache_size = 0;  // bytes; 0: default
 };
 
 // An open qcow2 image: the guest's disk as a BlockDevice, and what people ask about the image.
@@ -73,6 +56,12 @@ class Image : public BlockDevice {
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
   Task<void> close() override;
+  // The VM state area: bytes that lie behind the guest's disk in the same tables, where QEMU keeps
+  // the state of a machine while it makes or loads a snapshot. `offset` counts from its start. What
+  // was never written reads as zeroes. Limits and errors are those of reads and writes; the area is
+  // as large as L1 tables may become.
+  Task<void> read_vm_state(uint64_t offset, IoVector to);
+  Task<void> write_vm_state(uint64_t offset, IoVector from);
   std::optional<uint64_t> allocated_size() const override;
   using BlockDevice::write;
 

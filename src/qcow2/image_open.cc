@@ -63,11 +63,10 @@ void make_caches(Image::State* state) {
   const layout::Geometry& geometry = state->geometry;
   // More than the whole disk's L2 tables would be for nothing.
   const uint64_t all_l2 = div_ceil(state->size, geometry.l2_coverage()) * geometry.cluster_size();
-  const uint64_t l2_size = state->options.l2_cache_size != 0 ? state->options.l2_cache_size
-                                                             : std::min(all_l2, kL2CacheSizeMax);
-  const uint64_t refcount_size = state->options.refcount_cache_size != 0
-                                     ? state->options.refcount_cache_size
-                                     : kRefcountCacheSize;
+  const uint64_t l2_size =
+      state->options.cache.l2_cache_size.value_or(std::min(all_l2, kL2CacheSizeMax));
+  const uint64_t refcount_size =
+      state->options.cache.refcount_cache_size.value_or(kRefcountCacheSize);
   BlockDevice* const file = state->file.get();
   state->l2_cache =
       std::make_unique<TableCache>(file, cache_options("L2 table", geometry, l2_size));

@@ -72,6 +72,11 @@ struct Image::State {
   bool is_writable() const { return options.writable; }
   // Where guest data lies.
   BlockDevice& data_device() const { return data_file ? *data_file : *file; }
+  // The guest offset at which the VM state area begins: the first L2 table behind the disk's.
+  layout::GuestOffset vm_state_start() const;
+  // The guest offset of a range of that area. Throws Error(kNoSpace, EFBIG) where no L1 table can
+  // map it.
+  layout::GuestOffset vm_state_offset(uint64_t offset, uint64_t length) const;
   // `limits` as they follow from the devices and the header.
   void update_limits();
   // The write side's part of close(): writes back what is dirty and flushes. Part of

@@ -29,6 +29,17 @@ Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
   if (has_flag(flags, WriteFlags::kFua)) co_await parts.flusher.flush();
 }
 
+Task<void> Image::write_vm_state(uint64_t offset, IoVector from) {
+  check_writable(0, 0);
+  const layout::GuestOffset place = state_->vm_state_offset(offset, from.size());
+  if (from.size() == 0) co_return;
+  WriteState& parts = write_state_of(*state_);
+  co_await parts.begin();
+  co_await parts.relieve();
+  co_await parts.growth.make_l1_entries(place + from.size());
+  co_await parts.writer.write(place, std::move(from));
+}
+
 Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   check_writable(offset, length);
   if (length == 0) co_return;

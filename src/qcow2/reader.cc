@@ -52,7 +52,8 @@ Task<void> Reader::read_plain(const Run& run, IoVector to) {
   if (run.kind == RunKind::kData) {
     return padded_read(&state_->data_device(), run.host_offset.value(), std::move(to));
   }
-  if (run.kind == RunKind::kUnallocated && state_->backing) {
+  if (run.kind == RunKind::kUnallocated && state_->backing &&
+      run.guest_offset < state_->vm_state_start()) {
     return read_backing(run.guest_offset, std::move(to));
   }
   to.fill_zero();

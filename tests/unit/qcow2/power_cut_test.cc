@@ -72,7 +72,10 @@ TEST_P(PowerCut, LeavesASoundImageWithAllThatWasFlushed) {
     auto disk = std::make_unique<VolatileDisk>(std::move(disks.file));
     Bench bench{&GetParam(), disk.get(), nullptr, &model};
     OpenOptions options = for_writing();
-    options.l2_cache_size = options.refcount_cache_size = GetParam().cache_size;
+    if (GetParam().cache_size > 0) {
+      options.cache.l2_cache_size = GetParam().cache_size;
+      options.cache.refcount_cache_size = GetParam().cache_size;
+    }
     const std::unique_ptr<Image> image = loop.run(Image::open(std::move(disk), options));
     if (layout.backing_size) {
       const std::vector<uint8_t> backing = backing_bytes(*layout.backing_size);

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "block/request_policy.h"
+
+#include <cerrno>
+
+#include "byre/error.h"
+
+namespace byre {
+
+void RequestPolicy::validate() const {
+  if (detect_zeroes == DetectZeroes::kUnmap && discard != DiscardPolicy::kUnmap) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "setting detect-zeroes to unmap is not allowed without setting discard operation "
+                "to unmap");
+  }
+}
+
+WriteFlags RequestPolicy::zeroes_flags(WriteFlags flags) const {
+  return ignores_discards() ? without_flag(flags, WriteFlags::kMayUnmap) : flags;
+}
+
+bool RequestPolicy::becomes_zeroes(const IoVector& from) const {
+  return detect_zeroes != DetectZeroes::kOff && from.is_all_zero();
+}
+
+WriteFlags RequestPolicy::detected_flags(WriteFlags flags) const {
+  const WriteFlags plain = without_flag(flags, WriteFlags::kCompressed);
+  return detect_zeroes == DetectZeroes::kUnmap ? plain | WriteFlags::kMayUnmap : plain;
+}
+
+}  // namespace byre
