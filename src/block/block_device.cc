@@ -24,4 +24,14 @@ void BlockDevice::check_writable(uint64_t offset, uint64_t length) const {
   }
 }
 
+DebugListener* find_debug_listener(BlockDevice& device) {
+  BlockDevice* place = &device;
+  while (true) {
+    if (DebugListener* const listener = place->debug_listener()) return listener;
+    const std::vector<ChildDevice> children = place->children();
+    if (children.empty()) return nullptr;
+    place = children.front().device;
+  }
+}
+
 }  // namespace byre

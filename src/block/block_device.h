@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "async/task.h"
+#include "block/debug_event.h"
 #include "block/io_vector.h"
 
 namespace byre {
@@ -72,6 +73,13 @@ enum class ExtentScope {
   kChain,  // down the chain of backing files
 };
 
+// A device that another one was opened on, under the name of the option that gave it: "file",
+// "backing", "data-file", "image".
+struct ChildDevice {
+  const char* name;
+  BlockDevice* device;
+};
+
 enum class Preallocation { kOff, kMetadata, kFalloc, kFull };
 
 // The one abstraction of byre: something with bytes. A file, memory, a qcow2 image, an export of a
@@ -123,6 +131,11 @@ class BlockDevice {
   // How many bytes of the host's disk it takes; nothing where that has no meaning.
   virtual std::optional<uint64_t> allocated_size() const { return std::nullopt; }
 
+  // What it stands on, the device that it takes its bytes from first; none for a file.
+  virtual std::vector<ChildDevice> children() const { return {}; }
+  // Who wants to know of the events of the device above this one; nullptr: nobody.
+  virtual DebugListener* debug_listener() { return nullptr; }
+
   // Conveniences for the common case.
   Task<void> write(uint64_t offset, IoVector from) {
     return write(offset, std::move(from), WriteFlags::kNone);
@@ -135,5 +148,8 @@ class BlockDevice {
   // it is read-only.
   void check_writable(uint64_t offset, uint64_t length) const;
 };
+
+// The topmost listener at or below a device, along the first children; nullptr: none.
+DebugListener* find_debug_listener(BlockDevice& device);
 
 }  // namespace byre

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace byre {
+
+// Points in the work of a device at which a fault injector below it may act. Names and order are
+// those of QEMU's BlkdebugEvent.
+enum class DebugEvent : uint8_t {
+  kL1Update,
+  kL1GrowAllocTable,
+  kL1GrowWriteTable,
+  kL1GrowActivateTable,
+  kL2Load,
+  kL2Update,
+  kL2UpdateCompressed,
+  kL2AllocCowRead,
+  kL2AllocWrite,
+  kReadAio,
+  kReadBackingAio,
+  kReadCompressed,
+  kWriteAio,
+  kWriteCompressed,
+  kVmstateLoad,
+  kVmstateSave,
+  kCowRead,
+  kCowWrite,
+  kReftableLoad,
+  kReftableGrow,
+  kReftableUpdate,
+  kRefblockLoad,
+  kRefblockUpdate,
+  kRefblockUpdatePart,
+  kRefblockAlloc,
+  kRefblockAllocHookup,
+  kRefblockAllocWrite,
+  kRefblockAllocWriteBlocks,
+  kRefblockAllocWriteTable,
+  kRefblockAllocSwitchTable,
+  kClusterAlloc,
+  kClusterAllocBytes,
+  kClusterFree,
+  kFlushToOs,
+  kFlushToDisk,
+  kPwritevRmwHead,
+  kPwritevRmwAfterHead,
+  kPwritevRmwTail,
+  kPwritevRmwAfterTail,
+  kPwritev,
+  kPwritevZero,
+  kPwritevDone,
+  kEmptyImagePrepare,
+  kL1ShrinkWriteTable,
+  kL1ShrinkFreeL2Clusters,
+  kCorWrite,
+  kClusterAllocSpace,
+  kNone,  // a blkdebug device was opened
+};
+inline constexpr size_t kDebugEventCount = 48;
+
+// "l1_update", ...
+const char* debug_event_name(DebugEvent event);
+std::optional<DebugEvent> parse_debug_event(std::string_view name);
+
+// Who is told of the events of the device above it: blkdebug. Breakpoints are those of qemu-io.
+class DebugListener {
+ public:
+  virtual ~DebugListener() = default;
+  // Rules are followed, states change. True: the request that raised it is to wait, and suspend()
+  // is called next.
+  virtual bool on_event(DebugEvent event) = 0;
+  // Keeps the request until it is resumed.
+  virtual void suspend(std::coroutine_handle<> request) = 0;
+  // The same where no request can wait: breakpoints stay as they are.
+  virtual void note_event(DebugEvent event) = 0;
+
+  // The next request that raises the event waits, under this tag. Tags may come twice.
+  virtual void add_breakpoint(DebugEvent event, std::string tag) = 0;
+  // Takes back the breakpoints with the tag and lets all requests that wait under it go on. False:
+  // there was neither.
+  virtual bool remove_breakpoint(std::string_view tag) = 0;
+  // Lets one request that waits under the tag go on. False: none does.
+  virtual bool resume(std::string_view tag) = 0;
+  virtual bool is_suspended(std::string_view tag) const = 0;
+};
+
+// What a device holds to raise its events; costs one comparison where nobody listens, and never a
+// coroutine:
+//
+//   co_await events.raise(DebugEvent::kL2Load);
+class DebugEvents {
+ public:
+  DebugEvents() = default;
+  // The listener may be nullptr; it outlives the device that raises.
+  explicit DebugEvents(DebugListener* listener) : listener_(listener) {}
+
+  auto raise(DebugEvent event) const {
+    struct Awaiter {
+      DebugListener* listener;
+      DebugEvent event;
+      bool await_ready() const { return listener == nullptr || !listener->on_event(event); }
+      void await_suspend(std::coroutine_handle<> self) const { listener->suspend(self); }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{listener_, event};
+  }
+  // Where there is no coroutine to suspend: breakpoints have no effect here.
+  void note(DebugEvent event) const {
+    if (listener_ != nullptr) listener_->note_event(event);
+  }
+
+ private:
+  DebugListener* listener_ = nullptr;
+};
+
+}  // namespace byre
