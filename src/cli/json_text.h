@@ -56,7 +56,4 @@ class JsonText {
   Value value_;
 };
 
-// `text` in double quotes with QEMU's escapes.
-std::string json_string(std::string_view text);
-
 }  // namespace byre::cli
