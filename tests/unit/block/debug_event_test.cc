@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "async/loop.h"
+#include "async/when_all.h"
 
 namespace byre {
 namespace {
