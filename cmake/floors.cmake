@@ -60,6 +60,15 @@ function(byre_unit_tests folder)
   add_test(NAME unit_${name} COMMAND unit_${name})
 endfunction()
 
+# byre_simulation(): the program of tests/simulation.
+function(byre_simulation)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/simulation/*.cc)
+  add_executable(simulation ${sources})
+  target_include_directories(simulation PRIVATE ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(simulation PRIVATE byre_qcow2 byre_storage)
+  set_target_properties(simulation PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+endfunction()
+
 # byre_fuzz_targets(): one libFuzzer program for each tests/fuzz/<name>_fuzz.cc.
 function(byre_fuzz_targets)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/*_fuzz.cc)

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "block/block_device.h"
-#include "block/buffer.h"
+#include "storage/sparse_bytes.h"
 
 namespace byre::storage {
 
@@ -16,16 +15,17 @@ namespace byre::storage {
 // it (Limits::grows). It never waits and never fails by itself; filter::FaultDevice does that.
 class MemoryDevice final : public BlockDevice {
  public:
-  static constexpr uint64_t kChunkSize = 4096;
+  static constexpr uint64_t kChunkSize = SparseBytes::kChunkSize;
 
   explicit MemoryDevice(uint64_t size = 0, std::string filename = "memory");
   // With these bytes as its contents.
   explicit MemoryDevice(ConstBytes contents, std::string filename = "memory");
+  explicit MemoryDevice(SparseBytes contents, std::string filename = "memory");
   ~MemoryDevice() override;
 
   const std::string& filename() const override { return filename_; }
   const char* driver() const override { return "memory"; }
-  uint64_t size() const override { return size_; }
+  uint64_t size() const override { return contents_.size(); }
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return is_read_only_; }
 
@@ -44,16 +44,15 @@ class MemoryDevice final : public BlockDevice {
   void set_read_only(bool read_only) { is_read_only_ = read_only; }
   void put(uint64_t offset, ConstBytes bytes);                     // extends where it must
   std::vector<uint8_t> get(uint64_t offset, size_t length) const;  // inside size()
+  const SparseBytes& contents() const { return contents_; }
+  // Cheap: shares what neither of the two changes.
   std::unique_ptr<MemoryDevice> clone() const;
 
  private:
-  void clear(uint64_t offset, uint64_t length);
-
   std::string filename_;
-  uint64_t size_;
+  SparseBytes contents_;
   Limits limits_;
   bool is_read_only_ = false;
-  std::map<uint64_t, Buffer> chunks_;  // by offset; always a whole chunk
 };
 
 }  // namespace byre::storage

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "storage/simulated_disk.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include "async/loop.h"
+#include "base/checked.h"
+#include "byre/error.h"
+
+namespace byre::storage {
+
+namespace {
+
+constexpr size_t kExtentsMax = 64;
+// A slow request takes up to this long; time is the loop's, and costs nothing.
+constexpr uint64_t kSlowNanosecondsMax = 1000;
+// Others may go first so often.
+constexpr uint64_t kTurnsMax = 8;
+
+}  // namespace
+
+// A request that changes bytes: those of `from`, or zeroes.
+struct SimulatedDisk::Change {
+  const char* name = "";
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  const IoVector* from = nullptr;
+  bool frees_space = false;
+  WriteFlags flags = WriteFlags::kNone;
+};
+
+SimulatedDisk::SimulatedDisk(SimulatedCache cache, Options options)
+    : cache_(std::move(cache)), options_(std::move(options)), random_(options_.seed) {
+  cache_.settle();
+  limits_.can_write_zeroes_unmapped = true;
+  limits_.grows = options_.grows;
+  // What a disk of fixed size holds before anything is written, nobody knows.
+  limits_.is_zero_initialised = options_.grows;
+}
+
+SimulatedDisk::~SimulatedDisk() = default;
+
+bool SimulatedDisk::is_unlucky(uint32_t odds) {
+  return odds != 0 && random_() % 65536 < odds;
+}
+
+void SimulatedDisk::check_power() const {
+  if (is_off_) throw Error::from_errno(EIO, options_.filename + ": the power is off");
+}
+
+void SimulatedDisk::moment(Moment which) const {
+  if (on_moment_) on_moment_(which);
+}
+
+void SimulatedDisk::tell(const char* what, uint64_t offset, uint64_t length,
+                         const char* outcome) const {
+  if (!trace_) return;
+  trace_(fmt::format("{}: {} {:#x}+{:#x}{}{}", options_.filename, what, offset, length,
+                     *outcome == '\0' ? "" : ": ", outcome));
+}
+
+void SimulatedDisk::fail(const char* what, uint64_t offset, uint64_t length,
+                         int errno_value) const {
+  tell(what, offset, length, errno_value == ENOSPC ? "fails, ENOSPC" : "fails, EIO");
+  throw Error::from_errno(errno_value, fmt::format("{}: {}", options_.filename, what));
+}
+
+// Now and then nothing, or a few turns, or a while in which all that can go on does.
+Task<void> SimulatedDisk::wait() {
+  Loop& loop = Loop::current();
+  const uint64_t mood = random_() % 4;
+  if (mood == 0) co_return;
+  if (mood < 3) {
+    for (uint64_t turns = random_() % kTurnsMax; turns > 0; --turns) co_await loop.yield();
+    co_return;
+  }
+  const std::chrono::nanoseconds while_(random_() % kSlowNanosecondsMax + 1);
+  co_await loop.sleep_for(while_);
+}
+
+Task<void> SimulatedDisk::read(uint64_t offset, IoVector to) {
+  check_range(offset, to.size());
+  co_await wait();
+  check_power();
+  if (is_unlucky(odds_.read)) fail("read", offset, to.size(), EIO);
+  check_range(offset, to.size());
+  uint64_t at = offset;
+  for (const iovec& segment : to.segments()) {
+    cache_.now().read(at, {static_cast<uint8_t*>(segment.iov_base), segment.iov_len});
+    at += segment.iov_len;
+  }
+  tell("read", offset, to.size(), "");
+  co_await wait();
+  check_power();
+}
+
+Task<void> SimulatedDisk::write(uint64_t offset, IoVector from, WriteFlags flags) {
+  check_writable(offset, from.size());
+  const Change change{"write", offset, from.size(), &from, false, flags};
+  co_await apply(change);
+}
+
+Task<void> SimulatedDisk::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
+  check_writable(offset, length);
+  const bool frees = has_flag(flags, WriteFlags::kMayUnmap);
+  const Change change{"write_zeroes", offset, length, nullptr, frees, flags};
+  co_await apply(change);
+}
+
+Task<void> SimulatedDisk::discard(uint64_t offset, uint64_t length) {
+  check_range(offset, length);
+  if (!options_.discard_clears) {
+    tell("discard", offset, length, "ignored");
+    co_return;
+  }
+  const Change change{"discard", offset, length, nullptr, true, WriteFlags::kNone};
+  co_await apply(change);
+}
+
+// Does the part [begin, end) of it.
+void SimulatedDisk::change_contents(const Change& change, uint64_t begin, uint64_t end,
+                                    const std::shared_ptr<Write>& write) {
+  if (begin == end) return;
+  if (change.from == nullptr) {
+    cache_.clear(begin, end - begin, write);
+    return;
+  }
+  const IoVector part = change.from->slice(begin - change.offset, end - begin);
+  std::vector<uint8_t> joined;
+  ConstBytes bytes = part.contiguous();
+  if (bytes.size() != part.size()) {
+    joined.resize(part.size());
+    part.copy_to(joined);
+    bytes = joined;
+  }
+  cache_.write(begin, bytes, write);
+}
+
+bool SimulatedDisk::has_room(const Change& change) const {
+  if (change.frees_space || room_ == UINT64_MAX) return true;
+  const uint64_t missing = cache_.now().missing_in(change.offset, change.length);
+  return missing == 0 || cache_.now().allocated() + missing <= room_;
+}
+
+Task<void> SimulatedDisk::apply(Change change) {
+  co_await wait();
+  check_power();
+  auto write = std::make_shared<Write>();
+  write->id = next_id_++;
+  const bool is_full = !has_room(change);
+  int errno_value = 0;
+  if (is_full) {
+    errno_value = ENOSPC;
+  } else if (is_unlucky(odds_.write)) {
+    errno_value = change.frees_space || random_() % 3 != 0 ? EIO : ENOSPC;
+  }
+  const uint64_t end = change.offset + change.length;
+  if (errno_value == 0) {
+    change_contents(change, change.offset, end, write);
+  } else if (!is_full) {
+    // Any of its sectors may have been written.
+    for (uint64_t at = change.offset; at < end;) {
+      const uint64_t part_end = std::min(end, align_down(at, kSectorSize) + kSectorSize);
+      if (random_() % 2 == 0) change_contents(change, at, part_end, write);
+      at = part_end;
+    }
+  }
+  moment(Moment::kWritten);
+  if (errno_value != 0) {
+    write->done_at = clock_++;
+    fail(change.name, change.offset, change.length, errno_value);
+  }
+  tell(change.name, change.offset, change.length, "");
+  if (has_flag(change.flags, WriteFlags::kFua)) {
+    write->done_at = clock_++;
+    cache_.make_durable(write->done_at);
+    co_return;
+  }
+  co_await wait();
+  write->done_at = clock_++;
+  check_power();
+}
+
+Task<void> SimulatedDisk::flush() {
+  check_power();
+  const uint64_t called_at = clock_++;
+  moment(Moment::kFlushing);
+  co_await wait();
+  check_power();
+  ++next_id_;
+  moment(Moment::kFlushEnd);
+  check_power();
+  if (is_unlucky(odds_.flush)) {
+    if (random_() % 2 == 0) cache_.make_durable(random_() % (called_at + 1));
+    fail("flush", 0, 0, EIO);
+  }
+  cache_.make_durable(called_at);
+  cache_.make_size_durable();
+  tell("flush", 0, 0, "");
+}
+
+Task<std::vector<Extent>> SimulatedDisk::extents(uint64_t offset, uint64_t length, ExtentScope) {
+  check_range(offset, length);
+  std::vector<Extent> result;
+  const uint64_t end = offset + length;
+  while (offset < end && result.size() < kExtentsMax) {
+    const SparseBytes::Extent run = cache_.now().extent_at(offset, end - offset);
+    Extent extent{.offset = offset, .length = run.length, .present = true};
+    extent.data = run.data;
+    extent.zero = !run.data;
+    extent.host_offset = offset;
+    extent.file = this;
+    result.push_back(extent);
+    offset += run.length;
+  }
+  co_return result;
+}
+
+Task<void> SimulatedDisk::resize(uint64_t new_size, Preallocation) {
+  check_writable(0, 0);
+  co_await wait();
+  check_power();
+  if (!options_.grows && new_size != size()) fail("resize", 0, new_size, ENOTSUP);
+  if (is_unlucky(odds_.write)) fail("resize", 0, new_size, EIO);
+  const auto write = std::make_shared<Write>(Write{next_id_++, clock_++});
+  cache_.resize(new_size, write);
+  tell("resize", 0, new_size, "");
+  moment(Moment::kWritten);
+}
+
+Task<void> SimulatedDisk::close() {
+  co_return;
+}
+
+}  // namespace byre::storage

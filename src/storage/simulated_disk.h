@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "block/block_device.h"
+#include "storage/simulated_cache.h"
+
+namespace byre::storage {
+
+// A disk, or a file on one, that behaves as badly as the contract of BlockDevice allows, all of it
+// from a seed. What must hold on this disk holds on a real one.
+//
+// - Requests take a random while to begin and to end, and overtake one another. Use it on a Loop
+//   with a seed, so that runs repeat.
+// - What was written is visible at once, durable after a flush that was called when the write was
+//   done; until then a power cut keeps or loses each sector by itself, older and newer versions
+//   alike (SimulatedCache::power_cut()).
+// - Requests fail at the given odds: reads and flushes with EIO, writes with EIO or ENOSPC and in
+//   part done. A flush that fails has made any part durable, and has forgotten nothing.
+// - Space can run out, and come back: set_room().
+class SimulatedDisk final : public BlockDevice {
+ public:
+  struct Options {
+    uint64_t seed = 1;
+    std::string filename = "simulated";
+    bool grows = true;  // a file; else a disk of fixed size
+    // A discarded range reads as zeroes; else it may keep what it had.
+    bool discard_clears = true;
+  };
+  // Of 65536 requests that many fail.
+  struct Odds {
+    uint32_t read = 0;
+    uint32_t write = 0;
+    uint32_t flush = 0;
+  };
+  // Moments at which a power cut may be worth a look.
+  enum class Moment {
+    kWritten,   // a request has changed the contents, and is not done yet
+    kFlushing,  // a flush is about to begin
+    kFlushEnd,  // a flush is about to make things durable
+  };
+
+  SimulatedDisk(SimulatedCache cache, Options options);
+  ~SimulatedDisk() override;
+
+  const std::string& filename() const override { return options_.filename; }
+  const char* driver() const override { return "simulated"; }
+  uint64_t size() const override { return cache_.now().size(); }
+  const Limits& limits() const override { return limits_; }
+  bool is_read_only() const override { return false; }
+
+  Task<void> read(uint64_t offset, IoVector to) override;
+  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
+  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> discard(uint64_t offset, uint64_t length) override;
+  Task<void> flush() override;
+  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
+  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> close() override;
+  std::optional<uint64_t> allocated_size() const override { return cache_.now().allocated(); }
+  using BlockDevice::write;
+
+  void set_odds(Odds odds) { odds_ = odds; }
+  // A write that would take more space than this in all fails with ENOSPC.
+  void set_room(uint64_t bytes) { room_ = bytes; }
+  // Every request that has not changed anything yet fails, at once, from now on.
+  void power_off() { is_off_ = true; }
+  // Called at those moments. It may look at cache() and cut the power.
+  void set_on_moment(std::function<void(Moment)> on_moment) { on_moment_ = std::move(on_moment); }
+  // Told of each request as it is done to the disk, in one line.
+  void set_trace(std::function<void(const std::string&)> trace) { trace_ = std::move(trace); }
+
+  const SimulatedCache& cache() const { return cache_; }
+  uint64_t requests() const { return next_id_ - 1; }
+
+ private:
+  using Write = SimulatedCache::Write;
+  struct Change;
+
+  bool is_unlucky(uint32_t odds);
+  Task<void> wait();
+  Task<void> apply(Change change);
+  bool has_room(const Change& change) const;
+  void change_contents(const Change& change, uint64_t begin, uint64_t end,
+                       const std::shared_ptr<Write>& write);
+  void check_power() const;
+  [[noreturn]] void fail(const char* what, uint64_t offset, uint64_t length, int errno_value) const;
+  void tell(const char* what, uint64_t offset, uint64_t length, const char* outcome) const;
+  void moment(Moment which) const;
+
+  SimulatedCache cache_;
+  Options options_;
+  Limits limits_;
+  std::mt19937_64 random_;
+  Odds odds_;
+  uint64_t room_ = UINT64_MAX;
+  bool is_off_ = false;
+  uint64_t clock_ = 1;  // counts what happens
+  uint64_t next_id_ = 1;
+  std::function<void(Moment)> on_moment_;
+  std::function<void(const std::string&)> trace_;
+};
+
+}  // namespace byre::storage

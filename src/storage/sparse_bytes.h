@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/bytes.h"
+
+namespace byre::storage {
+
+// Bytes of which only chunks that hold something take space: a value. What was never written, or
+// was cleared, is a hole and reads as zeroes. Copies share their chunks until one of them changes
+// one, so a copy costs little. Copies of one another belong to one thread.
+class SparseBytes {
+ public:
+  static constexpr uint64_t kChunkSize = 4096;
+
+  explicit SparseBytes(uint64_t size = 0);
+
+  uint64_t size() const { return size_; }
+  // What is cut off is gone; what is added reads as zeroes.
+  void resize(uint64_t size);
+
+  // [offset, offset + to.size()) lies inside.
+  void read(uint64_t offset, Bytes to) const;
+  // Both extend the bytes where they must.
+  void write(uint64_t offset, ConstBytes from);
+  // Holes where whole chunks are cleared, zeroes elsewhere.
+  void clear(uint64_t offset, uint64_t length);
+
+  struct Extent {
+    uint64_t length = 0;
+    bool data = false;
+  };
+  // The run of data or hole that starts at `offset`, at most `length` bytes of it.
+  Extent extent_at(uint64_t offset, uint64_t length) const;
+  uint64_t allocated() const { return chunks_.size() * kChunkSize; }
+  // How many bytes of chunks a write of that range would add.
+  uint64_t missing_in(uint64_t offset, uint64_t length) const;
+
+ private:
+  struct Chunk {
+    uint8_t bytes[kChunkSize];
+  };
+  uint8_t* writable_chunk(uint64_t chunk);
+
+  uint64_t size_;
+  std::map<uint64_t, std::shared_ptr<Chunk>> chunks_;  // by offset; the bytes are the owner's
+                                                       // alone, or shared and constant
+};
+
+}  // namespace byre::storage

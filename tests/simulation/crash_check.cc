@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulation/crash_check.h"
+
+#include <fmt/format.h>
+
+#include "async/loop.h"
+#include "qcow2/checker.h"
+#include "storage/memory_device.h"
+
+namespace byre::simulation {
+
+namespace {
+
+using storage::MemoryDevice;
+
+constexpr size_t kFindingsShownMax = 12;
+constexpr uint64_t kGenerationOfTrials = 0xfff00000;
+
+Task<std::unique_ptr<qcow2::Image>> open_still(const Files* files, qcow2::OpenOptions options) {
+  std::unique_ptr<BlockDevice> data;
+  if (files->data) data = std::make_unique<MemoryDevice>(*files->data);
+  auto file = std::make_unique<MemoryDevice>(files->file);
+  co_return co_await open_image(std::move(file), std::move(data), &files->backing,
+                                std::move(options));
+}
+
+Task<qcow2::CheckResult> check_files(const Files* files, std::string* findings) {
+  qcow2::OpenOptions options;
+  options.for_check = true;
+  const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options);
+  qcow2::CheckOptions check_options;
+  size_t shown = 0;
+  check_options.on_finding = [&](const qcow2::Finding& finding) {
+    if (finding.severity == qcow2::Severity::kLeak || ++shown > kFindingsShownMax) return;
+    *findings += "\n    " + finding.text;
+  };
+  const qcow2::CheckResult result = co_await qcow2::check(*image, check_options);
+  co_await image->close();
+  co_return result;
+}
+
+// `snapshot` empty: the active disk.
+Task<std::vector<uint8_t>> read_files(const Files* files, std::string snapshot) {
+  const std::unique_ptr<qcow2::Image> image = co_await open_still(files, {});
+  if (!snapshot.empty()) {
+    qcow2::SnapshotSelector selector;
+    selector.id = snapshot;
+    co_await image->load_snapshot(selector);
+  }
+  std::vector<uint8_t> bytes(image->size());
+  const IoVector to((Bytes(bytes)));
+  co_await image->read(0, to);
+  co_await image->close();
+  co_return bytes;
+}
+
+// A few writes, which must be there, with everything else, when it is closed.
+Task<void> write_trials(const Files* files, std::vector<uint8_t>* expected, uint64_t seed,
+                        Files* after) {
+  qcow2::OpenOptions options;
+  options.writable = true;
+  auto file = std::make_unique<MemoryDevice>(files->file);
+  MemoryDevice* const file_memory = file.get();
+  std::unique_ptr<MemoryDevice> data;
+  if (files->data) data = std::make_unique<MemoryDevice>(*files->data);
+  MemoryDevice* const data_memory = data.get();
+  const std::unique_ptr<qcow2::Image> image =
+      co_await open_image(std::move(file), std::move(data), &files->backing, options);
+  Random random(seed);
+  for (uint32_t i = 0; i < 4; ++i) {
+    const uint64_t offset = random() % expected->size();
+    const uint64_t length =
+        std::min<uint64_t>(1 + random() % (3 * image->geometry().cluster_size()),
+                           std::min<uint64_t>(expected->size() - offset, 256 * kKiB));
+    std::vector<uint8_t> bytes(length);
+    fill_content(bytes, offset, {static_cast<uint32_t>(kGenerationOfTrials + i), false});
+    std::copy(bytes.begin(), bytes.end(), expected->begin() + static_cast<ptrdiff_t>(offset));
+    const IoVector from((ConstBytes(bytes)));
+    co_await image->write(offset, from);
+  }
+  co_await image->close();
+  after->file = file_memory->contents();
+  if (data_memory != nullptr) after->data = data_memory->contents();
+  after->backing = files->backing;
+}
+
+std::optional<std::string> first_difference(ConstBytes found, ConstBytes expected) {
+  for (size_t at = 0; at < expected.size(); at += kSectorSize) {
+    const ConstBytes want = expected.subspan(at, kSectorSize);
+    const ConstBytes is = found.subspan(at, kSectorSize);
+    if (std::ranges::equal(want, is)) continue;
+    return fmt::format("sector {:#x} holds {} instead of {}", at / kSectorSize, describe(is),
+                       describe(want));
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> try_writes(const Files& files, std::vector<uint8_t> expected,
+                                      uint64_t seed) {
+  if (expected.empty()) return std::nullopt;
+  Files after;
+  sync_wait(write_trials(&files, &expected, seed, &after));
+  const std::optional<std::string> unsound = check_soundness(after, true);
+  if (unsound) return "after writing to it: " + *unsound;
+  const std::optional<std::string> wrong = first_difference(read_guest(after), expected);
+  if (wrong) return "after writing to it: " + *wrong;
+  return std::nullopt;
+}
+
+std::optional<std::string> check_snapshot(const Files& files, const FrozenSnapshot& snapshot) {
+  // It is read with the active disk's size.
+  std::vector<uint8_t> found = sync_wait(read_files(&files, snapshot.id));
+  found.resize(std::min(found.size(), snapshot.bytes.size()));
+  const std::optional<std::string> wrong =
+      first_difference(found, ConstBytes(snapshot.bytes).first(found.size()));
+  if (wrong) return fmt::format("snapshot {}: {}", snapshot.id, *wrong);
+  return std::nullopt;
+}
+
+}  // namespace
+
+Task<std::unique_ptr<qcow2::Image>> open_image(std::unique_ptr<BlockDevice> file,
+                                               std::unique_ptr<BlockDevice> data,
+                                               const std::optional<storage::SparseBytes>* backing,
+                                               qcow2::OpenOptions options) {
+  std::unique_ptr<qcow2::Image> image =
+      co_await qcow2::Image::open(std::move(file), std::move(options));
+  if (data) image->set_data_file(std::move(data));
+  if (*backing) image->set_backing(std::make_unique<MemoryDevice>(**backing, "backing"));
+  co_return image;
+}
+
+std::optional<std::string> check_soundness(const Files& files, bool leaks_allowed) {
+  std::string findings;
+  const qcow2::CheckResult result = sync_wait(check_files(&files, &findings));
+  const bool is_sound = result.corruptions == 0 && result.check_errors == 0;
+  if (is_sound && (leaks_allowed || result.leaks == 0)) return std::nullopt;
+  return fmt::format("{} corruptions, {} errors of the check, {} leaks{}", result.corruptions,
+                     result.check_errors, result.leaks, findings);
+}
+
+std::vector<uint8_t> read_guest(const Files& files) {
+  return sync_wait(read_files(&files, ""));
+}
+
+std::optional<std::string> check_crash(const Files& files, const Promise& promise, bool writes,
+                                       uint64_t seed) {
+  try {
+    const std::optional<std::string> unsound = check_soundness(files, true);
+    if (unsound) return unsound;
+    std::vector<uint8_t> bytes = read_guest(files);
+    const std::optional<std::string> wrong = promise.model->check_crash(bytes);
+    if (wrong) return wrong;
+    if (promise.is_raw) {
+      std::vector<uint8_t> raw(std::min<uint64_t>(files.data->size(), bytes.size()));
+      files.data->read(0, raw);
+      const std::optional<std::string> raw_wrong = promise.model->check_raw(raw);
+      if (raw_wrong) return "in the raw data file: " + *raw_wrong;
+    }
+    if (!promise.snapshots->empty()) {
+      const std::optional<std::string> changed =
+          check_snapshot(files, (*promise.snapshots)[seed % promise.snapshots->size()]);
+      if (changed) return changed;
+    }
+    if (writes) return try_writes(files, std::move(bytes), seed);
+    return std::nullopt;
+  } catch (const Error& error) {
+    return fmt::format("it does not open or read: {} ({})", error.message(), error.hint());
+  }
+}
+
+}  // namespace byre::simulation

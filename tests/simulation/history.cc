@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulation/history.h"
+
+#include <fmt/format.h>
+
+#include "async/loop.h"
+#include "simulation/snapshot_maker.h"
+#include "storage/memory_device.h"
+
+namespace byre::simulation {
+
+namespace {
+
+using storage::MemoryDevice;
+using storage::SparseBytes;
+
+SparseBytes filled(uint64_t size, Content content) {
+  SparseBytes bytes(size);
+  std::vector<uint8_t> part(64 * kKiB);
+  for (uint64_t at = 0; at < size; at += part.size()) {
+    const Bytes here = Bytes(part).first(std::min<uint64_t>(part.size(), size - at));
+    fill_content(here, at, content);
+    bytes.write(at, here);
+  }
+  return bytes;
+}
+
+// The image as it is made, all of it durable.
+void make_image(World* world) {
+  const Plan& plan = world->plan;
+  const Content strangers{kStrangerGeneration, false};
+  MemoryDevice file(plan.file_grows ? SparseBytes() : filled(plan.file_size, strangers));
+  std::optional<MemoryDevice> data;
+  if (plan.create.data_filename) {
+    // What a raw data file holds is the guest's; it begins empty.
+    const bool is_used = plan.data_is_strangers && !plan.create.data_file_raw;
+    data.emplace(is_used ? filled(plan.create.size, strangers) : SparseBytes());
+  }
+  sync_wait(qcow2::create(file, data ? &*data : nullptr, plan.create));
+  world->file.emplace(file.contents());
+  if (data) world->data.emplace(data->contents());
+}
+
+// Somebody makes an internal snapshot while the image is closed, and what he wrote is durable.
+void take_snapshot(World* world) {
+  Files files{world->file->now(), std::nullopt, world->backing};
+  const std::string id = fmt::format("{}", world->snapshots.size() + 1);
+  const uint64_t size_max = world->plan.file_grows ? UINT64_MAX : world->plan.file_size;
+  std::optional<SparseBytes> made = make_snapshot(files.file, id, size_max);
+  if (!made) return;
+  files.file = std::move(*made);
+  std::vector<uint8_t> bytes = read_guest(files);
+  world->tell(fmt::format("snapshot {} is made", id));
+  world->model->restart(bytes);
+  world->snapshots.push_back({id, std::move(bytes)});
+  world->file.emplace(std::move(files.file));
+  world->leaks_allowed = false;
+}
+
+Session::End draw_end(Random& random) {
+  const uint64_t lot = random() % 8;
+  if (lot < 2) return Session::End::kClose;
+  if (lot < 3) return Session::End::kKill;
+  return Session::End::kPowerCut;
+}
+
+}  // namespace
+
+Result run_history(uint64_t seed, std::function<void(const std::string&)> trace) {
+  World world;
+  world.plan = make_plan(seed);
+  world.trace = std::move(trace);
+  world.tell(fmt::format("seed {}: {}", seed, world.plan.describe()));
+  if (world.plan.backing_size) {
+    world.backing = filled(*world.plan.backing_size, {kBackingGeneration, false});
+  }
+  world.model = std::make_unique<GuestModel>(world.plan.create.size,
+                                             world.backing ? &*world.backing : nullptr);
+  Result result;
+  try {
+    make_image(&world);
+    Random random(seed);
+    const uint32_t sessions = world.plan.sessions;
+    for (uint32_t i = 0; i < sessions && !result.failure; ++i) {
+      const Session::End end = draw_end(random);
+      world.tell(fmt::format("session {}", i + 1));
+      if (world.plan.takes_snapshots && i > 0 && one_in(random, 2)) take_snapshot(&world);
+      Session session(&world, random(), world.plan.requests / sessions + 1, end);
+      result.failure = session.run();
+    }
+  } catch (const Error& error) {
+    result.failure = fmt::format("{} ({})", error.message(), error.hint());
+  }
+  result.plan = world.plan;
+  result.counts = world.counts;
+  return result;
+}
+
+}  // namespace byre::simulation

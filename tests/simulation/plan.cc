@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulation/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/units.h"
+
+namespace byre::simulation {
+
+namespace {
+
+// By weight.
+uint32_t pick_cluster_bits(Random& random) {
+  struct Choice {
+    uint32_t bits;
+    uint32_t weight;
+  };
+  constexpr Choice kChoices[] = {{9, 40}, {10, 18}, {11, 6}, {12, 18}, {13, 4},
+                                 {14, 4}, {15, 2},  {16, 6}, {18, 1},  {21, 1}};
+  uint32_t lot = random() % 100;
+  for (const Choice& choice : kChoices) {
+    if (lot < choice.weight) return choice.bits;
+    lot -= choice.weight;
+  }
+  return 9;
+}
+
+void pick_size(Plan* plan, Random& random) {
+  const uint64_t cluster_size = plan->create.cluster_size;
+  // Of a few clusters that all are fought over, up to several L2 tables.
+  const uint64_t clusters_max = std::clamp<uint64_t>(512 * kKiB / cluster_size, 3, 400);
+  const uint64_t clusters = 2 + random() % clusters_max;
+  plan->create.size = clusters * cluster_size;
+  if (one_in(random, 3)) plan->create.size -= random() % (cluster_size / kSectorSize) * kSectorSize;
+}
+
+void pick_features(Plan* plan, Random& random) {
+  qcow2::CreateOptions& create = plan->create;
+  if (one_in(random, 6)) create.version = 2;
+  if (create.version == 3) {
+    create.refcount_bits = uint64_t{1} << (random() % 7);
+    if (create.cluster_size >= 16384) create.extended_l2 = !one_in(random, 3);
+    if (one_in(random, 6)) {
+      create.data_filename = "data";
+      create.data_file_raw = one_in(random, 2);
+    }
+    if (one_in(random, 4)) create.compression_type = codec::CompressionType::kZstd;
+  }
+  if (one_in(random, 3) && !create.data_file_raw) {
+    plan->backing_size = align_down(random() % (create.size + create.size / 4), kSectorSize);
+    create.backing_filename = "backing";
+    create.backing_format = "raw";
+  }
+}
+
+// Enough is written that the refcount table, which begins as one cluster, has to grow.
+void pick_growing_refcount_table(Plan* plan) {
+  qcow2::CreateOptions& create = plan->create;
+  create.version = 3;
+  create.cluster_size = 512;
+  create.refcount_bits = 64;
+  create.extended_l2 = false;
+  create.data_filename.reset();
+  create.data_file_raw = false;
+  create.size = 2304 * kKiB;
+  plan->filled = 1950 * kKiB;
+  plan->backing_size.reset();
+  create.backing_filename.reset();
+  create.backing_format.reset();
+}
+
+}  // namespace
+
+Plan make_plan(uint64_t seed) {
+  Random random(seed * 0x9e3779b97f4a7c15u + 1);
+  Plan plan;
+  // Extended L2 entries need clusters of 16 KiB and more: give them a share.
+  plan.create.cluster_size = uint64_t{1} << (one_in(random, 8) ? 14 : pick_cluster_bits(random));
+  pick_size(&plan, random);
+  pick_features(&plan, random);
+  if (one_in(random, 40)) pick_growing_refcount_table(&plan);
+  const uint64_t cluster_size = plan.create.cluster_size;
+  if (one_in(random, 3)) {
+    plan.file_grows = false;
+    plan.file_size =
+        align_up(plan.create.size * 2 + plan.filled + 64 * cluster_size + 64 * kKiB, cluster_size);
+  }
+  plan.takes_snapshots =
+      !plan.create.data_filename && plan.create.refcount_bits > 1 && one_in(random, 4);
+  plan.data_is_strangers = one_in(random, 2);
+  plan.discard_clears = !one_in(random, 3);
+  if (one_in(random, 2)) plan.cache_size = cluster_size * (1 + random() % 8);
+  if (plan.filled == 0 && one_in(random, 3)) {
+    plan.filled = random() % (plan.create.size + 1) & ~(kSectorSize - 1);
+  }
+  plan.depth = one_in(random, 4) ? 1 : 2 + random() % 7;
+  plan.requests = 40 + random() % 200;
+  plan.sessions = 1 + random() % 8;
+  if (one_in(random, 4)) plan.error_odds = 65536 / (20 + random() % 400);
+  plan.runs_full = plan.file_grows && one_in(random, 6);
+  // Each seed looks at some dozens of power cuts; large disks take long to look at.
+  plan.cuts_per_moment = 1 + random() % 3;
+  plan.moment_odds = plan.create.size > kMiB ? 40 : 8 + random() % 16;
+  return plan;
+}
+
+std::vector<std::string> Plan::features() const {
+  std::vector<std::string> names;
+  names.push_back(fmt::format("version {}", create.version));
+  names.push_back(fmt::format("cluster size {}", create.cluster_size));
+  names.push_back(fmt::format("refcount bits {}", create.refcount_bits));
+  const auto add = [&](bool has, const char* name) {
+    if (has) names.emplace_back(name);
+  };
+  add(create.extended_l2, "extended L2");
+  add(create.lazy_refcounts, "lazy refcounts");
+  add(create.data_filename && !create.data_file_raw, "data file");
+  add(create.data_file_raw, "raw data file");
+  add(takes_snapshots, "internal snapshots");
+  add(backing_size.has_value(), "backing file");
+  add(create.compression_type == codec::CompressionType::kZstd, "zstd");
+  add(create.size % create.cluster_size != 0, "size not a multiple of the cluster");
+  add(!file_grows, "disk of fixed size");
+  add(error_odds != 0, "errors");
+  add(runs_full, "full disks");
+  add(cache_size != 0, "small caches");
+  add(depth > 1, "concurrent requests");
+  return names;
+}
+
+std::string Plan::describe() const {
+  return fmt::format("{}; {} bytes, {} at a time, {} requests in {} sessions",
+                     fmt::join(features(), ", "), create.size, depth, requests, sessions);
+}
+
+}  // namespace byre::simulation

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "qcow2/create.h"
+
+namespace byre::simulation {
+
+using Random = std::mt19937_64;
+
+// One time in `n`.
+inline bool one_in(Random& random, uint64_t n) {
+  return random() % n == 0;
+}
+
+// What one seed simulates: the image, its disks, and how hard they are treated. Drawn from the seed
+// alone, small ones most often, so that thousands of seeds meet every feature with every other.
+struct Plan {
+  qcow2::CreateOptions create;
+  std::optional<uint64_t> backing_size;
+  bool file_grows = true;          // else a disk of fixed size that was somebody else's
+  uint64_t file_size = 0;          // of such a disk
+  bool data_is_strangers = false;  // the data file holds another's bytes before the image is made
+  bool discard_clears = true;
+  uint64_t cache_size = 0;       // of the metadata caches; 0: the default
+  uint64_t filled = 0;           // written before everything else
+  bool takes_snapshots = false;  // internal ones, between openings
+  uint32_t depth = 1;            // requests at a time
+  uint32_t requests = 0;         // in all
+  uint32_t sessions = 1;         // openings
+  uint32_t error_odds = 0;       // of 65536 requests to a disk
+  bool runs_full = false;        // disks run out of space now and then
+  uint32_t cuts_per_moment = 1;  // power cuts looked at each time
+  uint64_t moment_odds = 1;      // one moment in so many is looked at
+
+  // What is worth counting: "version 2", "extended L2", ...
+  std::vector<std::string> features() const;
+  std::string describe() const;
+};
+
+Plan make_plan(uint64_t seed);
+
+}  // namespace byre::simulation

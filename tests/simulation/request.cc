@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulation/request.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/checked.h"
+#include "base/units.h"
+
+namespace byre::simulation {
+
+namespace {
+
+using Kind = Request::Kind;
+
+// Large clusters are not written whole each time.
+constexpr uint64_t kLengthMax = 256 * kKiB;
+
+Kind draw_kind(Random& random, const RequestBounds& bounds) {
+  const uint64_t lot = random() % 200;
+  if (lot < 24) return Kind::kRead;
+  if (lot < 96) return Kind::kWrite;
+  if (lot < 120) return bounds.can_compress ? Kind::kCompressed : Kind::kWrite;
+  if (lot < 146) return Kind::kZeroes;
+  if (lot < 166) return Kind::kDiscard;
+  if (lot < 198) return Kind::kFlush;
+  return Kind::kResize;
+}
+
+WriteFlags draw_flags(Random& random, Kind kind) {
+  WriteFlags flags = one_in(random, 12) ? WriteFlags::kFua : WriteFlags::kNone;
+  if (kind != Kind::kZeroes) return flags;
+  if (one_in(random, 2)) flags = flags | WriteFlags::kMayUnmap;
+  if (one_in(random, 5)) flags = flags | WriteFlags::kNoFallback;
+  return flags;
+}
+
+void draw_range(Random& random, Request* request, const RequestBounds& bounds) {
+  const uint64_t cluster = bounds.cluster_size;
+  // A hot place now and then, so that requests meet.
+  const uint64_t hot_clusters = std::min<uint64_t>(6, div_ceil(bounds.disk_size, cluster));
+  uint64_t offset = one_in(random, 2) ? random() % bounds.disk_size
+                                      : random() % hot_clusters * cluster + random() % cluster;
+  uint64_t length;
+  switch (random() % 6) {
+    case 0:
+      length = 1 + random() % 700;  // any byte
+      break;
+    case 1:
+    case 2:
+      offset = align_down(offset, cluster);
+      length = (1 + random() % 3) * cluster;
+      break;
+    case 3:
+      offset = align_down(offset, kSectorSize);
+      length = (1 + random() % 24) * kSectorSize;
+      break;
+    case 4:
+      length = 1 + random() % (2 * cluster);
+      break;
+    default:
+      offset = align_down(offset, kSectorSize);
+      length = (1 + random() % (div_ceil(3 * cluster, kSectorSize))) * kSectorSize;
+      break;
+  }
+  if (one_in(random, 40)) length = 1 + random() % bounds.disk_size;
+  request->offset = std::min(offset, bounds.disk_size - 1);
+  request->length =
+      std::min({length, bounds.disk_size - request->offset, std::max(kLengthMax, cluster)});
+}
+
+}  // namespace
+
+Request draw_request(Random& random, uint64_t number, const RequestBounds& bounds) {
+  Request request;
+  request.number = number;
+  request.kind = draw_kind(random, bounds);
+  request.flags = draw_flags(random, request.kind);
+  if (request.kind == Kind::kFlush) return request;
+  if (request.kind == Kind::kResize) {
+    const uint64_t step = one_in(random, 2) ? 8 * bounds.cluster_size : bounds.size_max;
+    request.length =
+        align_up(std::min(bounds.disk_size + random() % step, bounds.size_max), kSectorSize);
+    return request;
+  }
+  draw_range(random, &request, bounds);
+  request.compresses = one_in(random, 3);
+  if (request.kind == Kind::kCompressed) {
+    request.compresses = !one_in(random, 8);
+    request.offset = align_down(request.offset, bounds.cluster_size);
+    request.length =
+        std::min((1 + random() % 2) * bounds.cluster_size, bounds.disk_size - request.offset);
+  }
+  return request;
+}
+
+std::string Request::describe() const {
+  const char* const names[] = {"read",  "write", "write compressed", "write_zeroes", "discard",
+                               "flush", "resize"};
+  std::string text = fmt::format("request {}: {}", number, names[static_cast<int>(kind)]);
+  if (kind != Kind::kFlush) text += fmt::format(" {:#x}+{:#x}", offset, length);
+  if (has_flag(flags, WriteFlags::kFua)) text += " fua";
+  if (has_flag(flags, WriteFlags::kMayUnmap)) text += " may-unmap";
+  if (has_flag(flags, WriteFlags::kNoFallback)) text += " no-fallback";
+  return text;
+}
+
+}  // namespace byre::simulation

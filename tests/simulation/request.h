@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "block/block_device.h"
+#include "simulation/plan.h"
+#include "simulation/sector_content.h"
+
+namespace byre::simulation {
+
+// One request of a guest, or of whoever works on the image.
+struct Request {
+  enum class Kind { kRead, kWrite, kCompressed, kZeroes, kDiscard, kFlush, kResize };
+
+  uint64_t number = 0;  // and generation of what it writes
+  Kind kind = Kind::kRead;
+  uint64_t offset = 0;
+  uint64_t length = 0;  // of a resize: the new size
+  WriteFlags flags = WriteFlags::kNone;
+  bool compresses = false;
+
+  // It changes the bytes of its range.
+  bool changes() const {
+    return kind == Kind::kWrite || kind == Kind::kCompressed || kind == Kind::kZeroes ||
+           kind == Kind::kDiscard;
+  }
+  Content content() const { return {static_cast<uint32_t>(number), compresses}; }
+  std::string describe() const;
+};
+
+// What disk it is for.
+struct RequestBounds {
+  uint64_t disk_size = 0;
+  uint64_t cluster_size = 0;
+  bool can_compress = false;
+  uint64_t size_max = 0;  // what it may grow to
+};
+
+// Any offset and length, but most often near one another and at the borders of clusters.
+Request draw_request(Random& random, uint64_t number, const RequestBounds& bounds);
+
+}  // namespace byre::simulation

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulation/session.h"
+
+#include <fmt/format.h>
+
+#include <exception>
+#include <utility>
+
+#include "async/loop.h"
+#include "async/when_all.h"
+#include "base/checked.h"
+
+namespace byre::simulation {
+
+using storage::SimulatedDisk;
+
+namespace {
+
+// Who meets so many errors one after another gives up.
+constexpr uint32_t kErrorsInTurnMax = 6;
+// One look in so many also tries whether the image can be written to.
+constexpr uint64_t kTrialOdds = 6;
+
+}  // namespace
+
+Session::Session(World* world, uint64_t seed, uint32_t requests, End end)
+    : world_(world),
+      random_(seed),
+      cut_random_(seed + 1),
+      loop_seed_(seed + 2),
+      requests_left_(requests),
+      end_(end) {
+  if (end_ != End::kClose) cut_at_ = 1 + cut_random_() % (uint64_t{6} * requests + 1);
+}
+
+std::optional<std::string> Session::run() {
+  ++world_->counts.sessions;
+  Loop::Options options;
+  options.seed = loop_seed_;
+  Loop loop(options);
+  try {
+    loop.run(live());
+  } catch (const Error& error) {
+    file_ = data_ = nullptr;  // who failed to open it closed them
+    failure_ = fmt::format("it does not open: {} ({})", error.message(), error.hint());
+    world_->tell("FAILURE: " + *failure_);
+  }
+  if (!failure_) failure_ = settle_end();
+  image_.reset();
+  return failure_;
+}
+
+void Session::fail(const std::string& what) {
+  if (!failure_) failure_ = what;
+  world_->tell("FAILURE: " + what);
+  power_off();
+}
+
+void Session::power_off() {
+  is_off_ = true;
+  for (SimulatedDisk* const disk : {file_, data_}) {
+    if (disk != nullptr) disk->power_off();
+  }
+}
+
+Task<void> Session::live() {
+  const Plan& plan = world_->plan;
+  const auto make_disk = [&](std::optional<storage::SimulatedCache>* cache, const char* name,
+                             bool grows) {
+    SimulatedDisk::Options options;
+    options.seed = random_();
+    options.filename = name;
+    options.grows = grows;
+    options.discard_clears = plan.discard_clears;
+    auto disk = std::make_unique<SimulatedDisk>(std::move(**cache), options);
+    disk->set_trace(world_->trace);
+    disk->set_on_moment([this](SimulatedDisk::Moment moment) { on_moment(moment); });
+    return disk;
+  };
+  auto file = make_disk(&world_->file, "file", plan.file_grows);
+  file_ = file.get();
+  std::unique_ptr<SimulatedDisk> data;
+  if (world_->data) data = make_disk(&world_->data, "data", true);
+  data_ = data.get();
+  qcow2::OpenOptions options;
+  options.writable = true;
+  options.l2_cache_size = options.refcount_cache_size = plan.cache_size;
+  image_ = co_await open_image(std::move(file), std::move(data), &world_->backing, options);
+  if (image_->size() != world_->model->size()) fail("the disk's size is not what it was");
+  if (plan.filled > 0 && world_->counts.sessions == 1) co_await fill();
+  const SimulatedDisk::Odds odds{plan.error_odds / 2, plan.error_odds, plan.error_odds / 2};
+  for (SimulatedDisk* const disk : {file_, data_}) {
+    if (disk != nullptr) disk->set_odds(odds);
+  }
+  std::vector<Task<void>> workers;
+  for (uint32_t i = 0; i < plan.depth; ++i) workers.push_back(work());
+  co_await when_all(std::move(workers));
+  co_await close();
+}
+
+// In one piece, so that much is there early.
+Task<void> Session::fill() {
+  const uint64_t odds = std::exchange(world_->plan.moment_odds, UINT64_MAX);
+  Request request;
+  request.number = world_->next_request++;
+  request.kind = Request::Kind::kWrite;
+  request.length = std::min(world_->plan.filled, image_->size());
+  if (request.length > 0) co_await do_request(request);
+  request.kind = Request::Kind::kFlush;
+  co_await do_request(request);
+  world_->plan.moment_odds = odds;
+}
+
+RequestBounds Session::bounds() const {
+  RequestBounds bounds;
+  bounds.disk_size = world_->model->size();
+  bounds.cluster_size = world_->plan.create.cluster_size;
+  bounds.can_compress = !world_->data && !world_->plan.create.data_filename;
+  bounds.size_max = world_->plan.create.size + world_->plan.create.size / 2;
+  return bounds;
+}
+
+Task<void> Session::work() {
+  while (requests_left_ > 0 && !is_off_ && errors_in_turn_ < kErrorsInTurnMax) {
+    --requests_left_;
+    if (world_->plan.runs_full) change_room();
+    const Request request = draw_request(random_, world_->next_request++, bounds());
+    co_await do_request(request);
+  }
+}
+
+// The disks run out of space, and after a while there is room again.
+void Session::change_room() {
+  if (!one_in(random_, 25)) return;
+  is_tight_ = !is_tight_;
+  world_->tell(is_tight_ ? "the disks are nearly full" : "the disks have room again");
+  for (SimulatedDisk* const disk : {file_, data_}) {
+    if (disk == nullptr) continue;
+    const uint64_t left = random_() % 4 * storage::SparseBytes::kChunkSize;
+    disk->set_room(is_tight_ ? *disk->allocated_size() + left : UINT64_MAX);
+  }
+}
+
+Task<void> Session::do_request(Request request) {
+  GuestModel& model = *world_->model;
+  using Kind = Request::Kind;
+  const uint64_t begin = align_down(request.offset, kSectorSize);
+  const uint64_t end = align_up(request.offset + request.length, kSectorSize);
+  RangeLock::Guard guard;
+  if (request.kind == Kind::kResize) {
+    guard = co_await ranges_.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  } else if (request.kind != Kind::kFlush) {
+    const auto mode = request.changes() ? RangeLock::Mode::kExclusive : RangeLock::Mode::kShared;
+    guard = co_await ranges_.acquire(begin, end - begin, mode);
+    // The disk may have shrunk meanwhile.
+    if (request.offset + request.length > model.size()) co_return;
+  }
+  if (is_off_) co_return;
+  ++world_->counts.requests;
+  world_->tell(request.describe());
+  std::vector<uint8_t> bytes;
+  if (request.kind == Kind::kRead) bytes.resize(request.length);
+  if (request.kind == Kind::kWrite || request.kind == Kind::kCompressed) {
+    bytes.resize(request.length);
+    fill_content(bytes, request.offset, request.content());
+    model.begin_write(request.offset, bytes);
+  } else if (request.changes()) {
+    model.begin_zeroes(request.offset, request.length);
+  } else if (request.kind == Kind::kResize) {
+    model.begin_resize(request.length);
+  }
+  const uint64_t called_at = model.now();
+  const bool was_tight = is_tight_;
+  std::optional<Error> error;
+  try {
+    co_await apply(request, &bytes);
+  } catch (const Error& caught) {
+    error = caught;
+  }
+  if (is_off_) co_return;
+  if (error) {
+    world_->tell(
+        fmt::format("request {} fails: {} ({})", request.number, error->message(), error->hint()));
+    if (!may_fail(request, *error, was_tight || is_tight_)) {
+      fail(fmt::format("{} fails: {} ({})", request.describe(), error->message(), error->hint()));
+    }
+    ++world_->counts.errors;
+    ++errors_in_turn_;
+    world_->leaks_allowed = true;
+  } else {
+    world_->tell(fmt::format("request {} is done", request.number));
+    errors_in_turn_ = 0;
+  }
+  const bool is_known = !error && request.kind != Kind::kDiscard;
+  if (request.changes()) {
+    if (is_known) model.done(request.offset, request.length);
+    if (!is_known) model.unknown(request.offset, request.length);
+    if (is_known && has_flag(request.flags, WriteFlags::kFua)) {
+      model.made_durable(request.offset, request.length);
+    }
+  } else if (request.kind == Kind::kResize) {
+    model.resized(image_->size(), is_known);
+  } else if (request.kind == Kind::kFlush && !error) {
+    model.flushed(called_at);
+  } else if (request.kind == Kind::kRead && !error) {
+    const std::optional<std::string> wrong = model.check_read(request.offset, bytes);
+    if (wrong) fail(fmt::format("{}: {}", request.describe(), *wrong));
+  }
+}
+
+Task<void> Session::apply(Request request, std::vector<uint8_t>* bytes) {
+  const IoVector vector((Bytes(*bytes)));
+  switch (request.kind) {
+    case Request::Kind::kRead:
+      co_await image_->read(request.offset, vector);
+      break;
+    case Request::Kind::kWrite:
+      co_await image_->write(request.offset, vector, request.flags);
+      break;
+    case Request::Kind::kCompressed:
+      co_await image_->write(request.offset, vector, request.flags | WriteFlags::kCompressed);
+      break;
+    case Request::Kind::kZeroes:
+      co_await image_->write_zeroes(request.offset, request.length, request.flags);
+      break;
+    case Request::Kind::kDiscard:
+      co_await image_->discard(request.offset, request.length);
+      break;
+    case Request::Kind::kFlush:
+      co_await image_->flush();
+      break;
+    case Request::Kind::kResize:
+      co_await image_->resize(request.length, Preallocation::kOff);
+      break;
+  }
+}
+
+// Without faults of the disks nothing may fail but what nobody promised.
+bool Session::may_fail(const Request& request, const Error& error, bool is_tight) const {
+  if (world_->plan.error_odds != 0) return true;
+  const bool is_refused = error.kind() == ErrorKind::kUnsupported;
+  if (request.kind == Request::Kind::kResize && is_refused) return true;
+  if (has_flag(request.flags, WriteFlags::kNoFallback) && is_refused) return true;
+  return error.kind() == ErrorKind::kNoSpace && (is_tight || !world_->plan.file_grows);
+}
+
+Task<void> Session::close() {
+  if (is_off_) co_return;
+  is_tight_ = false;
+  for (SimulatedDisk* const disk : {file_, data_}) {
+    if (disk != nullptr) disk->set_room(UINT64_MAX);
+  }
+  const uint64_t called_at = world_->model->now();
+  const Request request;
+  std::optional<Error> error;
+  try {
+    co_await image_->close();
+  } catch (const Error& caught) {
+    error = caught;
+  }
+  if (is_off_) co_return;
+  if (!error) {
+    world_->tell("closed");
+    world_->model->flushed(called_at);
+    is_closed_ = true;
+    co_return;
+  }
+  world_->leaks_allowed = true;
+  world_->tell("closing fails: " + error->message());
+  if (!may_fail(request, *error, false)) {
+    fail(fmt::format("closing fails: {} ({})", error->message(), error->hint()));
+  }
+}
+
+void Session::on_moment(SimulatedDisk::Moment moment) {
+  if (is_off_) return;
+  if (++moments_ == cut_at_) {
+    if (end_ == End::kPowerCut) {
+      end_at_power_cut();
+    } else {
+      world_->tell("killed");
+      power_off();
+    }
+    return;
+  }
+  // Before a flush most is at stake.
+  const bool is_flush = moment != SimulatedDisk::Moment::kWritten;
+  const uint64_t odds = world_->plan.moment_odds;
+  if (odds == UINT64_MAX || cut_random_() % odds >= (is_flush ? 3u : 1u)) return;
+  for (uint32_t i = 0; i < world_->plan.cuts_per_moment && !is_off_; ++i) {
+    const Files files = cut_power(cut_random_());
+    const bool writes = one_in(cut_random_, kTrialOdds);
+    look(files, writes);
+  }
+}
+
+Files Session::cut_power(uint64_t seed) {
+  ++world_->counts.crashes;
+  std::string told;
+  std::string* const out = world_->trace ? &told : nullptr;
+  Files files{file_->cache().power_cut(seed, out), std::nullopt, world_->backing};
+  if (out != nullptr) world_->tell("file: " + told);
+  if (data_ == nullptr) return files;
+  files.data = data_->cache().power_cut(seed + 1, out);
+  if (out != nullptr) world_->tell("data: " + told);
+  return files;
+}
+
+void Session::look(const Files& files, bool writes) {
+  const std::optional<std::string> wrong =
+      check_crash(files, world_->promise(), writes, cut_random_());
+  if (wrong) fail("after a power cut: " + *wrong);
+}
+
+void Session::end_at_power_cut() {
+  left_ = cut_power(cut_random_());
+  world_->tell("the history goes on with what that left");
+  look(*left_, true);
+  power_off();
+}
+
+// The world as the next session finds it.
+std::optional<std::string> Session::settle_end() {
+  world_->counts.disk_requests += file_->requests() + (data_ ? data_->requests() : 0);
+  GuestModel& model = *world_->model;
+  if (left_) {
+    model.restart(read_guest(*left_));
+    world_->file.emplace(left_->file);
+    if (left_->data) world_->data.emplace(*left_->data);
+    world_->leaks_allowed = true;
+    return std::nullopt;
+  }
+  world_->file = file_->cache();
+  if (data_ != nullptr) world_->data = data_->cache();
+  Files files{world_->file->now(), std::nullopt, world_->backing};
+  if (world_->data) files.data = world_->data->now();
+  if (!is_closed_) {
+    ++world_->counts.crashes;
+    world_->leaks_allowed = true;
+    const std::optional<std::string> wrong =
+        check_crash(files, world_->promise(), false, cut_random_());
+    if (wrong) return "after a kill: " + *wrong;
+    model.observe(read_guest(files));
+    return std::nullopt;
+  }
+  const std::optional<std::string> unsound = check_soundness(files, world_->leaks_allowed);
+  if (unsound) return "after it was closed: " + *unsound;
+  const std::vector<uint8_t> bytes = read_guest(files);
+  const std::optional<std::string> wrong = model.check_read(0, bytes);
+  if (wrong) return "after it was closed: " + *wrong;
+  // A power cut after that changes nothing.
+  const Files later = cut_power(cut_random_());
+  const std::optional<std::string> lost =
+      check_crash(later, world_->promise(), false, cut_random_());
+  if (lost) return "after it was closed, and a power cut: " + *lost;
+  return std::nullopt;
+}
+
+}  // namespace byre::simulation

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "async/range_lock.h"
+#include "qcow2/image.h"
+#include "simulation/crash_check.h"
+#include "simulation/guest_model.h"
+#include "simulation/plan.h"
+#include "simulation/request.h"
+#include "storage/simulated_disk.h"
+
+namespace byre::simulation {
+
+// What a run has seen; sums over seeds.
+struct Counts {
+  uint64_t crashes = 0;   // power cuts and kills after which the image was looked at
+  uint64_t sessions = 0;  // openings
+  uint64_t requests = 0;
+  uint64_t disk_requests = 0;
+  uint64_t errors = 0;  // requests that failed
+};
+
+// What a history carries from one opening of the image to the next.
+struct World {
+  Plan plan;
+  std::unique_ptr<GuestModel> model;
+  std::optional<storage::SimulatedCache> file;
+  std::optional<storage::SimulatedCache> data;
+  std::optional<storage::SparseBytes> backing;
+  std::vector<FrozenSnapshot> snapshots;
+  bool leaks_allowed = false;  // something failed or was cut off, ever
+  uint64_t next_request = 1;
+  Counts counts;
+  std::function<void(const std::string&)> trace;  // may be empty
+
+  Promise promise() const { return {model.get(), &snapshots, plan.create.data_file_raw}; }
+  void tell(const std::string& line) const {
+    if (trace) trace(line);
+  }
+};
+
+// One opening of the image: requests, several at a time, until it is closed, killed, or the power
+// is cut; on the way, a look at what power cuts would have left. Ends with the world as whoever
+// opens the image next finds it.
+class Session {
+ public:
+  enum class End { kClose, kKill, kPowerCut };
+
+  Session(World* world, uint64_t seed, uint32_t requests, End end);
+
+  // What is wrong; nothing if all was as promised.
+  std::optional<std::string> run();
+
+ private:
+  Task<void> live();
+  Task<void> fill();
+  Task<void> work();
+  Task<void> do_request(Request request);
+  Task<void> apply(Request request, std::vector<uint8_t>* bytes);
+  Task<void> close();
+  void change_room();
+  RequestBounds bounds() const;
+
+  void on_moment(storage::SimulatedDisk::Moment moment);
+  Files cut_power(uint64_t seed);
+  void look(const Files& files, bool writes);
+  void end_at_power_cut();
+  void power_off();
+  void fail(const std::string& what);
+  bool may_fail(const Request& request, const Error& error, bool is_tight) const;
+  std::optional<std::string> settle_end();
+
+  World* world_;
+  Random random_;
+  Random cut_random_;
+  uint64_t loop_seed_;
+  uint32_t requests_left_;
+  End end_;
+  uint64_t cut_at_ = UINT64_MAX;  // the moment at which the power is cut or the program killed
+  uint64_t moments_ = 0;
+  bool is_off_ = false;
+  bool is_closed_ = false;
+  bool is_tight_ = false;  // a disk is short of space
+  uint32_t errors_in_turn_ = 0;
+  std::optional<std::string> failure_;
+  std::optional<Files> left_;  // by the power cut that ended it
+  RangeLock ranges_;
+  std::unique_ptr<qcow2::Image> image_;
+  storage::SimulatedDisk* file_ = nullptr;
+  storage::SimulatedDisk* data_ = nullptr;
+};
+
+}  // namespace byre::simulation
