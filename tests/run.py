@@ -181,6 +181,19 @@ def interop_stage():
     return script_stage("interop", "tests/interop/run.py")
 
 
+def simulation_stage():
+    """2,000 crashes and more of fixed seeds, and some under the sanitizers."""
+    tally = build("release", ["simulation"])
+    tally.add(build("asan", ["simulation"]))
+    if tally.failures:
+        return tally
+    tally.add(script_stage("simulation", "tests/simulation/run.py",
+                           ["--from", "1", "--seeds", "60", "--crashes-min", "2000"]))
+    tally.add(script_stage("simulation", "tests/simulation/run.py",
+                           ["--preset", "asan", "--from", "1000", "--seeds", "20"]))
+    return tally
+
+
 def run_fuzz_target(target, runs):
     """Each seed once, each a test of its own, then a run of fixed length from a fixed seed."""
     tally = Tally()
@@ -239,6 +252,7 @@ STAGES = {
     "release": ("build, unit tests", release_stage),
     "system": ("the rules of the house, the README's examples", system_stage),
     "interop": ("byre beside QEMU", interop_stage),
+    "simulation": ("crashes of simulated disks", simulation_stage),
     "asan": ("build, unit tests with address and undefined-behaviour sanitizers", asan_stage),
     "fuzz": ("build, every seed, and a short run of each target", fuzz_stage),
     "tsan": ("build, unit tests with the thread sanitizer", tsan_stage),
@@ -247,7 +261,7 @@ STAGES = {
 
 
 def main():
-    listing = "\n".join(f"  {name:8} {what}" for name, (what, _) in STAGES.items())
+    listing = "\n".join(f"  {name:10} {what}" for name, (what, _) in STAGES.items())
     parser = argparse.ArgumentParser(prog="scripts/test", description="Runs byre's tests.",
                                      epilog="stages:\n" + listing,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -263,7 +277,7 @@ def main():
         begin = time.monotonic()
         tally = stage()
         total.add(tally)
-        print(f"{name:8} {time.monotonic() - begin:7.1f} s   {tally}   ({what})", flush=True)
+        print(f"{name:10} {time.monotonic() - begin:7.1f} s   {tally}   ({what})", flush=True)
     for skip in total.skips:
         print(f"SKIPPED: {skip}")
     for failure in total.failures:

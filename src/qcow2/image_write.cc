@@ -60,9 +60,15 @@ Task<void> Image::discard(uint64_t offset, uint64_t length) {
 }
 
 Task<void> Image::flush() {
-  // Nothing was written here; a read-only image has nothing to flush.
-  if (!state_->write_state) co_return;
-  co_await state_->write_state->flusher.flush();
+  if (!state_->is_writable()) co_return;
+  if (state_->write_state) {
+    co_await state_->write_state->flusher.flush();
+    co_return;
+  }
+  // Nothing was written here, but whoever wrote before may have been killed: what can be read is
+  // durable afterwards.
+  if (state_->data_file) co_await state_->data_file->flush();
+  co_await state_->file->flush();
 }
 
 Task<void> Image::resize(uint64_t new_size, Preallocation preallocation) {

@@ -47,6 +47,8 @@ void pick_features(Plan* plan, Random& random) {
     if (one_in(random, 6)) {
       create.data_filename = "data";
       create.data_file_raw = one_in(random, 2);
+      // Without entries the guest's view and the raw file could differ after a crash.
+      if (create.data_file_raw) create.preallocation = Preallocation::kMetadata;
     }
     if (one_in(random, 4)) create.compression_type = codec::CompressionType::kZstd;
   }
@@ -66,6 +68,7 @@ void pick_growing_refcount_table(Plan* plan) {
   create.extended_l2 = false;
   create.data_filename.reset();
   create.data_file_raw = false;
+  create.preallocation = Preallocation::kOff;
   create.size = 2304 * kKiB;
   plan->filled = 1950 * kKiB;
   plan->backing_size.reset();
@@ -93,6 +96,8 @@ Plan make_plan(uint64_t seed) {
       !plan.create.data_filename && plan.create.refcount_bits > 1 && one_in(random, 4);
   plan.data_is_strangers = one_in(random, 2);
   plan.discard_clears = !one_in(random, 3);
+  plan.discards_freed = one_in(random, 3);
+  plan.keeps_discarded = plan.create.version == 3 && one_in(random, 8);
   if (one_in(random, 2)) plan.cache_size = cluster_size * (1 + random() % 8);
   if (plan.filled == 0 && one_in(random, 3)) {
     plan.filled = random() % (plan.create.size + 1) & ~(kSectorSize - 1);
@@ -121,6 +126,8 @@ std::vector<std::string> Plan::features() const {
   add(create.data_filename && !create.data_file_raw, "data file");
   add(create.data_file_raw, "raw data file");
   add(takes_snapshots, "internal snapshots");
+  add(discards_freed, "freed clusters discarded");
+  add(keeps_discarded, "discard_no_unref");
   add(backing_size.has_value(), "backing file");
   add(create.compression_type == codec::CompressionType::kZstd, "zstd");
   add(create.size % create.cluster_size != 0, "size not a multiple of the cluster");

@@ -27,6 +27,8 @@ struct Plan {
   uint64_t file_size = 0;          // of such a disk
   bool data_is_strangers = false;  // the data file holds another's bytes before the image is made
   bool discard_clears = true;
+  bool discards_freed = false;   // clusters that became free are discarded in the file
+  bool keeps_discarded = false;  // discard_no_unref
   uint64_t cache_size = 0;       // of the metadata caches; 0: the default
   uint64_t filled = 0;           // written before everything else
   bool takes_snapshots = false;  // internal ones, between openings

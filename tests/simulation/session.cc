@@ -84,7 +84,11 @@ Task<void> Session::live() {
   data_ = data.get();
   qcow2::OpenOptions options;
   options.writable = true;
-  options.l2_cache_size = options.refcount_cache_size = plan.cache_size;
+  if (plan.cache_size != 0) {
+    options.cache.l2_cache_size = options.cache.refcount_cache_size = plan.cache_size;
+  }
+  if (plan.discards_freed) options.pass_discard.other = true;
+  options.discard_no_unref = plan.keeps_discarded;
   image_ = co_await open_image(std::move(file), std::move(data), &world_->backing, options);
   if (image_->size() != world_->model->size()) fail("the disk's size is not what it was");
   if (plan.filled > 0 && world_->counts.sessions == 1) co_await fill();
@@ -152,8 +156,13 @@ Task<void> Session::do_request(Request request) {
   } else if (request.kind != Kind::kFlush) {
     const auto mode = request.changes() ? RangeLock::Mode::kExclusive : RangeLock::Mode::kShared;
     guard = co_await ranges_.acquire(begin, end - begin, mode);
-    // The disk may have shrunk meanwhile.
-    if (request.offset + request.length > model.size()) co_return;
+    // The disk may have another size meanwhile.
+    const uint64_t request_end = request.offset + request.length;
+    if (request_end > model.size()) co_return;
+    if (request.kind == Kind::kCompressed && request_end != model.size() &&
+        request_end % world_->plan.create.cluster_size != 0) {
+      co_return;
+    }
   }
   if (is_off_) co_return;
   ++world_->counts.requests;
@@ -230,7 +239,7 @@ Task<void> Session::apply(Request request, std::vector<uint8_t>* bytes) {
       co_await image_->flush();
       break;
     case Request::Kind::kResize:
-      co_await image_->resize(request.length, Preallocation::kOff);
+      co_await image_->resize(request.length, world_->plan.create.preallocation);
       break;
   }
 }

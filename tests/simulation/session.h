@@ -40,7 +40,12 @@ struct World {
   Counts counts;
   std::function<void(const std::string&)> trace;  // may be empty
 
-  Promise promise() const { return {model.get(), &snapshots, plan.create.data_file_raw}; }
+  // With extended L2 entries a raw data file may hold what was written before a crash although its
+  // subclusters are still unallocated, and the guest reads zeroes: see README.md.
+  Promise promise() const {
+    const bool is_raw = plan.create.data_file_raw && !plan.create.extended_l2;
+    return {model.get(), &snapshots, is_raw};
+  }
   void tell(const std::string& line) const {
     if (trace) trace(line);
   }

@@ -44,6 +44,18 @@ class WriteDetails : public testing::Test {
   OpenImage opened_;
 };
 
+// Who wrote before may have been killed: what this one reads is durable after its flush.
+TEST_F(WriteDetails, AFlushReachesTheFilesOfAnImageThatWasOnlyRead) {
+  Layout layout = layout_of(kMiB, 65536);
+  layout.create.data_filename = "data";
+  open(layout);
+  read(0, 512);
+  loop_.run(image().flush());
+  EXPECT_EQ(opened_.file->count(filter::Operation::kFlush), 1u);
+  EXPECT_EQ(opened_.data->count(filter::Operation::kFlush), 1u);
+  EXPECT_EQ(opened_.file->count(filter::Operation::kWrite), 0u);
+}
+
 // A writer that remembers where it packed last, and not that the cluster has been given away since,
 // writes compressed bytes into somebody else's cluster.
 TEST_F(WriteDetails, PackingDoesNotGoOnInAClusterThatWasFreedAndGivenAway) {
