@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 
+import access
 import real_disk
 from real_disk import MIB
 
@@ -194,26 +195,45 @@ def machine():
             f"{version.splitlines()[0]}")
 
 
+def run_commands(arguments, names):
+    if not names:
+        return {}
+    bench = Bench(arguments.byre.absolute(), prepare())
+    return {name: bench.run(name, arguments.rounds) for name in names}
+
+
+def run_access(arguments, jobs):
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    bench = access.AccessBench(FOLDER, arguments.device_bench.absolute())
+    results = {}
+    for name, job in jobs.items():
+        results[name] = bench.run(job, arguments.rounds)
+        print(name, file=sys.stderr)
+    return results
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", default="", help="only jobs whose name matches this expression")
     parser.add_argument("--byre", type=pathlib.Path, default=ROOT / "build/release/bin/byre")
+    parser.add_argument("--device-bench", type=pathlib.Path, default=ROOT / "build/release/bin/device_bench")
     parser.add_argument("--json", type=pathlib.Path, default=FOLDER / "results.json")
     arguments = parser.parse_args()
+    access_jobs = access.jobs()
     chosen = [name for name in JOBS if re.search(arguments.jobs, name)]
-    if not chosen:
-        sys.exit(f"no such job; there are: {', '.join(JOBS)}")
-    bench = Bench(arguments.byre.absolute(), prepare())
-    results = {name: bench.run(name, arguments.rounds) for name in chosen}
-    arguments.json.write_text(json.dumps({"machine": machine(), "rounds": arguments.rounds, "results": results},
-                                         indent=1) + "\n")
-    figures, sizes = tables(results)
+    chosen_access = [name for name in access_jobs if re.search(arguments.jobs, name)]
+    if not chosen and not chosen_access:
+        sys.exit(f"no such job; there are: {', '.join([*JOBS, *access_jobs])}")
+    results = run_commands(arguments, chosen)
+    results_access = run_access(arguments, {name: access_jobs[name] for name in chosen_access})
+    arguments.json.write_text(json.dumps({"machine": machine(), "rounds": arguments.rounds,
+                                          "results": {**results, **results_access}}, indent=1) + "\n")
     print(f"{machine()}; medians of {arguments.rounds} rounds, input in the page cache; "
-          "ratio: QEMU / byre, above 1 byre is better\n")
-    print(figures)
-    if sizes:
-        print("\n" + sizes)
+          "ratio: QEMU / byre or raw / byre, above 1 byre is better\n")
+    figures, sizes = tables(results)
+    print("\n\n".join(part for part in (figures if results else "", sizes,
+                                        access.table(results_access) if results_access else "") if part))
     return 0
 
 

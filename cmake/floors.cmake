@@ -42,6 +42,14 @@ function(byre_program name source)
   endforeach()
 endfunction()
 
+# byre_bench_program(name): bin/<name> of bench/<name>.cc, built only when asked for.
+function(byre_bench_program name)
+  add_executable(${name} EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/bench/${name}.cc)
+  target_link_libraries(${name} PRIVATE byre_open)
+  byre_lean_program(${name})
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+endfunction()
+
 # byre_unit_tests(folder): one test program for tests/unit/<folder>, which mirrors src/<folder>.
 function(byre_unit_tests folder)
   string(REPLACE "/" "_" name ${folder})
@@ -75,6 +83,7 @@ function(byre_fuzz_targets)
   foreach(source ${sources})
     get_filename_component(name ${source} NAME_WE)
     add_executable(${name} ${source})
+    target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
     target_link_libraries(${name} PRIVATE byre_jobs)
     target_link_options(${name} PRIVATE -fsanitize=fuzzer)
     set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)

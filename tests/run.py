@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 LOGS = BUILD / "test-logs"
 # Only what runs several threads at once is worth its time under the thread sanitizer.
-TSAN_PROGRAMS = ["unit_async", "unit_storage", "unit_qcow2"]
+TSAN_PROGRAMS = ["unit_async", "unit_storage", "unit_qcow2", "unit_open", "unit_jobs"]
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing through the engine, request by request: byre's devices (device_bench), QEMU's
+(`qemu-img bench`) and a raw file through byre's devices, the same offsets for all three. bench/run.py
+calls it.
+
+qemu-img bench has no random offsets; an odd multiple of the request's size as the step between them
+visits every block of a disk once, far from the one before.
+"""
+import dataclasses
+import os
+import re
+import statistics
+import subprocess
+
+KIB = 1024
+GIB = 1 << 30
+DISK = GIB                # of the images that hold data
+EMPTY_DISK = 16 * GIB     # of those that requests allocate in
+LARGE_DISK = 1024 * GIB
+STRIDE = 4 * KIB * 100003
+CLUSTER_STRIDE = 64 * KIB * 20011
+LARGE_STRIDE = 4 * KIB * 393241  # a miss in a cache of L2 tables each time
+
+# QEMU's default, and flags that are said to be its best; what is not in the page cache is not the point here.
+QEMU_FLAGS = [[], ["-i", "io_uring"], ["-t", "none", "-i", "native"], ["-t", "none", "-i", "io_uring"]]
+
+
+@dataclasses.dataclass
+class Access:
+    image: str          # which input, or "empty"/"empty extended": made anew for each run
+    count: int
+    arguments: list
+    depth: int = 1
+    raw: str = "raw"    # the raw file that it is compared with
+
+
+def small(image, depth, count, *more):
+    return Access(image, count, ["-s", "4096", "-S", str(STRIDE), *more], depth)
+
+
+def jobs():
+    """name -> Access"""
+    found = {}
+    for image, suffix in (("qcow2", ""), ("extended", ", extended L2")):
+        for depth in (1, 32):
+            found[f"read 4 KiB, depth {depth}{suffix}"] = small(image, depth, 400000)
+            found[f"overwrite 4 KiB, depth {depth}{suffix}"] = small(image, depth, 200000, "-w")
+            empty = "empty extended" if image == "extended" else "empty"
+            found[f"allocate by 4 KiB, depth {depth}{suffix}"] = Access(
+                empty, 16384, ["-s", "4096", "-S", str(CLUSTER_STRIDE), "-o", "8192", "-w"], depth, "empty raw")
+    for name, image, raw, more in (("read", "qcow2", "raw", []), ("overwrite", "qcow2", "raw", ["-w"]),
+                                   ("allocate by", "empty", "empty raw", ["-w"])):
+        found[f"{name} 1 MiB in sequence"] = Access(image, 1024, ["-s", str(KIB * KIB), *more], 8, raw)
+    flush = ["-w", "--flush-interval", "1"]
+    found["overwrite 4 KiB, flush after each"] = small("qcow2", 1, 300, *flush)
+    found["allocate by 4 KiB, flush after each"] = Access(
+        "empty", 300, ["-s", "4096", "-S", str(CLUSTER_STRIDE), *flush], 1, "empty raw")
+    for depth in (1, 32):
+        found[f"read 4 KiB of 1 TiB, depth {depth}"] = Access(
+            "large", 50000, ["-s", "4096", "-S", str(LARGE_STRIDE)], depth, "large raw")
+    return found
+
+
+class AccessBench:
+    def __init__(self, folder, device_bench):
+        self.folder = folder
+        self.device_bench = device_bench
+
+    def _path(self, image):
+        return self.folder / f"access-{image.replace(' ', '-')}"
+
+    def _make(self, image):
+        """Those with data are made once and kept."""
+        path = self._path(image)
+        if image.startswith("empty"):
+            path.unlink(missing_ok=True)
+        elif path.exists():
+            return path
+        create = ["qemu-img", "create", "-q", "-f", "qcow2"]
+        if image in ("raw", "empty raw", "large raw"):
+            with open(path, "wb") as file:
+                size = {"raw": DISK, "empty raw": EMPTY_DISK, "large raw": LARGE_DISK}[image]
+                for _ in range(DISK // (1 << 20) if image == "raw" else 0):
+                    file.write(b"\x5a" * (1 << 20))
+                file.truncate(size)
+        elif image.startswith("empty"):
+            more = ["-o", "extended_l2=on"] if image.endswith("extended") else []
+            subprocess.run([*create, *more, path, str(EMPTY_DISK)], check=True)
+        elif image == "large":
+            subprocess.run([*create, "-o", "preallocation=metadata", path, str(LARGE_DISK)], check=True)
+        else:
+            more = ["-o", "extended_l2=on"] if image == "extended" else []
+            subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *more, self._make("raw"), path],
+                           check=True)
+        return path
+
+    def _measure(self, program, job, image, flags=()):
+        path = self._make(image)
+        os.sync()
+        image_format = "raw" if "raw" in image else "qcow2"
+        command = [*program, "-f", image_format, *flags, "-d", str(job.depth), "-c", str(job.count), *job.arguments,
+                   path]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            out = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        found = re.search(r"Run completed in ([0-9.]+) seconds", out)
+        if process.returncode != 0 or not found:
+            raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}")
+        return {"wall": float(found.group(1)) / job.count, "cpu": (usage.ru_utime + usage.ru_stime) / job.count}
+
+    def run(self, job, rounds):
+        """{"byre": [figures], "raw": [...], "QEMU": [...], "QEMU <flags>": [...]}, each per request, in seconds."""
+        variants = {"byre": ([self.device_bench], job.image, []), "raw": ([self.device_bench], job.raw, [])}
+        for flags in QEMU_FLAGS:
+            variants[" ".join(["QEMU", *flags])] = (["qemu-img", "bench"], job.image, flags)
+        for program, image, flags in variants.values():
+            self._measure(program, dataclasses.replace(job, count=min(job.count, 1000)), image, flags)
+        found = {name: [] for name in variants}
+        for _ in range(rounds):
+            for name, (program, image, flags) in variants.items():
+                found[name].append(self._measure(program, job, image, flags))
+        for image in ("empty", "empty extended", "empty raw"):
+            self._path(image).unlink(missing_ok=True)
+        return found
+
+
+def _median(figures, key):
+    return statistics.median(figure[key] for figure in figures)
+
+
+def _time(seconds):
+    return f"{seconds * 1e6:.2f} us" if seconds < 1e-3 else f"{seconds * 1e3:.2f} ms"
+
+
+def table(results):
+    """Markdown: one row a job; times are per request."""
+    lines = ["| job | byre | QEMU | ratio | QEMU at its best | ratio | raw file | ratio | cpu byre | cpu QEMU | ratio |",
+             "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
+    for name, found in results.items():
+        ours, theirs, raw = (_median(found[key], "wall") for key in ("byre", "QEMU", "raw"))
+        best = min((key for key in found if key.startswith("QEMU")), key=lambda key: _median(found[key], "wall"))
+        fast = _median(found[best], "wall")
+        flags = best.removeprefix("QEMU").strip() or "as it is"
+        cpu, their_cpu = (_median(found[key], "cpu") for key in ("byre", "QEMU"))
+        lines.append(f"| {name} | {_time(ours)} | {_time(theirs)} | {theirs / ours:.2f} | {_time(fast)} (`{flags}`) "
+                     f"| {fast / ours:.2f} | {_time(raw)} | {raw / ours:.2f} | {_time(cpu)} | {_time(their_cpu)} "
+                     f"| {their_cpu / cpu:.2f} |")
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A random image: which options, which backing file, which data file. The choices are those of the
+generator alone; QEMU's programs make the files."""
+import dataclasses
+
+KIB = 1024
+SECTOR = 512
+
+
+@dataclasses.dataclass
+class ImagePlan:
+    size: int
+    cluster_size: int
+    options: dict
+    backing_format: str = None  # "raw", "qcow2"
+    backing_size: int = 0
+    data_file: bool = False
+    snapshots: bool = False  # may be taken
+
+    @property
+    def version(self):
+        return 2 if self.options["compat"] == "0.10" else 3
+
+    @property
+    def is_preallocated(self):
+        return "preallocation" in self.options
+
+    @property
+    def subcluster_size(self):
+        return self.cluster_size // 32 if self.options.get("extended_l2") else self.cluster_size
+
+    @property
+    def l2_coverage(self):
+        entry = 16 if self.options.get("extended_l2") else 8
+        return self.cluster_size // entry * self.cluster_size
+
+    def option_list(self):
+        named = dict(self.options)
+        if self.backing_format:
+            named |= {"backing_file": "backing", "backing_fmt": self.backing_format}
+        if self.data_file:
+            named["data_file"] = "data"
+        text = {True: "on", False: "off"}
+        return ",".join(f"{name}={text.get(value, value) if isinstance(value, bool) else value}"
+                        for name, value in named.items())
+
+
+def _size(random, cluster_size):
+    clusters = random.choice((1, 3, 17, 40, 100, 300))
+    size = min(clusters * cluster_size, 6 << 20)
+    # Sizes that end inside a cluster, and disks of less than one.
+    if random.random() < 0.5:
+        size += random.randrange(1, max(2, cluster_size // SECTOR)) * SECTOR
+    if random.random() < 0.1:
+        size = random.randrange(1, 9) * SECTOR
+    return size
+
+
+def _backing_size(random, size, cluster_size):
+    kind = random.choice(("shorter", "longer", "equal"))
+    if kind == "equal":
+        return size
+    if kind == "longer":
+        return size + random.randrange(1, 2 * cluster_size // SECTOR + 1) * SECTOR
+    return random.randrange(1, size // SECTOR + 1) * SECTOR
+
+
+def make_plan(random):
+    extended_l2 = random.random() < 0.25
+    sizes = (16, 32, 64, 64) if extended_l2 else (0.5, 1, 2, 4, 4, 16, 64, 64, 64, 256)
+    cluster_size = int(random.choice(sizes) * KIB)
+    is_v2 = not extended_l2 and random.random() < 0.15
+    options = {"compat": "0.10" if is_v2 else "1.1", "cluster_size": cluster_size}
+    plan = ImagePlan(_size(random, cluster_size), cluster_size, options)
+    if not is_v2:
+        options["extended_l2"] = extended_l2
+        options["refcount_bits"] = random.choice((1, 2, 4, 8, 16, 16, 16, 32, 64))
+        options["lazy_refcounts"] = random.random() < 0.2
+        options["compression_type"] = random.choice(("zlib", "zlib", "zstd"))
+    kind = random.choice(("alone", "alone", "backing", "backing", "backing", "data", "raw data",
+                          "data and backing"))
+    if is_v2 and "data" in kind:
+        kind = "backing"
+    if "backing" in kind:
+        plan.backing_format = random.choice(("raw", "qcow2"))
+        plan.backing_size = _backing_size(random, plan.size, cluster_size)
+    plan.data_file = "data" in kind
+    if kind == "raw data":
+        options["data_file_raw"] = True
+    if random.random() < 0.2 and (not plan.backing_format or extended_l2):
+        options["preallocation"] = random.choice(("metadata", "falloc", "full"))
+    # Small refcounts cannot count the snapshots of clusters that hold many compressed ones.
+    plan.snapshots = not plan.data_file and options.get("refcount_bits", 16) >= 16 \
+        and random.random() < 0.3
+    return plan

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "byre/error.h"
+#include "fuzz/fuzz_input.h"
+#include "qcow2/layout/geometry.h"
+#include "qcow2/layout/header_cluster.h"
+#include "qcow2/layout/l1_entry.h"
+#include "qcow2/layout/refcount_entry.h"
+#include "storage/memory_device.h"
+
+// Where the metadata of an image in memory lies, and damage to it that means something: a random
+// byte of a file is nearly always guest data.
+namespace byre::fuzz {
+
+// Files and tables of fuzzed images are small; what lies or counts beyond is left alone.
+inline constexpr uint64_t kEntriesMax = 4096;
+
+struct MetadataRange {
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  // Clusters that the engine writes in place, whatever their refcount.
+  bool is_written_in_place = false;
+};
+
+inline std::optional<qcow2::layout::Header> header_of(const storage::MemoryDevice& file) {
+  using qcow2::layout::Header;
+  if (file.size() < Header::kProbeSize) return std::nullopt;
+  try {
+    const std::vector<uint8_t> start = file.get(0, Header::kProbeSize);
+    const uint64_t cluster_size = Header::probe_cluster_size(start);
+    std::vector<uint8_t> first = file.get(0, std::min(cluster_size, file.size()));
+    first.resize(cluster_size);
+    return Header::parse(first, {.for_check = true});
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
+// The words of a table, as far as they lie in the file.
+inline std::vector<uint64_t> words_of(const storage::MemoryDevice& file, uint64_t offset,
+                                      uint64_t count) {
+  std::vector<uint64_t> words;
+  if (!range_fits(offset, 8, file.size())) return words;
+  count = std::min({count, kEntriesMax, (file.size() - offset) / 8});
+  const std::vector<uint8_t> bytes = file.get(offset, count * 8);
+  for (uint64_t i = 0; i < count; ++i) words.push_back(load_big_endian<uint64_t>(&bytes[i * 8]));
+  return words;
+}
+
+inline std::vector<MetadataRange> metadata_of(const storage::MemoryDevice& file,
+                                              const qcow2::layout::Header& header) {
+  const qcow2::layout::Geometry geometry(header);
+  const uint64_t cluster_size = geometry.cluster_size();
+  std::vector<MetadataRange> found;
+  const auto add = [&](uint64_t offset, uint64_t length, bool in_place) {
+    if (offset >= file.size() || length == 0) return;
+    found.push_back({offset, std::min(length, file.size() - offset), in_place});
+  };
+  add(0, 112, true);
+  const uint64_t l1_bytes = uint64_t{header.l1_size} * 8;
+  add(header.l1_table_offset.value(), l1_bytes, true);
+  const uint64_t table_bytes = uint64_t{header.refcount_table_clusters} * cluster_size;
+  add(header.refcount_table_offset.value(), table_bytes, true);
+  for (const uint64_t word :
+       words_of(file, header.refcount_table_offset.value(), table_bytes / 8)) {
+    const qcow2::layout::RefcountTableEntry entry(word);
+    if (!entry.offset().is_zero()) add(entry.offset().value(), cluster_size, true);
+  }
+  for (const uint64_t word : words_of(file, header.l1_table_offset.value(), header.l1_size)) {
+    const qcow2::layout::L1Entry entry(word);
+    if (!entry.offset().is_zero()) add(entry.offset().value(), cluster_size, false);
+  }
+  if (header.snapshot_count > 0) add(header.snapshots_offset.value(), 64, false);
+  return found;
+}
+
+// The refcount that the image has for a cluster, as far as its blocks lie in the file.
+inline uint64_t refcount_of(const storage::MemoryDevice& file, const qcow2::layout::Header& header,
+                            uint64_t offset) {
+  const qcow2::layout::Geometry geometry(header);
+  const auto cluster = geometry.cluster_of(qcow2::layout::HostOffset(offset));
+  const uint64_t entry =
+      header.refcount_table_offset.value() + geometry.refcount_table_index(cluster) * 8;
+  const std::vector<uint64_t> word = words_of(file, entry, 1);
+  if (word.empty()) return 0;
+  const uint64_t block = qcow2::layout::RefcountTableEntry(word[0]).offset().value();
+  if (block == 0 || block >= file.size()) return 0;
+  std::vector<uint8_t> bytes =
+      file.get(block, std::min(geometry.cluster_size(), file.size() - block));
+  bytes.resize(geometry.cluster_size());
+  return qcow2::layout::load_refcount(bytes, geometry.refcount_block_index(cluster),
+                                      geometry.refcount_order());
+}
+
+// Whether nothing else lies in the clusters that are written in place. A check finds nothing wrong
+// with an image whose L1 table is also a cluster of the guest, both counted; but writing the one
+// changes the other.
+inline bool is_metadata_alone(const storage::MemoryDevice& file,
+                              const qcow2::layout::Header& header) {
+  const uint64_t cluster_size = header.cluster_size();
+  const uint64_t table_entries = header.refcount_table_clusters * (cluster_size / 8);
+  if (header.l1_size > kEntriesMax || table_entries > kEntriesMax) return false;
+  for (const MetadataRange& range : metadata_of(file, header)) {
+    if (!range.is_written_in_place) continue;
+    const uint64_t end = range.offset + range.length;
+    for (uint64_t at = align_down(range.offset, cluster_size); at < end; at += cluster_size) {
+      if (refcount_of(file, header, at) != 1) return false;
+    }
+  }
+  return true;
+}
+
+// Takes six bytes of the input.
+inline void damage(storage::MemoryDevice* file, FuzzInput* input) {
+  const uint8_t which = input->byte();
+  const uint16_t place = input->word();
+  const uint8_t how = input->byte();
+  const uint64_t value = input->word();
+  const std::optional<qcow2::layout::Header> header = header_of(*file);
+  if (!header) return;
+  const std::vector<MetadataRange> ranges = metadata_of(*file, *header);
+  const MetadataRange& range = ranges[which % ranges.size()];
+  if (range.length < 8) return;
+  const uint64_t offset = range.offset + place % (range.length / 8) * 8;
+  const uint64_t word = words_of(*file, offset, 1).front();
+  uint64_t now = word;
+  switch (how % 6) {
+    case 0:
+      now = word ^ uint64_t { 1 } << (value % 64);
+      break;
+    case 1:
+      now = word + (value << header->cluster_bits);
+      break;
+    case 2:
+      now = 0;
+      break;
+    case 3:
+      // An offset, the two highest bits, the lowest.
+      now = ((value & 0xff) << header->cluster_bits) | (value >> 8 & 3) << 62 | (value >> 10 & 1);
+      break;
+    case 4:
+      now = words_of(*file, range.offset + value % (range.length / 8) * 8, 1).front();
+      break;
+    default:
+      now = word ^ uint64_t { value } << (how / 6 % 7 * 8);
+      break;
+  }
+  uint8_t bytes[8];
+  store_big_endian(bytes, now);
+  file->put(offset, ConstBytes(bytes));
+}
+
+}  // namespace byre::fuzz
