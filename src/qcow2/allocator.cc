@@ -17,48 +17,83 @@ namespace {
 
 // A hole of this size is worth a write of its own when more was asked for.
 constexpr uint64_t kUsefulBytes = kMiB;
+// Bytes of refcounts that a search for a hole looks at before it takes new clusters at the end.
+constexpr uint64_t kSearchBytes = 64 * kKiB;
 
 }  // namespace
 
-void Allocator::check_end(ClusterRange range) const {
+// Whether an entry can refer to it, and the file can have it.
+bool Allocator::fits(ClusterRange range) const {
   const uint64_t end_max = layout::limits::kHostOffsetEnd >> state_->geometry.cluster_bits();
-  if (range.end().value() > end_max) {
+  if (range.end().value() > end_max) return false;
+  return state_->file->limits().grows ||
+         state_->geometry.offset_of(range.end()).value() <= state_->file->size();
+}
+
+void Allocator::check_end(ClusterRange range) const {
+  if (fits(range)) return;
+  if (state_->file->limits().grows) {
     throw Error(
         ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
         fmt::format("{}: an L2 entry cannot refer to host offset {:#x}", state_->file->filename(),
                     state_->geometry.offset_of(range.first).value()));
   }
-  if (state_->file->limits().grows) return;
-  if (state_->geometry.offset_of(range.end()).value() > state_->file->size()) {
-    throw Error(ErrorKind::kNoSpace, ENOSPC, errno_text(ENOSPC),
-                fmt::format("{} has {} bytes and cannot grow", state_->file->filename(),
-                            state_->file->size()));
-  }
+  throw Error(ErrorKind::kNoSpace, ENOSPC, errno_text(ENOSPC),
+              fmt::format("{} has {} bytes and cannot grow", state_->file->filename(),
+                          state_->file->size()));
 }
 
-// The first `count` free clusters in a row, or count_min to count of them.
-Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
-  const bool from_start = count == 1 || cursor_ < first_free_;
-  HostCluster at = from_start ? first_free_ : cursor_;
-  for (;;) {
-    const ClusterRange found = co_await refcounts_->find_free(at, count);
-    if (at == first_free_) first_free_ = found.first;
-    if (found.count >= count_min) {
-      check_end(found);
-      co_return found;
-    }
-    at = found.end();
+// The first `count` free clusters in a row from *position on, or count_min to count of them; an
+// empty range where there are none below `limit`. *position moves over what is of no use.
+Task<ClusterRange> Allocator::find_scanning(HostCluster* position, uint64_t count,
+                                            uint64_t count_min, HostCluster limit) {
+  while (*position < limit) {
+    const HostCluster at = *position;
+    const ClusterRange found = co_await refcounts_->find_free(at, count, limit);
+    *position = found.count >= count_min ? found.first : found.end();
+    if (found.count >= count_min) co_return found;
   }
+  co_return ClusterRange{*position, 0};
+}
+
+Task<ClusterRange> Allocator::find_at_end(uint64_t count, uint64_t count_min) {
+  if (!end_) end_ = co_await refcounts_->end_of_used();
+  HostCluster position = *end_;
+  const HostCluster no_limit(UINT64_MAX);
+  const ClusterRange found = co_await find_scanning(&position, count, count_min, no_limit);
+  co_return found;
+}
+
+// `count` free clusters in a row, or count_min to count of them: a hole where one is found soon,
+// else new ones at the end.
+Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
+  HostCluster* const position = count == 1 ? &first_free_ : &cursor_;
+  *position = std::max(*position, first_free_);
+  const uint64_t searched = (kSearchBytes * 8) >> state_->geometry.refcount_order();
+  const HostCluster limit = *position + searched;
+  const ClusterRange hole = co_await find_scanning(position, count, count_min, limit);
+  if (hole.count > 0 && fits(hole)) co_return hole;
+  const ClusterRange found = co_await find_at_end(count, count_min);
+  if (!fits(found)) {
+    // A device that does not grow is full but for holes.
+    const HostCluster end = found.first;
+    const ClusterRange last = co_await find_scanning(position, count, count_min, end);
+    if (last.count > 0 && fits(last)) co_return last;
+  }
+  check_end(found);
+  co_return found;
 }
 
 // Blocks for the range, and its references.
 Task<ClusterRange> Allocator::claim(ClusterRange range) {
-  state_->write_state->check_no_metadata(state_->geometry.offset_of(range.first),
-                                         range.count << state_->geometry.cluster_bits());
+  state_->write_state->overlap.check_allocation(state_->geometry.offset_of(range.first),
+                                                range.count << state_->geometry.cluster_bits());
   co_await ensure_blocks(range);
   co_await refcounts_->add(range);
-  if (first_free_ == range.first) first_free_ = range.end();
-  cursor_ = std::max(cursor_, range.end());
+  for (HostCluster* const position : {&first_free_, &cursor_}) {
+    if (*position == range.first) *position = range.end();
+  }
+  if (end_) end_ = std::max(*end_, range.end());
   co_return range;
 }
 
@@ -72,6 +107,13 @@ Task<ClusterRange> Allocator::allocate(uint64_t count) {
 Task<ClusterRange> Allocator::allocate_all(uint64_t count) {
   const Mutex::Guard guard = co_await mutex_.lock();
   const ClusterRange range = co_await find(count, count);
+  co_return co_await claim(range);
+}
+
+Task<ClusterRange> Allocator::allocate_at_end(uint64_t count) {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  const ClusterRange range = co_await find_at_end(count, count);
+  check_end(range);
   co_return co_await claim(range);
 }
 
@@ -169,19 +211,82 @@ Task<void> Allocator::take_back(ClusterRange range) {
   co_await refcounts_->subtract(range, [this](HostCluster cluster) { became_free(cluster); });
 }
 
-Task<void> Allocator::free_now(ClusterRange range) {
-  const Mutex::Guard guard = co_await mutex_.lock();
-  co_await take_back(range);
+bool Allocator::passes_discard(FreeCause cause) const {
+  const PassDiscard& pass = state_->options.pass_discard;
+  switch (cause) {
+    case FreeCause::kDiscard:
+      return pass.request.value_or(!state_->options.policy.ignores_discards());
+    case FreeCause::kSnapshot:
+      return pass.snapshot.value_or(true);
+    case FreeCause::kOther:
+      break;
+  }
+  return pass.other.value_or(false);
 }
 
-void Allocator::free_later(ClusterRange range) {
+Task<void> Allocator::discard_in_file(std::vector<ClusterRange> ranges) {
+  for (const ClusterRange& range : ranges) {
+    const uint64_t offset = state_->geometry.offset_of(range.first).value();
+    const uint64_t end =
+        std::min(state_->geometry.offset_of(range.end()).value(), state_->file->size());
+    if (offset >= end) continue;
+    try {
+      co_await state_->file->discard(offset, end - offset);
+    } catch (const Error&) {
+      // The space stays taken; nothing else depends on it.
+    }
+  }
+}
+
+// All of them are counted down; the first failure is told then.
+Task<void> Allocator::take_back_all(Frees frees) {
+  std::vector<ClusterRange> holes;
+  std::exception_ptr error;
+  for (const Freed& freed : frees) {
+    const bool is_passed = passes_discard(freed.cause);
+    const auto became_free_now = [&](HostCluster cluster) {
+      became_free(cluster);
+      if (!is_passed) return;
+      if (!holes.empty() && holes.back().end() == cluster) {
+        ++holes.back().count;
+      } else {
+        holes.push_back({cluster, 1});
+      }
+    };
+    try {
+      co_await refcounts_->subtract(freed.range, became_free_now);
+    } catch (...) {
+      if (!error) error = std::current_exception();
+    }
+  }
+  co_await discard_in_file(std::move(holes));
+  if (error) std::rethrow_exception(error);
+}
+
+Task<void> Allocator::cut_file() {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  BlockDevice& file = *state_->file;
+  if (!file.limits().grows) co_return;
+  end_ = co_await refcounts_->end_of_used();
+  const uint64_t end = state_->geometry.offset_of(*end_).value();
+  if (end < file.size()) co_await file.resize(end, Preallocation::kOff);
+}
+
+Task<void> Allocator::free_now(ClusterRange range) {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  Frees frees{{range, FreeCause::kOther}};
+  co_await take_back_all(std::move(frees));
+}
+
+void Allocator::free_later(ClusterRange range, FreeCause cause) {
   if (range.count == 0) return;
   waiting_clusters_ += range.count;
-  if (!waiting_.empty() && waiting_.back().end() == range.first) {
-    waiting_.back().count += range.count;
+  if (!waiting_.empty() && waiting_.back().range.end() == range.first &&
+      waiting_.back().cause == cause) {
+    waiting_.back().range.count += range.count;
     return;
   }
-  waiting_.push_back(range);
+  waiting_.push_back({range, cause});
 }
 
 Allocator::Frees Allocator::take_waiting() {
@@ -190,21 +295,13 @@ Allocator::Frees Allocator::take_waiting() {
 }
 
 void Allocator::put_back(Frees frees) {
-  for (const ClusterRange& range : frees) free_later(range);
+  for (const Freed& freed : frees) free_later(freed.range, freed.cause);
 }
 
 Task<void> Allocator::count_down(Frees frees) {
   if (frees.empty()) co_return;
   const Mutex::Guard guard = co_await mutex_.lock();
-  std::exception_ptr error;
-  for (const ClusterRange& range : frees) {
-    try {
-      co_await take_back(range);
-    } catch (...) {
-      if (!error) error = std::current_exception();
-    }
-  }
-  if (error) std::rethrow_exception(error);
+  co_await take_back_all(std::move(frees));
 }
 
 }  // namespace byre::qcow2

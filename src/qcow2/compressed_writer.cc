@@ -104,6 +104,7 @@ Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes com
       throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
                   "the descriptor of a compressed cluster cannot hold so large a host offset");
     }
+    state_->write_state->overlap.check(place, compressed.size());
     const IoVector from(compressed);
     co_await state_->file->write(place.value(), from);
     const L2Entry entry = L2Entry::compressed(place, compressed.size(), geometry);

@@ -14,21 +14,28 @@ Task<void> Flusher::flush() {
   const Mutex::Guard guard = co_await mutex_.lock();
   if (done_ >= mine) co_return;
   const uint64_t covered = requested_;
-  co_await run();
+  co_await run(!state_->uses_lazy_refcounts());
   done_ = covered;
 }
 
-bool Flusher::has_dirty_tables() const {
-  return state_->refcount_cache->has_dirty() || state_->l2_cache->has_dirty() ||
+Task<void> Flusher::flush_all() {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  const uint64_t covered = requested_;
+  co_await run(true);
+  done_ = covered;
+}
+
+bool Flusher::has_dirty_tables(bool with_refcounts) const {
+  return (with_refcounts && state_->refcount_cache->has_dirty()) || state_->l2_cache->has_dirty() ||
          state_->l1.is_dirty();
 }
 
-Task<void> Flusher::run() {
+Task<void> Flusher::run(bool with_refcounts) {
   if (state_->failure) throw Error(*state_->failure);
   Allocator::Frees frees = allocator_->take_waiting();
   std::exception_ptr error;
   try {
-    if (has_dirty_tables()) co_await write_tables();
+    if (has_dirty_tables(with_refcounts)) co_await write_tables(with_refcounts);
     co_await flush_devices();
   } catch (...) {
     error = std::current_exception();
@@ -54,7 +61,10 @@ Task<void> Flusher::flush_devices() {
 
 Task<void> Flusher::write_l1_table() {
   std::exception_ptr error;
+  const HostOffset table(state_->l1.offset());
+  const uint64_t table_size = uint64_t{state_->l1.size()} * 8;
   try {
+    state_->write_state->overlap.check(table, table_size, MetadataKind::kActiveL1);
     co_await state_->l1.write_back(state_->file.get());
   } catch (const Error& failure) {
     state_->write_state->note_failure(failure, false);
@@ -63,10 +73,10 @@ Task<void> Flusher::write_l1_table() {
   if (error) std::rethrow_exception(error);
 }
 
-Task<void> Flusher::write_tables() {
+Task<void> Flusher::write_tables(bool with_refcounts) {
   // No table joins the L1 table between the moment its L2 tables are written and its own.
   const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
-  co_await state_->refcount_cache->write_back();
+  if (with_refcounts) co_await state_->refcount_cache->write_back();
   // Flushes the data and the refcounts first, where an entry depends on them.
   co_await state_->l2_cache->write_back();
   if (!state_->l1.is_dirty()) co_return;

@@ -17,20 +17,44 @@
 #include "qcow2/image_state.h"
 #include "qcow2/layout/limits.h"
 #include "qcow2/linker.h"
+#include "qcow2/preallocator.h"
 #include "qcow2/zeroing.h"
 
 namespace byre::qcow2 {
 
+namespace {
+
+// A bitmap that is not in use says what changed since it was made: with another size it would have
+// to change, too. One that is in use is nothing that anybody could take along.
+void check_bitmaps(const Image::State& state) {
+  for (const layout::BitmapEntry& bitmap : state.bitmaps) {
+    if (!bitmap.in_use()) continue;
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                fmt::format("Bitmap '{}' is inconsistent and cannot be used", bitmap.name),
+                "Try block-dirty-bitmap-remove to delete this bitmap from disk");
+  }
+  if (state.bitmaps.empty()) return;
+  throw Error(
+      ErrorKind::kUnsupported, ENOTSUP,
+      "Resizing an image with persistent bitmaps is not supported",
+      fmt::format("'{}' has the bitmap '{}'", state.file->filename(), state.bitmaps.front().name));
+}
+
+}  // namespace
+
 void Growth::validate(uint64_t new_size, Preallocation preallocation) const {
-  if (new_size < state_->size) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Shrinking an image is not supported",
-                fmt::format("'{}' has {} bytes, asked for were {}", state_->file->filename(),
-                            state_->size, new_size));
+  if (new_size > BlockDevice::kSizeMax) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Image size cannot be negative");
   }
-  if (preallocation != Preallocation::kOff) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                "Preallocation is not supported when an image grows");
+  if (new_size % kSectorSize != 0) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                fmt::format("The new size must be a multiple of {}", kSectorSize));
   }
+  if (new_size < state_->size && preallocation != Preallocation::kOff) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "Preallocation can't be used for shrinking an image");
+  }
+  if (new_size == state_->size) return;
   if (!state_->snapshots.empty() && state_->header().version < 3) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP, "Can't resize a v2 image which has snapshots");
   }
@@ -40,23 +64,24 @@ void Growth::validate(uint64_t new_size, Preallocation preallocation) const {
         ErrorKind::kNoSpace, EFBIG,
         "The image size is too large for file format 'qcow2' (try using a larger cluster size)");
   }
+  check_bitmaps(*state_);
 }
 
-Task<void> Growth::resize(uint64_t new_size, Preallocation preallocation) {
-  if (new_size > BlockDevice::kSizeMax - kSectorSize) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Image size cannot be negative");
-  }
-  new_size = align_up(new_size, kSectorSize);
-  validate(new_size, preallocation);
-  if (new_size == state_->size) co_return;
+Task<void> Growth::grow(uint64_t new_size, Preallocation preallocation) {
   const RangeLock::Guard guard =
       co_await state_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  // Somebody else may have been faster.
+  if (new_size <= state_->size) co_return;
   if (state_->data_file && state_->data_file->size() < new_size) {
-    co_await state_->data_file->resize(new_size, Preallocation::kOff);
+    co_await state_->data_file->resize(new_size, preallocation);
   }
   const uint64_t entries = state_->geometry.l1_entries_for(new_size);
   if (entries > state_->l1.size()) co_await grow_l1_table(entries);
   co_await clear_behind_end(new_size);
+  if (preallocation != Preallocation::kOff) {
+    Preallocator preallocator(state_, allocator_, linker_);
+    co_await preallocator.run(GuestOffset(state_->size), GuestOffset(new_size), preallocation);
+  }
   co_await flusher_->flush();
   HeaderUpdate update(state_);
   co_await update.set_size(new_size);

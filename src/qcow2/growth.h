@@ -28,14 +28,16 @@ class Growth {
         flusher_(flusher),
         zeroing_(zeroing) {}
 
-  // `new_size` is rounded up to sectors. Throws Error(kUnsupported) for smaller sizes, for
-  // preallocation, and where there are internal snapshots of a version 2 image.
-  Task<void> resize(uint64_t new_size, Preallocation preallocation);
+  // Before grow() and Shrink::run(), and before anything is written for them: throws in QEMU's
+  // words where the image cannot have that size.
+  void validate(uint64_t new_size, Preallocation preallocation) const;
+  // To a size that is not smaller. `preallocation` is about the clusters that the new bytes have
+  // for themselves; they are at the end of the file.
+  Task<void> grow(uint64_t new_size, Preallocation preallocation);
   // The L1 table has entries up to `end`, which lies inside the limits: for the VM state area.
   Task<void> make_l1_entries(layout::GuestOffset end);
 
  private:
-  void validate(uint64_t new_size, Preallocation preallocation) const;
   Task<void> clear_behind_end(uint64_t new_size);
   Task<void> grow_l1_table(uint64_t entries);
 

@@ -32,12 +32,19 @@ Error Image::State::corruption(const std::string& finding) {
   const Error error(ErrorKind::kCorrupt, EIO, errno_text(EIO),
                     fmt::format("'{}' is corrupt: {}", file->filename(), finding));
   if (!is_known_corrupt && options.on_warning) {
+    const char* const what = is_writable() ? "Marking image as corrupt" : "Image is corrupt";
+    const char* const which = is_writable() ? "" : "non-fatal ";
     options.on_warning(fmt::format(
-        "qcow2: Image is corrupt: {}; further non-fatal corruption events will be suppressed\n",
-        finding));
+        "qcow2: {}: {}; further {}corruption events will be suppressed\n", what, finding, which));
   }
   is_known_corrupt = true;
   return error;
+}
+
+void Image::State::check_medium() const {
+  if (!is_known_corrupt || !is_writable()) return;
+  throw Error(ErrorKind::kCorrupt, ENOMEDIUM, errno_text(ENOMEDIUM),
+              fmt::format("'{}' takes no requests since it was found corrupt", file->filename()));
 }
 
 Error Image::State::unreadable(const std::string& reason) const {
@@ -103,22 +110,43 @@ std::optional<uint64_t> Image::allocated_size() const {
   return total;
 }
 
+void Image::State::clean_caches() {
+  if (clean_interval.count() == 0) return;
+  const Loop::Clock::time_point now = Loop::current().now();
+  if (clean_time && now < *clean_time) return;
+  if (clean_time) {
+    l2_cache->drop_unused();
+    refcount_cache->drop_unused();
+  }
+  clean_time = now + clean_interval;
+}
+
+Task<void> Image::State::read_guest(GuestOffset offset, IoVector to) {
+  clean_caches();
+  if (!is_writable()) {
+    co_await reader->read(offset, std::move(to));
+    co_return;
+  }
+  check_medium();
+  const RangeLock::Guard guard =
+      co_await guest_lock.acquire(offset.value(), to.size(), RangeLock::Mode::kShared);
+  std::exception_ptr error;
+  try {
+    co_await reader->read(offset, std::move(to));
+  } catch (const Error&) {
+    error = std::current_exception();
+  }
+  if (error) co_await end_failed_request(error);
+}
+
 Task<void> Image::read(uint64_t offset, IoVector to) {
   check_range(offset, to.size());
-  RangeLock::Guard guard;
-  if (state_->is_writable()) {
-    guard = co_await state_->guest_lock.acquire(offset, to.size(), RangeLock::Mode::kShared);
-  }
-  co_await state_->reader->read(GuestOffset(offset), std::move(to));
+  return state_->read_guest(GuestOffset(offset), std::move(to));
 }
 
 Task<void> Image::read_vm_state(uint64_t offset, IoVector to) {
-  const layout::GuestOffset place = state_->vm_state_offset(offset, to.size());
-  RangeLock::Guard guard;
-  if (state_->is_writable()) {
-    guard = co_await state_->guest_lock.acquire(place.value(), to.size(), RangeLock::Mode::kShared);
-  }
-  co_await state_->reader->read(place, std::move(to));
+  const GuestOffset place = state_->vm_state_offset(offset, to.size());
+  return state_->read_guest(place, std::move(to));
 }
 
 Task<void> Image::close() {

@@ -8,7 +8,9 @@
 #include "base/checked.h"
 #include "base/units.h"
 #include "qcow2/bitmap_list.h"
+#include "qcow2/cache_sizes.h"
 #include "qcow2/image_state.h"
+#include "qcow2/overlap_check.h"
 #include "qcow2/padded_read.h"
 
 // Opening an image. The order of the checks is QEMU's, so that the same damage gives the same
@@ -16,12 +18,6 @@
 namespace byre::qcow2 {
 
 namespace {
-
-// Enough for the L2 tables of 256 GiB with clusters of 64 KiB; QEMU's bound.
-constexpr uint64_t kL2CacheSizeMax = 32 << 20;
-constexpr uint64_t kRefcountCacheSize = 4 << 20;
-constexpr uint64_t kSliceSizeMax = 16 << 10;
-constexpr uint64_t kSlicesMin = 16;
 
 Task<layout::HeaderCluster> read_header(BlockDevice* file, layout::HeaderUse use) {
   Buffer first(layout::Header::kProbeSize);
@@ -51,27 +47,35 @@ Error with_filename(const Error& error, const std::string& filename) {
                               : error.with_hint(fmt::format("'{}': {}", filename, error.hint()));
 }
 
-TableCache::Options cache_options(const char* name, const layout::Geometry& geometry,
-                                  uint64_t wanted_size) {
-  const uint64_t slice_size = std::min(geometry.cluster_size(), kSliceSizeMax);
-  return {.name = name,
-          .slice_size = static_cast<uint32_t>(slice_size),
-          .slices_max = std::max(wanted_size / slice_size, kSlicesMin)};
+// The options of the driver, in QEMU's order; gives what they say of the caches.
+CacheSizes check_options(const OpenOptions& options, const layout::Geometry& geometry,
+                         uint64_t disk_size) {
+  const auto refused = [](const char* message) {
+    return Error(ErrorKind::kInvalidArgument, EINVAL, message);
+  };
+  options.policy.validate();
+  const CacheSizes sizes = CacheSizes::of(options.cache, geometry, disk_size);
+  if (options.lazy_refcounts.value_or(false) && geometry.version() < 3) {
+    throw refused(
+        "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level");
+  }
+  MetadataKinds::of(options.overlap_check);
+  if (options.discard_no_unref && geometry.version() < 3) {
+    throw refused("discard-no-unref is only supported since qcow2 version 3");
+  }
+  return sizes;
 }
 
-void make_caches(Image::State* state) {
-  const layout::Geometry& geometry = state->geometry;
-  // More than the whole disk's L2 tables would be for nothing.
-  const uint64_t all_l2 = div_ceil(state->size, geometry.l2_coverage()) * geometry.cluster_size();
-  const uint64_t l2_size =
-      state->options.cache.l2_cache_size.value_or(std::min(all_l2, kL2CacheSizeMax));
-  const uint64_t refcount_size =
-      state->options.cache.refcount_cache_size.value_or(kRefcountCacheSize);
+void make_caches(Image::State* state, const CacheSizes& sizes) {
   BlockDevice* const file = state->file.get();
-  state->l2_cache =
-      std::make_unique<TableCache>(file, cache_options("L2 table", geometry, l2_size));
-  state->refcount_cache =
-      std::make_unique<TableCache>(file, cache_options("refcount block", geometry, refcount_size));
+  const TableCache::Options l2{
+      .name = "L2 table", .slice_size = sizes.l2_slice_size, .slices_max = sizes.l2_slices_max};
+  const TableCache::Options refcount{.name = "refcount block",
+                                     .slice_size = sizes.refcount_slice_size,
+                                     .slices_max = sizes.refcount_slices_max};
+  state->l2_cache = std::make_unique<TableCache>(file, l2);
+  state->refcount_cache = std::make_unique<TableCache>(file, refcount);
+  state->clean_interval = sizes.clean_interval;
 }
 
 void check_encryption(const layout::Header& header, const OpenOptions& options) {
@@ -145,6 +149,7 @@ Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, Open
     }
     // Whole sectors, as QEMU counts.
     state->size = align_down(header.size, kSectorSize);
+    const CacheSizes sizes = check_options(state->options, state->geometry, state->size);
     state->l1 = co_await load_l1(state->file.get(), header.l1_table_offset, header.l1_size,
                                  "Could not read L1 table");
     check_data_file_flags(header, state->options);
@@ -153,7 +158,7 @@ Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, Open
     }
     state->bitmaps = co_await read_bitmap_list(state->file.get(), state->extensions(),
                                                state->geometry, state->size);
-    make_caches(state.get());
+    make_caches(state.get(), sizes);
     state->update_limits();
     state->reader = std::make_unique<Reader>(state.get());
     co_return std::unique_ptr<Image>(new Image(std::move(state)));

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "async/loop.h"
 #include "async/range_lock.h"
 #include "qcow2/image.h"
 #include "qcow2/l1_table.h"
@@ -47,6 +50,8 @@ struct Image::State {
   L1Table l1;
   std::unique_ptr<TableCache> l2_cache;
   std::unique_ptr<TableCache> refcount_cache;
+  std::chrono::seconds clean_interval{0};  // of both; 0: never
+  std::optional<Loop::Clock::time_point> clean_time;
   Mapping mapping{this};
 
   // Guest ranges in work. Whoever relies on a mapping across an await holds it shared, whoever
@@ -70,6 +75,10 @@ struct Image::State {
   const layout::Extensions& extensions() const { return first_cluster.extensions; }
   bool has_data_file() const { return header().has_external_data_file(); }
   bool is_writable() const { return options.writable; }
+  // Refcounts are written late, and the dirty bit stands while the image is written.
+  bool uses_lazy_refcounts() const {
+    return header().version >= 3 && options.lazy_refcounts.value_or(header().has_lazy_refcounts());
+  }
   // Where guest data lies.
   BlockDevice& data_device() const { return data_file ? *data_file : *file; }
   // The guest offset at which the VM state area begins: the first L2 table behind the disk's.
@@ -77,6 +86,11 @@ struct Image::State {
   // The guest offset of a range of that area. Throws Error(kNoSpace, EFBIG) where no L1 table can
   // map it.
   layout::GuestOffset vm_state_offset(uint64_t offset, uint64_t length) const;
+  // Reads from the disk or the VM state area, under the guest lock where there is need of one.
+  Task<void> read_guest(layout::GuestOffset offset, IoVector to);
+  // At most once an interval, at the beginning of a request: what no request has used since the
+  // last time leaves the caches.
+  void clean_caches();
   // `limits` as they follow from the devices and the header.
   void update_limits();
   // The write side's part of close(): writes back what is dirty and flushes. Part of
@@ -84,11 +98,16 @@ struct Image::State {
   Task<void> finish_writing();
   // Throws the failure, if there was one; Error(kPermission) if the image is read-only.
   void check_may_write() const;
-  // A table entry that breaks the format's rules was met; `finding` in QEMU's words. Warns once an
-  // image. An image that is writable takes no writes from now on, and the write side marks its
-  // header corrupt when it is closed. Gives the error to throw: EIO, as in QEMU; the hint has file
-  // and finding.
+  // Metadata that breaks the format's rules was met; `finding` in QEMU's words. Warns once an
+  // image. Gives the error to throw: EIO, as in QEMU; the hint has file and finding. An image that
+  // is writable takes no requests from now on: see check_medium() and end_failed_request().
   Error corruption(const std::string& finding);
+  // Throws ENOMEDIUM, as QEMU has it, where an image that is writable was found corrupt.
+  void check_medium() const;
+  // The end of a request that failed: marks the header of an image corrupt that was found so (if it
+  // is writable, and version 3), and throws `error`. Part of image_write.cc.
+  Task<void> end_failed_request(std::exception_ptr error);
+  Task<void> mark_corrupt();
   // EIO for guest bytes that cannot be had though the storage works; the hint has file and reason.
   Error unreadable(const std::string& reason) const;
 };

@@ -13,79 +13,148 @@ WriteState& write_state_of(Image::State& state) {
   return *state.write_state;
 }
 
+// What every request that changes something does first.
+Task<void> begin(WriteState* parts) {
+  co_await parts->begin();
+  co_await parts->relieve();
+}
+
+Task<void> write_bytes(WriteState* parts, GuestOffset offset, IoVector from, WriteFlags flags) {
+  co_await begin(parts);
+  if (has_flag(flags, WriteFlags::kCompressed)) {
+    co_await parts->compressed.write(offset, std::move(from));
+  } else {
+    co_await parts->writer.write(offset, std::move(from));
+  }
+  if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();
+}
+
+Task<void> write_vm_state_bytes(WriteState* parts, GuestOffset offset, IoVector from) {
+  co_await begin(parts);
+  co_await parts->growth.make_l1_entries(offset + from.size());
+  co_await parts->writer.write(offset, std::move(from));
+}
+
+Task<void> zero_bytes(WriteState* parts, GuestOffset offset, uint64_t length, WriteFlags flags) {
+  co_await begin(parts);
+  co_await parts->zeroing.write_zeroes(offset, length, flags);
+  if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();
+}
+
+Task<void> discard_bytes(WriteState* parts, GuestOffset offset, uint64_t length) {
+  co_await begin(parts);
+  co_await parts->zeroing.discard(offset, length);
+}
+
+Task<void> resize_disk(WriteState* parts, uint64_t new_size, Preallocation preallocation) {
+  // Before begin(), which changes what a refused resize leaves alone.
+  parts->growth.validate(new_size, preallocation);
+  if (new_size == parts->state->size) co_return;
+  co_await parts->begin();
+  if (new_size > parts->state->size) {
+    co_await parts->growth.grow(new_size, preallocation);
+  } else {
+    co_await parts->shrink.run(new_size);
+  }
+}
+
+// Runs a request; an image that it finds corrupt is marked so.
+Task<void> run(Image::State* state, Task<void> request) {
+  std::exception_ptr error;
+  try {
+    co_await std::move(request);
+  } catch (const Error&) {
+    error = std::current_exception();
+  }
+  if (error) co_await state->end_failed_request(error);
+}
+
+Task<void> nothing() {
+  co_return;
+}
+
+Task<void> flush_devices(Image::State* state) {
+  if (state->data_file) co_await state->data_file->flush();
+  co_await state->file->flush();
+}
+
 }  // namespace
 
 Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
   check_writable(offset, from.size());
-  if (from.size() == 0) co_return;
-  WriteState& parts = write_state_of(*state_);
-  co_await parts.begin();
-  co_await parts.relieve();
-  if (has_flag(flags, WriteFlags::kCompressed)) {
-    co_await parts.compressed.write(GuestOffset(offset), from);
-  } else {
-    co_await parts.writer.write(GuestOffset(offset), from);
+  if (from.size() == 0) return nothing();
+  const RequestPolicy& policy = state_->options.policy;
+  if (policy.becomes_zeroes(from)) {
+    return write_zeroes(offset, from.size(), policy.detected_flags(flags));
   }
-  if (has_flag(flags, WriteFlags::kFua)) co_await parts.flusher.flush();
+  WriteState& parts = write_state_of(*state_);
+  return run(state_.get(), write_bytes(&parts, GuestOffset(offset), std::move(from), flags));
 }
 
 Task<void> Image::write_vm_state(uint64_t offset, IoVector from) {
   check_writable(0, 0);
-  const layout::GuestOffset place = state_->vm_state_offset(offset, from.size());
-  if (from.size() == 0) co_return;
+  const GuestOffset place = state_->vm_state_offset(offset, from.size());
+  if (from.size() == 0) return nothing();
   WriteState& parts = write_state_of(*state_);
-  co_await parts.begin();
-  co_await parts.relieve();
-  co_await parts.growth.make_l1_entries(place + from.size());
-  co_await parts.writer.write(place, std::move(from));
+  return run(state_.get(), write_vm_state_bytes(&parts, place, std::move(from)));
 }
 
 Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   check_writable(offset, length);
-  if (length == 0) co_return;
+  if (length == 0) return nothing();
   WriteState& parts = write_state_of(*state_);
-  co_await parts.begin();
-  co_await parts.relieve();
-  co_await parts.zeroing.write_zeroes(GuestOffset(offset), length, flags);
-  if (has_flag(flags, WriteFlags::kFua)) co_await parts.flusher.flush();
+  const WriteFlags allowed = state_->options.policy.zeroes_flags(flags);
+  return run(state_.get(), zero_bytes(&parts, GuestOffset(offset), length, allowed));
 }
 
 Task<void> Image::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
-  if (length == 0) co_return;
+  if (length == 0 || state_->options.policy.ignores_discards()) return nothing();
   WriteState& parts = write_state_of(*state_);
-  co_await parts.begin();
-  co_await parts.relieve();
-  co_await parts.zeroing.discard(GuestOffset(offset), length);
+  return run(state_.get(), discard_bytes(&parts, GuestOffset(offset), length));
 }
 
 Task<void> Image::flush() {
-  if (!state_->is_writable()) co_return;
-  if (state_->write_state) {
-    co_await state_->write_state->flusher.flush();
-    co_return;
-  }
+  if (!state_->is_writable()) return nothing();
+  if (state_->write_state) return run(state_.get(), state_->write_state->flusher.flush());
   // Nothing was written here, but whoever wrote before may have been killed: what can be read is
   // durable afterwards.
-  if (state_->data_file) co_await state_->data_file->flush();
-  co_await state_->file->flush();
+  return flush_devices(state_.get());
 }
 
 Task<void> Image::resize(uint64_t new_size, Preallocation preallocation) {
   check_writable(0, 0);
   WriteState& parts = write_state_of(*state_);
-  co_await parts.begin();
-  co_await parts.growth.resize(new_size, preallocation);
+  return run(state_.get(), resize_disk(&parts, new_size, preallocation));
 }
 
 Task<void> Image::State::finish_writing() {
-  if (write_state) co_await write_state->finish();
+  std::exception_ptr error;
+  try {
+    if (write_state) co_await write_state->finish();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  co_await mark_corrupt();
+  if (error) std::rethrow_exception(error);
+}
+
+Task<void> Image::State::mark_corrupt() {
   const bool can_mark = is_known_corrupt && is_writable() && header().version >= 3;
   if (!can_mark || header().is_corrupt()) co_return;
   write_state_of(*this);
   HeaderUpdate update(this);
   co_await update.set_features(header().incompatible_features | layout::incompatible::kCorrupt,
                                header().autoclear_features);
+}
+
+Task<void> Image::State::end_failed_request(std::exception_ptr error) {
+  try {
+    co_await mark_corrupt();
+  } catch (const Error&) {
+    // The request's own failure says more.
+  }
+  std::rethrow_exception(error);
 }
 
 }  // namespace byre::qcow2

@@ -39,7 +39,7 @@ void Linker::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t leng
   }
 }
 
-Task<void> Linker::change(GuestOffset first, uint64_t count, const Change& new_entry) {
+Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64_t count) {
   const layout::Geometry& geometry = state_->geometry;
   const uint32_t per_slice = state_->l2_cache->slice_size() / geometry.l2_entry_size();
   std::vector<TableCache::Slice> slices;
@@ -56,11 +56,14 @@ Task<void> Linker::change(GuestOffset first, uint64_t count, const Change& new_e
     }
     slices.push_back(std::move(slice));
   }
-  if (!state_->header().has_lazy_refcounts()) {
-    co_await state_->l2_cache->depend_on(*state_->refcount_cache);
-  }
-  state_->l2_cache->depend_on_flush();
-  // From here on nothing can fail.
+  co_return slices;
+}
+
+// Nothing here can fail.
+void Linker::replace(const std::vector<TableCache::Slice>& slices, GuestOffset first,
+                     uint64_t count, const Change& new_entry, FreeCause cause) {
+  const layout::Geometry& geometry = state_->geometry;
+  const uint32_t per_slice = state_->l2_cache->slice_size() / geometry.l2_entry_size();
   uint64_t done = 0;
   for (const TableCache::Slice& slice : slices) {
     const uint32_t start =
@@ -72,12 +75,26 @@ Task<void> Linker::change(GuestOffset first, uint64_t count, const Change& new_e
       if (after == before) continue;
       after.store(slice.bytes(), index, geometry);
       slice.mark_dirty();
-      free_former(before, after);
+      free_former(before, after, cause);
     }
   }
 }
 
-void Linker::free_former(const L2Entry& before, const L2Entry& after) {
+Task<void> Linker::change(GuestOffset first, uint64_t count, const Change& new_entry) {
+  const std::vector<TableCache::Slice> slices = co_await slices_of(first, count);
+  if (!state_->uses_lazy_refcounts()) {
+    co_await state_->l2_cache->depend_on(*state_->refcount_cache);
+  }
+  state_->l2_cache->depend_on_flush();
+  replace(slices, first, count, new_entry, FreeCause::kOther);
+}
+
+Task<void> Linker::change_to_less(GuestOffset first, uint64_t count, const Change& new_entry) {
+  const std::vector<TableCache::Slice> slices = co_await slices_of(first, count);
+  replace(slices, first, count, new_entry, FreeCause::kDiscard);
+}
+
+void Linker::free_former(const L2Entry& before, const L2Entry& after, FreeCause cause) {
   const layout::Geometry& geometry = state_->geometry;
   if (geometry.external_data_file()) return;
   if (before.is_compressed()) {
@@ -85,14 +102,14 @@ void Linker::free_former(const L2Entry& before, const L2Entry& after) {
     const layout::CompressedRange range = before.compressed_range(geometry);
     const HostCluster first = geometry.cluster_of(range.offset);
     const HostCluster last = geometry.cluster_of(range.offset + (range.size - 1));
-    allocator_->free_later({first, last - first + 1});
+    allocator_->free_later({first, last - first + 1}, cause);
     state_->reader->drop_compressed(range.offset, range.size);
     return;
   }
   if (!before.has_offset(geometry)) return;
   const bool kept =
       !after.is_compressed() && after.has_offset(geometry) && after.offset() == before.offset();
-  if (!kept) allocator_->free_later({geometry.cluster_of(before.offset()), 1});
+  if (!kept) allocator_->free_later({geometry.cluster_of(before.offset()), 1}, cause);
 }
 
 Task<void> Linker::ensure_table(GuestOffset guest_offset) {
@@ -122,7 +139,11 @@ Task<void> Linker::ensure_table(GuestOffset guest_offset) {
     std::rethrow_exception(error);
   }
   state_->l1.set(index, L1Entry::table(table, true).word());
-  if (kind == L1Kind::kTable) allocator_->free_later({geometry.cluster_of(before.offset()), 1});
+  OverlapCheck& overlap = state_->write_state->overlap;
+  overlap.add_l2_table(table);
+  if (kind != L1Kind::kTable) co_return;
+  overlap.remove_l2_table(before.offset());
+  allocator_->free_later({geometry.cluster_of(before.offset()), 1});
 }
 
 Task<void> Linker::fill_table(HostOffset new_table, HostOffset old_table) {

@@ -15,6 +15,7 @@
 namespace byre::qcow2 {
 
 class Allocator;
+enum class FreeCause : uint8_t;
 
 using layout::GuestOffset;
 
@@ -37,6 +38,9 @@ class Linker {
   // Changes the entries of `count` clusters from the cluster of `first` on: all of them, or, where
   // it throws, none. `count` is bounded by clusters_max().
   Task<void> change(GuestOffset first, uint64_t count, const Change& new_entry);
+  // The same for entries that refer to nothing that they did not refer to before, zeroes and
+  // discards: they wait for nothing on their way to the disk.
+  Task<void> change_to_less(GuestOffset first, uint64_t count, const Change& new_entry);
   uint64_t clusters_max() const;
   // Throws State::corruption() where the entry of these bytes of one cluster, whose slice is in the
   // cache, breaks the format's rules.
@@ -47,10 +51,15 @@ class Linker {
   Mutex& l1_mutex() { return l1_mutex_; }
 
  private:
+  // The slices with the entries of those clusters, all of them sound, in tables that may be
+  // changed.
+  Task<std::vector<TableCache::Slice>> slices_of(GuestOffset first, uint64_t count);
+  void replace(const std::vector<TableCache::Slice>& slices, GuestOffset first, uint64_t count,
+               const Change& new_entry, FreeCause cause);
   // The L2 table of that guest place is there and not shared.
   Task<void> ensure_table(GuestOffset guest_offset);
   Task<void> fill_table(layout::HostOffset new_table, layout::HostOffset old_table);
-  void free_former(const layout::L2Entry& before, const layout::L2Entry& after);
+  void free_former(const layout::L2Entry& before, const layout::L2Entry& after, FreeCause cause);
 
   Image::State* state_;
   Allocator* allocator_;

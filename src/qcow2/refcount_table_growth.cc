@@ -80,6 +80,10 @@ Task<void> RefcountTableGrowth::switch_to_table() {
   HeaderUpdate update(state_);
   const HostOffset offset = state_->geometry.offset_of(place_.first);
   co_await update.set_refcount_table(offset, static_cast<uint32_t>(table_clusters_));
+  OverlapCheck& overlap = state_->write_state->overlap;
+  for (uint64_t i = table_clusters_; i < place_.count; ++i) {
+    overlap.add_refcount_block(state_->geometry.offset_of(place_.first + i));
+  }
   refcounts_->replace_table(std::move(table_));
   co_await allocator_->take_back(old);
 }

@@ -86,10 +86,11 @@ ClusterRange Refcounts::find_free_in(ConstBytes slice, HostCluster from, uint64_
   return {first, layout::count_free_refcounts(slice, index, std::min(max, end - index), order)};
 }
 
-Task<ClusterRange> Refcounts::find_free(HostCluster from, uint64_t max) {
+Task<ClusterRange> Refcounts::find_free(HostCluster from, uint64_t max, HostCluster limit) {
   ClusterRange found{from, 0};
   while (found.count < max) {
     const HostCluster at = found.end();
+    if (found.count == 0 && at >= limit) break;
     const uint64_t index = table_index(at);
     if (index >= table_.size()) {
       found.count = max;
@@ -114,6 +115,25 @@ Task<ClusterRange> Refcounts::find_free(HostCluster from, uint64_t max) {
     }
   }
   co_return found;
+}
+
+Task<HostCluster> Refcounts::end_of_used() {
+  const uint32_t order = state_->geometry.refcount_order();
+  for (uint64_t index = table_.size(); index > 0; --index) {
+    if (!has_block(index - 1)) continue;
+    const HostCluster start = state_->geometry.refcount_block_start(index - 1);
+    HostCluster end = state_->geometry.refcount_block_start(index);
+    while (end > start) {
+      const HostCluster first = end - std::min(entries_per_slice(), end - start);
+      const TableCache::Slice slice = co_await slice_of(first);
+      for (; end > first; end -= 1) {
+        if (layout::load_refcount(slice.bytes(), index_in_slice(end - 1), order) != 0) {
+          co_return end;
+        }
+      }
+    }
+  }
+  co_return HostCluster(0);
 }
 
 Error Refcounts::overflow(HostCluster cluster) const {
@@ -204,9 +224,11 @@ Task<void> Refcounts::write_table_entry(uint64_t table_index, uint64_t entry) {
       state_->header().refcount_table_offset.value() + table_index * sizeof bytes;
   bool in_flush = true;
   std::exception_ptr error;
+  const OverlapCheck& overlap = state_->write_state->overlap;
   try {
     co_await state_->file->flush();
     in_flush = false;
+    overlap.check(HostOffset(offset), sizeof bytes, MetadataKind::kRefcountTable);
     co_await state_->file->write(offset, from);
   } catch (const Error& failure) {
     state_->write_state->note_failure(failure, in_flush);
@@ -237,6 +259,7 @@ Task<void> Refcounts::add_block(uint64_t table_index, HostCluster place) {
   }
   if (!error) {
     table_[table_index] = RefcountTableEntry::block(block).word();
+    state_->write_state->overlap.add_refcount_block(block);
     co_return;
   }
   // The place is free again, so nothing may be written there as a block any more.

@@ -46,8 +46,14 @@ class Refcounts {
 
   Task<uint64_t> get(HostCluster cluster);
   // The first free clusters at or behind `from`: all that follow one another, at most `max`, at
-  // least 1. What lies behind the reach of the table is free.
-  Task<ClusterRange> find_free(HostCluster from, uint64_t max);
+  // least 1. What lies behind the reach of the table is free. Looks no further than at `limit` and
+  // the rest of a block there: where nothing is free before, the range is empty, and its place is
+  // how far it looked.
+  Task<ClusterRange> find_free(HostCluster from, uint64_t max,
+                               HostCluster limit = HostCluster(UINT64_MAX));
+  // The place behind the last cluster in use. Looks at the table, and at blocks from the last one
+  // on until it finds a reference.
+  Task<HostCluster> end_of_used();
 
   // One more reference to each. There are blocks for all of them. Throws Error(kUnsupported,
   // EINVAL) where a refcount is at its maximum; then nothing has changed.

@@ -39,6 +39,7 @@ constexpr int kMakeRoomTriesMax = 4;
 struct TableCache::Entry {
   uint64_t offset = 0;
   Buffer buffer;
+  uint64_t generation = 0;  // of the cache, when it was last asked for
   uint32_t pins = 0;
   bool dirty = false;
   bool loaded = false;
@@ -106,6 +107,7 @@ void TableCache::push_front(Entry* entry) {
 }
 
 void TableCache::make_newest(Entry* entry) {
+  entry->generation = generation_;
   if (entry == newest_) return;
   unlink(entry);
   push_front(entry);
@@ -120,6 +122,7 @@ void TableCache::set_dirty(Entry* entry, bool dirty) {
 TableCache::Entry* TableCache::insert(uint64_t offset) {
   auto entry = std::make_unique<Entry>();
   entry->offset = offset;
+  entry->generation = generation_;
   entry->buffer = Buffer(options_.slice_size);
   Entry* const result = entry.get();
   entries_.emplace(offset, std::move(entry));
@@ -311,6 +314,7 @@ Task<void> TableCache::write_run(Run* run) {
   std::exception_ptr error;
   const uint64_t offset = run->entries.front()->offset;
   try {
+    if (before_write_) before_write_(offset, run->copy.size());
     co_await file_->write(offset, run->copy.bytes());
   } catch (...) {
     error = std::current_exception();
@@ -380,6 +384,16 @@ Task<void> TableCache::drop(uint64_t offset, uint64_t length) {
     if (place >= offset && place - offset < length) gone.push_back(entry.get());
   }
   for (Entry* const entry : gone) remove(entry);
+}
+
+void TableCache::drop_unused() {
+  // Those asked for last are at the other end.
+  for (Entry* entry = oldest_; entry != nullptr && entry->generation < generation_;) {
+    Entry* const next = entry->newer;
+    if (entry->pins == 0 && !entry->dirty && entry->loaded) remove(entry);
+    entry = next;
+  }
+  ++generation_;
 }
 
 Task<void> TableCache::drop_all() {

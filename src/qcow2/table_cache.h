@@ -115,10 +115,17 @@ class TableCache {
     on_failure_ = std::move(on_failure);
   }
 
+  // Asked before each write of a range of the file; what it throws is the write's failure.
+  void set_before_write(std::function<void(uint64_t offset, uint64_t length)> before_write) {
+    before_write_ = std::move(before_write);
+  }
+
   // Forgets the slices in the range without writing them: the table there has been freed. Waits for
   // writes of them that are under way, so that these cannot hit whatever uses the place next. Who
   // has one pinned keeps his bytes, which belong to nothing from then on.
   Task<void> drop(uint64_t offset, uint64_t length);
+  // Forgets what nobody has asked for since the last call. What is dirty or pinned stays.
+  void drop_unused();
   // Forgets everything, dirty or not: after the tables were changed behind the cache's back.
   Task<void> drop_all();
 
@@ -159,11 +166,13 @@ class TableCache {
   BlockDevice* file_;
   BlockDevice* data_device_ = nullptr;
   std::function<void(const Error&, Failure)> on_failure_;
+  std::function<void(uint64_t, uint64_t)> before_write_;
   Options options_;
   Entries entries_;
   Entry* newest_ = nullptr;  // least recently used last
   Entry* oldest_ = nullptr;
   uint64_t dirty_count_ = 0;
+  uint64_t generation_ = 0;  // the count of calls of drop_unused()
   uint64_t reads_ = 0;
   uint64_t writes_ = 0;
 

@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/units.h"
+#include "qcow2/bitmap_marks.h"
 #include "qcow2/header_update.h"
 #include "qcow2/image_state.h"
 
@@ -22,42 +23,26 @@ constexpr uint64_t kWaitingBytesMax = 256 * kMiB;
 WriteState::WriteState(Image::State* image_state)
     : state(image_state),
       refcounts(image_state),
+      overlap(image_state, MetadataKinds::of(image_state->options.overlap_check)),
       allocator(image_state, &refcounts),
       linker(image_state, &allocator),
       writer(image_state, &allocator, &linker),
       zeroing(image_state, &linker, &writer),
       compressed(image_state, &allocator, &linker, &writer),
       flusher(image_state, &allocator, &linker),
-      growth(image_state, &allocator, &linker, &flusher, &zeroing) {
+      growth(image_state, &allocator, &linker, &flusher, &zeroing),
+      shrink(image_state, &allocator, &linker, &flusher, &zeroing) {
   const auto on_failure = [this](const Error& error, TableCache::Failure failure) {
     note_failure(error, failure == TableCache::Failure::kFlush);
   };
   state->l2_cache->set_on_failure(on_failure);
   state->refcount_cache->set_on_failure(on_failure);
-}
-
-void WriteState::check_no_metadata(layout::HostOffset offset, uint64_t length) const {
-  const layout::Header& header = state->header();
-  const uint64_t cluster_size = state->geometry.cluster_size();
-  struct Area {
-    const char* name;  // in QEMU's words
-    uint64_t offset;
-    uint64_t length;
-  };
-  const Area areas[] = {
-      {"qcow2_header", 0, cluster_size},
-      {"refcount table", header.refcount_table_offset.value(),
-       header.refcount_table_clusters * cluster_size},
-      {"active L1 table", state->l1.offset(), uint64_t{state->l1.size()} * 8},
-  };
-  for (const Area& area : areas) {
-    const uint64_t begin = std::max(offset.value(), area.offset);
-    const uint64_t end = std::min(offset.value() + length, area.offset + area.length);
-    if (begin < end) {
-      throw state->corruption(
-          fmt::format("Preventing invalid write on metadata (overlaps with {})", area.name));
-    }
-  }
+  state->l2_cache->set_before_write([this](uint64_t offset, uint64_t length) {
+    overlap.check(layout::HostOffset(offset), length, MetadataKind::kActiveL2);
+  });
+  state->refcount_cache->set_before_write([this](uint64_t offset, uint64_t length) {
+    overlap.check(layout::HostOffset(offset), length, MetadataKind::kRefcountBlock);
+  });
 }
 
 // A table that found no room on the disk stays in memory and is written later. Anything else that
@@ -72,11 +57,8 @@ void WriteState::note_failure(const Error& error, bool in_flush) {
 
 Task<void> WriteState::begin() {
   state->check_may_write();
-  if (state->is_known_corrupt) {
-    throw Error(
-        ErrorKind::kCorrupt, EIO, errno_text(EIO),
-        fmt::format("'{}' takes no writes since it was found corrupt", state->file->filename()));
-  }
+  state->check_medium();
+  state->clean_caches();
   if (is_ready_) co_return;
   const Mutex::Guard guard = co_await begin_mutex_.lock();
   if (is_ready_) co_return;
@@ -94,17 +76,21 @@ Task<void> WriteState::prepare() {
                 "its refcounts may be wrong; see the dirty bit of incompatible_features");
   }
   co_await refcounts.load();
+  co_await overlap.load(&refcounts);
   if (header.version < 3) co_return;
-  // Bitmaps are not kept up to date, and what an unknown bit promises cannot be.
-  const uint64_t autoclear = header.autoclear_features & layout::autoclear::kRawExternalData;
+  co_await mark_bitmaps_in_use(state);
+  // What an unknown bit promises cannot be kept up to date.
+  uint64_t kept = layout::autoclear::kRawExternalData;
+  if (state->extensions().bitmaps) kept |= layout::autoclear::kBitmaps;
+  const uint64_t autoclear = header.autoclear_features & kept;
   uint64_t incompatible = header.incompatible_features;
-  if (header.has_lazy_refcounts()) incompatible |= layout::incompatible::kDirty;
+  if (state->uses_lazy_refcounts()) incompatible |= layout::incompatible::kDirty;
   if (autoclear == header.autoclear_features && incompatible == header.incompatible_features) {
     co_return;
   }
   HeaderUpdate update(state);
   co_await update.set_features(incompatible, autoclear);
-  is_marked_dirty_ = header.has_lazy_refcounts();
+  is_marked_dirty_ = state->uses_lazy_refcounts();
 }
 
 Task<void> WriteState::relieve() {
@@ -114,14 +100,14 @@ Task<void> WriteState::relieve() {
 
 Task<void> WriteState::finish() {
   if (!is_ready_) co_return;
-  co_await flusher.flush();
+  co_await flusher.flush_all();
   // What the first flush set free is counted down now; and the file ends with a whole sector, as
   // readers of compressed clusters like it.
   const uint64_t file_size = state->file->size();
   if (file_size % kSectorSize != 0 && state->file->limits().grows) {
     co_await state->file->resize(align_up(file_size, kSectorSize), Preallocation::kOff);
   }
-  co_await flusher.flush();
+  co_await flusher.flush_all();
   if (!is_marked_dirty_) co_return;
   const layout::Header& header = state->header();
   HeaderUpdate update(state);

@@ -9,7 +9,9 @@
 #include "qcow2/growth.h"
 #include "qcow2/image.h"
 #include "qcow2/linker.h"
+#include "qcow2/overlap_check.h"
 #include "qcow2/refcounts.h"
+#include "qcow2/shrink.h"
 #include "qcow2/writer.h"
 #include "qcow2/zeroing.h"
 
@@ -26,10 +28,6 @@ struct WriteState {
   Task<void> begin();
   // Makes room in memory and on disk: flushes where much waits for it.
   Task<void> relieve();
-  // Throws State::corruption() where guest data or a new table would go over the header, the
-  // refcount table or the L1 table: refcounts or L2 entries of a damaged image may say that this is
-  // free, or data.
-  void check_no_metadata(layout::HostOffset offset, uint64_t length) const;
   // A metadata write, or a flush, failed: the image refuses further writes, unless the disk was
   // full.
   void note_failure(const Error& error, bool in_flush);
@@ -38,6 +36,7 @@ struct WriteState {
 
   Image::State* state;
   Refcounts refcounts;
+  OverlapCheck overlap;
   Allocator allocator;
   Linker linker;
   Writer writer;
@@ -45,6 +44,7 @@ struct WriteState {
   CompressedWriter compressed;
   Flusher flusher;
   Growth growth;
+  Shrink shrink;
 
  private:
   Task<void> prepare();

@@ -164,7 +164,7 @@ Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
 }
 
 Task<void> Writer::write_to(HostOffset host, IoVector from) {
-  if (!state_->data_file) state_->write_state->check_no_metadata(host, from.size());
+  if (!state_->data_file) state_->write_state->overlap.check(host, from.size());
   co_await state_->data_device().write(host.value(), std::move(from));
 }
 

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/units.h"
 #include "block/buffer.h"
 #include "byre/error.h"
+#include "qcow2/allocator.h"
 #include "qcow2/image_state.h"
 
 namespace byre::qcow2 {
@@ -83,7 +85,7 @@ Task<void> Zeroing::clear_locked(GuestOffset offset, uint64_t length) {
 
 Task<void> Zeroing::zero_piece(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   if (state_->header().has_raw_external_data()) {
-    co_await zero_data_file(begin, end, flags);
+    co_await zero_raw(begin, end, flags);
     co_return;
   }
   if (state_->geometry.version() < 3) {
@@ -116,22 +118,27 @@ Task<void> Zeroing::zero_piece(GuestOffset begin, GuestOffset end, WriteFlags fl
   if (inner_end < end) co_await write_zero_bytes(inner_end, end, flags);
 }
 
+// Whether a cluster that may go stays all the same, as zeroes: with `discard-no-unref` all but
+// compressed ones do.
+bool Zeroing::keeps_cluster(const L2Entry& old) const {
+  return state_->options.discard_no_unref && !old.is_compressed() &&
+         old.has_offset(state_->geometry);
+}
+
 // The entry with `count` subclusters from `first` on zero. Without extended L2 entries that is the
 // cluster.
 L2Entry Zeroing::zeroed(const L2Entry& old, uint32_t first, uint32_t count, bool may_unmap) const {
   const Geometry& geometry = state_->geometry;
   const bool is_whole = count == geometry.subclusters_per_cluster();
   const bool has_cluster = !old.is_compressed() && old.has_offset(geometry);
-  if (is_whole && (may_unmap || !has_cluster)) return L2Entry::zero_plain(geometry);
-  if (is_whole) return L2Entry::zero_allocated(old.offset(), old.copied(), geometry);
-  return old.with_subclusters_zero(first, count);
+  if (!is_whole) return old.with_subclusters_zero(first, count);
+  if (!has_cluster || (may_unmap && !keeps_cluster(old))) return L2Entry::zero_plain(geometry);
+  return L2Entry::zero_allocated(old.offset(), old.copied(), geometry);
 }
 
-Task<void> Zeroing::zero_subclusters(GuestOffset begin, GuestOffset end, WriteFlags flags) {
+// Compressed clusters of which a part is to be zero: no part of one can be zero by itself.
+Task<void> Zeroing::write_out_compressed(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   const Geometry& geometry = state_->geometry;
-  const uint32_t per_cluster = geometry.subclusters_per_cluster();
-  const bool may_unmap = has_flag(flags, WriteFlags::kMayUnmap);
-  // Of a compressed cluster no part can be zero by itself.
   for (GuestOffset at = begin; at < end;) {
     const Run run = co_await state_->mapping.run_at(at, end - at);
     const bool is_part =
@@ -141,21 +148,63 @@ Task<void> Zeroing::zero_subclusters(GuestOffset begin, GuestOffset end, WriteFl
     }
     at += run.length;
   }
+}
+
+Task<void> Zeroing::zero_subclusters(GuestOffset begin, GuestOffset end, WriteFlags flags) {
+  const Geometry& geometry = state_->geometry;
+  const uint32_t per_cluster = geometry.subclusters_per_cluster();
+  const bool may_unmap = has_flag(flags, WriteFlags::kMayUnmap);
+  co_await write_out_compressed(begin, end, flags);
   const GuestOffset start = geometry.cluster_start(begin);
   const uint64_t count = geometry.clusters_for(end - start);
+  std::vector<ClusterRange> emptied;
   const Linker::Change change = [&](uint64_t index, const L2Entry& old) {
     const GuestOffset cluster = start + (index << geometry.cluster_bits());
     const GuestOffset cluster_end = cluster + geometry.cluster_size();
     const uint32_t first = begin > cluster ? geometry.subcluster_index(begin) : 0;
     const uint32_t last = end < cluster_end ? geometry.subcluster_index(end) : per_cluster;
-    if (last - first < per_cluster && old.is_compressed()) return old;
+    const bool is_whole = last - first == per_cluster;
+    if (!is_whole && old.is_compressed()) return old;
+    if (is_whole && may_unmap) add_emptied(old, &emptied);
     return zeroed(old, first, last - first, may_unmap);
   };
-  co_await linker_->change(start, count, change);
+  co_await linker_->change_to_less(start, count, change);
+  co_await discard_emptied(std::move(emptied));
 }
 
-// Version 2: what reads as zeroes stays; clusters that may go do, unless the backing file would
-// show; the rest gets zero bytes.
+// A cluster that stays though nobody needs its bytes: one that is kept for its place, or one in an
+// external data file, whose space nobody counts.
+void Zeroing::add_emptied(const L2Entry& old, std::vector<ClusterRange>* emptied) const {
+  const Geometry& geometry = state_->geometry;
+  if (old.is_compressed() || !old.has_offset(geometry)) return;
+  const bool is_ours = geometry.external_data_file() || (keeps_cluster(old) && old.copied());
+  if (!is_ours) return;
+  const HostCluster cluster = geometry.cluster_of(old.offset());
+  if (!emptied->empty() && emptied->back().end() == cluster) {
+    ++emptied->back().count;
+  } else {
+    emptied->push_back({cluster, 1});
+  }
+}
+
+Task<void> Zeroing::discard_emptied(std::vector<ClusterRange> emptied) {
+  const Geometry& geometry = state_->geometry;
+  BlockDevice& device = state_->data_device();
+  if (!state_->write_state->allocator.passes_discard(FreeCause::kDiscard)) co_return;
+  for (const ClusterRange& range : emptied) {
+    const uint64_t begin = geometry.offset_of(range.first).value();
+    const uint64_t end = std::min(geometry.offset_of(range.end()).value(), device.size());
+    if (begin >= end) continue;
+    try {
+      co_await device.discard(begin, end - begin);
+    } catch (const Error&) {
+      // The space stays taken; nothing else depends on it.
+    }
+  }
+}
+
+// Version 2: what reads as zeroes stays; whole clusters go, unless the backing file would show; the
+// rest gets zero bytes.
 Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   const Geometry& geometry = state_->geometry;
   const uint64_t cluster_size = geometry.cluster_size();
@@ -169,9 +218,9 @@ Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteF
     const GuestOffset cluster_end = std::min(end, cluster + cluster_size);
     const bool is_whole = at == cluster && (cluster_end == cluster + cluster_size ||
                                             cluster_end.value() >= state_->size);
-    if (is_whole && has_flag(flags, WriteFlags::kMayUnmap) && backing_reads_as_zeroes(cluster)) {
+    if (is_whole && backing_reads_as_zeroes(cluster)) {
       const Linker::Change change = [](uint64_t, const L2Entry&) { return L2Entry(); };
-      co_await linker_->change(cluster, 1, change);
+      co_await linker_->change_to_less(cluster, 1, change);
     } else {
       co_await write_zero_bytes(at, cluster_end, flags);
     }
@@ -179,10 +228,20 @@ Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteF
   }
 }
 
-// The data file must read as the guest's disk without the tables, so it gets the zeroes; entries
-// that are there already say where.
-Task<void> Zeroing::zero_data_file(GuestOffset begin, GuestOffset end, WriteFlags flags) {
-  co_await state_->data_device().write_zeroes(begin.value(), end - begin, flags);
+// The data file must read as the guest's disk without the tables, so it gets the zeroes; entries of
+// whole subclusters say the same, so that nobody must read the file to know.
+Task<void> Zeroing::zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags) {
+  const uint64_t unit = state_->geometry.subcluster_size();
+  BlockDevice& device = state_->data_device();
+  // The disk's last cluster may end behind both.
+  const uint64_t device_end = std::min(end.value(), std::max(state_->size, device.size()));
+  if (begin.value() < device_end) {
+    co_await device.write_zeroes(begin.value(), device_end - begin.value(), flags);
+  }
+  const GuestOffset inner_begin(align_up(begin.value(), unit));
+  const GuestOffset inner_end(end.value() >= state_->size ? align_up(end.value(), unit)
+                                                          : align_down(end.value(), unit));
+  if (inner_begin < inner_end) co_await zero_subclusters(inner_begin, inner_end, WriteFlags::kNone);
 }
 
 Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags) {
@@ -210,10 +269,47 @@ Task<bool> Zeroing::reads_as_zeroes(GuestOffset begin, GuestOffset end) {
   co_return true;
 }
 
-L2Entry Zeroing::discarded(const L2Entry& old) const {
+L2Entry Zeroing::discarded(const L2Entry& old, bool over_backing) const {
   const Geometry& geometry = state_->geometry;
-  if (!old.is_compressed() && !old.has_offset(geometry)) return old;
-  return geometry.version() >= 3 ? L2Entry::zero_plain(geometry) : L2Entry();
+  const bool is_allocated = old.is_compressed() || old.has_offset(geometry);
+  if (!is_allocated && !over_backing) return old;
+  if (geometry.version() < 3) return L2Entry();
+  if (keeps_cluster(old)) return L2Entry::zero_allocated(old.offset(), old.copied(), geometry);
+  return L2Entry::zero_plain(geometry);
+}
+
+// Where no table maps anything there is nothing to give back, and nothing to hide either where the
+// backing file has nothing.
+Task<GuestOffset> Zeroing::skip_undiscardable(GuestOffset begin, GuestOffset end) {
+  for (GuestOffset at = begin; at < end;) {
+    const TableCache::Slice slice = co_await state_->mapping.l2_slice(at);
+    const bool shows_backing = state_->geometry.version() >= 3 && !backing_reads_as_zeroes(at);
+    if (slice || shows_backing || state_->header().has_raw_external_data()) co_return at;
+    const Run run = co_await state_->mapping.run_at(at, end - at);
+    at += run.length;
+  }
+  co_return end;
+}
+
+// Of one L2 table; the lock is held.
+Task<void> Zeroing::discard_piece(GuestOffset begin, GuestOffset end) {
+  const Geometry& geometry = state_->geometry;
+  if (state_->header().has_raw_external_data()) {
+    const Allocator& allocator = state_->write_state->allocator;
+    const bool is_passed = allocator.passes_discard(FreeCause::kDiscard);
+    co_await zero_raw(begin, end, is_passed ? WriteFlags::kMayUnmap : WriteFlags::kNone);
+    co_return;
+  }
+  const bool over_backing = !backing_reads_as_zeroes(begin);
+  // Version 2 has nothing to hide the backing file with.
+  if (geometry.version() < 3 && over_backing) co_return;
+  std::vector<ClusterRange> emptied;
+  const Linker::Change change = [&](uint64_t, const L2Entry& old) {
+    add_emptied(old, &emptied);
+    return discarded(old, over_backing);
+  };
+  co_await linker_->change_to_less(begin, geometry.clusters_for(end - begin), change);
+  co_await discard_emptied(std::move(emptied));
 }
 
 Task<void> Zeroing::discard(GuestOffset offset, uint64_t length) {
@@ -224,32 +320,15 @@ Task<void> Zeroing::discard(GuestOffset offset, uint64_t length) {
   const GuestOffset end(wanted_end >= state_->size ? disk_end()
                                                    : align_down(wanted_end, cluster_size));
   while (at < end) {
-    // What no table maps has nothing to give back, whatever the backing file says.
-    const TableCache::Slice slice = co_await state_->mapping.l2_slice(at);
-    if (!slice) {
-      const Run run = co_await state_->mapping.run_at(at, end - at);
-      at += run.length;
-      continue;
-    }
+    at = co_await skip_undiscardable(at, end);
+    if (at >= end) break;
     // Of one L2 table, so that no table is made for what has none.
     const uint64_t table_bytes = geometry.l2_coverage();
     const GuestOffset table_end(align_down(at.value(), table_bytes) + table_bytes);
     const GuestOffset piece_end = std::min({end, table_end, at + writer_->piece_size_max()});
     const RangeLock::Guard guard = co_await state_->guest_lock.acquire(at.value(), piece_end - at,
                                                                        RangeLock::Mode::kExclusive);
-    if (state_->has_data_file()) {
-      const uint64_t in_file_end = std::min(piece_end.value(), state_->data_device().size());
-      if (at.value() < in_file_end) {
-        co_await state_->data_device().discard(at.value(), in_file_end - at.value());
-      }
-    }
-    // Entries of a raw data file stay; in version 2 the backing file would show.
-    const bool keeps_entries = state_->header().has_raw_external_data() ||
-                               (geometry.version() < 3 && !backing_reads_as_zeroes(at));
-    if (!keeps_entries) {
-      const Linker::Change change = [this](uint64_t, const L2Entry& old) { return discarded(old); };
-      co_await linker_->change(at, geometry.clusters_for(piece_end - at), change);
-    }
+    co_await discard_piece(at, piece_end);
     at = piece_end;
   }
 }

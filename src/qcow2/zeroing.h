@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "async/task.h"
 #include "block/block_device.h"
 #include "qcow2/image.h"
 #include "qcow2/layout/l2_entry.h"
 #include "qcow2/linker.h"
+#include "qcow2/refcounts.h"
 #include "qcow2/writer.h"
 
 namespace byre::qcow2 {
@@ -20,13 +22,13 @@ class Zeroing {
   Zeroing(Image::State* state, Linker* linker, Writer* writer)
       : state_(state), linker_(linker), writer_(writer) {}
 
-  // With kMayUnmap clusters are given back; without it they stay reserved. kNoFallback: throws
-  // Error(kUnsupported) rather than write zero bytes.
+  // With kMayUnmap clusters are given back, or kept for their place (`discard-no-unref`); without
+  // it they stay reserved. kNoFallback: throws Error(kUnsupported) rather than write zero bytes.
   Task<void> write_zeroes(GuestOffset offset, uint64_t length, WriteFlags flags);
   // write_zeroes() for who holds State::guest_lock exclusive; may go past the end of the disk.
   Task<void> clear_locked(GuestOffset offset, uint64_t length);
-  // Whole clusters read as zeroes afterwards, and are given back; parts of clusters stay, and so
-  // does what only zero bytes could hide.
+  // Whole clusters read as zeroes afterwards, whatever the backing file says, and are given back or
+  // kept for their place; parts of clusters stay, and so does what only zero bytes could hide.
   Task<void> discard(GuestOffset offset, uint64_t length);
 
  private:
@@ -40,13 +42,19 @@ class Zeroing {
   // Whole subclusters; the lock is held.
   Task<void> zero_subclusters(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> zero_without_flag(GuestOffset begin, GuestOffset end, WriteFlags flags);
-  Task<void> zero_data_file(GuestOffset begin, GuestOffset end, WriteFlags flags);
+  Task<void> zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags);
+  Task<void> write_out_compressed(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<bool> reads_as_zeroes(GuestOffset begin, GuestOffset end);
   Task<GuestOffset> skip_unmapped(GuestOffset begin, GuestOffset end);
   layout::L2Entry zeroed(const layout::L2Entry& old, uint32_t first, uint32_t count,
                          bool may_unmap) const;
-  layout::L2Entry discarded(const layout::L2Entry& old) const;
+  Task<GuestOffset> skip_undiscardable(GuestOffset begin, GuestOffset end);
+  Task<void> discard_piece(GuestOffset begin, GuestOffset end);
+  layout::L2Entry discarded(const layout::L2Entry& old, bool over_backing) const;
+  bool keeps_cluster(const layout::L2Entry& old) const;
+  void add_emptied(const layout::L2Entry& old, std::vector<ClusterRange>* emptied) const;
+  Task<void> discard_emptied(std::vector<ClusterRange> emptied);
   bool backing_reads_as_zeroes(GuestOffset begin) const;
   uint64_t disk_end() const;
 

@@ -3,46 +3,12 @@
 
 #include "qcow2/layout/l1_entry.h"
 #include "qcow2/layout/l2_entry.h"
-#include "qcow2/layout/refcount_entry.h"
-#include "unit/qcow2/written_image.h"
+#include "unit/qcow2/writing_test.h"
 
 namespace byre::qcow2::test {
 namespace {
 
-Layout layout_of(uint64_t size, uint64_t cluster_size) {
-  Layout layout;
-  layout.create.size = size;
-  layout.create.cluster_size = cluster_size;
-  return layout;
-}
-
-class WriteDetails : public testing::Test {
- protected:
-  void open(const Layout& layout) { open(make_disks(layout), layout); }
-  void open(Disks disks, const Layout& layout) {
-    opened_ = loop_.run(open_disks(std::move(disks), layout.backing_size, for_writing()));
-  }
-  Image& image() { return *opened_.image; }
-  void write(uint64_t offset, const std::vector<uint8_t>& bytes,
-             WriteFlags flags = WriteFlags::kNone) {
-    loop_.run(image().write(offset, ConstBytes(bytes), flags));
-  }
-  std::vector<uint8_t> read(uint64_t offset, uint64_t length) {
-    std::vector<uint8_t> bytes(length);
-    loop_.run(image().read(offset, Bytes(bytes)));
-    return bytes;
-  }
-  std::vector<Extent> extents() {
-    return loop_.run(image().extents(0, image().size(), ExtentScope::kLayer));
-  }
-  void close_and_check() {
-    loop_.run(image().close());
-    expect_sound(opened_.snapshot(), false);
-  }
-
-  Loop loop_;
-  OpenImage opened_;
-};
+class WriteDetails : public WritingTest {};
 
 // Who wrote before may have been killed: what this one reads is durable after its flush.
 TEST_F(WriteDetails, AFlushReachesTheFilesOfAnImageThatWasOnlyRead) {
@@ -241,17 +207,6 @@ TEST_F(WriteDetails, GrownDisksReadAsZeroesBehindTheOldEnd) {
   }
 }
 
-TEST_F(WriteDetails, ShrinkingIsRefused) {
-  open(layout_of(kMiB, 65536));
-  try {
-    loop_.run(image().resize(512 * 1024, Preallocation::kOff));
-    FAIL() << "it shrank";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
-  }
-  close_and_check();
-}
-
 TEST_F(WriteDetails, ZeroesWithoutFallbackAreRefusedWhereOnlyZeroBytesWouldDo) {
   open(layout_of(kMiB, 65536));
   write(0, pattern(0, 65536, 1));
@@ -273,47 +228,6 @@ TEST_F(WriteDetails, ZeroesOfAHugeEmptyDiskTouchNothing) {
   EXPECT_EQ(opened_.file->count(filter::Operation::kWrite), 0u);
   EXPECT_EQ(opened_.file->count(filter::Operation::kWriteZeroes), 0u);
   close_and_check();
-}
-
-// Gives the image a snapshot that shares everything: L1 table copied, refcounts one higher, no
-// copied flags, as the specification describes it. One refcount block, one L2 table.
-void share_everything(storage::MemoryDevice& file, uint64_t cluster_size) {
-  const auto load = [&](uint64_t at) { return load_big_endian<uint64_t>(file.get(at, 8).data()); };
-  const auto store = [&](uint64_t at, uint64_t value) {
-    uint8_t bytes[8];
-    store_big_endian(bytes, value);
-    file.put(at, ConstBytes(bytes));
-  };
-  const uint64_t l1 = load(40);
-  const uint64_t block = load(load(48));
-  const auto count_up = [&](uint64_t offset) {
-    std::vector<uint8_t> entry = file.get(block + offset / cluster_size * 2, 2);
-    store_big_endian<uint16_t>(entry.data(), load_big_endian<uint16_t>(entry.data()) + 1);
-    file.put(block + offset / cluster_size * 2, entry);
-  };
-  const uint64_t end = align_up(file.size(), cluster_size);
-  const uint64_t l2 = load(l1) & layout::L1Entry::kOffsetMask;
-  for (uint64_t at = 0; at < cluster_size; at += 8) {
-    const uint64_t entry = load(l2 + at);
-    if (entry == 0) continue;
-    ASSERT_EQ(entry & layout::L2Entry::kCompressed, 0u);
-    store(l2 + at, entry & ~layout::L2Entry::kCopied);
-    count_up(entry & layout::L2Entry::kOffsetMask);
-  }
-  store(l1, l2);
-  count_up(l2);
-  file.put(end, file.get(l1, 8));
-  count_up(end);
-  layout::Snapshot snapshot;
-  snapshot.l1_table_offset = layout::HostOffset(end);
-  snapshot.l1_size = 1;
-  snapshot.id = "1";
-  snapshot.name = "before";
-  snapshot.disk_size = load(24);
-  file.put(end + cluster_size, layout::encode_snapshot_table({snapshot}));
-  count_up(end + cluster_size);
-  file.put(63, std::vector<uint8_t>{1});
-  store(64, end + cluster_size);
 }
 
 TEST_F(WriteDetails, ClustersAndTablesOfASnapshotAreNeverWrittenInPlace) {

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/bitmap_marks.h"
+
+#include <cstddef>
+#include <vector>
+
+#include "base/bytes.h"
+#include "qcow2/image_state.h"
+#include "qcow2/layout/bitmap.h"
+
+namespace byre::qcow2 {
+
+using layout::BitmapEntry;
+using layout::HostOffset;
+using layout::RawBitmapEntry;
+
+Task<void> mark_bitmaps_in_use(Image::State* state) {
+  if (!state->extensions().bitmaps) co_return;
+  HostOffset entry = state->extensions().bitmaps->directory_offset;
+  bool is_changed = false;
+  for (BitmapEntry& bitmap : state->bitmaps) {
+    const HostOffset place = entry + offsetof(RawBitmapEntry, flags);
+    entry += bitmap.encoded_size();
+    if (!bitmap.is_auto() || bitmap.in_use()) continue;
+    const uint32_t flags = bitmap.flags | layout::bitmap_flag::kInUse;
+    // An aligned field, so no sector's end cuts it. Where this stops half-way, some bitmaps count
+    // as not saved that are: nothing was written to the disk yet.
+    uint8_t bytes[4];
+    store_big_endian<uint32_t>(bytes, flags);
+    state->write_state->overlap.check(place, sizeof bytes, MetadataKind::kBitmapDirectory);
+    const IoVector from((Bytes(bytes)));
+    co_await state->file->write(place.value(), from);
+    bitmap.flags = flags;
+    is_changed = true;
+  }
+  if (is_changed) co_await state->file->flush();
+}
+
+}  // namespace byre::qcow2

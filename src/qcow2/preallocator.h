@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "async/task.h"
+#include "block/block_device.h"
+#include "qcow2/image.h"
+#include "qcow2/layout/types.h"
+#include "qcow2/refcounts.h"
+
+namespace byre::qcow2 {
+
+class Allocator;
+class Linker;
+
+// Gives guest bytes that have none clusters of their own, which read as zeroes: new ones at the end
+// of the file, in large pieces. What fails leaves the clusters that were done. For who holds
+// State::guest_lock exclusive.
+class Preallocator {
+ public:
+  Preallocator(Image::State* state, Allocator* allocator, Linker* linker)
+      : state_(state), allocator_(allocator), linker_(linker) {}
+
+  // Whole clusters in [begin, end), of which the last may end behind it. kMetadata: only the tables
+  // and the length of the file; kFalloc: the host has space for them; kFull: zeroes are written.
+  // With an external data file only the tables: its space is its owner's matter.
+  Task<void> run(layout::GuestOffset begin, layout::GuestOffset end, Preallocation preallocation);
+
+ private:
+  Task<void> map_new(layout::GuestOffset begin, uint64_t count, Preallocation preallocation);
+  Task<void> fill(ClusterRange range, Preallocation preallocation);
+  Task<void> link(layout::GuestOffset begin, uint64_t count, layout::HostOffset host);
+
+  Image::State* state_;
+  Allocator* allocator_;
+  Linker* linker_;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/shrink.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/checked.h"
+#include "qcow2/allocator.h"
+#include "qcow2/flusher.h"
+#include "qcow2/header_update.h"
+#include "qcow2/image_state.h"
+#include "qcow2/layout/l1_entry.h"
+#include "qcow2/linker.h"
+#include "qcow2/zeroing.h"
+
+namespace byre::qcow2 {
+
+using layout::GuestOffset;
+using layout::HostOffset;
+using layout::L1Entry;
+using layout::L1Kind;
+using layout::L2Entry;
+
+Task<void> Shrink::run(uint64_t new_size) {
+  const RangeLock::Guard guard =
+      co_await state_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  // Somebody else may have been faster.
+  if (new_size >= state_->size) co_return;
+  co_await clear_rest_of_cluster(new_size);
+  co_await unmap_in_last_table(new_size);
+  co_await drop_tables(state_->geometry.l1_entries_for(new_size));
+  co_await flusher_->flush();
+  HeaderUpdate update(state_);
+  co_await update.set_size(new_size);
+  state_->size = new_size;
+  co_await cut_files(new_size);
+}
+
+Task<void> Shrink::clear_rest_of_cluster(uint64_t new_size) {
+  const layout::Geometry& geometry = state_->geometry;
+  const GuestOffset end(align_up(new_size, geometry.cluster_size()));
+  for (GuestOffset at(new_size); at < end;) {
+    const Run run = co_await state_->mapping.run_at(at, end - at);
+    const bool has_bytes = run.kind == RunKind::kData || run.kind == RunKind::kCompressed;
+    if (has_bytes) co_await zeroing_->clear_locked(at, run.length);
+    at += run.length;
+  }
+}
+
+Task<void> Shrink::unmap_in_last_table(uint64_t new_size) {
+  const layout::Geometry& geometry = state_->geometry;
+  GuestOffset at(align_up(new_size, geometry.cluster_size()));
+  const GuestOffset end(align_up(new_size, geometry.l2_coverage()));
+  const L1Entry table(state_->l1.entry(geometry.l1_index(at)));
+  if (at >= end || table.kind(geometry) == L1Kind::kUnallocated) co_return;
+  while (at < end) {
+    const uint64_t count = std::min(geometry.clusters_for(end - at), linker_->clusters_max());
+    const Linker::Change change = [](uint64_t, const L2Entry&) { return L2Entry(); };
+    co_await linker_->change_to_less(at, count, change);
+    at += count << geometry.cluster_bits();
+  }
+}
+
+Task<void> Shrink::drop_tables(uint64_t first_index) {
+  const uint64_t end = state_->l1.size();
+  for (uint64_t i = state_->l1.next_used(first_index, end); i < end;
+       i = state_->l1.next_used(i + 1, end)) {
+    const L1Entry entry(state_->l1.entry(i));
+    if (entry.kind(state_->geometry) == L1Kind::kUnallocated) continue;
+    co_await drop_table(i, entry.offset());
+    co_await state_->write_state->relieve();
+  }
+}
+
+Task<void> Shrink::drop_table(uint64_t l1_index, HostOffset table) {
+  const std::vector<ClusterRange> clusters = co_await clusters_of(l1_index, table);
+  // At once, so that a flush sees the removal of the references with what they referred to.
+  for (const ClusterRange& range : clusters) allocator_->free_later(range, FreeCause::kDiscard);
+  allocator_->free_later({state_->geometry.cluster_of(table), 1}, FreeCause::kDiscard);
+  state_->l1.set(l1_index, 0);
+  state_->write_state->overlap.remove_l2_table(table);
+  co_await state_->l2_cache->drop(table.value(), state_->geometry.cluster_size());
+}
+
+// What the entries of a table refer to. A table that a snapshot has, too, has a reference to each
+// of its clusters for the active disk alone.
+Task<std::vector<ClusterRange>> Shrink::clusters_of(uint64_t l1_index, HostOffset table) {
+  const layout::Geometry& geometry = state_->geometry;
+  const uint32_t per_slice = state_->l2_cache->slice_size() / geometry.l2_entry_size();
+  std::vector<ClusterRange> clusters;
+  const auto add = [&clusters](HostCluster first, uint64_t count) {
+    if (!clusters.empty() && clusters.back().end() == first) {
+      clusters.back().count += count;
+    } else {
+      clusters.push_back({first, count});
+    }
+  };
+  for (uint32_t first = 0; first < geometry.l2_entries(); first += per_slice) {
+    const GuestOffset start = geometry.guest_offset(l1_index, first);
+    const TableCache::Slice slice = co_await state_->mapping.l2_slice(start);
+    for (uint32_t i = 0; i < per_slice; ++i) {
+      const L2Entry entry = L2Entry::load(slice.bytes(), i, geometry);
+      const GuestOffset cluster = start + (uint64_t{i} << geometry.cluster_bits());
+      linker_->check_entry(entry, cluster, geometry.cluster_size());
+      if (geometry.external_data_file()) continue;
+      if (entry.is_compressed()) {
+        const layout::CompressedRange range = entry.compressed_range(geometry);
+        const HostCluster from = geometry.cluster_of(range.offset);
+        const HostCluster to = geometry.cluster_of(range.offset + (range.size - 1));
+        add(from, to - from + 1);
+        state_->reader->drop_compressed(range.offset, range.size);
+      } else if (entry.has_offset(geometry)) {
+        add(geometry.cluster_of(entry.offset()), 1);
+      }
+    }
+  }
+  co_return clusters;
+}
+
+// The disk is smaller already; what cannot be cut off is left.
+Task<void> Shrink::cut_files(uint64_t new_size) {
+  if (state_->data_file) {
+    const bool is_raw = state_->header().has_raw_external_data();
+    if (is_raw && state_->data_file->size() > new_size) {
+      co_await state_->data_file->resize(new_size, Preallocation::kOff);
+    }
+  }
+  co_await allocator_->cut_file();
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/bitmap_marks.h"
+
+#include "qcow2/bitmap_list.h"
+#include "unit/qcow2/image_with_bitmaps.h"
+
+namespace byre::qcow2::test {
+namespace {
+
+class BitmapMarks : public WritingTest {
+ protected:
+  // As a reader finds them in the file now.
+  std::vector<layout::BitmapEntry> stored() {
+    OpenImage again = loop_.run(open_disks(opened_.snapshot(), {}, {}));
+    const std::vector<layout::BitmapEntry> bitmaps = again.image->bitmaps();
+    loop_.run(again.image->close());
+    return bitmaps;
+  }
+};
+
+TEST_F(BitmapMarks, BitmapsThatFollowWritesAreInUseBeforeTheFirstWriteAndOthersStayAsTheyAre) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}, {"stays", 0}}), layout);
+  read(0, 512);
+  flush();
+  ASSERT_EQ(stored().size(), 2u);
+  EXPECT_FALSE(stored()[0].in_use());
+  opened_.file->clear_events();
+  write(0, pattern(0, 65536, 1));
+  // The mark, and it is durable before anything else is written.
+  ASSERT_GE(opened_.file->events().size(), 3u);
+  uint64_t writes_before_flush = 0;
+  for (const filter::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == filter::Operation::kFlush) break;
+    if (event.operation != filter::Operation::kWrite) continue;
+    ++writes_before_flush;
+    EXPECT_EQ(event.length, 4u);
+  }
+  EXPECT_EQ(writes_before_flush, 1u);
+  const std::vector<layout::BitmapEntry> bitmaps = stored();
+  ASSERT_EQ(bitmaps.size(), 2u);
+  EXPECT_TRUE(bitmaps[0].in_use());
+  EXPECT_TRUE(bitmaps[0].is_auto());
+  EXPECT_FALSE(bitmaps[1].in_use());
+  EXPECT_TRUE(image().bitmaps()[0].in_use());
+  close_and_check();
+  EXPECT_EQ(stored(), bitmaps);  // the extension and its autoclear bit are there still
+}
+
+TEST_F(BitmapMarks, NothingIsWrittenWhereNoBitmapFollowsWrites) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"stays", 0}}), layout);
+  const std::vector<uint8_t> header = opened_.file_memory->get(0, 512);
+  write(0, pattern(0, 65536, 1));
+  EXPECT_EQ(opened_.file_memory->get(0, 512), header);
+  EXPECT_FALSE(stored()[0].in_use());
+  close_and_check();
+}
+
+TEST_F(BitmapMarks, AnImageWhoseBitmapsCannotBeMarkedIsNotWritten) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
+  opened_.file->add_rule({.operation = filter::Operation::kWrite});
+  EXPECT_THROW(write(0, pattern(0, 65536, 1)), Error);
+  EXPECT_EQ(read(0, 65536), std::vector<uint8_t>(65536));
+  EXPECT_FALSE(stored()[0].in_use());
+  write(0, pattern(0, 65536, 1));  // the next try marks it
+  EXPECT_TRUE(stored()[0].in_use());
+  close_and_check();
+}
+
+TEST_F(BitmapMarks, AnImageWithBitmapsKeepsItsSize) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
+  for (const uint64_t size : {2 * kMiB, kMiB / 2}) {
+    const Error error = refusal([&] { loop_.run(image().resize(size, Preallocation::kOff)); });
+    EXPECT_EQ(error.message(), "Resizing an image with persistent bitmaps is not supported");
+  }
+  EXPECT_FALSE(stored()[0].in_use());
+  write(0, pattern(0, 512, 1));
+  const Error error = refusal([&] { loop_.run(image().resize(2 * kMiB, Preallocation::kOff)); });
+  EXPECT_EQ(error.message(), "Bitmap 'follows' is inconsistent and cannot be used");
+  EXPECT_EQ(error.hint(), "Try block-dirty-bitmap-remove to delete this bitmap from disk");
+  close_and_check();
+}
+
+}  // namespace
+}  // namespace byre::qcow2::test

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "unit/qcow2/writing_test.h"
+
+namespace byre::qcow2::test {
+namespace {
+
+class Resize : public WritingTest {
+ protected:
+  void resize(uint64_t size, Preallocation preallocation = Preallocation::kOff) {
+    loop_.run(image().resize(size, preallocation));
+  }
+  std::vector<uint8_t> reopened(const Layout& layout) {
+    return sync_wait(read_disks(opened_.snapshot(), layout.backing_size));
+  }
+};
+
+TEST_F(Resize, SizesThatAnImageCannotHaveAreRefusedInQemusWords) {
+  open(layout_of(kMiB, 65536));
+  EXPECT_EQ(refusal([&] { resize(1000); }).message(), "The new size must be a multiple of 512");
+  EXPECT_EQ(refusal([&] { resize(uint64_t{1} << 63); }).message(), "Image size cannot be negative");
+  EXPECT_EQ(refusal([&] { resize(512, Preallocation::kFull); }).message(),
+            "Preallocation can't be used for shrinking an image");
+  EXPECT_EQ(refusal([&] { resize(uint64_t{1} << 62); }).message(),
+            "The image size is too large for file format 'qcow2' (try using a larger cluster "
+            "size)");
+  EXPECT_EQ(image().size(), kMiB);
+  close_and_check();
+}
+
+TEST_F(Resize, AVersionTwoImageWithSnapshotsKeepsItsSize) {
+  Layout layout = layout_of(kMiB, 65536);
+  layout.create.version = 2;
+  open(layout);
+  write(0, pattern(0, kMiB, 1));
+  close_and_check();
+  Disks disks = opened_.snapshot();
+  share_everything(*disks.file, 65536);
+  open(std::move(disks), layout);
+  for (const uint64_t size : {kMiB / 2, 2 * kMiB}) {
+    EXPECT_EQ(refusal([&] { resize(size); }).message(),
+              "Can't resize a v2 image which has snapshots");
+  }
+  close_and_check();
+}
+
+TEST_F(Resize, AShrunkenDiskGivesItsClustersAndTheTailOfTheFileBack) {
+  for (const uint64_t cluster_size : {uint64_t{512}, uint64_t{4096}, uint64_t{65536}}) {
+    SCOPED_TRACE(cluster_size);
+    const Layout layout = layout_of(8 * kMiB, cluster_size);
+    open(layout);
+    std::vector<uint8_t> expected = pattern(0, 8 * kMiB, 1);
+    write(0, pattern(0, 512, 1));  // with large clusters, the one L2 table lies before all the data
+    write(0, expected);
+    write(6 * kMiB, compressible(6 * kMiB, 65536, 2), WriteFlags::kCompressed);
+    flush();
+    const uint64_t size = 3 * kMiB + 512;
+    resize(size);
+    EXPECT_EQ(image().size(), size);
+    expected.resize(size);
+    EXPECT_EQ(first_difference(read(0, size), expected), std::nullopt);
+    if (cluster_size == 65536) EXPECT_LT(opened_.snapshot().file->size(), 4 * kMiB);
+    EXPECT_THROW(read(size, 512), Error);
+    // What is behind the end does not come back.
+    resize(8 * kMiB);
+    expected.resize(8 * kMiB);
+    EXPECT_EQ(first_difference(read(0, 8 * kMiB), expected), std::nullopt);
+    const std::vector<uint8_t> more = pattern(7 * kMiB, 70000, 5);
+    write(7 * kMiB, more);
+    std::copy(more.begin(), more.end(), expected.begin() + 7 * kMiB);
+    close_and_check();
+    EXPECT_EQ(first_difference(reopened(layout), expected), std::nullopt);
+  }
+}
+
+TEST_F(Resize, TheRestOfTheLastClusterIsZeroInTheFileForWhoeverGrowsTheDisk) {
+  open(layout_of(kMiB, 65536));
+  write(0, pattern(0, kMiB, 1));
+  resize(4096);
+  const std::vector<Extent> all = extents();
+  ASSERT_TRUE(all[0].host_offset.has_value());
+  close_and_check();
+  EXPECT_EQ(opened_.snapshot().file->get(*all[0].host_offset + 4096, 61440),
+            std::vector<uint8_t>(61440));
+}
+
+TEST_F(Resize, ASnapshotKeepsWhatAShrunkenDiskGaveBack) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(layout);
+  const std::vector<uint8_t> before = pattern(0, kMiB, 1);
+  write(0, before);
+  close_and_check();
+  Disks disks = opened_.snapshot();
+  share_everything(*disks.file, 65536);
+  for (const uint64_t size : {uint64_t{0}, uint64_t{300 * 1024}}) {
+    SCOPED_TRACE(size);
+    open(clone(disks), layout);
+    resize(size);
+    resize(kMiB);  // a snapshot is shown with the disk's size
+    close_and_check();
+    SnapshotSelector selector;
+    selector.name = "before";
+    OpenImage again = loop_.run(open_disks(opened_.snapshot(), {}, {}));
+    loop_.run(again.image->load_snapshot(selector));
+    EXPECT_EQ(loop_.run(read_all(again.image.get())), before);
+    loop_.run(again.image->close());
+  }
+}
+
+TEST_F(Resize, ARawDataFileIsAsLongAsTheDisk) {
+  Layout layout = layout_of(kMiB, 65536);
+  layout.create.data_filename = "data";
+  layout.create.data_file_raw = true;
+  open(layout);
+  const std::vector<uint8_t> bytes = pattern(0, kMiB, 1);
+  write(0, bytes);
+  resize(100 * 1024);
+  EXPECT_EQ(opened_.data_memory->size(), 100u * 1024);
+  resize(300 * 1024);
+  EXPECT_EQ(opened_.data_memory->size(), 300u * 1024);
+  std::vector<uint8_t> expected(bytes.begin(), bytes.begin() + 100 * 1024);
+  expected.resize(300 * 1024);
+  EXPECT_EQ(read(0, 300 * 1024), expected);
+  EXPECT_EQ(opened_.data_memory->get(0, 300 * 1024), expected);
+  close_and_check();
+}
+
+TEST_F(Resize, NewBytesHaveClustersOfTheirOwnWherePreallocationSaysSo) {
+  for (const Preallocation mode :
+       {Preallocation::kMetadata, Preallocation::kFalloc, Preallocation::kFull}) {
+    for (const bool extended : {false, true}) {
+      SCOPED_TRACE(static_cast<int>(mode));
+      Layout layout = layout_of(100 * 1024, extended ? 16384 : 4096);
+      layout.create.extended_l2 = extended;
+      layout.create.backing_filename = "backing";
+      layout.create.backing_format = "raw";
+      layout.backing_size = kMiB;
+      open(layout);
+      std::vector<uint8_t> expected = backing_bytes(100 * 1024);
+      // Bytes that a crash left behind the last cluster in use.
+      opened_.file_memory->put(opened_.file_memory->size(), pattern(0, 300000, 3));
+      resize(5 * kMiB, mode);
+      expected.resize(5 * kMiB);
+      EXPECT_EQ(first_difference(read(0, 5 * kMiB), expected), std::nullopt);
+      const uint64_t first_new = align_up(100 * 1024, layout.create.cluster_size);
+      for (const Extent& extent :
+           loop_.run(image().extents(first_new, 5 * kMiB - first_new, ExtentScope::kLayer))) {
+        EXPECT_TRUE(extent.data);
+        EXPECT_TRUE(extent.host_offset.has_value());
+      }
+      const uint64_t flushes = file_count(filter::Operation::kFlush);
+      write(2 * kMiB, pattern(2 * kMiB, 8192, 9));
+      flush();
+      EXPECT_EQ(file_count(filter::Operation::kFlush), flushes + 1);  // in place
+      close_and_check();
+    }
+  }
+}
+
+TEST_F(Resize, AGrowingDiskWithADataFileHasItsTables) {
+  Layout layout = layout_of(kMiB, 65536);
+  layout.create.data_filename = "data";
+  open(layout);
+  resize(4 * kMiB, Preallocation::kMetadata);
+  EXPECT_EQ(opened_.data_memory->size(), 4 * kMiB);
+  for (const Extent& extent : loop_.run(image().extents(kMiB, 3 * kMiB, ExtentScope::kLayer))) {
+    EXPECT_TRUE(extent.data);
+    EXPECT_EQ(extent.host_offset, extent.offset);
+  }
+  close_and_check();
+}
+
+// Whichever write, flush or read fails: the image is sound and holds the bytes that stay.
+TEST_F(Resize, AnyOneFailureLeavesASoundImage) {
+  for (const uint64_t size : {uint64_t{100 * 512}, uint64_t{3 * kMiB}}) {
+    for (const filter::Operation operation :
+         {filter::Operation::kWrite, filter::Operation::kFlush, filter::Operation::kRead,
+          filter::Operation::kResize}) {
+      for (uint64_t nth = 1;; ++nth) {
+        SCOPED_TRACE(testing::Message()
+                     << size << " " << filter::operation_name(operation) << " " << nth);
+        const Layout layout = layout_of(kMiB, 512);
+        OpenOptions options = for_writing();
+        options.cache.l2_cache_size = 4096;
+        open(layout, options);
+        const std::vector<uint8_t> bytes = pattern(0, kMiB, 1);
+        write(0, bytes);
+        flush();
+        opened_.file->add_rule({.operation = operation, .first = nth});
+        bool failed = false;
+        try {
+          resize(size, size > kMiB ? Preallocation::kMetadata : Preallocation::kOff);
+        } catch (const Error&) {
+          failed = true;
+        }
+        expect_sound(opened_.snapshot(), true);
+        const std::vector<uint8_t> now = reopened(layout);
+        const size_t kept = std::min<size_t>(size, kMiB);
+        ASSERT_GE(now.size(), kept);
+        EXPECT_TRUE(
+            std::equal(now.begin(), now.begin() + static_cast<ptrdiff_t>(kept), bytes.begin()));
+        opened_.file->heal();
+        try {
+          loop_.run(image().close());
+        } catch (const Error&) {
+          EXPECT_TRUE(failed);
+        }
+        if (!failed) break;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace byre::qcow2::test
