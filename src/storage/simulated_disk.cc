@@ -54,8 +54,8 @@ void SimulatedDisk::check_power() const {
   if (is_off_) throw Error::from_errno(EIO, options_.filename + ": the power is off");
 }
 
-void SimulatedDisk::moment(Moment which) const {
-  if (on_moment_) on_moment_(which);
+void SimulatedDisk::moment(Moment which, uint64_t length) const {
+  if (on_moment_) on_moment_(which, length);
 }
 
 void SimulatedDisk::tell(const char* what, uint64_t offset, uint64_t length,
@@ -171,7 +171,7 @@ Task<void> SimulatedDisk::apply(Change change) {
       at = part_end;
     }
   }
-  moment(Moment::kWritten);
+  moment(Moment::kWritten, change.length);
   if (errno_value != 0) {
     write->done_at = clock_++;
     fail(change.name, change.offset, change.length, errno_value);
@@ -190,11 +190,11 @@ Task<void> SimulatedDisk::apply(Change change) {
 Task<void> SimulatedDisk::flush() {
   check_power();
   const uint64_t called_at = clock_++;
-  moment(Moment::kFlushing);
+  moment(Moment::kFlushing, 0);
   co_await wait();
   check_power();
   ++next_id_;
-  moment(Moment::kFlushEnd);
+  moment(Moment::kFlushEnd, 0);
   check_power();
   if (is_unlucky(odds_.flush)) {
     if (random_() % 2 == 0) cache_.make_durable(random_() % (called_at + 1));
@@ -231,7 +231,7 @@ Task<void> SimulatedDisk::resize(uint64_t new_size, Preallocation) {
   const auto write = std::make_shared<Write>(Write{next_id_++, clock_++});
   cache_.resize(new_size, write);
   tell("resize", 0, new_size, "");
-  moment(Moment::kWritten);
+  moment(Moment::kWritten, 0);
 }
 
 Task<void> SimulatedDisk::close() {

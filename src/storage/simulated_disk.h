@@ -71,8 +71,10 @@ class SimulatedDisk final : public BlockDevice {
   void set_room(uint64_t bytes) { room_ = bytes; }
   // Every request that has not changed anything yet fails, at once, from now on.
   void power_off() { is_off_ = true; }
-  // Called at those moments. It may look at cache() and cut the power.
-  void set_on_moment(std::function<void(Moment)> on_moment) { on_moment_ = std::move(on_moment); }
+  // Called at those moments, with the length of the write. It may look at cache() and cut the
+  // power.
+  using OnMoment = std::function<void(Moment, uint64_t length)>;
+  void set_on_moment(OnMoment on_moment) { on_moment_ = std::move(on_moment); }
   // Told of each request as it is done to the disk, in one line.
   void set_trace(std::function<void(const std::string&)> trace) { trace_ = std::move(trace); }
 
@@ -92,7 +94,7 @@ class SimulatedDisk final : public BlockDevice {
   void check_power() const;
   [[noreturn]] void fail(const char* what, uint64_t offset, uint64_t length, int errno_value) const;
   void tell(const char* what, uint64_t offset, uint64_t length, const char* outcome) const;
-  void moment(Moment which) const;
+  void moment(Moment which, uint64_t length) const;
 
   SimulatedCache cache_;
   Options options_;
@@ -103,7 +105,7 @@ class SimulatedDisk final : public BlockDevice {
   bool is_off_ = false;
   uint64_t clock_ = 1;  // counts what happens
   uint64_t next_id_ = 1;
-  std::function<void(Moment)> on_moment_;
+  OnMoment on_moment_;
   std::function<void(const std::string&)> trace_;
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// simulation --from SEED --seeds N [--crashes N] [--trace]
+// simulation --from SEED --seeds N [--crashes N] [--failures N] [--trace]
 //
-// Runs seeds one after another and prints what they saw; scripts/simulate runs many of these. Each
-// seed is named on standard output before it begins, so that one that kills the program is known.
+// Runs seeds one after another, until so many crashes or failures were seen, and prints what they
+// saw; scripts/simulate runs many of these. Each seed is named on standard output before it begins,
+// so that one that kills the program is known.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -20,11 +21,13 @@ struct Arguments {
   uint64_t from = 1;
   uint64_t seeds = 1;
   uint64_t crashes_max = UINT64_MAX;  // no seed begins after so many
+  uint64_t failures_max = UINT64_MAX;
   bool trace = false;
 };
 
 [[noreturn]] void usage() {
-  std::fputs("usage: simulation --from SEED --seeds N [--crashes N] [--trace]\n", stderr);
+  std::fputs("usage: simulation --from SEED --seeds N [--crashes N] [--failures N] [--trace]\n",
+             stderr);
   std::exit(2);
 }
 
@@ -50,6 +53,8 @@ Arguments parse(int argc, char** argv) {
       arguments.seeds = number(argv[i]);
     } else if (name == "--crashes") {
       arguments.crashes_max = number(argv[i]);
+    } else if (name == "--failures") {
+      arguments.failures_max = number(argv[i]);
     } else {
       usage();
     }
@@ -65,9 +70,11 @@ int run(const Arguments& arguments) {
   std::function<void(const std::string&)> trace;
   if (arguments.trace) trace = [](const std::string& line) { fmt::print("{}\n", line); };
   const auto begin = std::chrono::steady_clock::now();
-  for (; seeds < arguments.seeds && sum.crashes < arguments.crashes_max; ++seeds) {
+  for (; seeds < arguments.seeds && sum.crashes < arguments.crashes_max &&
+         failures < arguments.failures_max;
+       ++seeds) {
     const uint64_t seed = arguments.from + seeds;
-    fmt::print("seed {}\n", seed);
+    fmt::print("seed {}, {} crashes so far\n", seed, sum.crashes);
     std::fflush(stdout);
     const Result result = run_history(seed, trace);
     sum.crashes += result.counts.crashes;

@@ -42,7 +42,8 @@ void pick_features(Plan* plan, Random& random) {
   qcow2::CreateOptions& create = plan->create;
   if (one_in(random, 6)) create.version = 2;
   if (create.version == 3) {
-    create.refcount_bits = uint64_t{1} << (random() % 7);
+    // Wide ones in small clusters make many refcount blocks.
+    create.refcount_bits = one_in(random, 4) ? 64 : uint64_t{1} << (random() % 7);
     if (create.cluster_size >= 16384) create.extended_l2 = !one_in(random, 3);
     if (one_in(random, 6)) {
       create.data_filename = "data";
@@ -59,8 +60,8 @@ void pick_features(Plan* plan, Random& random) {
   }
 }
 
-// Enough is written that the refcount table, which begins as one cluster, has to grow.
-void pick_growing_refcount_table(Plan* plan) {
+// Enough is written that the refcount table, which begins as one cluster, has to grow soon.
+void pick_growing_refcount_table(Plan* plan, Random& random) {
   qcow2::CreateOptions& create = plan->create;
   create.version = 3;
   create.cluster_size = 512;
@@ -70,7 +71,9 @@ void pick_growing_refcount_table(Plan* plan) {
   create.data_file_raw = false;
   create.preallocation = Preallocation::kOff;
   create.size = 2304 * kKiB;
-  plan->filled = 1950 * kKiB;
+  plan->filled = 1964 * kKiB - random() % 32 * kKiB;
+  plan->hot_begin = plan->filled;
+  plan->hot_size = 96 * kKiB;
   plan->backing_size.reset();
   create.backing_filename.reset();
   create.backing_format.reset();
@@ -85,7 +88,9 @@ Plan make_plan(uint64_t seed) {
   plan.create.cluster_size = uint64_t{1} << (one_in(random, 8) ? 14 : pick_cluster_bits(random));
   pick_size(&plan, random);
   pick_features(&plan, random);
-  if (one_in(random, 40)) pick_growing_refcount_table(&plan);
+  plan.hot_size = (1 + random() % 6) * plan.create.cluster_size;
+  if (one_in(random, 2)) plan.hot_begin = random() % plan.create.size;
+  if (one_in(random, 24)) pick_growing_refcount_table(&plan, random);
   const uint64_t cluster_size = plan.create.cluster_size;
   if (one_in(random, 3)) {
     plan.file_grows = false;
@@ -109,7 +114,8 @@ Plan make_plan(uint64_t seed) {
   plan.runs_full = plan.file_grows && one_in(random, 6);
   // Each seed looks at some dozens of power cuts; large disks take long to look at.
   plan.cuts_per_moment = 1 + random() % 3;
-  plan.moment_odds = plan.create.size > kMiB ? 40 : 8 + random() % 16;
+  plan.moment_odds = 8 + random() % 16;
+  if (plan.create.size > kMiB) plan.moment_odds += 8;
   return plan;
 }
 

@@ -31,6 +31,8 @@ struct Plan {
   bool keeps_discarded = false;  // discard_no_unref
   uint64_t cache_size = 0;       // of the metadata caches; 0: the default
   uint64_t filled = 0;           // written before everything else
+  uint64_t hot_begin = 0;        // where half of the requests go
+  uint64_t hot_size = 0;
   bool takes_snapshots = false;  // internal ones, between openings
   uint32_t depth = 1;            // requests at a time
   uint32_t requests = 0;         // in all

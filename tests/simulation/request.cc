@@ -38,10 +38,8 @@ WriteFlags draw_flags(Random& random, Kind kind) {
 
 void draw_range(Random& random, Request* request, const RequestBounds& bounds) {
   const uint64_t cluster = bounds.cluster_size;
-  // A hot place now and then, so that requests meet.
-  const uint64_t hot_clusters = std::min<uint64_t>(6, div_ceil(bounds.disk_size, cluster));
   uint64_t offset = one_in(random, 2) ? random() % bounds.disk_size
-                                      : random() % hot_clusters * cluster + random() % cluster;
+                                      : bounds.hot_begin + random() % bounds.hot_size;
   uint64_t length;
   switch (random() % 6) {
     case 0:

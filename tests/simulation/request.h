@@ -33,6 +33,8 @@ struct Request {
 // What disk it is for.
 struct RequestBounds {
   uint64_t disk_size = 0;
+  uint64_t hot_begin = 0;  // where half of the requests go, so that they meet
+  uint64_t hot_size = 0;
   uint64_t cluster_size = 0;
   bool can_compress = false;
   uint64_t size_max = 0;  // what it may grow to

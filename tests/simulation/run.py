@@ -55,9 +55,9 @@ def run_batch(program, first, count):
             if code not in (0, 1):
                 total.failures.append((first, f"the program ended with {code}\n{output[-3000:]}"))
             break
-        seeds = re.findall(r"^seed (\d+)$", output, re.M)
+        seeds = re.findall(r"^seed (\d+), ", output, re.M)
         culprit = int(seeds[-1]) if seeds else first
-        rest = output.rsplit(f"seed {culprit}\n", 1)[-1]
+        rest = output.rsplit(f"seed {culprit}, ", 1)[-1]
         total.failures.append((culprit, f"the program ended with {code}\n{rest[-3000:]}"))
         first = culprit + 1
     return total

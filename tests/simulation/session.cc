@@ -18,6 +18,9 @@ namespace {
 
 // Who meets so many errors one after another gives up.
 constexpr uint32_t kErrorsInTurnMax = 6;
+// Writes of so few bytes are looked at most often.
+constexpr uint64_t kRareWriteMax = 24;
+constexpr uint32_t kRareMoments = 10;
 // One look in so many also tries whether the image can be written to.
 constexpr uint64_t kTrialOdds = 6;
 
@@ -74,7 +77,8 @@ Task<void> Session::live() {
     options.discard_clears = plan.discard_clears;
     auto disk = std::make_unique<SimulatedDisk>(std::move(**cache), options);
     disk->set_trace(world_->trace);
-    disk->set_on_moment([this](SimulatedDisk::Moment moment) { on_moment(moment); });
+    disk->set_on_moment(
+        [this](SimulatedDisk::Moment moment, uint64_t length) { on_moment(moment, length); });
     return disk;
   };
   auto file = make_disk(&world_->file, "file", plan.file_grows);
@@ -120,6 +124,8 @@ RequestBounds Session::bounds() const {
   bounds.disk_size = world_->model->size();
   bounds.cluster_size = world_->plan.create.cluster_size;
   bounds.can_compress = !world_->data && !world_->plan.create.data_filename;
+  bounds.hot_begin = std::min(world_->plan.hot_begin, bounds.disk_size - 1);
+  bounds.hot_size = std::min(world_->plan.hot_size, bounds.disk_size - bounds.hot_begin);
   bounds.size_max = world_->plan.create.size + world_->plan.create.size / 2;
   return bounds;
 }
@@ -281,7 +287,7 @@ Task<void> Session::close() {
   }
 }
 
-void Session::on_moment(SimulatedDisk::Moment moment) {
+void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
   if (is_off_) return;
   if (++moments_ == cut_at_) {
     if (end_ == End::kPowerCut) {
@@ -292,10 +298,17 @@ void Session::on_moment(SimulatedDisk::Moment moment) {
     }
     return;
   }
-  // Before a flush most is at stake.
+  // Before a flush most is at stake; and what is rare and small is the header, or an entry of the
+  // refcount table: there, and a while after that.
   const bool is_flush = moment != SimulatedDisk::Moment::kWritten;
+  if (length > 0 && length <= kRareWriteMax) {
+    rare_moments_left_ = kRareMoments;
+  } else if (rare_moments_left_ > 0) {
+    --rare_moments_left_;
+  }
+  const uint64_t weight = rare_moments_left_ > 0 ? 8 : is_flush ? 3 : 1;
   const uint64_t odds = world_->plan.moment_odds;
-  if (odds == UINT64_MAX || cut_random_() % odds >= (is_flush ? 3u : 1u)) return;
+  if (odds == UINT64_MAX || cut_random_() % odds >= weight) return;
   for (uint32_t i = 0; i < world_->plan.cuts_per_moment && !is_off_; ++i) {
     const Files files = cut_power(cut_random_());
     const bool writes = one_in(cut_random_, kTrialOdds);

@@ -73,7 +73,7 @@ class Session {
   void change_room();
   RequestBounds bounds() const;
 
-  void on_moment(storage::SimulatedDisk::Moment moment);
+  void on_moment(storage::SimulatedDisk::Moment moment, uint64_t length);
   Files cut_power(uint64_t seed);
   void look(const Files& files, bool writes);
   void end_at_power_cut();
@@ -90,6 +90,7 @@ class Session {
   End end_;
   uint64_t cut_at_ = UINT64_MAX;  // the moment at which the power is cut or the program killed
   uint64_t moments_ = 0;
+  uint32_t rare_moments_left_ = 0;
   bool is_off_ = false;
   bool is_closed_ = false;
   bool is_tight_ = false;  // a disk is short of space

@@ -117,7 +117,7 @@ TEST(SimulatedDisk, AFlushDoesNotCoverWhatIsWrittenAfterItWasCalled) {
     Bench bench(kSectorSize, options);
     const Contents bytes = sectors(1, seed);
     bool is_flushed = false;
-    bench.disk.set_on_moment([&](SimulatedDisk::Moment moment) {
+    bench.disk.set_on_moment([&](SimulatedDisk::Moment moment, uint64_t) {
       is_flushed |= moment == SimulatedDisk::Moment::kFlushEnd;
     });
     std::vector<Task<void>> tasks;

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the simulation would find a broken rule: breaks each rule on purpose, one at a time, in a
+copy of the sources, and counts the crashes until a history fails.
+
+The rules are those of docs/decisions/0010-order-on-disk.md and what else keeps data safe. Each is
+broken by exact replacements, so that a rule whose code has changed is noticed here.
+"""
+import argparse
+import collections
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+CRASHES_MAX = 10000
+SECONDS_MAX = 600
+
+Edit = collections.namedtuple("Edit", "file old new")
+Rule = collections.namedtuple("Rule", "name edits")
+
+
+def rule(name, *edits):
+    return Rule(name, [Edit("src/qcow2/" + edit[0], *edit[1:]) for edit in edits])
+
+
+NO_DEPENDENCY = ("linker.cc", """    co_await state_->l2_cache->depend_on(*state_->refcount_cache);
+""", "")
+NO_DATA_FLUSH = ("linker.cc", """  state_->l2_cache->depend_on_flush();
+""", "")
+HEADER_FLUSH_BEFORE = ("header_update.cc", """  co_await state_->file->flush();
+  std::exception_ptr error;""", "  std::exception_ptr error;")
+
+RULES = [
+    rule("refcounts before the L2 entries that need them: tables that leave the cache early",
+         NO_DEPENDENCY),
+    rule("refcounts before the L2 entries that need them: at a flush",
+         NO_DEPENDENCY,
+         ("flusher.cc", """  co_await state_->refcount_cache->write_back();
+""", "")),
+    rule("data before the L2 entry that shows it",
+         NO_DATA_FLUSH,
+         ("table_cache.cc", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
+  std::exception_ptr error;
+  try {""", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
+  std::exception_ptr error;
+  if (false) try {""")),
+    rule("data in the external data file before the L2 entry that shows it",
+         ("table_cache.cc",
+          "    if (flush_needed_ && data_device_ != nullptr) co_await data_device_->flush();\n", "")),
+    rule("an L2 table before its L1 entry",
+         ("flusher.cc", """  co_await flush_devices();
+  co_await write_l1_table();""", "  co_await write_l1_table();")),
+    rule("no table joins the L1 table between its L2 tables and itself",
+         ("flusher.cc", """  const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
+""", "")),
+    rule("a refcount block before its refcount table entry: not flushed",
+         ("refcounts.cc", """    co_await state_->file->flush();
+    in_flush = false;""", "    in_flush = false;")),
+    rule("a refcount block before its refcount table entry: not written",
+         ("refcounts.cc", """    co_await state_->refcount_cache->write_back();
+    co_await write_table_entry""", "    co_await write_table_entry")),
+    rule("a new refcount table before the header names it",
+         HEADER_FLUSH_BEFORE,
+         ("refcount_table_growth.cc", """  co_await state_->file->flush();
+""", "")),
+    rule("the blocks of a new refcount table before the header names it",
+         ("refcount_table_growth.cc", """  co_await state_->refcount_cache->write_back();
+}""", "}")),
+    rule("the header names the new refcount table before the old one is free",
+         ("header_update.cc", """    co_await state_->file->write(offset, from);
+    co_await state_->file->flush();""", "    co_await state_->file->write(offset, from);")),
+    rule("a new L1 table before the header names it",
+         HEADER_FLUSH_BEFORE),
+    rule("what the last cluster has behind the old end is cleared before the disk grows",
+         ("growth.cc", """  co_await clear_behind_end(new_size);
+  co_await flusher_->flush();
+  HeaderUpdate update(state_);
+  co_await update.set_size(new_size);
+""", """  HeaderUpdate update(state_);
+  co_await update.set_size(new_size);
+  co_await clear_behind_end(new_size);
+  co_await flusher_->flush();
+""")),
+    rule("the last reference is gone before the refcount goes down",
+         ("flusher.cc", """  Allocator::Frees frees = allocator_->take_waiting();
+  std::exception_ptr error;""", """  co_await allocator_->count_down(allocator_->take_waiting());
+  Allocator::Frees frees;
+  std::exception_ptr error;""")),
+    rule("the last reference is gone before the cluster is given away",
+         ("flusher.cc", """    if (has_dirty_tables()) co_await write_tables();
+    co_await flush_devices();""", """    if (has_dirty_tables()) co_await write_tables();""")),
+    rule("after a failed flush nothing more is written",
+         ("flusher.cc", "  if (state_->failure) throw Error(*state_->failure);\n", ""),
+         ("write_state.cc",
+          "  if (state->failure || (error.kind() == ErrorKind::kNoSpace && !in_flush)) return;\n",
+          "  if (!in_flush || in_flush) return;\n")),
+    rule("compressed clusters are not packed on into a cluster that was freed",
+         ("allocator.cc", """    packed_end_ = HostOffset();
+  }
+}""", """  }
+}""")),
+    rule("a cluster that a snapshot shares is not written in place",
+         ("writer.cc", "(entry.copied() || geometry.external_data_file())", "true")),
+    rule("an L2 table that a snapshot shares is copied before it changes",
+         ("linker.cc", """  if (now.kind(geometry) == L1Kind::kTable && now.copied()) co_return;
+""", """  if (now.kind(geometry) == L1Kind::kTable) co_return;
+""")),
+    rule("who changes the mapping of a cluster has it for himself",
+         ("writer.cc", """        co_await state_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kExclusive);
+""", """        co_await state_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kShared);
+""")),
+    rule("a flush that is shared began after the request came",
+         ("flusher.cc", """  const uint64_t covered = requested_;
+  co_await run();
+  done_ = covered;""", """  co_await run();
+  done_ = requested_;""")),
+    rule("a flush reaches the image file",
+         ("flusher.cc", "    co_await state_->file->flush();\n", "")),
+    rule("a flush reaches the external data file",
+         ("flusher.cc", "    if (state_->data_file) co_await state_->data_file->flush();\n", "")),
+    rule("a table that goes to disk has settled what it depends on",
+         ("table_cache.cc", """  try {
+    co_await settle_rules();
+  } catch""", """  try {
+  } catch""")),
+    rule("a write with FUA is durable when it is done",
+         ("image_write.cc", """    co_await parts.writer.write(GuestOffset(offset), from);
+  }
+  if (has_flag(flags, WriteFlags::kFua)) co_await parts.flusher.flush();""",
+          """    co_await parts.writer.write(GuestOffset(offset), from);
+  }""")),
+]
+
+
+def copy_sources(folder):
+    """What git would commit, changes included."""
+    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+                            cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.decode()
+    for name in listed.split("\0"):
+        if not name or not (ROOT / name).is_file():
+            continue
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Only what differs, so that a folder that is kept is not built anew.
+        if not target.exists() or target.read_bytes() != (ROOT / name).read_bytes():
+            shutil.copyfile(ROOT / name, target)
+
+
+def broken_texts(folder, one):
+    """{path: text with the rule broken}; None where the rule's code is not as it was."""
+    texts = {}
+    for edit in one.edits:
+        path = folder / edit.file
+        text = texts.get(path) or path.read_text()
+        if text.count(edit.old) != 1:
+            print(f"{edit.file} has {text.count(edit.old)} times, instead of once:\n{edit.old}")
+            return None
+        texts[path] = text.replace(edit.old, edit.new)
+    return texts
+
+
+def build(folder, jobs):
+    log = folder / "build.log"
+    with open(log, "wb") as out:
+        for command in (["cmake", "--preset", "release"],
+                        ["cmake", "--build", "--preset", "release", "--target", "simulation",
+                         "-j", str(jobs)]):
+            done = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT,
+                                  check=False)
+            if done.returncode != 0:
+                return log.read_text()[-3000:]
+    return None
+
+
+Outcome = collections.namedtuple("Outcome", "found seeds crashes how")
+
+
+def simulate(folder, first):
+    """Seeds from `first` on, until one fails or ends the program."""
+    command = [str(folder / "build/release/tests/simulation"), "--from", str(first), "--seeds",
+               str(CRASHES_MAX), "--crashes", str(CRASHES_MAX), "--failures", "1"]
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=SECONDS_MAX, check=False)
+        output, code = done.stdout.decode(errors="replace"), done.returncode
+    except subprocess.TimeoutExpired as expired:
+        output, code = (expired.stdout or b"").decode(errors="replace"), "a timeout"
+    begun = re.findall(r"^seed (\d+), (\d+) crashes so far$", output, re.M)
+    counts = re.search(r"^counts .*crashes=(\d+)", output, re.M)
+    crashes = int(counts.group(1)) if counts else int(begun[-1][1])
+    failed = re.search(r"^FAILED seed \d+: (.*)$", output, re.M)
+    if failed:
+        return Outcome(True, len(begun), crashes, failed.group(1))
+    if code == 0:
+        return Outcome(False, len(begun), crashes, "")
+    last = output.rstrip().splitlines()[-1][:120]
+    return Outcome(True, len(begun), crashes, f"the program ended with {code}: {last}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--filter", default="", help="only rules whose names match")
+    parser.add_argument("--from", type=int, default=1, dest="first", help="the first seed")
+    parser.add_argument("--folder", type=pathlib.Path, help="where to build; kept, for the next run")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--list", action="store_true", help="only tell whether all can be applied")
+    arguments = parser.parse_args()
+    rules = [one for one in RULES if re.search(arguments.filter, one.name)]
+    missed = []
+    if arguments.list:
+        missed = [one.name for one in rules if broken_texts(ROOT, one) is None]
+        print(f"{len(rules) - len(missed)} of {len(rules)} rules can be broken")
+        return 1 if missed else 0
+    folder = arguments.folder or pathlib.Path(tempfile.mkdtemp(prefix="byre-broken-rules-"))
+    try:
+        missed = run_rules(folder, rules, arguments)
+    finally:
+        if not arguments.folder:
+            shutil.rmtree(folder, ignore_errors=True)
+    print(f"broken rules: {len(rules) - len(missed)} found, {len(missed)} missed")
+    return 1 if missed else 0
+
+
+def run_rules(folder, rules, arguments):
+    missed = []
+    print("| rule broken | seeds | crashes | found as |\n| --- | --- | --- | --- |", flush=True)
+    for one in rules:
+        copy_sources(folder)
+        texts = broken_texts(folder, one)
+        if texts is None:
+            missed.append(one.name)
+            continue
+        for path, text in texts.items():
+            path.write_text(text)
+        failure = build(folder, arguments.jobs)
+        if failure:
+            print(f"{one.name}: does not build\n{failure}")
+            missed.append(one.name)
+            continue
+        outcome = simulate(folder, arguments.first)
+        if not outcome.found:
+            missed.append(one.name)
+        how = outcome.how if outcome.found else "**not found**"
+        print(f"| {one.name} | {outcome.seeds} | {outcome.crashes} | {how} |", flush=True)
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
