@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# byre_floor(folder ON floors... LINKS libraries...): the library of src/<folder>.
+# byre_floor(folder ON floors... LINKS libraries... FOLDERS folders...): the library of src/<folder>, and of
+# those folders inside it, which are of the same floor.
 function(byre_floor folder)
-  cmake_parse_arguments(ARG "" "" "ON;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "ON;LINKS;FOLDERS" ${ARGN})
   string(REPLACE "/" "_" name ${folder})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cc)
+  foreach(inner ${ARG_FOLDERS})
+    file(GLOB more CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/${inner}/*.cc)
+    list(APPEND sources ${more})
+  endforeach()
   list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
   if(sources)
     add_library(byre_${name} STATIC ${sources})
@@ -50,10 +55,15 @@ function(byre_bench_program name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endfunction()
 
-# byre_unit_tests(folder): one test program for tests/unit/<folder>, which mirrors src/<folder>.
+# byre_unit_tests(folder inner...): one test program for tests/unit/<folder>, which mirrors src/<folder>.
 function(byre_unit_tests folder)
   string(REPLACE "/" "_" name ${folder})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${folder}/*.cc)
+  # Folders inside it that are no floors of their own.
+  foreach(inner ${ARGN})
+    file(GLOB more CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${folder}/${inner}/*.cc)
+    list(APPEND sources ${more})
+  endforeach()
   if(NOT sources)
     return()
   endif()

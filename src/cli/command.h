@@ -9,13 +9,14 @@ namespace byre::cli {
 
 // One run of one command: what a command knows of how it was called.
 struct Invocation {
-  std::string program;  // "byre", or "qemu-img" where it was called by that name
+  std::string program;  // "byre", or "qemu-img" or "qemu-io" where it was called by that name
   std::string command;  // "info"
   // The command's own arguments. argv[0] is "<program> <command>", as getopt prints it; behind the
   // last one stands a nullptr that argv.size() does not count.
   std::span<char*> argv;
-  // Whether it was called as qemu-img: then it prints QEMU's text and not a letter more.
-  bool as_qemu_img() const { return program == "qemu-img"; }
+  // Whether it was called as one of QEMU's programs: then it prints QEMU's text and not a letter
+  // more.
+  bool as_qemu() const { return program != "byre"; }
 };
 
 // A command parses its arguments, calls a job and prints. It returns the exit code, or throws:
@@ -32,6 +33,7 @@ int run_convert(Invocation& invocation);
 int run_create(Invocation& invocation);
 int run_dd(Invocation& invocation);
 int run_info(Invocation& invocation);
+int run_io(Invocation& invocation);
 int run_map(Invocation& invocation);
 int run_measure(Invocation& invocation);
 
@@ -41,6 +43,7 @@ struct Command {
   const char* name;
   const char* summary;       // for `--help`
   CommandFunction function;  // nullptr: not there yet
+  bool in_qemu_img = true;   // qemu-img has it; otherwise only byre
 };
 std::span<const Command> commands();
 const Command* find_command(const std::string& name);

@@ -6,7 +6,7 @@
 namespace byre::cli {
 namespace {
 
-constexpr std::array<Command, 15> kCommands{{
+constexpr std::array<Command, 16> kCommands{{
     {"amend", "Change options of an existing image", nullptr},
     {"bench", "Measure how fast an image is", nullptr},
     {"bitmap", "Add, change and remove dirty bitmaps", nullptr},
@@ -17,6 +17,7 @@ constexpr std::array<Command, 15> kCommands{{
     {"create", "Make a new image", run_create},
     {"dd", "Copy part of an image into a new one", run_dd},
     {"info", "Show what an image is", run_info},
+    {"io", "Make single requests of an image, as qemu-io does", run_io, false},
     {"map", "Show where an image's data lies", run_map},
     {"measure", "Tell how large a new image would be", run_measure},
     {"rebase", "Change an image's backing file", nullptr},

@@ -53,7 +53,7 @@ std::vector<LongOption> long_options(const Invocation& invocation) {
                                   {"copy-range-offloading", 'C'},
                                   {"quiet", 'q'}};
   // QEMU's abbreviations stay what they are for those who call qemu-img.
-  if (!invocation.as_qemu_img()) {
+  if (!invocation.as_qemu()) {
     options.push_back({"compress-level", kCompressLevel, true});
     options.push_back({"progress", kProgress, true});
   }
@@ -200,7 +200,7 @@ void check_beyond_qemu(const ConvertArguments& arguments) {
 
 ConvertArguments read_convert_arguments(Invocation& invocation) {
   ConvertArguments arguments;
-  arguments.pipes_allowed = !invocation.as_qemu_img();
+  arguments.pipes_allowed = !invocation.as_qemu();
   bool skips_broken_bitmaps = false;
   OptionReader reader(invocation, "hf:O:B:CcF:o:l:S:pt:T:qnm:WUr:", long_options(invocation));
   while (const std::optional<int> option = reader.next()) {

@@ -19,6 +19,7 @@ void print_program_help(const Invocation& invocation) {
                      "  -T, --trace TRACE  taken as qemu-img takes it; byre has no trace points\n\n"
                      "Commands:\n";
   for (const Command& command : commands()) {
+    if (invocation.as_qemu() && !command.in_qemu_img) continue;
     std::string line = "  " + std::string(command.name);
     line.resize(12, ' ');
     text += line + command.summary + (command.function == nullptr ? " (not there yet)" : "") + "\n";
@@ -35,7 +36,7 @@ void print_command_help(const Invocation& invocation) {
   if (help != nullptr) {
     text += "Usage: " + invocation.program + " " + invocation.command + " " + help->usage + "\n\n";
     text += help->options;
-    if (!invocation.as_qemu_img()) text += help->byre_options;
+    if (!invocation.as_qemu()) text += help->byre_options;
   }
   print(text);
 }

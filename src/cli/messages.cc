@@ -18,7 +18,7 @@ void write_to_stderr(const std::string& text) {
 
 void print_error(const Invocation& invocation, const Error& error) {
   std::string text = invocation.program + ": " + error.message() + "\n";
-  if (!invocation.as_qemu_img() && !error.hint().empty()) text += error.hint() + "\n";
+  if (!invocation.as_qemu() && !error.hint().empty()) text += error.hint() + "\n";
   write_to_stderr(text);
 }
 
@@ -34,7 +34,7 @@ std::function<void(const std::string&)> open_warning_printer(const Invocation& i
   return [&invocation](const std::string& text) {
     std::string shown = text.starts_with("warning: ") ? invocation.program + ": " + text : text;
     // QEMU leaves one of its warnings without the end of its line.
-    if (!invocation.as_qemu_img() && !shown.ends_with('\n')) shown += '\n';
+    if (!invocation.as_qemu() && !shown.ends_with('\n')) shown += '\n';
     write_to_stderr(shown);
   };
 }

@@ -15,13 +15,13 @@
 namespace byre::cli {
 namespace {
 
-// The name that the program was called by decides only whose words it uses, so anything but
-// qemu-img is byre.
+// The name that the program was called by decides only whose words it uses, and as qemu-io what it
+// does; anything but QEMU's names is byre.
 std::string program_name(const char* called_as) {
   if (called_as == nullptr) return "byre";
   const char* slash = std::strrchr(called_as, '/');
-  return std::strcmp(slash != nullptr ? slash + 1 : called_as, "qemu-img") == 0 ? "qemu-img"
-                                                                                : "byre";
+  const std::string name = slash != nullptr ? slash + 1 : called_as;
+  return name == "qemu-img" || name == "qemu-io" ? name : "byre";
 }
 
 // Options that stand before the command. Returns the index of the command's name in argv.
@@ -53,11 +53,22 @@ int read_standard_options(const Invocation& invocation, int argc, char** argv) {
   }
 }
 
+// qemu-io is one command of byre's.
+int run_as_qemu_io(Invocation& invocation, int argc, char** argv) {
+  invocation.command = "io";
+  argv[0] = invocation.program.data();
+  invocation.argv = std::span(argv, static_cast<size_t>(argc));
+  return run_io(invocation);
+}
+
 int dispatch(Invocation& invocation, int argc, char** argv) {
+  if (invocation.program == "qemu-io") return run_as_qemu_io(invocation, argc, argv);
   const int first = read_standard_options(invocation, argc, argv);
   if (first >= argc) throw UsageError("Not enough arguments");
   const Command* command = find_command(argv[first]);
-  if (command == nullptr) throw UsageError("Command not found: " + std::string(argv[first]));
+  if (command == nullptr || (invocation.as_qemu() && !command->in_qemu_img)) {
+    throw UsageError("Command not found: " + std::string(argv[first]));
+  }
 
   invocation.command = command->name;
   if (command->function == nullptr) refuse_unsupported("the command '" + invocation.command + "'");

@@ -12,8 +12,8 @@ constexpr const char* kQemuVersion = "10.0.2";
 }  // namespace
 
 void print_version(const Invocation& invocation) {
-  if (invocation.as_qemu_img()) {
-    print("qemu-img version " + std::string(kQemuVersion) + " (byre " BYRE_VERSION ")\n");
+  if (invocation.as_qemu()) {
+    print(invocation.program + " version " + kQemuVersion + " (byre " BYRE_VERSION ")\n");
   } else {
     print("byre version " BYRE_VERSION " (as qemu-img " + std::string(kQemuVersion) + ")\n");
   }

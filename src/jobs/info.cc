@@ -82,21 +82,6 @@ const BlockDevice& storage_of(const BlockDevice& device) {
   return raw != nullptr ? raw->file() : device;
 }
 
-Task<ImageInfo> describe(BlockDevice& device) {
-  ImageInfo info;
-  info.filename = device.filename();
-  info.size = whole_sectors(device.size());
-  info.allocated_size = device.allocated_size();
-  qcow2::Image* image = open::as_qcow2(&device);
-  info.format = image != nullptr ? "qcow2" : "raw";
-  info.storage = storage_info(image != nullptr ? image->file() : storage_of(device));
-  if (image != nullptr) {
-    Qcow2Info details = co_await qcow2_info(*image);
-    info.qcow2 = std::move(details);
-  }
-  co_return info;
-}
-
 // A file by its name and, where the host knows it, by what it is.
 struct Visited {
   std::set<std::string> names;
@@ -121,6 +106,21 @@ std::string backing_path(const std::string& image_filename, const std::string& b
   return image_filename.substr(0, slash + 1) + backing_filename;
 }
 
+Task<ImageInfo> device_info(BlockDevice& device) {
+  ImageInfo info;
+  info.filename = device.filename();
+  info.size = whole_sectors(device.size());
+  info.allocated_size = device.allocated_size();
+  qcow2::Image* image = open::as_qcow2(&device);
+  info.format = image != nullptr ? "qcow2" : "raw";
+  info.storage = storage_info(image != nullptr ? image->file() : storage_of(device));
+  if (image != nullptr) {
+    Qcow2Info details = co_await qcow2_info(*image);
+    info.qcow2 = std::move(details);
+  }
+  co_return info;
+}
+
 Task<ImageInfo> image_info(std::string filename, open::ImageOptions options) {
   options.no_backing = true;
   options.metadata_only = true;
@@ -128,7 +128,7 @@ Task<ImageInfo> image_info(std::string filename, open::ImageOptions options) {
   std::exception_ptr error;
   ImageInfo info;
   try {
-    info = co_await describe(*device);
+    info = co_await device_info(*device);
   } catch (const Error& failure) {
     error = std::make_exception_ptr(failure.with_prefix("Could not open '" + filename + "'"));
   }

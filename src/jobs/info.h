@@ -49,6 +49,9 @@ struct ImageInfo {
   std::optional<Qcow2Info> qcow2;
 };
 
+// The same of a device that is open.
+Task<ImageInfo> device_info(BlockDevice& device);
+
 // Opens the image, without what it names, looks, and closes it.
 Task<ImageInfo> image_info(std::string filename, open::ImageOptions options);
 

@@ -144,6 +144,10 @@ Task<void> Image::read(uint64_t offset, IoVector to) {
   return state_->read_guest(GuestOffset(offset), std::move(to));
 }
 
+uint64_t Image::vm_state_start() const {
+  return state_->vm_state_start().value();
+}
+
 Task<void> Image::read_vm_state(uint64_t offset, IoVector to) {
   const GuestOffset place = state_->vm_state_offset(offset, to.size());
   return state_->read_guest(place, std::move(to));

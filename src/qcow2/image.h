@@ -62,6 +62,8 @@ class Image : public BlockDevice {
   // as large as L1 tables may become.
   Task<void> read_vm_state(uint64_t offset, IoVector to);
   Task<void> write_vm_state(uint64_t offset, IoVector from);
+  // Where it starts, as a guest offset.
+  uint64_t vm_state_start() const;
   std::optional<uint64_t> allocated_size() const override;
   using BlockDevice::write;
 

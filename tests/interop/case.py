@@ -44,6 +44,8 @@ class World:
         self.folder = folder
         self.subject = tools.subject
         self.byre = dataclasses.replace(tools.subject, name="byre")  # what only byre has, byre is asked
+        self.subject_io = (dataclasses.replace(tools.subject, name="qemu-io") if tools.subject_is_byre
+                           else tools.qemu_io)
         self.qemu = tools.qemu
         self.qemu_io = tools.qemu_io
         self.corpus = tools.corpus

@@ -19,7 +19,16 @@ class Difference:
 
 
 def _help_is_asked(arguments, ours, theirs):
-    return any(argument in ("-h", "--help", "-V", "--version") for argument in arguments)
+    asked = {"-V", "--version"} if arguments[:1] == ["qemu-io"] else {"-h", "--help", "-V", "--version"}
+    return not asked.isdisjoint(arguments)
+
+
+def _shows_the_usage_of_qemu_io(arguments, ours, theirs):
+    return arguments[:1] == ["qemu-io"] and b"report-a-bug" in theirs.out
+
+
+def _without_where_to_report_bugs(result):
+    return dataclasses.replace(result, out=re.sub(rb"\nSee <.*>.*\nMore information .*\n$", b"", result.out))
 
 
 def _only_that_it_succeeds(result):
@@ -92,6 +101,10 @@ DIFFERENCES = [
         "help and version texts",
         "They describe the program that prints them; byre writes its own.",
         _help_is_asked, _only_that_it_succeeds),
+    Difference(
+        "where to report bugs",
+        "Those of byre are none of QEMU's.",
+        _shows_the_usage_of_qemu_io, _without_where_to_report_bugs),
     Difference(
         "lists of options without encryption",
         "byre refuses encrypted images by name; it does not offer options that it has not got.",

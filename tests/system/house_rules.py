@@ -47,7 +47,7 @@ def floors():
     stated = {}
     for match in re.finditer(r"^byre_floor\((\S+)\s*([^)]*)\)", (ROOT / "CMakeLists.txt").read_text(),
                              re.M):
-        on = re.search(r"\bON\s+((?:(?!LINKS)\S+\s*)*)", match.group(2))
+        on = re.search(r"\bON\s+((?:(?!LINKS|FOLDERS)\S+\s*)*)", match.group(2))
         below = on.group(1).split() if on else []
         reach = set(below)
         for floor in below:
@@ -181,6 +181,9 @@ def unit_tests_are_built():
     listed = set()
     for match in re.finditer(r"foreach\(floor ([^)]*)\)\s*byre_unit_tests", text):
         listed |= set(match.group(1).split())
+    # One floor, and folders inside it that are of the same floor.
+    for match in re.finditer(r"^  byre_unit_tests\((\S+)((?: \S+)*)\)", text, re.M):
+        listed |= {match.group(1), *(f"{match.group(1)}/{inner}" for inner in match.group(2).split())}
     base = ROOT / "tests/unit"
     folders = {str(path.parent.relative_to(base)) for path in base.rglob("*_test.cc")}
     return [f"tests/unit/{folder}: not in CMakeLists.txt" for folder in sorted(folders - listed)]

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/io/image_commands.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "cli/info_text.h"
+#include "cli/io/opening.h"
+#include "cli/io/report.h"
+#include "cli/io/request.h"
+#include "cli/messages.h"
+#include "cli/options.h"
+#include "jobs/info.h"
+#include "open/open.h"
+
+namespace byre::cli::io {
+namespace {
+
+constexpr uint64_t kSector = 512;
+
+[[noreturn]] void refuse(std::string message) {
+  throw Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+Preallocation parse_preallocation(const std::string& text) {
+  if (text == "off") return Preallocation::kOff;
+  if (text == "metadata") return Preallocation::kMetadata;
+  if (text == "falloc") return Preallocation::kFalloc;
+  if (text == "full") return Preallocation::kFull;
+  refuse("Invalid preallocation mode '" + text + "'");
+}
+
+void print_info(const std::string& format, uint64_t cluster_size, uint64_t vm_state_offset) {
+  print("format name: " + format + "\n");
+  print("cluster size: " + amount_text(static_cast<double>(cluster_size)) + "\n");
+  print("vm state offset: " + amount_text(static_cast<double>(vm_state_offset)) + "\n");
+}
+
+}  // namespace
+
+void run_open(Session& session, CommandLine& line) {
+  OpenRequest request;
+  while (const std::optional<char> option = line.next_option("snCro:ki:t:d:U")) {
+    switch (*option) {
+      case 's':
+        request.snapshot = true;
+        break;
+      case 'n':
+        request.set_cache("none");
+        break;
+      case 'C':
+        request.copy_on_read = true;
+        break;
+      case 'r':
+        request.read_only = true;
+        break;
+      case 'o':
+        request.add_options(line.option_argument(), session.invocation());
+        break;
+      case 'k':
+        request.native_aio = true;
+        break;
+      case 'i':
+        request.set_aio(line.option_argument());
+        break;
+      case 't':
+        request.set_cache(line.option_argument());
+        break;
+      case 'd':
+        request.set_discard(line.option_argument());
+        break;
+      case 'U':
+        request.force_share = true;
+        break;
+      default:
+        break;
+    }
+  }
+  if (line.operands().size() > 1) throw UsageRequest{};
+  if (!line.operands().empty()) request.filename = line.operands()[0];
+  session.open(std::move(request));
+}
+
+void run_close(Session& session, CommandLine&) {
+  session.close();
+}
+
+void run_flush(Session& session, CommandLine&) {
+  try {
+    session.run(session.device().flush());
+  } catch (const Error& error) {
+    throw Refusal{"", failure_of("flush", error).hint};
+  }
+}
+
+void run_info(Session& session, CommandLine&) {
+  BlockDevice& device = session.device();
+  const qcow2::Image* const image = open::as_qcow2(&device);
+  if (image == nullptr) {
+    print_info(device.driver(), 0, 0);
+    return;
+  }
+  const jobs::ImageInfo info = session.run(jobs::device_info(device));
+  print_info("qcow2", image->geometry().cluster_size(), image->vm_state_start());
+  print("Format specific information:\n" + qcow2_details(*info.qcow2).to_human_text(1));
+}
+
+void run_length(Session& session, CommandLine&) {
+  print(amount_text(static_cast<double>(session.device().size())) + "\n");
+}
+
+void run_reopen(Session& session, CommandLine& line) {
+  OpenRequest request = session.request();
+  bool has_mode = false;
+  while (const std::optional<char> option = line.next_option("c:o:rw")) {
+    switch (*option) {
+      case 'c':
+        request.set_cache(line.option_argument());
+        break;
+      case 'o':
+        refuse_unsupported("reopen -o");
+      case 'r':
+      case 'w':
+        if (has_mode) refuse("Only one -r/-w option may be given");
+        has_mode = true;
+        request.read_only = *option == 'r';
+        break;
+      default:
+        break;
+    }
+  }
+  if (!line.operands().empty()) throw UsageRequest{};
+  session.reopen(std::move(request));
+}
+
+void run_truncate(Session& session, CommandLine& line) {
+  Preallocation preallocation = Preallocation::kOff;
+  while (const std::optional<char> option = line.next_option("m:")) {
+    preallocation = parse_preallocation(line.option_argument());
+  }
+  // QEMU names the first word, whatever it is.
+  const std::string text = line.operands().empty() ? "" : line.operands()[0];
+  const auto size = static_cast<uint64_t>(parse_offset(text, line.word(1)));
+  BlockDevice& device = session.device();
+  if (std::string(device.driver()) == "qcow2" && size % kSector != 0) {
+    refuse("The new size must be a multiple of 512");
+  }
+  session.run(device.resize(size, preallocation));
+}
+
+}  // namespace byre::cli::io

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "block/block_device.h"
+#include "cli/command.h"
+#include "storage/cache_mode.h"
+#include "storage/io_backend.h"
+
+namespace byre::cli::io {
+
+// How an image is to be opened: what the program's options and those of `open` say alike.
+struct OpenRequest {
+  std::optional<std::string> filename;
+  // Options of the tree of drivers, by their names ("driver", "file.filename", ...), in the order
+  // given; -f is "driver".
+  std::vector<std::pair<std::string, std::string>> options;
+  bool read_only = false;
+  bool snapshot = false;
+  bool copy_on_read = false;
+  bool force_share = false;
+  bool native_aio = false;
+  storage::CacheMode cache = storage::CacheMode::kWriteback;
+  storage::IoBackend io = storage::IoBackend::kAuto;
+  bool unmap = true;  // -d
+
+  // The values of -t, -d, -i. Throw Error in QEMU's words.
+  void set_cache(const std::string& text);
+  void set_discard(const std::string& text);
+  void set_aio(const std::string& text);
+  // A list of options, "name=value,name=value"; later ones win. Throws for a name without value
+  // that QEMU does not take, either; warns where QEMU does.
+  void add_options(const std::string& text, const Invocation& invocation);
+};
+
+// Opens it. Errors: "can't open device <name>: ..." in QEMU's words. `on_warning` as
+// open::ImageOptions has it.
+Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request,
+                                               std::function<void(const std::string&)> on_warning);
+
+}  // namespace byre::cli::io

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cli/io/command_line.h"
+#include "cli/io/session.h"
+
+namespace byre::cli::io {
+
+void run_read(Session& session, CommandLine& line);
+void run_readv(Session& session, CommandLine& line);
+
+}  // namespace byre::cli::io

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/io/request_group.h"
+
+#include <exception>
+#include <utility>
+
+namespace byre::cli::io {
+
+struct RequestGroup::Detached {
+  struct promise_type {
+    Detached get_return_object() const noexcept { return {}; }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_never final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+  };
+};
+
+RequestGroup::Detached RequestGroup::run(RequestGroup* group, Task<void> request) {
+  ++group->in_flight_;
+  co_await std::move(request);
+  group->one_ended();
+}
+
+void RequestGroup::one_ended() {
+  if (--in_flight_ > 0) return;
+  for (const std::coroutine_handle<> each : std::exchange(waiting_, {})) {
+    Loop::current().schedule(each);
+  }
+}
+
+Task<void> RequestGroup::start(Task<void> request) {
+  run(this, std::move(request));
+  co_return;
+}
+
+Task<void> RequestGroup::wait_for_all() {
+  struct Awaiter {
+    RequestGroup* group;
+    bool await_ready() const { return group->in_flight_ == 0; }
+    void await_suspend(std::coroutine_handle<> self) const { group->waiting_.push_back(self); }
+    void await_resume() const noexcept {}
+  };
+  while (in_flight_ > 0) co_await Awaiter{this};
+}
+
+}  // namespace byre::cli::io

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "async/task.h"
+#include "block/block_device.h"
+
+// The area behind a qcow2 image's disk in which QEMU keeps a machine's state: `read -b`, `write
+// -b`.
+namespace byre::cli::io {
+
+// Throw Error(ENOTSUP) for a device that has none.
+Task<void> read_vm_state(BlockDevice& device, uint64_t offset, IoVector to);
+Task<void> write_vm_state(BlockDevice& device, uint64_t offset, IoVector from);
+
+// Throws Refusal unless both are whole sectors of 512 bytes, which -b asks for.
+void check_sectors(int64_t offset, uint64_t length);
+
+}  // namespace byre::cli::io
