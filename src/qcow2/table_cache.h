@@ -129,7 +129,8 @@ class TableCache {
   // Forgets everything, dirty or not: after the tables were changed behind the cache's back.
   Task<void> drop_all();
 
-  bool has_dirty() const { return dirty_count_ > 0; }
+  // A slice waits to be written, or is being written: then write_back() waits for that.
+  bool has_dirty() const { return dirty_count_ > 0 || write_mutex_.is_locked(); }
   // For tests and statistics: slices in memory, reads and writes of the file so far.
   uint64_t slices() const { return entries_.size(); }
   uint64_t reads() const { return reads_; }

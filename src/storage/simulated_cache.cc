@@ -62,10 +62,15 @@ void SimulatedCache::make_size_durable() {
   size_min_ = UINT64_MAX;
 }
 
-void SimulatedCache::settle() {
+uint64_t SimulatedCache::settle() {
+  uint64_t last_id = 0;
   for (const auto& [sector, versions] : pending_) {
-    for (const Version& version : versions) version.write->done_at = 0;
+    for (const Version& version : versions) {
+      version.write->done_at = 0;
+      last_id = std::max(last_id, version.write->id);
+    }
   }
+  return last_id;
 }
 
 namespace {

@@ -41,8 +41,8 @@ class SimulatedCache {
   void make_durable(uint64_t called_at);
   // Sizes, too: all that was done to them.
   void make_size_durable();
-  // Whoever made requests is gone; what these have done so far counts as done.
-  void settle();
+  // Whoever made requests is gone; what these have done so far counts as done. Gives the last id.
+  uint64_t settle();
 
   // What a power cut at this moment could leave; the same seed gives the same. `told` gets one line
   // about what was kept.

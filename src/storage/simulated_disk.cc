@@ -37,7 +37,7 @@ struct SimulatedDisk::Change {
 
 SimulatedDisk::SimulatedDisk(SimulatedCache cache, Options options)
     : cache_(std::move(cache)), options_(std::move(options)), random_(options_.seed) {
-  cache_.settle();
+  next_id_ = first_id_ = cache_.settle() + 1;
   limits_.can_write_zeroes_unmapped = true;
   limits_.grows = options_.grows;
   // What a disk of fixed size holds before anything is written, nobody knows.

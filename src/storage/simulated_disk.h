@@ -79,7 +79,7 @@ class SimulatedDisk final : public BlockDevice {
   void set_trace(std::function<void(const std::string&)> trace) { trace_ = std::move(trace); }
 
   const SimulatedCache& cache() const { return cache_; }
-  uint64_t requests() const { return next_id_ - 1; }
+  uint64_t requests() const { return next_id_ - first_id_; }
 
  private:
   using Write = SimulatedCache::Write;
@@ -104,6 +104,7 @@ class SimulatedDisk final : public BlockDevice {
   uint64_t room_ = UINT64_MAX;
   bool is_off_ = false;
   uint64_t clock_ = 1;  // counts what happens
+  uint64_t first_id_ = 1;
   uint64_t next_id_ = 1;
   OnMoment on_moment_;
   std::function<void(const std::string&)> trace_;

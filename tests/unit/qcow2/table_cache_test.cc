@@ -71,6 +71,31 @@ TEST_F(TableCacheTest, ReadsASliceOnceAndFindsItAfterwards) {
   EXPECT_EQ(cache.reads(), 1u);
 }
 
+// Whoever asks has_dirty() before a flush must not take a slice for written that another's
+// write-back has under way.
+TEST_F(TableCacheTest, ASliceThatIsBeingWrittenCountsAsDirty) {
+  Loop::Options seeded;
+  seeded.seed = 1;
+  Loop loop(seeded);
+  TableCache cache = make();
+  change(cache, 1, 0xaa);
+  file_->set_delays(1, 20);
+  int wrong = 0;
+  const auto watch = [](storage::MemoryDevice* disk, TableCache* watched,
+                        int* count) -> Task<void> {
+    while (disk->get(kSlice, 1).front() != 0xaa) {
+      if (!watched->has_dirty()) ++*count;
+      co_await Loop::current().yield();
+    }
+  };
+  std::vector<Task<void>> tasks;
+  tasks.push_back(cache.write_back());
+  tasks.push_back(watch(memory_, &cache, &wrong));
+  loop.run(when_all(std::move(tasks)));
+  EXPECT_EQ(wrong, 0);
+  EXPECT_FALSE(cache.has_dirty());
+}
+
 TEST_F(TableCacheTest, WhatIsPastTheEndOfTheFileIsZeroes) {
   memory_->put(100 * kSlice, std::vector<uint8_t>{7, 8});
   TableCache cache = make();

@@ -244,6 +244,27 @@ TEST(SimulatedDisk, WhatWasCutOffDoesNotComeBackOnceThatIsDurable) {
   EXPECT_EQ(get(bench.cut(1), 0, expected.size()), expected);
 }
 
+TEST(SimulatedDisk, WhoeverComesAfterAKillMayStillLoseWhatWasNotFlushed) {
+  Bench killed;
+  const Contents older = sectors(2, 1);
+  killed.write(0, older);
+  killed.write(0, older);
+  Loop loop(seeded(2));
+  SimulatedDisk disk(killed.disk.cache(), {});
+  const Contents newer = sectors(2, 2);
+  loop.run(disk.write(0, ConstBytes(newer)));
+  std::set<Contents> left;
+  for (uint64_t seed = 0; seed < 400; ++seed) {
+    SparseBytes cut = disk.cache().power_cut(seed);
+    cut.resize(kSectorSize);
+    left.insert(get(cut, 0, kSectorSize));
+  }
+  EXPECT_EQ(left, (std::set<Contents>{Contents(kSectorSize), sectors(1, 1), sectors(1, 2)}));
+  EXPECT_EQ(disk.requests(), 1u);
+  loop.run(disk.flush());
+  EXPECT_EQ(get(disk.cache().power_cut(1), 0, newer.size()), newer);
+}
+
 TEST(SimulatedDisk, ADiscardThatIsIgnoredLeavesTheBytes) {
   SimulatedDisk::Options options;
   options.discard_clears = false;
