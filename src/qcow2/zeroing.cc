@@ -228,20 +228,15 @@ Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteF
   }
 }
 
-// The data file must read as the guest's disk without the tables, so it gets the zeroes; entries of
-// whole subclusters say the same, so that nobody must read the file to know.
+// The data file must read as the guest's disk without the tables, at any moment, so it gets the
+// zeroes. Entries that are there stay: if one said "zeroes", a power cut after the next write of
+// data could leave the data in the file, and the entry as it was.
 Task<void> Zeroing::zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags) {
-  const uint64_t unit = state_->geometry.subcluster_size();
   BlockDevice& device = state_->data_device();
   // The disk's last cluster may end behind both.
   const uint64_t device_end = std::min(end.value(), std::max(state_->size, device.size()));
-  if (begin.value() < device_end) {
-    co_await device.write_zeroes(begin.value(), device_end - begin.value(), flags);
-  }
-  const GuestOffset inner_begin(align_up(begin.value(), unit));
-  const GuestOffset inner_end(end.value() >= state_->size ? align_up(end.value(), unit)
-                                                          : align_down(end.value(), unit));
-  if (inner_begin < inner_end) co_await zero_subclusters(inner_begin, inner_end, WriteFlags::kNone);
+  if (begin.value() >= device_end) co_return;
+  co_await device.write_zeroes(begin.value(), device_end - begin.value(), flags);
 }
 
 Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags) {

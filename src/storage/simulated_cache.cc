@@ -48,6 +48,8 @@ void SimulatedCache::make_durable(uint64_t called_at) {
         versions.rbegin(), versions.rend(),
         [&](const Version& version) { return version.write->done_at <= called_at; });
     if (covered != versions.rend()) {
+      // Written after the file was cut: the cut comes first.
+      if (sector->first >= size_min_ / kSectorSize) make_cut_durable();
       durable_.write(sector->first * kSectorSize,
                      ConstBytes(*covered->bytes).first(covered->length));
       versions.erase(versions.begin(), covered.base());
@@ -56,10 +58,14 @@ void SimulatedCache::make_durable(uint64_t called_at) {
   }
 }
 
-void SimulatedCache::make_size_durable() {
+void SimulatedCache::make_cut_durable() {
   if (size_min_ < durable_.size()) durable_.resize(size_min_);
-  durable_.resize(now_.size());
   size_min_ = UINT64_MAX;
+}
+
+void SimulatedCache::make_size_durable() {
+  make_cut_durable();
+  durable_.resize(now_.size());
 }
 
 uint64_t SimulatedCache::settle() {

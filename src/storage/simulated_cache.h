@@ -56,6 +56,7 @@ class SimulatedCache {
     std::shared_ptr<Write> write;
   };
 
+  void make_cut_durable();
   void remember(uint64_t offset, uint64_t length, const std::shared_ptr<Write>& write);
 
   SparseBytes now_;

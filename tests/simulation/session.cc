@@ -245,7 +245,12 @@ Task<void> Session::apply(Request request, std::vector<uint8_t>* bytes) {
       co_await image_->flush();
       break;
     case Request::Kind::kResize:
-      co_await image_->resize(request.length, world_->plan.create.preallocation);
+      // A disk that meanwhile grew past it shrinks, and nothing can be preallocated for that.
+      if (request.length < image_->size()) {
+        co_await image_->resize(request.length, Preallocation::kOff);
+      } else {
+        co_await image_->resize(request.length, world_->plan.create.preallocation);
+      }
       break;
   }
 }

@@ -265,6 +265,21 @@ TEST(SimulatedDisk, WhoeverComesAfterAKillMayStillLoseWhatWasNotFlushed) {
   EXPECT_EQ(get(disk.cache().power_cut(1), 0, newer.size()), newer);
 }
 
+TEST(SimulatedDisk, WhatIsWrittenWhereItWasCutOffIsDurableAfterAFlush) {
+  Bench bench;
+  bench.write(0, sectors(8, 1));
+  bench.flush();
+  bench.loop.run(bench.disk.resize(1000, Preallocation::kOff));
+  bench.write(4 * kSectorSize, sectors(4, 2));
+  bench.flush();
+  Contents expected = sectors(8, 1);
+  std::fill(expected.begin() + 1000, expected.end(), uint8_t{0});
+  std::ranges::copy(sectors(4, 2), expected.begin() + 4 * kSectorSize);
+  for (uint64_t seed = 0; seed < 10; ++seed) {
+    EXPECT_EQ(get(bench.cut(seed), 0, expected.size()), expected);
+  }
+}
+
 TEST(SimulatedDisk, ADiscardThatIsIgnoredLeavesTheBytes) {
   SimulatedDisk::Options options;
   options.discard_clears = false;
