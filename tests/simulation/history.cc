@@ -70,6 +70,7 @@ Result run_history(uint64_t seed, std::function<void(const std::string&)> trace)
   World world;
   world.plan = make_plan(seed);
   world.trace = std::move(trace);
+  world.is_raw_equal = world.plan.create.data_file_raw;
   world.tell(fmt::format("seed {}: {}", seed, world.plan.describe()));
   if (world.plan.backing_size) {
     world.backing = filled(*world.plan.backing_size, {kBackingGeneration, false});

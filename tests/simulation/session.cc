@@ -24,6 +24,13 @@ constexpr uint32_t kRareMoments = 10;
 // One look in so many also tries whether the image can be written to.
 constexpr uint64_t kTrialOdds = 6;
 
+bool raw_begins_with(const Files& files, const std::vector<uint8_t>& bytes) {
+  if (files.data->size() < bytes.size()) return false;
+  std::vector<uint8_t> raw(bytes.size());
+  files.data->read(0, raw);
+  return raw == bytes;
+}
+
 }  // namespace
 
 Session::Session(World* world, uint64_t seed, uint32_t requests, End end)
@@ -351,7 +358,9 @@ std::optional<std::string> Session::settle_end() {
   world_->counts.disk_requests += file_->requests() + (data_ ? data_->requests() : 0);
   GuestModel& model = *world_->model;
   if (left_) {
-    model.restart(read_guest(*left_));
+    const std::vector<uint8_t> bytes = read_guest(*left_);
+    model.restart(bytes);
+    world_->is_raw_equal = world_->is_raw_equal && raw_begins_with(*left_, bytes);
     world_->file.emplace(left_->file);
     if (left_->data) world_->data.emplace(*left_->data);
     world_->leaks_allowed = true;
@@ -367,19 +376,32 @@ std::optional<std::string> Session::settle_end() {
     const std::optional<std::string> wrong =
         check_crash(files, world_->promise(), false, cut_random_());
     if (wrong) return "after a kill: " + *wrong;
-    model.observe(read_guest(files));
+    const std::vector<uint8_t> bytes = read_guest(files);
+    model.observe(bytes);
+    world_->is_raw_equal = world_->is_raw_equal && raw_begins_with(files, bytes);
     return std::nullopt;
   }
+  const std::optional<std::string> wrong_end = settle_closed(files);
+  if (wrong_end) return "after it was closed: " + *wrong_end;
+  return std::nullopt;
+}
+
+std::optional<std::string> Session::settle_closed(const Files& files) {
   const std::optional<std::string> unsound = check_soundness(files, world_->leaks_allowed);
-  if (unsound) return "after it was closed: " + *unsound;
+  if (unsound) return unsound;
   const std::vector<uint8_t> bytes = read_guest(files);
-  const std::optional<std::string> wrong = model.check_read(0, bytes);
-  if (wrong) return "after it was closed: " + *wrong;
-  // A power cut after that changes nothing.
+  const std::optional<std::string> wrong = world_->model->check_read(0, bytes);
+  if (wrong) return wrong;
+  if (world_->is_raw_equal && !raw_begins_with(files, bytes)) {
+    // A request that failed may have done one thing in the data file and another in the tables.
+    if (!world_->leaks_allowed) return "the raw data file is not what the guest sees";
+    world_->is_raw_equal = false;
+  }
+  // A power cut changes nothing any more.
   const Files later = cut_power(cut_random_());
   const std::optional<std::string> lost =
       check_crash(later, world_->promise(), false, cut_random_());
-  if (lost) return "after it was closed, and a power cut: " + *lost;
+  if (lost) return "and a power cut: " + *lost;
   return std::nullopt;
 }
 

@@ -35,17 +35,14 @@ struct World {
   std::optional<storage::SimulatedCache> data;
   std::optional<storage::SparseBytes> backing;
   std::vector<FrozenSnapshot> snapshots;
+  // The data file is raw, and no crash has left it with more than the guest sees: see README.md.
+  bool is_raw_equal = false;
   bool leaks_allowed = false;  // something failed or was cut off, ever
   uint64_t next_request = 1;
   Counts counts;
   std::function<void(const std::string&)> trace;  // may be empty
 
-  // With extended L2 entries a raw data file may hold what was written before a crash although its
-  // subclusters are still unallocated, and the guest reads zeroes: see README.md.
-  Promise promise() const {
-    const bool is_raw = plan.create.data_file_raw && !plan.create.extended_l2;
-    return {model.get(), &snapshots, is_raw};
-  }
+  Promise promise() const { return {model.get(), &snapshots, is_raw_equal}; }
   void tell(const std::string& line) const {
     if (trace) trace(line);
   }
@@ -81,6 +78,7 @@ class Session {
   void fail(const std::string& what);
   bool may_fail(const Request& request, const Error& error, bool is_tight) const;
   std::optional<std::string> settle_end();
+  std::optional<std::string> settle_closed(const Files& files);
 
   World* world_;
   Random random_;
