@@ -42,14 +42,15 @@ void SimulatedCache::resize(uint64_t size, const std::shared_ptr<Write>& write) 
 }
 
 void SimulatedCache::make_durable(uint64_t called_at) {
+  // What was cut off goes before what was written there since.
+  if (size_min_ < durable_.size()) durable_.resize(size_min_);
+  size_min_ = UINT64_MAX;
   for (auto sector = pending_.begin(); sector != pending_.end();) {
     std::vector<Version>& versions = sector->second;
     const auto covered = std::ranges::find_if(
         versions.rbegin(), versions.rend(),
         [&](const Version& version) { return version.write->done_at <= called_at; });
     if (covered != versions.rend()) {
-      // Written after the file was cut: the cut comes first.
-      if (sector->first >= size_min_ / kSectorSize) make_cut_durable();
       durable_.write(sector->first * kSectorSize,
                      ConstBytes(*covered->bytes).first(covered->length));
       versions.erase(versions.begin(), covered.base());
@@ -58,13 +59,8 @@ void SimulatedCache::make_durable(uint64_t called_at) {
   }
 }
 
-void SimulatedCache::make_cut_durable() {
-  if (size_min_ < durable_.size()) durable_.resize(size_min_);
-  size_min_ = UINT64_MAX;
-}
-
-void SimulatedCache::make_size_durable() {
-  make_cut_durable();
+void SimulatedCache::flush(uint64_t called_at) {
+  make_durable(called_at);
   durable_.resize(now_.size());
 }
 

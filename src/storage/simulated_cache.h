@@ -39,8 +39,8 @@ class SimulatedCache {
 
   // What requests that were done by `called_at` wrote survives from now on.
   void make_durable(uint64_t called_at);
-  // Sizes, too: all that was done to them.
-  void make_size_durable();
+  // The same of a flush: sizes, too, all that was done to them.
+  void flush(uint64_t called_at);
   // Whoever made requests is gone; what these have done so far counts as done. Gives the last id.
   uint64_t settle();
 

@@ -200,8 +200,7 @@ Task<void> SimulatedDisk::flush() {
     if (random_() % 2 == 0) cache_.make_durable(random_() % (called_at + 1));
     fail("flush", 0, 0, EIO);
   }
-  cache_.make_durable(called_at);
-  cache_.make_size_durable();
+  cache_.flush(called_at);
   tell("flush", 0, 0, "");
 }
 

@@ -39,18 +39,18 @@ SectorBytes copy_of(ConstBytes bytes) {
 }  // namespace
 
 GuestModel::GuestModel(uint64_t size, const storage::SparseBytes* backing)
-    : size_(size), sizes_{size}, sectors_(size / kSectorSize) {
+    : backing_(backing), size_(size), sizes_{size}, sectors_(size / kSectorSize) {
   for (size_t i = 0; i < sectors_.size(); ++i) {
-    SectorBytes value = zero_sector();
-    const uint64_t offset = i * kSectorSize;
-    if (backing != nullptr && offset < backing->size()) {
-      Sector sector{};
-      const uint64_t part = std::min(kSectorSize, backing->size() - offset);
-      backing->read(offset, Bytes(sector).first(part));
-      value = copy_of(sector);
-    }
-    sectors_[i].durable = sectors_[i].visible = {value};
+    sectors_[i].durable = sectors_[i].visible = {backing_sector(i)};
   }
+}
+
+SectorBytes GuestModel::backing_sector(uint64_t sector) const {
+  const uint64_t offset = sector * kSectorSize;
+  if (backing_ == nullptr || offset >= backing_->size()) return zero_sector();
+  Sector bytes{};
+  backing_->read(offset, Bytes(bytes).first(std::min(kSectorSize, backing_->size() - offset)));
+  return copy_of(bytes);
 }
 
 // `bytes` nullptr: zeroes.
@@ -139,25 +139,29 @@ void GuestModel::made_durable(uint64_t offset, uint64_t length) {
 }
 
 void GuestModel::begin_resize(uint64_t new_size) {
-  if (new_size < size_) begin_zeroes(new_size, size_ - new_size);
-  if (std::ranges::find(sizes_, new_size) == sizes_.end()) sizes_.push_back(new_size);
   resize_finished_ = 0;
+  if (std::ranges::find(sizes_, new_size) == sizes_.end()) sizes_.push_back(new_size);
+  for (uint64_t i = new_size / kSectorSize; i < size_ / kSectorSize; ++i) {
+    Step step;
+    step.values = {zero_sector()};
+    add(&step.values, {backing_sector(i)});
+    sectors_[i].later.push_back(std::move(step));
+  }
   const size_t count = new_size / kSectorSize;
-  const State zero{{zero_sector()}, {zero_sector()}, {}};
-  if (count > sectors_.size()) sectors_.resize(count, zero);
+  if (count > sectors_.size()) sectors_.resize(count);
+  for (uint64_t i = size_ / kSectorSize; i < count; ++i) {
+    add(&sectors_[i].durable, {zero_sector()});
+    sectors_[i].visible = {zero_sector()};
+    sectors_[i].later.push_back({{zero_sector()}, clock_, true});
+  }
 }
 
 void GuestModel::resized(uint64_t size_now, bool is_known) {
   const uint64_t finished = clock_++;
   for (State& state : sectors_) {
     if (state.later.empty() || state.later.back().finished != 0) continue;
-    Step& step = state.later.back();  // cut off
-    step.finished = finished;
-    step.is_known = is_known;
-    if (is_known)
-      state.visible = step.values;
-    else
-      add(&state.visible, step.values);
+    state.later.back().finished = finished;  // cut off
+    add(&state.visible, state.later.back().values);
   }
   size_ = size_now;
   if (is_known) resize_finished_ = finished;

@@ -22,7 +22,8 @@ namespace byre::simulation {
 // The owner makes no two requests at a time that touch the same sector, one of them a write.
 class GuestModel {
  public:
-  // Of that size, a multiple of 512; `backing` shows through where it is long enough.
+  // Of that size, a multiple of 512; `backing` shows through where it is long enough, and outlives
+  // the model.
   GuestModel(uint64_t size, const storage::SparseBytes* backing);
 
   uint64_t size() const { return size_; }
@@ -40,7 +41,9 @@ class GuestModel {
   // A write of that range is done that was to be durable by then.
   void made_durable(uint64_t offset, uint64_t length);
 
-  // Grows or shrinks; before, and when it is done. A failed one leaves either size.
+  // Grows or shrinks; before, and when it is done. A failed one leaves either size. What is cut off
+  // is nobody's: until the smaller size is there it may hold what it held, zeroes, or what the
+  // backing file has.
   void begin_resize(uint64_t new_size);
   void resized(uint64_t size_now, bool is_known);
 
@@ -71,9 +74,11 @@ class GuestModel {
 
   void begin(uint64_t offset, uint64_t length, const uint8_t* bytes);
   void finish(uint64_t offset, uint64_t length, bool is_known);
+  SectorBytes backing_sector(uint64_t sector) const;
   std::string wrong(uint64_t sector, ConstBytes found, const char* when) const;
   bool may_be_left(const State& state, ConstBytes found) const;
 
+  const storage::SparseBytes* backing_;  // nullptr: none
   uint64_t size_;
   std::vector<uint64_t> sizes_;   // that a crash may leave
   uint64_t resize_finished_ = 1;  // 0: one is under way

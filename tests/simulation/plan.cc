@@ -113,7 +113,7 @@ Plan make_plan(uint64_t seed) {
   if (one_in(random, 4)) plan.error_odds = 65536 / (20 + random() % 400);
   plan.runs_full = plan.file_grows && one_in(random, 6);
   // Each seed looks at some dozens of power cuts; large disks take long to look at.
-  plan.cuts_per_moment = 1 + random() % 3;
+  plan.cuts_per_moment = one_in(random, 4) ? 2 : 1;
   plan.moment_odds = 8 + random() % 16;
   if (plan.create.size > kMiB) plan.moment_odds += 8;
   return plan;

@@ -78,8 +78,11 @@ Request draw_request(Random& random, uint64_t number, const RequestBounds& bound
   if (request.kind == Kind::kFlush) return request;
   if (request.kind == Kind::kResize) {
     const uint64_t step = one_in(random, 2) ? 8 * bounds.cluster_size : bounds.size_max;
+    const uint64_t change = random() % step;
+    const bool shrinks = one_in(random, 3) && change < bounds.disk_size;
     request.length =
-        align_up(std::min(bounds.disk_size + random() % step, bounds.size_max), kSectorSize);
+        shrinks ? bounds.disk_size - change : std::min(bounds.disk_size + change, bounds.size_max);
+    request.length = align_up(request.length, kSectorSize);
     return request;
   }
   draw_range(random, &request, bounds);

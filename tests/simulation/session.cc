@@ -232,6 +232,9 @@ Task<void> Session::do_request(Request request) {
 
 Task<void> Session::apply(Request request, std::vector<uint8_t>* bytes) {
   const IoVector vector((Bytes(*bytes)));
+  // Shrinking preallocates nothing.
+  const Preallocation preallocation =
+      request.length < image_->size() ? Preallocation::kOff : world_->plan.create.preallocation;
   switch (request.kind) {
     case Request::Kind::kRead:
       co_await image_->read(request.offset, vector);
@@ -252,12 +255,7 @@ Task<void> Session::apply(Request request, std::vector<uint8_t>* bytes) {
       co_await image_->flush();
       break;
     case Request::Kind::kResize:
-      // A disk that meanwhile grew past it shrinks, and nothing can be preallocated for that.
-      if (request.length < image_->size()) {
-        co_await image_->resize(request.length, Preallocation::kOff);
-      } else {
-        co_await image_->resize(request.length, world_->plan.create.preallocation);
-      }
+      co_await image_->resize(request.length, preallocation);
       break;
   }
 }
