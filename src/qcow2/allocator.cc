@@ -94,14 +94,25 @@ Task<ClusterRange> Allocator::claim(ClusterRange range) {
     if (*position == range.first) *position = range.end();
   }
   if (end_) end_ = std::max(*end_, range.end());
+  if (blank_) blank_ = std::max(*blank_, range.end());
   co_return range;
 }
 
-Task<ClusterRange> Allocator::allocate(uint64_t count) {
+// Before it is claimed. Tables are not all claimed; what they leave is known when they are freed.
+bool Allocator::is_blank(ClusterRange range) {
+  if (!state_->file->limits().grows) return false;
+  if (!blank_) blank_ = HostCluster(state_->geometry.clusters_for(state_->file->size()));
+  return range.first >= *blank_;
+}
+
+Task<Allocator::Allocation> Allocator::allocate(uint64_t count) {
   const Mutex::Guard guard = co_await mutex_.lock();
   const uint64_t useful = std::max<uint64_t>(kUsefulBytes >> state_->geometry.cluster_bits(), 1);
-  const ClusterRange range = co_await find(count, std::min(count, useful));
-  co_return co_await claim(range);
+  Allocation place;
+  place.range = co_await find(count, std::min(count, useful));
+  place.is_blank = is_blank(place.range);
+  co_await claim(place.range);
+  co_return place;
 }
 
 Task<ClusterRange> Allocator::allocate_all(uint64_t count) {
@@ -201,6 +212,7 @@ Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster behind) {
 void Allocator::became_free(HostCluster cluster) {
   first_free_ = std::min(first_free_, cluster);
   cursor_ = std::min(cursor_, cluster);
+  if (blank_) blank_ = std::max(*blank_, cluster + 1);
   // What is packed next must not go on in a cluster that may now be somebody else's.
   if (!packed_end_.is_zero() && state_->geometry.cluster_of(packed_end_) == cluster) {
     packed_end_ = HostOffset();

@@ -35,9 +35,15 @@ class Allocator {
 
   Allocator(Image::State* state, Refcounts* refcounts) : state_(state), refcounts_(refcounts) {}
 
+  struct Allocation {
+    ClusterRange range;
+    // The file never had bytes there: it reads as zeroes until something is written.
+    bool is_blank = false;
+  };
+
   // At least 1 and at most `count` consecutive clusters: fewer only where the free place that comes
   // first is of a useful size but smaller. Throws Error(kNoSpace) where there can be no more.
-  Task<ClusterRange> allocate(uint64_t count);
+  Task<Allocation> allocate(uint64_t count);
   // Exactly `count` consecutive clusters: for tables.
   Task<ClusterRange> allocate_all(uint64_t count);
   // The same, behind all clusters that are in use: of a file that grows, where nothing was written.
@@ -78,6 +84,7 @@ class Allocator {
   Task<void> take_back_all(Frees frees);
   Task<void> discard_in_file(std::vector<ClusterRange> ranges);
   void became_free(HostCluster cluster);
+  bool is_blank(ClusterRange range);
   bool fits(ClusterRange range) const;
   // Throws Error(kNoSpace) unless it fits.
   void check_end(ClusterRange range) const;
@@ -93,6 +100,9 @@ class Allocator {
   // All clusters from here on were free when it was found out, and are given one after another: for
   // searches that did not find a hole within their bound.
   std::optional<HostCluster> end_;
+  // All clusters from here on lie behind the end that the file had at first, and behind all that
+  // were given or freed since.
+  std::optional<HostCluster> blank_;
   // Behind the compressed bytes given last; 0: none, or they end with their cluster, or that became
   // free.
   HostOffset packed_end_;

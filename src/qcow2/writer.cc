@@ -168,6 +168,25 @@ Task<void> Writer::write_to(HostOffset host, IoVector from) {
   co_await state_->data_device().write(host.value(), std::move(from));
 }
 
+// Without what is copied and is zero, for a place that reads as zeroes already.
+Task<Writer::Part> Writer::without_zeroes(Part part) {
+  const auto is_zero = [this](const Run& run, GuestOffset end) {
+    const bool is_unallocated = run.kind == RunKind::kUnallocated && !state_->backing;
+    return (is_unallocated || run.kind == RunKind::kZeroPlain ||
+            run.kind == RunKind::kZeroAllocated) &&
+           run.guest_offset + run.length >= end;
+  };
+  if (part.copy_begin < part.begin) {
+    const Run head = co_await state_->mapping.run_at(part.copy_begin, part.begin - part.copy_begin);
+    if (is_zero(head, part.begin)) part.copy_begin = part.begin;
+  }
+  if (part.end < part.copy_end) {
+    const Run tail = co_await state_->mapping.run_at(part.end, part.copy_end - part.end);
+    if (is_zero(tail, part.copy_end)) part.copy_end = part.end;
+  }
+  co_return part;
+}
+
 Task<void> Writer::write_joined(Part part, HostOffset host, IoVector from) {
   const Geometry& geometry = state_->geometry;
   const uint64_t head = part.begin - part.copy_begin;
@@ -202,14 +221,18 @@ Task<Writer::Part> Writer::write_new(Part part, IoVector from) {
     co_await link(part, part.host);
     co_return part;
   }
-  const ClusterRange range = co_await allocator_->allocate(geometry.clusters_for(part.end - start));
+  const uint64_t count = geometry.clusters_for(part.end - start);
+  const Allocator::Allocation place = co_await allocator_->allocate(count);
+  const ClusterRange range = place.range;
   const GuestOffset range_end = start + (range.count << geometry.cluster_bits());
   if (range_end < part.end) part.end = part.copy_end = range_end;
   const HostOffset host = geometry.offset_of(range.first);
   std::exception_ptr error;
   try {
     const IoVector piece = from.slice(0, part.end - part.begin);
-    co_await write_joined(part, host, piece);
+    Part written = part;
+    if (place.is_blank) written = co_await without_zeroes(part);
+    co_await write_joined(written, host, piece);
     co_await link(part, host);
   } catch (...) {
     error = std::current_exception();

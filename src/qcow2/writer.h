@@ -60,6 +60,7 @@ class Writer {
   bool joins(const Part& part, const Part& next) const;
   Task<Part> write_new(Part part, IoVector from);
   Task<void> write_reserved(Part part, IoVector from);
+  Task<Part> without_zeroes(Part part);
   // One storage write: what is copied in front, `from`, what is copied behind.
   Task<void> write_joined(Part part, HostOffset host, IoVector from);
   Task<void> link(Part part, HostOffset host);

@@ -296,8 +296,6 @@ Task<void> Zeroing::discard_piece(GuestOffset begin, GuestOffset end) {
     co_return;
   }
   const bool over_backing = !backing_reads_as_zeroes(begin);
-  // Version 2 has nothing to hide the backing file with.
-  if (geometry.version() < 3 && over_backing) co_return;
   std::vector<ClusterRange> emptied;
   const Linker::Change change = [&](uint64_t, const L2Entry& old) {
     add_emptied(old, &emptied);
@@ -309,6 +307,8 @@ Task<void> Zeroing::discard_piece(GuestOffset begin, GuestOffset end) {
 
 Task<void> Zeroing::discard(GuestOffset offset, uint64_t length) {
   const Geometry& geometry = state_->geometry;
+  // Version 2 has nothing to hide a backing file with; QEMU leaves the bytes behind its end, too.
+  if (geometry.version() < 3 && state_->backing) co_return;
   const uint64_t cluster_size = geometry.cluster_size();
   GuestOffset at(align_up(offset.value(), cluster_size));
   const uint64_t wanted_end = offset.value() + length;

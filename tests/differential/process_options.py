@@ -11,9 +11,9 @@ class ProcessOptions:
     discards: bool   # whether a discard reaches the image
 
 
-def _plain(random, compresses):
+def _plain(random, compresses, left_out):
     arguments = ["-f", "qcow2"]
-    discards = random.random() < 0.8
+    discards = random.random() < 0.8 or "ignored-discards" in left_out
     if not discards:
         arguments += ["-d", random.choice(("ignore", "off"))]
     elif random.random() < 0.5:
@@ -65,4 +65,4 @@ def _image_options(random, plan):
 def make_process_options(random, plan, compresses, left_out):
     if random.random() < 0.3 and "image-options" not in left_out:
         return _image_options(random, plan)
-    return _plain(random, compresses)
+    return _plain(random, compresses, left_out)

@@ -77,7 +77,7 @@ def main():
     parser.add_argument("--subject", default=str(ROOT / "build/release/bin/byre"),
                         help="the program to compare with QEMU, or 'qemu': QEMU with itself")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
-    parser.add_argument("--without", action="append", default=[], choices=("image-options", "shrinking"),
+    parser.add_argument("--without", action="append", default=[], choices=("image-options", "ignored-discards", "shrinking"),
                         help="leave that out, to see what else differs; seeds mean other runs then")
     parser.add_argument("--keep", action="store_true", help="keep the folders of runs that fail")
     parser.add_argument("--failures-max", type=int, default=20, help="stop after so many (default: 20)")

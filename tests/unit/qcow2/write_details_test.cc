@@ -91,6 +91,52 @@ TEST_F(WriteDetails, ARequestForManyClustersIsOneWriteOfData) {
   close_and_check();
 }
 
+// Where a file never had bytes it reads as zeroes; a cluster that was freed does not.
+TEST_F(WriteDetails, OnlyWhatIsNotZeroIsWrittenToANewClusterBehindTheEndOfTheFile) {
+  Layout layout = layout_of(kMiB, 65536);
+  open(layout);
+  const auto lengths_of = [&](uint64_t offset, uint64_t length, uint64_t seed) {
+    opened_.file->clear_events();
+    const std::vector<uint8_t> bytes = pattern(offset, length, seed);
+    write(offset, bytes);
+    std::vector<uint8_t> whole(65536);
+    std::ranges::copy(bytes, whole.begin() + static_cast<ptrdiff_t>(offset % 65536));
+    EXPECT_EQ(read(align_down(offset, 65536), 65536), whole);
+    std::vector<uint64_t> lengths;
+    for (const filter::FaultEvent& event : opened_.file->events()) {
+      if (event.operation == filter::Operation::kWrite) lengths.push_back(event.length);
+    }
+    return lengths;
+  };
+  write(0, pattern(0, 512, 1));  // tables are there
+  EXPECT_EQ(lengths_of(65536 + 8192, 4096, 1), std::vector<uint64_t>{4096});
+  EXPECT_EQ(lengths_of(3 * 65536, 512, 2), std::vector<uint64_t>{512});
+  EXPECT_EQ(lengths_of(5 * 65536 - 512, 512, 3), std::vector<uint64_t>{512});
+  write(6 * 65536, pattern(6 * 65536, 65536, 4));
+  discard(6 * 65536, 65536);
+  flush();
+  EXPECT_EQ(lengths_of(7 * 65536 + 8192, 4096, 5), std::vector<uint64_t>{65536});
+  // Once more with what the last process left at the end.
+  close_and_check();
+  open(opened_.snapshot(), layout);
+  EXPECT_EQ(lengths_of(9 * 65536 + 8192, 4096, 6), std::vector<uint64_t>{4096});
+  close_and_check();
+}
+
+TEST_F(WriteDetails, OverABackingFileItsBytesAreCopiedIntoANewCluster) {
+  Layout layout = layout_of(kMiB, 65536);
+  layout.create.backing_filename = "backing";
+  layout.create.backing_format = "raw";
+  layout.backing_size = kMiB;
+  open(layout);
+  std::vector<uint8_t> expected = backing_bytes(kMiB);
+  const std::vector<uint8_t> bytes = pattern(8192, 4096, 1);
+  write(8192, bytes);
+  std::ranges::copy(bytes, expected.begin() + 8192);
+  EXPECT_EQ(first_difference(read(0, kMiB), expected), std::nullopt);
+  close_and_check();
+}
+
 TEST_F(WriteDetails, AFlushWithoutChangedMetadataIsOneFlush) {
   open(layout_of(kMiB, 65536));
   write(0, pattern(0, 65536, 1));
