@@ -2,6 +2,7 @@
 #include "qcow2/bitmap_marks.h"
 
 #include <cstddef>
+#include <exception>
 #include <vector>
 
 #include "base/bytes.h"
@@ -33,7 +34,15 @@ Task<void> mark_bitmaps_in_use(Image::State* state) {
     bitmap.flags = flags;
     is_changed = true;
   }
-  if (is_changed) co_await state->file->flush();
+  if (!is_changed) co_return;
+  std::exception_ptr failure;
+  try {
+    co_await state->file->flush();
+  } catch (const Error& error) {
+    state->write_state->note_failure(error, true);
+    failure = std::current_exception();
+  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace byre::qcow2

@@ -12,9 +12,9 @@ namespace byre::qcow2 {
 using layout::RawHeader;
 
 Task<void> HeaderUpdate::write(size_t offset, ConstBytes bytes) {
-  co_await state_->file->flush();
   std::exception_ptr error;
   try {
+    co_await state_->file->flush();
     const IoVector from(bytes);
     co_await state_->file->write(offset, from);
     co_await state_->file->flush();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
+#include <exception>
 
 #include "qcow2/header_update.h"
 #include "qcow2/image_state.h"
@@ -74,8 +75,17 @@ Task<void> nothing() {
 }
 
 Task<void> flush_devices(Image::State* state) {
-  if (state->data_file) co_await state->data_file->flush();
-  co_await state->file->flush();
+  if (state->failure) throw Error(*state->failure);
+  std::exception_ptr failure;
+  try {
+    if (state->data_file) co_await state->data_file->flush();
+    co_await state->file->flush();
+  } catch (const Error& error) {
+    // The next one could succeed and yet leave out what this one was for.
+    write_state_of(*state).note_failure(error, true);
+    failure = std::current_exception();
+  }
+  if (failure) std::rethrow_exception(failure);
 }
 
 }  // namespace

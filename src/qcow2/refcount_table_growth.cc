@@ -70,7 +70,7 @@ Task<void> RefcountTableGrowth::write_table() {
   }
   const IoVector from(bytes.bytes());
   co_await state_->file->write(state_->geometry.offset_of(place_.first).value(), from);
-  co_await state_->file->flush();
+  // The header's update flushes before it names the table.
 }
 
 Task<void> RefcountTableGrowth::switch_to_table() {

@@ -64,7 +64,31 @@ void SimulatedCache::flush(uint64_t called_at) {
   durable_.resize(now_.size());
 }
 
+void SimulatedCache::forget(uint64_t seed) {
+  std::mt19937_64 random(seed);
+  for (auto sector = pending_.begin(); sector != pending_.end();) {
+    const bool is_under_way = std::ranges::any_of(
+        sector->second, [](const Version& version) { return version.write->done_at == kUnderWay; });
+    if (is_under_way || random() % 2 == 0) {
+      ++sector;
+    } else {
+      forgotten_.insert(sector->first);
+      sector = pending_.erase(sector);
+    }
+  }
+}
+
 uint64_t SimulatedCache::settle() {
+  for (const uint64_t sector : forgotten_) {
+    const uint64_t offset = sector * kSectorSize;
+    if (pending_.contains(sector) || offset >= now_.size()) continue;
+    std::array<uint8_t, kSectorSize> bytes{};
+    if (offset < durable_.size()) {
+      durable_.read(offset, Bytes(bytes).first(std::min(kSectorSize, durable_.size() - offset)));
+    }
+    now_.write(offset, ConstBytes(bytes).first(std::min(kSectorSize, now_.size() - offset)));
+  }
+  forgotten_.clear();
   uint64_t last_id = 0;
   for (const auto& [sector, versions] : pending_) {
     for (const Version& version : versions) {

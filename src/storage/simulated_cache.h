@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,9 @@ class SimulatedCache {
   void make_durable(uint64_t called_at);
   // The same of a flush: sizes, too, all that was done to them.
   void flush(uint64_t called_at);
+  // A flush failed: part of what waited is not kept for the next one. It is still read, until
+  // settle(), as a host's page cache has it, and no later flush makes it durable.
+  void forget(uint64_t seed);
   // Whoever made requests is gone; what these have done so far counts as done. Gives the last id.
   uint64_t settle();
 
@@ -61,6 +65,7 @@ class SimulatedCache {
 
   SparseBytes now_;
   SparseBytes durable_;
+  std::set<uint64_t> forgotten_;                      // sectors
   std::map<uint64_t, std::vector<Version>> pending_;  // by sector number; oldest version first
   uint64_t size_min_ = UINT64_MAX;  // it was cut to this size since sizes were durable
 };

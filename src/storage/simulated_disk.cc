@@ -198,6 +198,7 @@ Task<void> SimulatedDisk::flush() {
   check_power();
   if (is_unlucky(odds_.flush)) {
     if (random_() % 2 == 0) cache_.make_durable(random_() % (called_at + 1));
+    if (random_() % 2 == 0) cache_.forget(random_());
     fail("flush", 0, 0, EIO);
   }
   cache_.flush(called_at);

@@ -22,7 +22,8 @@ namespace byre::storage {
 //   done; until then a power cut keeps or loses each sector by itself, older and newer versions
 //   alike (SimulatedCache::power_cut()).
 // - Requests fail at the given odds: reads and flushes with EIO, writes with EIO or ENOSPC and in
-//   part done. A flush that fails has made any part durable, and has forgotten nothing.
+//   part done. A flush that fails has made any part durable, and may have forgotten any other part,
+//   which the next flush then does not make durable, either.
 // - Space can run out, and come back: set_room().
 class SimulatedDisk final : public BlockDevice {
  public:

@@ -32,16 +32,13 @@ NO_DEPENDENCY = ("linker.cc", """    co_await state_->l2_cache->depend_on(*state
 """, "")
 NO_DATA_FLUSH = ("linker.cc", """  state_->l2_cache->depend_on_flush();
 """, "")
-HEADER_FLUSH_BEFORE = ("header_update.cc", """  co_await state_->file->flush();
-  std::exception_ptr error;""", "  std::exception_ptr error;")
 
 RULES = [
     rule("refcounts before the L2 entries that need them: tables that leave the cache early",
          NO_DEPENDENCY),
     rule("refcounts before the L2 entries that need them: at a flush",
          NO_DEPENDENCY,
-         ("flusher.cc", """  co_await state_->refcount_cache->write_back();
-""", "")),
+         ("flusher.cc", "  if (with_refcounts) co_await state_->refcount_cache->write_back();\n", "")),
     rule("data before the L2 entry that shows it",
          NO_DATA_FLUSH,
          ("table_cache.cc", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
@@ -65,24 +62,34 @@ RULES = [
          ("refcounts.cc", """    co_await state_->refcount_cache->write_back();
     co_await write_table_entry""", "    co_await write_table_entry")),
     rule("a new refcount table before the header names it",
-         HEADER_FLUSH_BEFORE,
-         ("refcount_table_growth.cc", """  co_await state_->file->flush();
-""", "")),
+         ("header_update.cc", """    co_await state_->file->flush();
+    const IoVector""", """    if (offset != offsetof(RawHeader, refcount_table_offset)) co_await state_->file->flush();
+    const IoVector""")),
     rule("the blocks of a new refcount table before the header names it",
          ("refcount_table_growth.cc", """  co_await state_->refcount_cache->write_back();
 }""", "}")),
     rule("the header names the new refcount table before the old one is free",
          ("header_update.cc", """    co_await state_->file->write(offset, from);
-    co_await state_->file->flush();""", "    co_await state_->file->write(offset, from);")),
+    co_await state_->file->flush();""", """    co_await state_->file->write(offset, from);
+    if (offset != offsetof(RawHeader, refcount_table_offset)) co_await state_->file->flush();""")),
+    rule("the header names the new L1 table before the old one is free",
+         ("header_update.cc", """    co_await state_->file->write(offset, from);
+    co_await state_->file->flush();""", """    co_await state_->file->write(offset, from);
+    if (offset != offsetof(RawHeader, l1_size)) co_await state_->file->flush();""")),
+    rule("a shrunk disk's size is durable before what lay behind it is given away",
+         ("shrink.cc", """  co_await drop_tables(state_->geometry.l1_entries_for(new_size));
+  co_await flusher_->flush();
+""", """  co_await drop_tables(state_->geometry.l1_entries_for(new_size));
+""")),
     rule("a new L1 table before the header names it",
-         HEADER_FLUSH_BEFORE),
+         ("header_update.cc", """    co_await state_->file->flush();
+    const IoVector""", """    if (offset != offsetof(RawHeader, l1_size)) co_await state_->file->flush();
+    const IoVector""")),
     rule("what the last cluster has behind the old end is cleared before the disk grows",
          ("growth.cc", """  co_await clear_behind_end(new_size);
-  co_await flusher_->flush();
-  HeaderUpdate update(state_);
-  co_await update.set_size(new_size);
-""", """  HeaderUpdate update(state_);
-  co_await update.set_size(new_size);
+  if (preallocation""", "  if (preallocation"),
+         ("growth.cc", """  co_await update.set_size(new_size);
+""", """  co_await update.set_size(new_size);
   co_await clear_behind_end(new_size);
   co_await flusher_->flush();
 """)),
@@ -92,8 +99,8 @@ RULES = [
   Allocator::Frees frees;
   std::exception_ptr error;""")),
     rule("the last reference is gone before the cluster is given away",
-         ("flusher.cc", """    if (has_dirty_tables()) co_await write_tables();
-    co_await flush_devices();""", """    if (has_dirty_tables()) co_await write_tables();""")),
+         ("flusher.cc", """co_await write_tables(with_refcounts);
+    co_await flush_devices();""", "co_await write_tables(with_refcounts);")),
     rule("after a failed flush nothing more is written",
          ("flusher.cc", "  if (state_->failure) throw Error(*state_->failure);\n", ""),
          ("write_state.cc",
@@ -115,10 +122,12 @@ RULES = [
 """, """        co_await state_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kShared);
 """)),
     rule("a flush that is shared began after the request came",
-         ("flusher.cc", """  const uint64_t covered = requested_;
-  co_await run();
-  done_ = covered;""", """  co_await run();
-  done_ = requested_;""")),
+         ("flusher.cc", """  co_await run(!state_->uses_lazy_refcounts());
+  done_ = covered;""", """  co_await run(!state_->uses_lazy_refcounts());
+  done_ = std::max(covered, requested_);""")),
+    rule("a flush waits for tables that somebody else is writing",
+         ("table_cache.h", "return dirty_count_ > 0 || write_mutex_.is_locked();",
+          "return dirty_count_ > 0;")),
     rule("a flush reaches the image file",
          ("flusher.cc", "    co_await state_->file->flush();\n", "")),
     rule("a flush reaches the external data file",
@@ -129,11 +138,13 @@ RULES = [
   } catch""", """  try {
   } catch""")),
     rule("a write with FUA is durable when it is done",
-         ("image_write.cc", """    co_await parts.writer.write(GuestOffset(offset), from);
+         ("image_write.cc", """    co_await parts->writer.write(offset, std::move(from));
   }
-  if (has_flag(flags, WriteFlags::kFua)) co_await parts.flusher.flush();""",
-          """    co_await parts.writer.write(GuestOffset(offset), from);
+  if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();""",
+          """    co_await parts->writer.write(offset, std::move(from));
   }""")),
+    rule("a flush of an image that was only read reaches its files",
+         ("image_write.cc", "    co_await state->file->flush();\n", "")),
 ]
 
 

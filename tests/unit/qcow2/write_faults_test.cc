@@ -215,6 +215,44 @@ TEST(WriteFaults, AnImageRefusesWritesAfterAMetadataWriteFailedAndSaysWhy) {
   EXPECT_THROW(loop.run(image->close()), Error);
 }
 
+// What a failed flush was for may never reach the disk, however many flushes succeed later.
+TEST(WriteFaults, AnImageRefusesWritesAfterAnyFailedFlush) {
+  const Layout layout = layout_of(2000 * 1024, 512);
+  const uint64_t size_after = 2400 * 1024;  // its L1 table takes another cluster
+  const std::vector<uint8_t> bytes = pattern(0, 4096, 1);
+  uint64_t failures = 0;
+  for (uint64_t n = 1;; ++n) {
+    SCOPED_TRACE(testing::Message() << "flush " << n);
+    Loop loop;
+    OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
+    Image* const image = opened.image.get();
+    if (n > 1) loop.run(image->write(0, ConstBytes(bytes)));
+    filter::FaultRule rule;
+    rule.operation = filter::Operation::kFlush;
+    rule.first = n > 1 ? n - 1 : 1;
+    opened.file->add_rule(rule);
+    bool has_failed = false;
+    try {
+      // The first time, a flush of an image that nobody has written to.
+      if (n == 1) loop.run(image->flush());
+      if (n > 1) loop.run(image->resize(size_after, Preallocation::kOff));
+    } catch (const Error&) {
+      has_failed = true;
+    }
+    opened.file->heal();
+    if (!has_failed) {
+      loop.run(image->close());
+      break;
+    }
+    ++failures;
+    EXPECT_THROW(loop.run(image->write(0, ConstBytes(bytes))), Error);
+    EXPECT_THROW(loop.run(image->flush()), Error);
+    if (n > 1) EXPECT_THROW(loop.run(image->close()), Error);
+    if (n == 1) loop.run(image->close());  // it had nothing to write
+  }
+  EXPECT_GT(failures, 5u);
+}
+
 TEST(WriteFaults, AFailedWriteOfGuestDataIsItsOwnersAlone) {
   const Layout layout = layout_of(256 * 1024, 4096);
   Loop loop;

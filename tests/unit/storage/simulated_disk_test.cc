@@ -277,6 +277,28 @@ TEST(SimulatedDisk, WhatIsWrittenWhereSomethingWasCutOffIsDurableAfterAFlush) {
   EXPECT_EQ(bench.cut(2).size(), bytes.size());
 }
 
+TEST(SimulatedDisk, AFailedFlushMayForgetWhatTheNextOneThenDoesNotMakeDurable) {
+  std::set<bool> kept;
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SimulatedDisk::Options options;
+    options.seed = seed;
+    Bench bench(0, options);
+    const Contents bytes = sectors(1, seed);
+    bench.write(0, bytes);
+    bench.disk.set_odds({0, 0, 65536});
+    EXPECT_THROW(bench.flush(), Error);
+    bench.disk.set_odds({});
+    bench.flush();
+    EXPECT_EQ(get(bench.disk.cache().now(), 0, kSectorSize), bytes);
+    const bool is_kept = get(bench.cut(seed), 0, kSectorSize) == bytes;
+    SimulatedCache later = bench.disk.cache();
+    later.settle();
+    EXPECT_EQ(get(later.now(), 0, kSectorSize) == bytes, is_kept);
+    kept.insert(is_kept);
+  }
+  EXPECT_EQ(kept.size(), 2u);
+}
+
 TEST(SimulatedDisk, ADiscardThatIsIgnoredLeavesTheBytes) {
   SimulatedDisk::Options options;
   options.discard_clears = false;
