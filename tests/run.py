@@ -187,6 +187,13 @@ def simulation_stage():
     tally.add(build("asan", ["simulation"]))
     if tally.failures:
         return tally
+    code, output = run([sys.executable, str(ROOT / "tests/simulation/broken_rules.py"), "--list"],
+                       "broken-rules.log")
+    if code == 0:
+        tally.passed += 1
+    else:
+        show("broken rules", output)
+        tally.failures.append("simulation: a rule of the order on disk can no longer be broken")
     tally.add(script_stage("simulation", "tests/simulation/run.py",
                            ["--from", "1", "--seeds", "60", "--crashes-min", "2000"]))
     tally.add(script_stage("simulation", "tests/simulation/run.py",

@@ -137,6 +137,16 @@ RULES = [
     co_await settle_rules();
   } catch""", """  try {
   } catch""")),
+    rule("the dirty bit before the first change, with lazy refcounts",
+         ("write_state.cc", "  if (state->uses_lazy_refcounts()) incompatible |= "
+          "layout::incompatible::kDirty;\n", "")),
+    rule("the dirty bit goes after the refcounts are there, with lazy refcounts",
+         ("write_state.cc", """  if (!is_ready_) co_return;
+  co_await flusher.flush_all();""", """  if (!is_ready_) co_return;
+  co_await flusher.flush();"""),
+         ("write_state.cc", """  co_await flusher.flush_all();
+  if (!is_marked_dirty_) co_return;""", """  co_await flusher.flush();
+  if (!is_marked_dirty_) co_return;""")),
     rule("a write with FUA is durable when it is done",
          ("image_write.cc", """    co_await parts->writer.write(offset, std::move(from));
   }

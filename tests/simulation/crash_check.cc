@@ -5,6 +5,7 @@
 
 #include "async/loop.h"
 #include "qcow2/checker.h"
+#include "qcow2/layout/header.h"
 #include "storage/memory_device.h"
 
 namespace byre::simulation {
@@ -130,6 +131,14 @@ Task<std::unique_ptr<qcow2::Image>> open_image(std::unique_ptr<BlockDevice> file
   co_return image;
 }
 
+bool is_dirty(const storage::SparseBytes& image) {
+  using qcow2::layout::RawHeader;
+  RawHeader header;
+  image.read(0, Bytes(reinterpret_cast<uint8_t*>(&header), sizeof header));
+  const uint64_t features = header.incompatible_features;
+  return header.version >= 3 && (features & qcow2::layout::incompatible::kDirty) != 0;
+}
+
 std::optional<std::string> check_soundness(const Files& files, bool leaks_allowed) {
   std::string findings;
   const qcow2::CheckResult result = sync_wait(check_files(&files, &findings));
@@ -146,8 +155,11 @@ std::vector<uint8_t> read_guest(const Files& files) {
 std::optional<std::string> check_crash(const Files& files, const Promise& promise, bool writes,
                                        uint64_t seed) {
   try {
-    const std::optional<std::string> unsound = check_soundness(files, true);
-    if (unsound) return unsound;
+    const bool needs_repair = is_dirty(files.file);
+    if (!needs_repair) {
+      const std::optional<std::string> unsound = check_soundness(files, true);
+      if (unsound) return unsound;
+    }
     std::vector<uint8_t> bytes = read_guest(files);
     const std::optional<std::string> wrong = promise.model->check_crash(bytes);
     if (wrong) return wrong;
@@ -162,7 +174,7 @@ std::optional<std::string> check_crash(const Files& files, const Promise& promis
           check_snapshot(files, (*promise.snapshots)[seed % promise.snapshots->size()]);
       if (changed) return changed;
     }
-    if (writes) return try_writes(files, std::move(bytes), seed);
+    if (writes && !needs_repair) return try_writes(files, std::move(bytes), seed);
     return std::nullopt;
   } catch (const Error& error) {
     return fmt::format("it does not open or read: {} ({})", error.message(), error.hint());

@@ -28,6 +28,8 @@ Task<std::unique_ptr<qcow2::Image>> open_image(std::unique_ptr<BlockDevice> file
                                                const std::optional<storage::SparseBytes>* backing,
                                                qcow2::OpenOptions options);
 
+// The dirty bit: with lazy refcounts a crash leaves them wrong, and says so.
+bool is_dirty(const storage::SparseBytes& image);
 // What is wrong with the image, in its own words; nothing: it is sound. Leaks are no fault after a
 // crash.
 std::optional<std::string> check_soundness(const Files& files, bool leaks_allowed);

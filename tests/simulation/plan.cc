@@ -45,6 +45,7 @@ void pick_features(Plan* plan, Random& random) {
     // Wide ones in small clusters make many refcount blocks.
     create.refcount_bits = one_in(random, 4) ? 64 : uint64_t{1} << (random() % 7);
     if (create.cluster_size >= 16384) create.extended_l2 = !one_in(random, 3);
+    create.lazy_refcounts = one_in(random, 8);
     if (one_in(random, 6)) {
       create.data_filename = "data";
       create.data_file_raw = one_in(random, 2);
