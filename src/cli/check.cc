@@ -29,7 +29,7 @@ struct CheckArguments {
   std::string filename;
   open::ImageOptions image;
   std::string cache = "writeback";
-  bool repair = false;
+  std::optional<qcow2::RepairScope> repair;
   bool quiet = false;
   OutputFormat output = OutputFormat::kHuman;
 };
@@ -38,7 +38,7 @@ void read_repair(CheckArguments& arguments, const std::string& text) {
   if (text != "leaks" && text != "all") {
     throw UsageError("--repair (-r) expects 'leaks' or 'all' not '" + text + "'");
   }
-  arguments.repair = true;
+  arguments.repair = text == "all" ? qcow2::RepairScope::kAll : qcow2::RepairScope::kLeaks;
 }
 
 CheckArguments read_arguments(Invocation& invocation) {
@@ -84,7 +84,6 @@ CheckArguments read_arguments(Invocation& invocation) {
                 "Invalid source cache option: " + arguments.cache);
   }
   arguments.image.cache = *cache;
-  if (arguments.repair) refuse_unsupported("repairing images (check -r)");
   return arguments;
 }
 
@@ -115,6 +114,13 @@ class FindingPrinter {
 
 std::string count_text(uint64_t count, const char* what) {
   return count == 0 ? std::string() : fmt::format("\n{} {}", count, what);
+}
+
+std::string fixed_text(uint64_t leaks, uint64_t corruptions) {
+  return fmt::format(
+      "The following inconsistencies were found and repaired:\n\n    {} leaked clusters\n    {} "
+      "corruptions\n\nDouble checking the fixed image now...\n",
+      leaks, corruptions);
 }
 
 std::string human_text(const qcow2::CheckResult& result) {
@@ -155,6 +161,8 @@ std::string json_text(const jobs::CheckReport& report) {
   set_if_any("image-end-offset", result.image_end_offset);
   set_if_any("corruptions", result.corruptions);
   set_if_any("leaks", result.leaks);
+  set_if_any("corruptions-fixed", report.corruptions_fixed);
+  set_if_any("leaks-fixed", report.leaks_fixed);
   set_if_any("total-clusters", result.clusters.total);
   set_if_any("allocated-clusters", result.clusters.allocated);
   set_if_any("fragmented-clusters", result.clusters.fragmented);
@@ -178,6 +186,12 @@ jobs::CheckReport run_job(const Invocation& invocation, const CheckArguments& ar
   job.options.cancellation = &interruptible.cancellation();
   job.options.on_finding = [&findings](const qcow2::Finding& finding) {
     findings.print_finding(finding);
+  };
+  job.repair = arguments.repair;
+  const bool tells = !arguments.quiet && arguments.output == OutputFormat::kHuman;
+  job.on_fixed = [&findings, tells](uint64_t leaks, uint64_t corruptions) {
+    findings.flush();
+    if (tells) print(fixed_text(leaks, corruptions));
   };
   Loop loop;
   return loop.run(jobs::check(std::move(job)));

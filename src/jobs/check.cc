@@ -10,10 +10,23 @@
 namespace byre::jobs {
 namespace {
 
-Task<qcow2::CheckResult> check_image(qcow2::Image* image, qcow2::CheckOptions options) {
+Task<void> run_on(qcow2::Image* image, CheckJob* job, CheckReport* report) {
+  if (!job->repair) {
+    report->result = co_await qcow2::check(*image, std::move(job->options));
+    co_return;
+  }
+  qcow2::RepairOptions options{*job->repair, std::move(job->options), std::move(job->on_fixed)};
+  const qcow2::RepairResult result = co_await qcow2::repair(*image, std::move(options));
+  report->result = result.check;
+  report->leaks_fixed = result.leaks_fixed;
+  report->corruptions_fixed = result.corruptions_fixed;
+}
+
+Task<void> check_image(qcow2::Image* image, CheckJob* job, CheckReport* report) {
   std::exception_ptr failure;
   try {
-    co_return co_await qcow2::check(*image, std::move(options));
+    co_await run_on(image, job, report);
+    co_return;
   } catch (const Error& error) {
     failure = error.kind() == ErrorKind::kCancelled
                   ? std::current_exception()
@@ -26,6 +39,7 @@ Task<qcow2::CheckResult> check_image(qcow2::Image* image, qcow2::CheckOptions op
 
 Task<CheckReport> check(CheckJob job) {
   job.image.for_check = true;
+  job.image.writable = job.repair.has_value();
   if (job.progress != nullptr) {
     job.options.on_progress = [progress = job.progress](uint64_t done, uint64_t total) {
       progress->update(done, total);
@@ -36,7 +50,7 @@ Task<CheckReport> check(CheckJob job) {
   report.filename = job.filename;
   report.format = device->driver();
   qcow2::Image* const image = open::as_qcow2(device.get());
-  if (image != nullptr) report.result = co_await check_image(image, std::move(job.options));
+  if (image != nullptr) co_await check_image(image, &job, &report);
   if (job.progress != nullptr) job.progress->update(1, 1);
   co_await device->close();
   co_return report;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -8,15 +10,19 @@
 #include "jobs/progress.h"
 #include "open/open.h"
 #include "qcow2/checker.h"
+#include "qcow2/repairer.h"
 
 namespace byre::jobs {
 
-// Checks an image, alone: changes nothing, reads nothing of its backing files, though they must
-// open.
+// Checks an image, alone, and repairs it if asked to: reads nothing of its backing files, though
+// they must open, and changes nothing but what a repair does.
 struct CheckJob {
   std::string filename;
   open::ImageOptions image;
   qcow2::CheckOptions options;
+  std::optional<qcow2::RepairScope> repair;  // nothing: changes nothing
+  // As of qcow2::RepairOptions.
+  std::function<void(uint64_t leaks_fixed, uint64_t corruptions_fixed)> on_fixed;
   Progress* progress = nullptr;  // outlives the task
 };
 
@@ -25,6 +31,8 @@ struct CheckReport {
   std::string format;
   // Nothing: images of this format have nothing to check.
   std::optional<qcow2::CheckResult> result;
+  uint64_t leaks_fixed = 0;
+  uint64_t corruptions_fixed = 0;
 };
 
 // Throws Error("Check failed: ...") where the check could not be carried to its end.

@@ -40,6 +40,10 @@ Task<std::unique_ptr<BlockDevice>> open_standard_input(ImageOptions options) {
 }
 
 Task<std::unique_ptr<BlockDevice>> open_named(std::string filename, ImageOptions options) {
+  if (options.writable && options.force_share) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "force-share=on can only be used with read-only images");
+  }
   Chain chain(std::move(options));
   co_return co_await chain.open(std::move(filename));
 }

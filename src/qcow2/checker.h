@@ -38,6 +38,7 @@ enum class FindingKind {
   // Snapshots and bitmaps.
   kSnapshotTableUnreadable,
   kSnapshotIncomplete,     // value: index of the entry
+  kSnapshotExtraData,      // value: index of the entry; only a repair gets past it
   kSnapshotL1Unaligned,    // offset
   kSnapshotL1TooLarge,     // value: entries
   kSnapshotsWithDataFile,  // value: count
@@ -47,6 +48,11 @@ enum class FindingKind {
   kRefcountBlockUnaligned,     // value: index
   kRefcountBlockOutside,       // value: index
   kRefcountBlockShared,        // value: index, refcount: references to it
+  // What a repair has to say of itself.
+  kRefcountsRebuilt,  // in a new place
+  kRebuildNeeded,     // and not allowed
+  kTablesMoved,       // to places of their own
+  kLeaksKept,         // they may be what something unreadable refers to
 };
 
 enum class Severity {
@@ -67,6 +73,7 @@ struct Finding {
   std::string text;
   // QEMU puts the program's name before the text.
   bool names_program = false;
+  bool is_mended = false;  // by repair(): what was found is so no more
 };
 
 struct CheckOptions {
@@ -78,6 +85,8 @@ struct CheckOptions {
   // Called now and then; in units that mean nothing but the share that is done.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
   const Cancellation* cancellation = nullptr;
+  // Set by repair(): findings that it mends at once are told as mended.
+  bool mends = false;
 };
 
 // The numbers of clusters are those of the active disk.
@@ -120,5 +129,7 @@ struct CheckSubject {
   layout::Extensions extensions;
 };
 Task<CheckResult> check(CheckSubject subject, CheckOptions options);
+// The parts of an open image; it outlives them.
+CheckSubject subject_of(Image& image);
 
 }  // namespace byre::qcow2

@@ -31,6 +31,8 @@ class CheckerFile {
 
   // The bytes [offset, offset + length), if they were read and not yet replaced.
   std::optional<ConstBytes> kept(uint64_t offset, uint64_t length) const;
+  // What was read is no longer what the file has.
+  void forget() { kept_ = 0; }
   // Reads the range, and with it up to `ahead` bytes that follow. The bytes are good until the next
   // call. Throws what the file throws; Error(kIo) for an offset that no file has.
   Task<ConstBytes> read(uint64_t offset, uint64_t length, uint64_t ahead);

@@ -19,6 +19,11 @@ void Findings::count(Severity severity, uint64_t times) {
   }
 }
 
+void Findings::note_mended(Severity severity, uint64_t times) {
+  if (severity == Severity::kLeak) mended_leaks_ += times;
+  if (severity == Severity::kCorruption) mended_corruptions_ += times;
+}
+
 void Findings::report(const Finding& finding) {
   ++reported_;
   if (options_->on_finding) options_->on_finding(finding);

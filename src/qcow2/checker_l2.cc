@@ -65,6 +65,7 @@ bool L2EntryCounter::refers_to_cluster(const L2Entry& entry) const {
 }
 
 void L2EntryCounter::count_entry(const L2Entry& entry, uint32_t index) {
+  if (can_mend_ && references_->mending().mended(entry)) references_->set_mendable();
   if (entry.is_compressed()) {
     count_compressed(entry, index);
     return;
@@ -80,6 +81,7 @@ void L2EntryCounter::count_entry(const L2Entry& entry, uint32_t index) {
     count_allocated(entry);
   } else if ((entry.bitmap() & L2Entry::kAllAllocated) != 0) {
     references_->set_suspect();
+    references_->set_incomplete();
     findings.add({.kind = FindingKind::kSubclustersUnallocated, .value = entry.bitmap()}, [] {
       return std::string("ERROR: Unallocated cluster has non-zero subcluster allocation map");
     });
@@ -97,6 +99,7 @@ void L2EntryCounter::count_compressed(L2Entry entry, uint32_t index) {
     entry = entry.with_copied(false);
   }
   if (geometry_.external_data_file()) {
+    references_->set_incomplete();
     findings.add({.kind = FindingKind::kCompressedInDataFile, .value = entry.word()}, [&] {
       return fmt::format("ERROR compressed cluster {} with data file, entry={:#x}", index,
                          entry.word());
@@ -104,6 +107,7 @@ void L2EntryCounter::count_compressed(L2Entry entry, uint32_t index) {
     return;
   }
   if (entry.bitmap() != 0) {
+    references_->set_incomplete();
     findings.add({.kind = FindingKind::kCompressedSubclusters, .value = entry.word()}, [&] {
       return fmt::format(
           "ERROR compressed cluster {} with non-zero subcluster allocation bitmap, entry={:#x}",
@@ -112,6 +116,7 @@ void L2EntryCounter::count_compressed(L2Entry entry, uint32_t index) {
     return;
   }
   const layout::CompressedRange range = entry.compressed_range(geometry_);
+  if (references_->is_outside(range.offset.value(), range.size)) references_->set_incomplete();
   references_->count_region(range.offset.value(), range.size, Claim::kNone);
   ++statistics_.allocated;
   ++statistics_.fragmented;
@@ -133,11 +138,16 @@ void L2EntryCounter::count_allocated(const L2Entry& entry) {
     references_->set_suspect();
     const bool has_data = geometry_.extended_l2() ? (entry.bitmap() & L2Entry::kAllAllocated) != 0
                                                   : (entry.word() & L2Entry::kZero) == 0;
-    findings.add({.kind = FindingKind::kClusterUnaligned, .offset = offset}, [&] {
-      return fmt::format(
-          "ERROR offset={:x}: {} cluster is not properly aligned; L2 entry corrupted.", offset,
-          has_data ? "Data" : "Preallocated");
-    });
+    if (has_data) references_->set_incomplete();
+    const bool mends =
+        can_mend_ && references_->mends() && references_->mending().mended(entry).has_value();
+    findings.add({.kind = FindingKind::kClusterUnaligned, .offset = offset, .is_mended = mends},
+                 [&] {
+                   return fmt::format(
+                       "{} offset={:x}: {} cluster is not properly aligned; L2 entry corrupted.",
+                       mends ? "Repairing" : "ERROR", offset, has_data ? "Data" : "Preallocated");
+                 });
+    if (mends) return;
   }
   note_place(offset);
   if (!geometry_.external_data_file()) {

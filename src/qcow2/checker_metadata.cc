@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/checked.h"
+#include "base/units.h"
 #include "qcow2/padded_read.h"
 
 namespace byre::qcow2 {
@@ -53,15 +54,7 @@ Task<void> MetadataCounter::read_snapshots() {
   const layout::Header& header = subject_->header;
   if (header.snapshot_count == 0) co_return;
   try {
-    layout::SnapshotTableDecoder decoder(header);
-    while (!decoder.done()) {
-      const uint64_t wanted = decoder.wanted();
-      const ConstBytes bytes = co_await file_->read(decoder.offset().value(), wanted, 0);
-      decoder.feed(bytes);
-    }
-    const uint64_t padded_size = decoder.table_size();
-    snapshots_ = decoder.take();
-    snapshot_table_size_ = padded_size - padding_of(snapshots_.back());
+    co_await decode_snapshots();
   } catch (const Error& error) {
     references_->findings().add(
         {.kind = FindingKind::kSnapshotTableUnreadable,
@@ -71,12 +64,50 @@ Task<void> MetadataCounter::read_snapshots() {
         [&] { return "ERROR failed to read the snapshot table: " + error.message(); });
     throw;
   }
-  if (header.version < 3) co_return;
+  if (header.version >= 3) check_snapshot_entries();
+}
+
+Task<void> MetadataCounter::decode_snapshots() {
+  layout::SnapshotTableDecoder decoder(subject_->header);
+  if (options_->mends) {
+    decoder.cut_extra_data([this](size_t index, uint64_t size) { report_cut(index, size); });
+  }
+  while (!decoder.done()) {
+    if (options_->cancellation != nullptr) options_->cancellation->check();
+    const uint64_t wanted = decoder.wanted();
+    const ConstBytes bytes = co_await file_->read(decoder.offset().value(), wanted, 0);
+    decoder.feed(bytes);
+  }
+  snapshot_table_size_ = decoder.table_size();
+  snapshots_ = decoder.take();
+  snapshot_table_size_ -= padding_of(snapshots_.back());
+}
+
+void MetadataCounter::report_cut(size_t index, uint64_t size) {
+  has_mended_snapshots_ = true;
+  references_->findings().add(
+      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_mended = true}, [&] {
+        return fmt::format(
+            "Discarding too much extra metadata in snapshot table entry {} ({} > {})", index, size,
+            layout::limits::kSnapshotExtraDataSizeMax);
+      });
+}
+
+// Version 3 asks for the size that the disk had.
+void MetadataCounter::check_snapshot_entries() {
   for (size_t i = 0; i < snapshots_.size(); ++i) {
-    if (snapshots_[i].disk_size) continue;
-    references_->findings().add({.kind = FindingKind::kSnapshotIncomplete, .value = i}, [i] {
-      return fmt::format("ERROR snapshot table entry {} is incomplete", i);
-    });
+    layout::Snapshot& snapshot = snapshots_[i];
+    if (snapshot.disk_size) continue;
+    const bool mends = options_->mends;
+    references_->findings().add(
+        {.kind = FindingKind::kSnapshotIncomplete, .value = i, .is_mended = mends}, [&] {
+          return fmt::format("{} snapshot table entry {} is incomplete",
+                             mends ? "Repairing" : "ERROR", i);
+        });
+    if (!mends) continue;
+    has_mended_snapshots_ = true;
+    snapshot.has_large_vm_state_size = true;
+    snapshot.disk_size = align_down(subject_->header.size, kSectorSize);
   }
 }
 
@@ -86,6 +117,7 @@ bool MetadataCounter::check_snapshot_l1(const layout::Snapshot& snapshot) {
   const char* const id = snapshot.id.c_str();
   const char* const name = snapshot.name.c_str();
   if (!references_->geometry().is_cluster_aligned(snapshot.l1_table_offset)) {
+    references_->set_incomplete();
     references_->findings().add({.kind = FindingKind::kSnapshotL1Unaligned, .offset = offset}, [&] {
       return fmt::format(
           "ERROR snapshot {} ({}) l1_offset={:#x}: L1 table is not cluster aligned; snapshot "
@@ -95,6 +127,7 @@ bool MetadataCounter::check_snapshot_l1(const layout::Snapshot& snapshot) {
     return false;
   }
   if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) {
+    references_->set_incomplete();
     references_->findings().add(
         {.kind = FindingKind::kSnapshotL1TooLarge, .offset = offset, .value = snapshot.l1_size},
         [&] {
@@ -182,6 +215,7 @@ Task<void> MetadataCounter::count_bitmap_table_cluster(uint64_t offset, uint64_t
       case layout::BitmapTableKind::kOnes:
         break;
       case layout::BitmapTableKind::kInvalid:
+        references_->set_incomplete();
         references_->findings().add(
             {.kind = FindingKind::kBitmapTable, .offset = offset + i, .value = entry.word()});
         references_->findings().count(Severity::kCorruption, times - 1);

@@ -31,9 +31,15 @@ class MetadataCounter {
   Task<void> count_bitmaps();
 
   const std::vector<layout::Snapshot>& snapshots() const { return snapshots_; }
+  uint64_t snapshot_table_size() const { return snapshot_table_size_; }
+  // CheckOptions::mends: snapshots() are better than what the image has.
+  bool has_mended_snapshots() const { return has_mended_snapshots_; }
 
  private:
   void check_snapshot_pointer();
+  Task<void> decode_snapshots();
+  void report_cut(size_t index, uint64_t size);
+  void check_snapshot_entries();
   bool check_snapshot_l1(const layout::Snapshot& snapshot);
   Task<void> count_bitmap_table(uint64_t offset, uint64_t entries);
   Task<void> count_bitmap_table_cluster(uint64_t offset, uint64_t length, uint64_t times);
@@ -44,6 +50,7 @@ class MetadataCounter {
   const CheckOptions* options_;
   std::vector<layout::Snapshot> snapshots_;
   uint64_t snapshot_table_size_ = 0;
+  bool has_mended_snapshots_ = false;
   std::unordered_map<uint64_t, SharedTable> shared_bitmaps_;  // by host offset of a table's cluster
 };
 

@@ -49,4 +49,9 @@ uint64_t RangeSet::end_of(uint64_t place) const {
   return std::max(place, std::prev(behind)->second);
 }
 
+uint64_t RangeSet::last_end_before(uint64_t end) const {
+  const auto behind = ends_.lower_bound(end);
+  return behind == ends_.begin() ? 0 : std::prev(behind)->second;
+}
+
 }  // namespace byre::qcow2

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <vector>
@@ -32,6 +33,11 @@ class RangeSet {
   void add(uint64_t start, uint64_t end);
   // The first number from `place` on that is not in the set.
   uint64_t end_of(uint64_t place) const;
+  bool contains(uint64_t place) const { return end_of(place) != place; }
+  // Where the last range that begins before `end` ends; 0: there is none.
+  uint64_t last_end_before(uint64_t end) const;
+  bool intersects(uint64_t start, uint64_t end) const { return last_end_before(end) > start; }
+  size_t range_count() const { return ends_.size(); }
 
  private:
   std::map<uint64_t, uint64_t> ends_;  // by start; they neither overlap nor touch

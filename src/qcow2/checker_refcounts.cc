@@ -40,6 +40,10 @@ void StoredRefcounts::count_table() {
   for (uint64_t i = 0; i < table_.size(); ++i) {
     if (table_[i].word() != 0) count_block(i, table_[i]);
   }
+  for (uint64_t at = 0; at < table_size_; at += geometry_.cluster_size()) {
+    const uint64_t cluster = (table_offset_ + at) >> geometry_.cluster_bits();
+    if (references_->is_referred_to_twice(cluster)) is_table_shared_ = true;
+  }
 }
 
 void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
@@ -47,6 +51,7 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
   const uint64_t offset = entry.offset().value();
   const uint64_t cluster = offset >> geometry_.cluster_bits();
   if (entry.reserved_bits() != 0) {
+    must_be_rebuilt_ = true;
     findings.add(
         {.kind = FindingKind::kRefcountTableReservedBits, .offset = offset, .value = index},
         [index] {
@@ -55,6 +60,7 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
     return;
   }
   if (!geometry_.is_cluster_aligned(entry.offset())) {
+    must_be_rebuilt_ = true;
     findings.add(
         {.kind = FindingKind::kRefcountBlockUnaligned, .offset = offset, .value = index}, [index] {
           return fmt::format(
@@ -64,6 +70,7 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
     return;
   }
   if (cluster >= references_->counts().cluster_count()) {
+    must_be_rebuilt_ = true;
     findings.add(
         {.kind = FindingKind::kRefcountBlockOutside, .offset = offset, .value = index},
         [index] { return fmt::format("ERROR refcount block {} is outside image", index); });
@@ -71,6 +78,7 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
   }
   references_->count_region(offset, geometry_.cluster_size());
   const uint64_t count = references_->counts().count(cluster);
+  if (references_->is_referred_to_twice(cluster)) must_be_rebuilt_ = true;
   if (count == 1) return;
   findings.add({.kind = FindingKind::kRefcountBlockShared,
                 .offset = offset,
@@ -123,6 +131,7 @@ Task<bool> StoredRefcounts::load_block(uint64_t index) {
 
 void StoredRefcounts::report_unreadable(uint64_t first, uint64_t count) {
   references_->set_suspect();
+  must_be_rebuilt_ = true;
   for (uint64_t cluster = first; cluster < first + count; ++cluster) {
     references_->findings().add({.kind = FindingKind::kRefcountUnreadable,
                                  .severity = Severity::kCheckError,
@@ -179,23 +188,30 @@ void StoredRefcounts::compare_block(ConstBytes block, uint64_t first, uint64_t c
       if ((refcount | references) == 0) continue;
       const uint64_t cluster = first + done + i;
       used_end_ = cluster + 1;
-      if (refcount != references) report_difference(cluster, refcount, references);
+      if (refcount == references) continue;
+      references_->set_suspect();
+      if (refcount == 0) must_be_rebuilt_ = true;
+      report_difference(cluster, refcount, references, Difference::kFound);
     }
     done += piece;
   }
 }
 
-void StoredRefcounts::report_difference(uint64_t cluster, uint64_t refcount, uint64_t references) {
-  references_->set_suspect();
+void StoredRefcounts::report_difference(uint64_t cluster, uint64_t refcount, uint64_t references,
+                                        Difference difference) {
   const bool is_leak = refcount > references;
+  const bool is_mended = difference == Difference::kMended;
+  const Severity severity = is_leak ? Severity::kLeak : Severity::kCorruption;
   references_->findings().add(
       {.kind = is_leak ? FindingKind::kLeakedCluster : FindingKind::kRefcountTooLow,
-       .severity = is_leak ? Severity::kLeak : Severity::kCorruption,
+       .severity = difference == Difference::kLeft ? Severity::kNote : severity,
        .offset = cluster << geometry_.cluster_bits(),
        .refcount = refcount,
-       .references = references},
+       .references = references,
+       .is_mended = is_mended},
       [&] {
-        return fmt::format("{} cluster {} refcount={} reference={}", is_leak ? "Leaked" : "ERROR",
+        const char* const what = is_leak ? "Leaked" : "ERROR";
+        return fmt::format("{} cluster {} refcount={} reference={}", is_mended ? "Repairing" : what,
                            cluster, refcount, references);
       });
 }

@@ -31,6 +31,25 @@ class StoredRefcounts {
   // use.
   Task<uint64_t> compare();
 
+  // What a repair must know.
+  //
+  // The refcounts cannot be mended where they stand: they say that a cluster in use is free, a
+  // block is at an impossible place, cannot be read, or is something else, too.
+  bool must_be_rebuilt() const { return must_be_rebuilt_; }
+  // The refcount table is something else, too.
+  bool is_table_shared() const { return is_table_shared_; }
+  layout::RefcountTableEntry entry(uint64_t index) const {
+    return index < table_.size() ? table_[index] : layout::RefcountTableEntry();
+  }
+  uint64_t table_entries() const { return table_.size(); }
+  // Whether a cluster can be read there.
+  bool can_read(layout::RefcountTableEntry entry) const;
+  // The finding of a refcount that is not the number of references: that it was not, but is now;
+  // that it still is not, which was counted before.
+  enum class Difference { kFound, kMended, kLeft };
+  void report_difference(uint64_t cluster, uint64_t refcount, uint64_t references,
+                         Difference difference);
+
   // The refcount of a cluster, from the file; nothing where it cannot be read.
   Task<std::optional<uint64_t>> read(uint64_t cluster);
   // The same, if the part of the block is in memory.
@@ -45,15 +64,10 @@ class StoredRefcounts {
   static constexpr uint64_t kSlices = 2048;
 
   void count_block(uint64_t index, layout::RefcountTableEntry entry);
-  layout::RefcountTableEntry entry(uint64_t index) const {
-    return index < table_.size() ? table_[index] : layout::RefcountTableEntry();
-  }
-  bool can_read(layout::RefcountTableEntry entry) const;
   bool is_unused(uint64_t first, uint64_t count) const;
   Task<bool> load_block(uint64_t index);
   void report_unreadable(uint64_t first, uint64_t count);
   void compare_block(ConstBytes block, uint64_t first, uint64_t count);
-  void report_difference(uint64_t cluster, uint64_t refcount, uint64_t references);
 
   struct Place {
     uint64_t offset = 0;  // of the slice in the file
@@ -73,6 +87,8 @@ class StoredRefcounts {
   ReferenceCounts::PageCounts page_counts_;
   uint64_t used_end_ = 1;  // behind the last cluster in use, which is the header's at least
   bool said_corrupt_ = false;
+  bool must_be_rebuilt_ = false;
+  bool is_table_shared_ = false;
   // Parts of refcount blocks, for read(): a slot each, by offset.
   const uint64_t slice_size_;
   Buffer slices_;

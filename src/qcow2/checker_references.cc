@@ -11,26 +11,27 @@
 
 namespace byre::qcow2 {
 
-ReferenceCounter::ReferenceCounter(const layout::Geometry& geometry, CheckerFile* file,
+ReferenceCounter::ReferenceCounter(const layout::Header& header, CheckerFile* file,
                                    ReferenceCounts* counts, Findings* findings,
                                    const CheckOptions* options)
-    : geometry_(geometry),
+    : geometry_(header),
+      mending_(header, file->size()),
       file_(file),
       l2_file_(&file->device()),
       counts_(counts),
       findings_(findings),
       options_(options),
-      narrow_refcounts_(geometry.refcount_bits() <= 8) {}
+      narrow_refcounts_(geometry_.refcount_bits() <= 8) {}
 
 bool ReferenceCounter::is_outside(uint64_t offset, uint64_t size) const {
-  const std::optional<uint64_t> end = checked_add(offset, size);
-  return !end || (*end > file_->size() && *end - file_->size() >= geometry_.cluster_size());
+  return EntryMending::is_outside(offset, size, file_->size(), geometry_.cluster_size());
 }
 
 void ReferenceCounter::count_region(uint64_t offset, uint64_t size, Claim claim) {
   if (size == 0) return;
   if (is_outside(offset, size)) {
     suspect_ = true;
+    note_outside(offset, size);
     findings_->add(
         {.kind = FindingKind::kReferenceOutsideFile, .offset = offset, .value = size}, [&] {
           return fmt::format(
@@ -43,6 +44,12 @@ void ReferenceCounter::count_region(uint64_t offset, uint64_t size, Claim claim)
   add_references(offset, size, 1, claim);
 }
 
+void ReferenceCounter::note_outside(uint64_t offset, uint64_t size) {
+  if (outside_.range_count() >= kRangesMax) return;
+  const uint64_t start = align_down(offset, geometry_.cluster_size());
+  if (range_fits(offset, size, INT64_MAX)) outside_.add(start, offset + size);
+}
+
 void ReferenceCounter::add_references(uint64_t offset, uint64_t size, uint64_t times, Claim claim) {
   if (size == 0) return;
   const uint64_t last = (offset + size - 1) >> geometry_.cluster_bits();
@@ -51,6 +58,7 @@ void ReferenceCounter::add_references(uint64_t offset, uint64_t size, uint64_t t
     const uint64_t overflow = counts_->add(cluster, times, claim);
     if (overflow == 0) continue;
     suspect_ = true;
+    if (overflowed_.range_count() < kRangesMax) overflowed_.add(cluster, cluster + 1);
     const uint64_t place = cluster << geometry_.cluster_bits();
     findings_->add({.kind = FindingKind::kRefcountOverflow, .offset = place}, [place] {
       return fmt::format(
@@ -61,6 +69,30 @@ void ReferenceCounter::add_references(uint64_t offset, uint64_t size, uint64_t t
     });
     findings_->count(Severity::kCorruption, overflow - 1);
   }
+}
+
+bool ReferenceCounter::is_only_l2_table(uint64_t offset) const {
+  const auto found = l2_references_.find(offset);
+  const uint64_t cluster = offset >> geometry_.cluster_bits();
+  return found != l2_references_.end() && counts_->count(cluster) == found->second.count &&
+         !overflowed_.contains(cluster) && geometry_.is_cluster_aligned(layout::HostOffset(offset));
+}
+
+bool ReferenceCounter::is_referred_to_once(uint64_t offset, uint64_t length) const {
+  const uint64_t end = geometry_.clusters_for(offset + length);
+  for (uint64_t cluster = offset >> geometry_.cluster_bits(); cluster < end; ++cluster) {
+    if (counts_->count(cluster) != 1 || overflowed_.contains(cluster)) return false;
+  }
+  return true;
+}
+
+bool ReferenceCounter::has_overlapping_l2_table() const {
+  for (const auto& [offset, references] : l2_references_) {
+    if (!references.is_active || !geometry_.is_cluster_aligned(layout::HostOffset(offset)))
+      continue;
+    if (!is_outside(offset, geometry_.cluster_size()) && !is_only_l2_table(offset)) return true;
+  }
+  return false;
 }
 
 // Counts stop at the largest refcount.
@@ -174,8 +206,13 @@ Task<void> ReferenceCounter::count_l1_cluster(uint64_t offset, uint64_t length, 
                         : entry.copied() ? Claim::kCopied
                                          : Claim::kNotCopied;
     count_region(l2_offset, geometry_.cluster_size(), claim);
+    L2References& l2_references = l2_references_[l2_offset];
+    ++l2_references.count;
+    l2_references.is_active |= active;
+    if (mending_.mended(entry)) set_mendable();
     if (!geometry_.is_cluster_aligned(entry.offset())) {
       suspect_ = true;
+      incomplete_ = true;
       findings_->add({.kind = FindingKind::kL2TableUnaligned, .offset = l2_offset}, [&] {
         return fmt::format("ERROR l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted",
                            l2_offset);
@@ -205,6 +242,7 @@ Task<void> ReferenceCounter::count_l2_table(uint64_t offset, uint64_t ahead, boo
   const ConstBytes table = co_await read_l2(offset, ahead);
   const uint64_t corruptions = findings_->corruptions();
   L2EntryCounter entries(this, active);
+  if (!geometry_.is_cluster_aligned(layout::HostOffset(offset))) entries.leave_as_they_are();
   entries.count(table);
   if (active) statistics_.add(entries.statistics());
   if (shared == nullptr) co_return;
@@ -267,6 +305,7 @@ Task<void> ReferenceCounter::count_l1_part_owed(uint64_t offset, uint64_t length
     findings_->count(Severity::kCorruption, faults * times);
     if (outside) continue;  // and so without contents
     add_references(l2_offset, cluster_size, times, Claim::kNone);
+    l2_references_[l2_offset].count += times;
     co_await count_l2_table_times(l2_offset, times);
   }
 }

@@ -9,6 +9,7 @@
 #include "qcow2/checker_file.h"
 #include "qcow2/checker_findings.h"
 #include "qcow2/checker_ranges.h"
+#include "qcow2/entry_mending.h"
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/l2_entry.h"
 
@@ -39,8 +40,8 @@ class ReferenceCounter {
  public:
   using Claim = ReferenceCounts::Claim;
 
-  // All but `geometry` outlive it.
-  ReferenceCounter(const layout::Geometry& geometry, CheckerFile* file, ReferenceCounts* counts,
+  // All but `header` outlive it.
+  ReferenceCounter(const layout::Header& header, CheckerFile* file, ReferenceCounts* counts,
                    Findings* findings, const CheckOptions* options);
 
   // One reference to each cluster that [offset, offset + size) touches. A region that goes beyond
@@ -60,12 +61,37 @@ class ReferenceCounter {
   // Something was out of order that makes it necessary to look at each copied flag again.
   bool is_suspect() const { return suspect_; }
   void set_suspect() { suspect_ = true; }
+  // There are entries that a repair makes better (EntryMending).
+  bool has_mendable() const { return has_mendable_; }
+  void set_mendable() { has_mendable_ = true; }
+  const EntryMending& mending() const { return mending_; }
+  // Something that refers to clusters could not be followed: clusters that count as leaked may be
+  // its data.
+  bool is_incomplete() const { return incomplete_; }
+  void set_incomplete() { incomplete_ = true; }
+  bool mends() const { return options_->mends; }
+  // Regions beyond the end of the file that something refers to, in bytes: whoever makes the file
+  // longer keeps off them, or what reads as zeroes would read as something else. Of a file that is
+  // nothing but such references, only so many are kept.
+  const RangeSet& outside() const { return outside_; }
+  // Whether there are more references to a cluster than one, even where refcounts have one bit.
+  bool is_referred_to_twice(uint64_t cluster) const {
+    return counts_->count(cluster) > 1 || overflowed_.contains(cluster);
+  }
 
   const layout::Geometry& geometry() const { return geometry_; }
   ReferenceCounts& counts() { return *counts_; }
   Findings& findings() { return *findings_; }
   // Whether the cluster there has more than one reference by now.
   bool is_shared(uint64_t offset) const;
+  // Whether the cluster there is an L2 table and nothing else; the clusters in the range, each
+  // referred to once. A repair writes to no others: entries of a damaged image may say that guest
+  // data, or the header, is a table, and it may look like one.
+  bool is_only_l2_table(uint64_t offset) const;
+  bool is_referred_to_once(uint64_t offset, uint64_t length) const;
+  // Whether an L2 table of the active disk is something else, too.
+  bool has_overlapping_l2_table() const;
+
   // Clusters that begin below it lie wholly in the file.
   uint64_t whole_clusters_end() const { return file_->size() & ~geometry_.cluster_mask(); }
 
@@ -75,6 +101,7 @@ class ReferenceCounter {
   void report_unreadable(int level);
   Task<void> count_l1_cluster(uint64_t offset, uint64_t length, uint64_t ahead, bool active);
   Task<void> count_l2_table(uint64_t offset, uint64_t ahead, bool active);
+  void note_outside(uint64_t offset, uint64_t size);
   void count_l1_places(uint64_t offset, uint64_t size);
   void note_l1_cluster(uint64_t place, bool clean);
   Task<void> count_l1_owed(OverlappingRanges::Range range);
@@ -82,6 +109,7 @@ class ReferenceCounter {
   Task<void> count_l2_table_times(uint64_t offset, uint64_t times);
 
   const layout::Geometry geometry_;
+  const EntryMending mending_;
   CheckerFile* file_;
   CheckerFile l2_file_;  // apart, so that the L1 table stays in memory
   ReferenceCounts* counts_;
@@ -90,6 +118,16 @@ class ReferenceCounter {
   const bool narrow_refcounts_;
   ClusterStatistics statistics_;
   bool suspect_ = false;
+  bool has_mendable_ = false;
+  bool incomplete_ = false;
+  struct L2References {
+    uint64_t count = 0;
+    bool is_active = false;  // the active disk's L1 table has one of them
+  };
+  std::unordered_map<uint64_t, L2References> l2_references_;  // by host offset of the table
+  static constexpr size_t kRangesMax = 1 << 20;
+  RangeSet outside_;
+  RangeSet overflowed_;  // clusters with more references than can be counted
   // Snapshots' L1 tables may lie over one another in any way, 65536 of them. Once a cluster has
   // been followed often enough, tables that go over it are only noted as ranges.
   std::unordered_map<uint64_t, uint64_t> l1_reads_;  // by host offset of an L1 table's cluster

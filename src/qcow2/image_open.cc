@@ -12,6 +12,7 @@
 #include "qcow2/image_state.h"
 #include "qcow2/overlap_check.h"
 #include "qcow2/padded_read.h"
+#include "qcow2/repairer.h"
 
 // Opening an image. The order of the checks is QEMU's, so that the same damage gives the same
 // words: header, extensions and backing file name (layout), encryption, L1 table, snapshot table.
@@ -93,14 +94,6 @@ void check_data_file_flags(const layout::Header& header, const OpenOptions& opti
               "the raw external data bit is set, the external data file bit is not");
 }
 
-// Lazy refcounts that a crash left behind: writing needs them rebuilt first.
-void check_clean(const layout::Header& header, const OpenOptions& options) {
-  if (!options.writable || options.for_check || !header.is_dirty()) return;
-  throw Error(
-      ErrorKind::kUnsupported, ENOTSUP, "Image was not closed properly",
-      "its refcounts are not up to date (dirty bit); repair it with 'qemu-img check -r all'");
-}
-
 Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const char* message) {
   std::optional<Error> failure;
   try {
@@ -109,6 +102,46 @@ Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const
     failure = Error(error.kind(), error.errno_value(), message, error.message());
   }
   throw *failure;
+}
+
+Task<void> load_tables(Image::State* state) {
+  const layout::Header& header = state->header();
+  state->l1 = co_await load_l1(state->file.get(), header.l1_table_offset, header.l1_size,
+                               "Could not read L1 table");
+  check_data_file_flags(header, state->options);
+  if (!state->options.for_check) {
+    state->snapshots = co_await read_snapshots(state->file.get(), header);
+  }
+  state->bitmaps = co_await read_bitmap_list(state->file.get(), state->extensions(),
+                                             state->geometry, state->size);
+}
+
+// Lazy refcounts that a crash left behind: nothing may be allocated by them. As in QEMU, what else
+// is wrong with the image does not keep it from being opened.
+Task<void> repair_dirty(Image::State* state) {
+  RepairOptions options;
+  options.check.on_finding = [state](const Finding& finding) {
+    if (!finding.text.empty() && state->options.on_warning) {
+      state->options.on_warning(finding.text + "\n");
+    }
+  };
+  std::optional<Error> failure;
+  try {
+    CheckSubject subject{state->file.get(), state->header(), state->extensions()};
+    const RepairResult result = co_await repair(std::move(subject), std::move(options));
+    if (result.check.check_errors != 0) failure = Error::from_errno(EIO, "");
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (failure) {
+    throw Error(failure->kind(), failure->errno_value(),
+                "Could not repair dirty image: " + errno_text(failure->errno_value()),
+                failure->hint());
+  }
+  const layout::HeaderUse use{.writable = true};
+  state->first_cluster = co_await read_header(state->file.get(), use);
+  state->is_repaired = true;
+  co_await load_tables(state);
 }
 
 const layout::Snapshot* find_snapshot(const std::vector<layout::Snapshot>& snapshots,
@@ -143,21 +176,15 @@ Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, Open
         std::make_unique<State>(std::move(file), std::move(options), std::move(first_cluster));
     const layout::Header& header = state->header();
     check_encryption(header, state->options);
-    check_clean(header, state->options);
     if (state->extensions().stale_bitmaps && state->options.on_warning) {
       state->options.on_warning("warning: " + layout::stale_bitmaps_warning(header));
     }
     // Whole sectors, as QEMU counts.
     state->size = align_down(header.size, kSectorSize);
     const CacheSizes sizes = check_options(state->options, state->geometry, state->size);
-    state->l1 = co_await load_l1(state->file.get(), header.l1_table_offset, header.l1_size,
-                                 "Could not read L1 table");
-    check_data_file_flags(header, state->options);
-    if (!state->options.for_check) {
-      state->snapshots = co_await read_snapshots(state->file.get(), header);
-    }
-    state->bitmaps = co_await read_bitmap_list(state->file.get(), state->extensions(),
-                                               state->geometry, state->size);
+    co_await load_tables(state.get());
+    const bool must_repair = state->is_writable() && !state->options.for_check && header.is_dirty();
+    if (must_repair) co_await repair_dirty(state.get());
     make_caches(state.get(), sizes);
     state->update_limits();
     state->reader = std::make_unique<Reader>(state.get());

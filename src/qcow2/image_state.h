@@ -65,6 +65,8 @@ struct Image::State {
   // The first failure of a metadata write, or the finding of corruption, after which the image
   // refuses further writes and says why.
   std::optional<Error> failure;
+  // The dirty bit that the header may still have means nothing: the refcounts are right.
+  bool is_repaired = false;
   bool is_known_corrupt = false;        // corruption() was called
   std::optional<bool> is_preallocated;  // once somebody asked: preallocation_probe.h
   bool closed = false;

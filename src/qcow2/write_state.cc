@@ -68,7 +68,7 @@ Task<void> WriteState::begin() {
 
 Task<void> WriteState::prepare() {
   const layout::Header& header = state->header();
-  if (header.is_dirty() && !is_marked_dirty_) {
+  if (header.is_dirty() && !is_marked_dirty_ && !state->is_repaired) {
     throw Error(ErrorKind::kUnsupported, EIO,
                 fmt::format("Image '{}' was not closed properly and must be repaired before it is "
                             "written to",
@@ -78,6 +78,7 @@ Task<void> WriteState::prepare() {
   co_await refcounts.load();
   co_await overlap.load(&refcounts);
   if (header.version < 3) co_return;
+  is_marked_dirty_ = header.is_dirty();
   co_await mark_bitmaps_in_use(state);
   // What an unknown bit promises cannot be kept up to date.
   uint64_t kept = layout::autoclear::kRawExternalData;
@@ -90,7 +91,7 @@ Task<void> WriteState::prepare() {
   }
   HeaderUpdate update(state);
   co_await update.set_features(incompatible, autoclear);
-  is_marked_dirty_ = state->uses_lazy_refcounts();
+  is_marked_dirty_ = header.is_dirty();
 }
 
 Task<void> WriteState::relieve() {

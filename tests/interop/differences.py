@@ -96,7 +96,67 @@ def _with_null_extents(result):
     return dataclasses.replace(result, out=NULL_EXTENT.sub(rb"\1null}", result.out))
 
 
+def _repairs(arguments):
+    return arguments[:1] == ["check"] and "-r" in arguments
+
+
+def _repairs_and(ours_says=rb"$^", theirs_says=rb"$^"):
+    """A repair of which either program says one of these."""
+    def applies(arguments, ours, theirs):
+        return _repairs(arguments) and bool(re.search(ours_says, ours.err) or re.search(theirs_says, theirs.err))
+    return applies
+
+
+def _without_end(result):
+    out = re.sub(rb"(?m)^Image end offset: \d+\n", b"", result.out)
+    return dataclasses.replace(result, out=re.sub(rb' *"image-end-offset": \d+,\n', b"", out))
+
+
+def _without_raw_warning(result):
+    warning = rb"(?m)^WARNING: Image format was not specified .*\n( {9}.*\n){2}"
+    return dataclasses.replace(result, err=re.sub(warning, b"", result.err))
+
+
 DIFFERENCES = [
+    # Of repairs. What byre leaves is judged by cases_repair.py, whatever the two say.
+    Difference(
+        "places of new refcounts",
+        "byre writes them behind the end, where nothing can be lost; QEMU where it thinks that there is room.",
+        _repairs_and(rb"Rebuilding refcount structure|snapshot table entry"), _without_end),
+    Difference(
+        "leaked clusters beside what cannot be read",
+        "QEMU gives them back; they may be what the broken entry led to, so byre keeps them.",
+        _repairs_and(rb"Leaked clusters are kept"), _nothing),
+    Difference(
+        "entries that QEMU leaves",
+        "References beyond the end of the file and the copied flag of compressed clusters: byre mends them.",
+        _repairs_and(rb"Repairing (reference beyond the end|copied flag of compressed)"), _nothing),
+    Difference(
+        "tables that overlap",
+        "byre moves them apart; QEMU counts both and goes on changing what is under both.",
+        _repairs_and(rb"Moving tables"), _nothing),
+    Difference(
+        "repairs that QEMU gives up",
+        "Its own checks find that it would write over metadata, or it reads refcounts that it should not need.",
+        _repairs_and(theirs_says=rb"overlap check failed|Overlap check failed|writing refblock|Marking image as corrupt|"
+                     rb"qcow2_free_clusters failed"),
+        _nothing),
+    Difference(
+        "refcount blocks outside the file",
+        "QEMU makes the file as long as they ask for; byre writes the refcounts anew.",
+        _repairs_and(theirs_says=rb"refcount block \d+ is outside image"), _nothing),
+    Difference(
+        "snapshots that QEMU removes",
+        "Where the table cannot be read to its end, or an image has bitmaps without their bit; byre removes none.",
+        _repairs_and(theirs_says=rb"overhanging snapshots|Some clusters may be leaked"), _nothing),
+    Difference(
+        "entries of an L2 table at an impossible place",
+        "QEMU mends zero clusters there and so changes guest data; byre does not write to such a table.",
+        _repairs_and(rb"Table is not cluster aligned"), _nothing),
+    Difference(
+        "the warning of a raw image found by looking",
+        "It concerns writes to its first sector, and check writes nothing to a raw image.",
+        lambda arguments, ours, theirs: _repairs(arguments) and ours.code == 63, _without_raw_warning),
     Difference(
         "help and version texts",
         "They describe the program that prints them; byre writes its own.",

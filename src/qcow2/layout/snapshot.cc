@@ -54,7 +54,9 @@ Snapshot decode(const RawSnapshot& raw, ConstBytes bytes) {
   snapshot.date_sec = raw.date_sec;
   snapshot.date_nsec = raw.date_nsec;
   snapshot.vm_clock_nsec = raw.vm_clock_nsec;
-  ConstBytes extra = bytes.subspan(sizeof raw, raw.extra_data_size);
+  const uint64_t extra_size =
+      std::min<uint64_t>(raw.extra_data_size, limits::kSnapshotExtraDataSizeMax);
+  ConstBytes extra = bytes.subspan(sizeof raw, extra_size);
   const std::optional<uint64_t> vm_state_size = take_field(extra);
   snapshot.has_large_vm_state_size = vm_state_size.has_value();
   snapshot.vm_state_size = vm_state_size.value_or(raw.vm_state_size);
@@ -176,12 +178,15 @@ void SnapshotTableDecoder::feed(ConstBytes bytes) {
   while (!done()) {
     if (bytes.size() < sizeof(RawSnapshot)) break;
     const RawSnapshot raw = load_raw(bytes);
-    check_extra_data(raw, snapshots_.size());
+    if (!on_cut_) check_extra_data(raw, snapshots_.size());
     const uint64_t size = unpadded_size(raw);
     check_table_size(table_size() + size);
     if (bytes.size() < size) {
       wanted_ = std::max(wanted_, size);
       break;
+    }
+    if (raw.extra_data_size > limits::kSnapshotExtraDataSizeMax) {
+      on_cut_(snapshots_.size(), raw.extra_data_size);
     }
     snapshots_.push_back(decode(raw, bytes));
     const uint64_t padded = align_up(size, 8);

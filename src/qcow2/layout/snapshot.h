@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -86,6 +87,12 @@ class SnapshotTableDecoder {
  public:
   explicit SnapshotTableDecoder(const Header& header);
 
+  // For a repair: of extra data beyond the limit, what is within it is kept, and no error thrown.
+  // `on_cut` is called with the entry's index and the size that its extra data had.
+  void cut_extra_data(std::function<void(size_t index, uint64_t size)> on_cut) {
+    on_cut_ = std::move(on_cut);
+  }
+
   bool done() const { return snapshots_.size() == count_; }
   HostOffset offset() const { return offset_; }
   uint64_t wanted() const { return wanted_; }
@@ -100,6 +107,7 @@ class SnapshotTableDecoder {
   void check_readable(uint64_t size) const;
   void check_table_size(uint64_t end) const;
 
+  std::function<void(size_t, uint64_t)> on_cut_;
   uint32_t count_;
   HostOffset start_;
   HostOffset offset_;

@@ -187,16 +187,44 @@ TEST_F(WriteDetails, AutoclearBitsGoBeforeTheFirstWriteAndTheRawDataFileBitStays
   close_and_check();
 }
 
-TEST_F(WriteDetails, AnImageThatWasNotClosedProperlyIsNotWrittenTo) {
+// Clusters 0 to 4 are header, refcount table and block, L1 table and, once there is one, L2 table.
+TEST_F(WriteDetails, AnImageThatWasNotClosedProperlyIsRepairedBeforeItIsWrittenTo) {
+  const Layout layout = layout_of(kMiB, 4096);
+  open(layout);
+  write(0, pattern(0, 8192, 1));
+  loop_.run(image().close());
+  Disks disks = opened_.snapshot();
+  disks.file->put(79, std::vector<uint8_t>{1});
+  disks.file->put(2 * 4096, std::vector<uint8_t>(4096));  // all refcounts are 0
+  open(std::move(disks), layout);
+  EXPECT_FALSE(image().header().is_dirty());
+  write(8192, pattern(8192, 8192, 2));
+  EXPECT_EQ(read(0, 8192), pattern(0, 8192, 1));
+  EXPECT_EQ(read(8192, 8192), pattern(8192, 8192, 2));
+  close_and_check();
+}
+
+TEST_F(WriteDetails, AnImageThatWasNotClosedProperlyIsReadAsItIs) {
   const Layout layout = layout_of(kMiB, 4096);
   Disks disks = make_disks(layout);
   disks.file->put(79, std::vector<uint8_t>{1});
+  const Disks before = clone(disks);
+  sync_wait(read_disks(clone(disks), std::nullopt));
+  EXPECT_EQ(disks.file->get(0, 4096), before.file->get(0, 4096));
+}
+
+TEST_F(WriteDetails, ADirtyImageThatCannotBeRepairedIsNotOpenedForWriting) {
+  const Layout layout = layout_of(kMiB, 4096);
+  Disks disks = make_disks(layout);
+  disks.file->put(79, std::vector<uint8_t>{1});
+  disks.file->put(2 * 4096, std::vector<uint8_t>(4096));
+  auto file = std::make_unique<filter::FaultDevice>(std::move(disks.file));
+  file->add_rule({.operation = filter::Operation::kWrite, .count = UINT64_MAX});
   try {
-    open(std::move(disks), layout);
-    write(0, pattern(0, 4096, 1));
-    FAIL() << "the write was accepted";
+    loop_.run(Image::open(std::move(file), for_writing()));
+    FAIL() << "it was opened";
   } catch (const Error& error) {
-    EXPECT_NE(error.message(), "");
+    EXPECT_EQ(error.message(), "Could not repair dirty image: " + errno_text(EIO));
   }
 }
 

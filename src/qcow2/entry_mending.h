@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "qcow2/layout/geometry.h"
+#include "qcow2/layout/header.h"
+#include "qcow2/layout/l1_entry.h"
+#include "qcow2/layout/l2_entry.h"
+
+namespace byre::qcow2 {
+
+// What a repair makes of single table entries. It changes one only where the guest reads afterwards
+// what it read before, or where it could read nothing and nothing is lost. An entry whose data
+// cannot be had as things stand (at a place that is not a cluster's start, a compressed cluster
+// behind the end of the file, subclusters that contradict each other) stays as it is, for somebody
+// who may know better.
+class EntryMending {
+ public:
+  EntryMending(const layout::Header& header, uint64_t file_size);
+
+  // The entry to put there instead; nothing: it stays.
+  //
+  // An L2 table behind the end of the file reads as zeroes, which is what no table means, too.
+  std::optional<layout::L1Entry> mended(layout::L1Entry entry) const;
+  // - A cluster behind the end of the file reads as zeroes: it becomes a zero cluster.
+  // - Zeroes with a place that is not the start of a cluster lose the place.
+  // - A compressed cluster loses the copied flag.
+  std::optional<layout::L2Entry> mended(const layout::L2Entry& entry) const;
+
+  // Whether a region goes beyond the end of the file by a cluster or more.
+  static bool is_outside(uint64_t offset, uint64_t size, uint64_t file_size, uint64_t cluster_size);
+
+ private:
+  std::optional<layout::L2Entry> without_place(const layout::L2Entry& entry) const;
+
+  const layout::Geometry geometry_;
+  const uint64_t file_size_;
+  const bool has_backing_file_;
+};
+
+}  // namespace byre::qcow2

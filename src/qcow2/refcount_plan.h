@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/bytes.h"
+#include "qcow2/checker_counts.h"
+#include "qcow2/layout/geometry.h"
+
+namespace byre::qcow2 {
+
+// A new refcount table and its blocks, in one piece of consecutive clusters: the table, then the
+// blocks in the order of what they count. There are blocks for those parts of the file alone in
+// which something is in use.
+struct RefcountPlan {
+  uint64_t first = 0;  // cluster
+  uint64_t table_clusters = 0;
+  std::vector<uint64_t> blocks;  // their indexes in the table, ascending
+
+  uint64_t cluster_count() const { return table_clusters + blocks.size(); }
+  uint64_t block_cluster(size_t number) const { return first + table_clusters + number; }
+  bool operator==(const RefcountPlan&) const = default;
+};
+
+// The plan for these references and for the new structure's own, which begins at `first`. Throws
+// Error(kNoSpace) where the table would be larger than a reader takes.
+RefcountPlan plan_refcounts(const ReferenceCounts& counts, const layout::Geometry& geometry,
+                            uint64_t first);
+
+// The bytes of the block with that index in the table.
+void fill_refcount_block(const ReferenceCounts& counts, const layout::Geometry& geometry,
+                         uint64_t index, Bytes block);
+
+}  // namespace byre::qcow2

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "async/task.h"
+#include "qcow2/checker.h"
+#include "qcow2/image.h"
+
+namespace byre::qcow2 {
+
+enum class RepairScope {
+  kLeaks,  // gives back space that nothing refers to; changes what else is wrong only where QEMU
+           // does
+  kAll,
+};
+
+struct RepairOptions {
+  RepairScope scope = RepairScope::kAll;
+  // As for a check; told are the findings of the check that a repair begins with, what is mended,
+  // and the findings of the check that it ends with.
+  CheckOptions check;
+  // Something was mended: called before the last check.
+  std::function<void(uint64_t leaks_fixed, uint64_t corruptions_fixed)> on_fixed;
+};
+
+struct RepairResult {
+  // How the image is now: the last check if something was mended, else the first.
+  CheckResult check;
+  uint64_t leaks_fixed = 0;
+  uint64_t corruptions_fixed = 0;
+  bool is_clean() const { return check.corruptions == 0 && check.check_errors == 0; }
+};
+
+// Checks an image and mends what it finds, as far as that can be done without losing anything that
+// could be read before:
+//
+// - refcounts become the number of references. Where they cannot be mended in their places, a new
+//   refcount table with new blocks is written behind the end, and the header switched to it.
+// - copied flags become what the refcounts say.
+// - entries: see EntryMending. Snapshot table entries that version 3 calls incomplete are
+// completed.
+// - a refcount table, or an active L1 table, that is something else as well moves away from there.
+// - dirty and corrupt bit are taken away if a last check finds no corruption.
+//
+// While something cannot be followed, leaked clusters are kept: they may be what it led to.
+//
+// `image` is open for_check and writable, nothing was read from it through its caches, and nothing
+// is after this but its close(): what it has in memory is no longer true. Durable when done. Throws
+// Error where check() does, where the scope forbids what is needed, and for every failed read and
+// write; whatever stops it, power included, leaves an image that can be repaired and has all that
+// could be read before. Findings tell how far it went.
+Task<RepairResult> repair(Image& image, RepairOptions options);
+// The same for whoever has the parts.
+Task<RepairResult> repair(CheckSubject subject, RepairOptions options);
+
+}  // namespace byre::qcow2

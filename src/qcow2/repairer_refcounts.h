@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "async/task.h"
+#include "base/bytes.h"
+#include "block/buffer.h"
+#include "qcow2/checker_pass.h"
+#include "qcow2/repairer.h"
+
+namespace byre::qcow2 {
+
+// Mends refcounts where they stand: each becomes the number of references that `pass` has counted.
+// Only for refcounts of which StoredRefcounts::must_be_rebuilt() is false, so each write hits a
+// block and nothing else. Every write makes the image better, in any order and any part.
+class RefcountMender {
+ public:
+  // `pass` has counted and compared, and outlives it.
+  RefcountMender(CheckPass* pass, RepairScope scope);
+  // These clusters are given back whatever else is kept.
+  void give_back(const RangeSet* clusters) { given_back_ = clusters; }
+
+  // Writes, does not flush.
+  Task<void> mend();
+
+ private:
+  Task<void> mend_block(uint64_t index, uint64_t first, uint64_t count);
+  bool mend_refcount(Bytes block, uint64_t index_in_block, uint64_t cluster, uint64_t references);
+
+  CheckPass* pass_;
+  const bool mends_leaks_;
+  const bool mends_corruptions_;
+  const RangeSet* given_back_ = nullptr;
+  CheckerFile block_file_;
+  Buffer block_;
+  ReferenceCounts::PageCounts page_counts_;
+};
+
+}  // namespace byre::qcow2
