@@ -94,11 +94,15 @@ Task<ClusterRange> Allocator::claim(ClusterRange range) {
     if (*position == range.first) *position = range.end();
   }
   if (end_) end_ = std::max(*end_, range.end());
-  if (blank_) blank_ = std::max(*blank_, range.end());
+  becomes_written(range);
   co_return range;
 }
 
-// Before it is claimed. Tables are not all claimed; what they leave is known when they are freed.
+void Allocator::becomes_written(ClusterRange range) {
+  if (blank_) blank_ = std::max(*blank_, range.end());
+}
+
+// Before it is claimed.
 bool Allocator::is_blank(ClusterRange range) {
   if (!state_->file->limits().grows) return false;
   if (!blank_) blank_ = HostCluster(state_->geometry.clusters_for(state_->file->size()));
@@ -204,6 +208,7 @@ Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster behind) {
       co_await growth.run(place.first, counted_by);
       continue;
     }
+    becomes_written(place);
     const bool other_first = counted_by != table_index && !refcounts_->has_block(counted_by);
     co_await refcounts_->add_block(other_first ? counted_by : table_index, place.first);
   }
@@ -212,7 +217,7 @@ Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster behind) {
 void Allocator::became_free(HostCluster cluster) {
   first_free_ = std::min(first_free_, cluster);
   cursor_ = std::min(cursor_, cluster);
-  if (blank_) blank_ = std::max(*blank_, cluster + 1);
+  becomes_written({cluster, 1});
   // What is packed next must not go on in a cluster that may now be somebody else's.
   if (!packed_end_.is_zero() && state_->geometry.cluster_of(packed_end_) == cluster) {
     packed_end_ = HostOffset();

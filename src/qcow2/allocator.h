@@ -85,6 +85,8 @@ class Allocator {
   Task<void> discard_in_file(std::vector<ClusterRange> ranges);
   void became_free(HostCluster cluster);
   bool is_blank(ClusterRange range);
+  // Something is written there without a claim.
+  void becomes_written(ClusterRange range);
   bool fits(ClusterRange range) const;
   // Throws Error(kNoSpace) unless it fits.
   void check_end(ClusterRange range) const;

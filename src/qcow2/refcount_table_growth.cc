@@ -91,6 +91,7 @@ Task<void> RefcountTableGrowth::switch_to_table() {
 Task<void> RefcountTableGrowth::run(HostCluster behind, uint64_t table_index_min) {
   plan(behind, table_index_min);
   allocator_->check_end(place_);
+  allocator_->becomes_written(place_);
   std::exception_ptr error;
   try {
     co_await make_blocks();

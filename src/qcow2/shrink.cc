@@ -32,8 +32,9 @@ Task<void> Shrink::run(uint64_t new_size) {
   co_await flusher_->flush();
   HeaderUpdate update(state_);
   co_await update.set_size(new_size);
-  state_->size = new_size;
-  co_await cut_files(new_size);
+  const uint64_t old_size = std::exchange(state_->size, new_size);
+  if (state_->data_file) co_await cut_data_file(old_size);
+  co_await allocator_->cut_file();
 }
 
 Task<void> Shrink::clear_rest_of_cluster(uint64_t new_size) {
@@ -117,15 +118,22 @@ Task<std::vector<ClusterRange>> Shrink::clusters_of(uint64_t l1_index, HostOffse
   co_return clusters;
 }
 
-// The disk is smaller already; what cannot be cut off is left.
-Task<void> Shrink::cut_files(uint64_t new_size) {
-  if (state_->data_file) {
-    const bool is_raw = state_->header().has_raw_external_data();
-    if (is_raw && state_->data_file->size() > new_size) {
-      co_await state_->data_file->resize(new_size, Preallocation::kOff);
-    }
+// One that is raw is as long as the disk; of another one the bytes that were the disk's may go.
+Task<void> Shrink::cut_data_file(uint64_t old_size) {
+  BlockDevice& data_file = *state_->data_file;
+  if (state_->header().has_raw_external_data()) {
+    if (data_file.size() <= state_->size) co_return;
+    co_await data_file.resize(state_->size, Preallocation::kOff);
+    co_return;
   }
-  co_await allocator_->cut_file();
+  const uint64_t begin = align_up(state_->size, state_->geometry.cluster_size());
+  const uint64_t end = std::min(old_size, data_file.size());
+  if (begin >= end) co_return;
+  try {
+    co_await data_file.discard(begin, end - begin);
+  } catch (const Error&) {
+    // The space stays taken; nothing else depends on it.
+  }
 }
 
 }  // namespace byre::qcow2

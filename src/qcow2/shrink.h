@@ -40,7 +40,7 @@ class Shrink {
   Task<void> drop_tables(uint64_t first_index);
   Task<void> drop_table(uint64_t l1_index, layout::HostOffset table);
   Task<std::vector<ClusterRange>> clusters_of(uint64_t l1_index, layout::HostOffset table);
-  Task<void> cut_files(uint64_t new_size);
+  Task<void> cut_data_file(uint64_t old_size);
 
   Image::State* state_;
   Allocator* allocator_;

@@ -75,10 +75,17 @@ Task<void> Zeroing::write_zeroes(GuestOffset offset, uint64_t length, WriteFlags
 
 Task<void> Zeroing::clear_locked(GuestOffset offset, uint64_t length) {
   const GuestOffset end = offset + length;
+  const bool is_raw = state_->header().has_raw_external_data();
   for (GuestOffset at = offset; at < end;) {
     const Piece piece = co_await next_piece(at, end);
-    at = piece.end;
     if (piece.begin == piece.end) break;
+    const Run run = co_await state_->mapping.run_at(piece.begin, piece.end - piece.begin);
+    // An entry that says nothing stays so.
+    if (!is_raw && run.kind == RunKind::kUnallocated && backing_reads_as_zeroes(piece.begin)) {
+      at = piece.begin + run.length;
+      continue;
+    }
+    at = piece.end;
     co_await zero_piece(piece.begin, piece.end, WriteFlags::kMayUnmap);
   }
 }
@@ -233,17 +240,31 @@ Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteF
 // data could leave the data in the file, and the entry as it was.
 Task<void> Zeroing::zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   BlockDevice& device = state_->data_device();
+  if (has_flag(flags, WriteFlags::kNoFallback)) co_await check_whole_subclusters(begin, end);
   // The disk's last cluster may end behind both.
   const uint64_t device_end = std::min(end.value(), std::max(state_->size, device.size()));
   if (begin.value() >= device_end) co_return;
   co_await device.write_zeroes(begin.value(), device_end - begin.value(), flags);
 }
 
+// Of a data file, too, parts are refused where only bytes would do.
+Task<void> Zeroing::check_whole_subclusters(GuestOffset begin, GuestOffset end) {
+  const uint64_t unit = state_->geometry.subcluster_size();
+  const GuestOffset outer_begin(align_down(begin.value(), unit));
+  const GuestOffset outer_end(align_up(end.value(), unit));
+  const bool head_is_zero = co_await reads_as_zeroes(outer_begin, begin);
+  bool tail_is_zero = end.value() >= state_->size;
+  if (!tail_is_zero) tail_is_zero = co_await reads_as_zeroes(end, outer_end);
+  if (!head_is_zero || !tail_is_zero) throw only_bytes_would_do();
+}
+
+Error Zeroing::only_bytes_would_do() {
+  return Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
+               "only zero bytes could be written there");
+}
+
 Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags) {
-  if (has_flag(flags, WriteFlags::kNoFallback)) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
-                "only zero bytes could be written there");
-  }
+  if (has_flag(flags, WriteFlags::kNoFallback)) throw only_bytes_would_do();
   const Buffer zeroes = Buffer::zeroed(std::min(end - begin, kZeroBytesMax));
   for (GuestOffset at = begin; at < end;) {
     const uint64_t length = std::min<uint64_t>(end - at, zeroes.size());
@@ -273,12 +294,12 @@ L2Entry Zeroing::discarded(const L2Entry& old, bool over_backing) const {
   return L2Entry::zero_plain(geometry);
 }
 
-// Where no table maps anything there is nothing to give back, and nothing to hide either where the
-// backing file has nothing.
+// Where no table maps anything there is nothing to give back, and nothing to hide either where
+// there is no backing file.
 Task<GuestOffset> Zeroing::skip_undiscardable(GuestOffset begin, GuestOffset end) {
   for (GuestOffset at = begin; at < end;) {
     const TableCache::Slice slice = co_await state_->mapping.l2_slice(at);
-    const bool shows_backing = state_->geometry.version() >= 3 && !backing_reads_as_zeroes(at);
+    const bool shows_backing = state_->geometry.version() >= 3 && state_->backing;
     if (slice || shows_backing || state_->header().has_raw_external_data()) co_return at;
     const Run run = co_await state_->mapping.run_at(at, end - at);
     at += run.length;
@@ -295,7 +316,7 @@ Task<void> Zeroing::discard_piece(GuestOffset begin, GuestOffset end) {
     co_await zero_raw(begin, end, is_passed ? WriteFlags::kMayUnmap : WriteFlags::kNone);
     co_return;
   }
-  const bool over_backing = !backing_reads_as_zeroes(begin);
+  const bool over_backing = state_->backing != nullptr;
   std::vector<ClusterRange> emptied;
   const Linker::Change change = [&](uint64_t, const L2Entry& old) {
     add_emptied(old, &emptied);

@@ -6,6 +6,7 @@
 
 #include "async/task.h"
 #include "block/block_device.h"
+#include "byre/error.h"
 #include "qcow2/image.h"
 #include "qcow2/layout/l2_entry.h"
 #include "qcow2/linker.h"
@@ -43,6 +44,8 @@ class Zeroing {
   Task<void> zero_subclusters(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> zero_without_flag(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags);
+  Task<void> check_whole_subclusters(GuestOffset begin, GuestOffset end);
+  static Error only_bytes_would_do();
   Task<void> write_out_compressed(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<bool> reads_as_zeroes(GuestOffset begin, GuestOffset end);

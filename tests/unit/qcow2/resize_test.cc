@@ -156,6 +156,29 @@ TEST_F(Resize, NewBytesHaveClustersOfTheirOwnWherePreallocationSaysSo) {
   }
 }
 
+TEST_F(Resize, ADataFileLosesTheBytesThatWereTheDisks) {
+  Layout layout = layout_of(kMiB, 65536);
+  layout.create.data_filename = "data";
+  open(layout);
+  write(0, pattern(0, kMiB, 1));
+  resize(100 * 1024);
+  EXPECT_EQ(opened_.data->count(filter::Operation::kDiscard), 1u);
+  EXPECT_EQ(opened_.data_memory->get(128 * 1024, kMiB - 128 * 1024),
+            std::vector<uint8_t>(kMiB - 128 * 1024));
+  EXPECT_EQ(read(0, 100 * 1024), pattern(0, 100 * 1024, 1));
+  close_and_check();
+}
+
+TEST_F(Resize, ADiskThatGrowsGetsNoEntriesForWhatIsZeroAnyway) {
+  open(layout_of(2 * 65536, 65536));
+  write(0, pattern(0, 4096, 1));
+  resize(kMiB);
+  const std::vector<Extent> all = extents();
+  EXPECT_FALSE(all.back().present);
+  EXPECT_EQ(all.back().length, kMiB - 65536);
+  close_and_check();
+}
+
 TEST_F(Resize, AGrowingDiskWithADataFileHasItsTables) {
   Layout layout = layout_of(kMiB, 65536);
   layout.create.data_filename = "data";
