@@ -113,9 +113,9 @@ Task<void> Session::live() {
   co_await close();
 }
 
-// In one piece, so that much is there early.
+// In one piece, so that much is there early; the power stays on meanwhile.
 Task<void> Session::fill() {
-  const uint64_t odds = std::exchange(world_->plan.moment_odds, UINT64_MAX);
+  is_filling_ = true;
   Request request;
   request.number = world_->next_request++;
   request.kind = Request::Kind::kWrite;
@@ -123,7 +123,7 @@ Task<void> Session::fill() {
   if (request.length > 0) co_await do_request(request);
   request.kind = Request::Kind::kFlush;
   co_await do_request(request);
-  world_->plan.moment_odds = odds;
+  is_filling_ = false;
 }
 
 RequestBounds Session::bounds() const {
@@ -300,7 +300,7 @@ Task<void> Session::close() {
 }
 
 void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
-  if (is_off_) return;
+  if (is_off_ || is_filling_) return;
   if (++moments_ == cut_at_) {
     if (end_ == End::kPowerCut) {
       end_at_power_cut();
@@ -320,7 +320,7 @@ void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
   }
   const uint64_t weight = rare_moments_left_ > 0 ? 8 : is_flush ? 3 : 1;
   const uint64_t odds = world_->plan.moment_odds;
-  if (odds == UINT64_MAX || cut_random_() % odds >= weight) return;
+  if (cut_random_() % odds >= weight) return;
   for (uint32_t i = 0; i < world_->plan.cuts_per_moment && !is_off_; ++i) {
     const Files files = cut_power(cut_random_());
     const bool writes = one_in(cut_random_, kTrialOdds);

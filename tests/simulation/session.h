@@ -90,6 +90,7 @@ class Session {
   uint64_t moments_ = 0;
   uint32_t rare_moments_left_ = 0;
   bool is_off_ = false;
+  bool is_filling_ = false;
   bool is_closed_ = false;
   bool is_tight_ = false;  // a disk is short of space
   uint32_t errors_in_turn_ = 0;
