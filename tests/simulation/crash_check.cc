@@ -174,7 +174,8 @@ std::optional<std::string> check_crash(const Files& files, const Promise& promis
           check_snapshot(files, (*promise.snapshots)[seed % promise.snapshots->size()]);
       if (changed) return changed;
     }
-    if (writes && !needs_repair) return try_writes(files, std::move(bytes), seed);
+    // Opened for writing, an image that is dirty is repaired.
+    if (writes) return try_writes(files, std::move(bytes), seed);
     return std::nullopt;
   } catch (const Error& error) {
     return fmt::format("it does not open or read: {} ({})", error.message(), error.hint());
