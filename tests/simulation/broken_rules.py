@@ -76,11 +76,6 @@ RULES = [
          ("header_update.cc", """    co_await state_->file->write(offset, from);
     co_await state_->file->flush();""", """    co_await state_->file->write(offset, from);
     if (offset != offsetof(RawHeader, l1_size)) co_await state_->file->flush();""")),
-    rule("a shrunk disk's size is durable before what lay behind it is given away",
-         ("shrink.cc", """  co_await drop_tables(state_->geometry.l1_entries_for(new_size));
-  co_await flusher_->flush();
-""", """  co_await drop_tables(state_->geometry.l1_entries_for(new_size));
-""")),
     rule("a new L1 table before the header names it",
          ("header_update.cc", """    co_await state_->file->flush();
     const IoVector""", """    if (offset != offsetof(RawHeader, l1_size)) co_await state_->file->flush();

@@ -301,7 +301,9 @@ Task<void> Session::close() {
 
 void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
   if (is_off_ || is_filling_) return;
-  if (++moments_ == cut_at_) {
+  // A session does not end before it began: where opening writes, it repairs, and is only looked
+  // at.
+  if (image_ && ++moments_ == cut_at_) {
     if (end_ == End::kPowerCut) {
       end_at_power_cut();
     } else {
