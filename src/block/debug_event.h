@@ -100,6 +100,8 @@ class DebugEvents {
   // The listener may be nullptr; it outlives the device that raises.
   explicit DebugEvents(DebugListener* listener) : listener_(listener) {}
 
+  bool has_listener() const { return listener_ != nullptr; }
+
   auto raise(DebugEvent event) const {
     struct Awaiter {
       DebugListener* listener;

@@ -6,6 +6,7 @@
 
 #include "async/loop.h"
 #include "cli/command.h"
+#include "cli/image_opts.h"
 #include "cli/json_text.h"
 #include "cli/messages.h"
 #include "cli/options.h"
@@ -28,6 +29,7 @@ constexpr int kNotSupported = 63;
 struct CheckArguments {
   std::string filename;
   open::ImageOptions image;
+  bool image_opts = false;
   std::string cache = "writeback";
   std::optional<qcow2::RepairScope> repair;
   bool quiet = false;
@@ -67,6 +69,9 @@ CheckArguments read_arguments(Invocation& invocation) {
       case 'q':
         arguments.quiet = true;
         break;
+      case kImageOpts:
+        arguments.image_opts = true;
+        break;
       case 'U':
         arguments.image.force_share = true;
         break;
@@ -84,6 +89,7 @@ CheckArguments read_arguments(Invocation& invocation) {
                 "Invalid source cache option: " + arguments.cache);
   }
   arguments.image.cache = *cache;
+  if (arguments.image_opts) set_image_opts(invocation, arguments.filename, arguments.image);
   return arguments;
 }
 

@@ -8,6 +8,7 @@
 
 #include "async/loop.h"
 #include "cli/command.h"
+#include "cli/image_opts.h"
 #include "cli/messages.h"
 #include "cli/options.h"
 #include "cli/progress.h"
@@ -28,6 +29,7 @@ struct CompareArguments {
   std::optional<std::string> formats[2];
   std::string filenames[2];
   std::string cache = "writeback";
+  bool image_opts = false;
   bool progress = false;
   bool quiet = false;
   bool strict = false;
@@ -69,6 +71,9 @@ CompareArguments read_arguments(Invocation& invocation) {
       case 's':
         arguments.strict = true;
         break;
+      case kImageOpts:
+        arguments.image_opts = true;
+        break;
       case 'U':
         arguments.force_share = true;
         break;
@@ -102,6 +107,7 @@ class CompareCommand {
       options.format = arguments_.formats[i];
       options.cache = *cache;
       options.force_share = arguments_.force_share;
+      if (arguments_.image_opts) set_image_opts(invocation_, arguments_.filenames[i], options);
       images_[i] = co_await open::open_image(arguments_.filenames[i], options);
     }
   }

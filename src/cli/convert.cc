@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "base/units.h"
 #include "cli/convert_arguments.h"
+#include "cli/image_opts.h"
 #include "cli/messages.h"
 #include "cli/options.h"
 #include "cli/signals.h"
@@ -99,6 +100,10 @@ class ConvertCommand {
     options.on_warning = open_warning_printer(invocation_);
     if (arguments_.sources.size() > 1 && arguments_.snapshot.has_value()) options.snapshot.reset();
     for (const std::string& name : arguments_.sources) {
+      if (arguments_.image_opts) {
+        options.format = arguments_.source_format;
+        set_image_opts(invocation_, name, options);
+      }
       std::unique_ptr<BlockDevice> source = co_await open::open_image(source_path(name), options);
       sources_.push_back(std::move(source));
     }
@@ -185,10 +190,17 @@ class ConvertCommand {
     open::ImageOptions options;
     options.format = arguments_.target_format;
     options.writable = true;
+    options.policy.discard = DiscardPolicy::kUnmap;
     options.cache = target_mode_;
     options.compression_level = arguments_.compression_level.value_or(0);
     options.on_warning = open_warning_printer(invocation_);
-    const std::string path = arguments_.target == "-" ? "./-" : arguments_.target;
+    std::string path = arguments_.target == "-" ? "./-" : arguments_.target;
+    if (arguments_.target_image_opts) {
+      path = arguments_.target;
+      options.format.reset();
+      if (arguments_.has_target_format) options.format = arguments_.target_format;
+      set_image_opts(invocation_, path, options);
+    }
     owned_target_ = co_await open::open_image(path, options);
     target_ = owned_target_.get();
   }

@@ -79,6 +79,7 @@ bool take_target_option(int option, const OptionReader& reader, ConvertArguments
   switch (option) {
     case 'O':
       arguments.target_format = reader.argument();
+      arguments.has_target_format = true;
       return true;
     case 'o':
       arguments.target_options.add(reader.argument());
@@ -94,6 +95,9 @@ bool take_target_option(int option, const OptionReader& reader, ConvertArguments
       return true;
     case 'n':
       arguments.create = false;
+      return true;
+    case kTargetImageOpts:
+      arguments.target_image_opts = true;
       return true;
     case kTargetIsZero:
       arguments.target_is_zero = true;
@@ -148,6 +152,9 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
     case 'C':
       arguments.copy_range = true;
       break;
+    case kImageOpts:
+      arguments.image_opts = true;
+      break;
     case 'U':
       arguments.force_share = true;
       break;
@@ -174,6 +181,9 @@ void check(const ConvertArguments& arguments, bool skips_broken_bitmaps) {
   }
   if (arguments.copy_range && arguments.salvage) {
     throw invalid("Cannot use copy offloading in salvaging mode");
+  }
+  if (arguments.create && arguments.target_image_opts) {
+    throw invalid("--target-image-opts requires use of -n flag");
   }
   if (!arguments.create && !arguments.target_options.empty()) {
     throw invalid("-o has no effect when skipping image creation");

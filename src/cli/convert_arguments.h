@@ -17,11 +17,14 @@ namespace byre::cli {
 struct ConvertArguments {
   std::vector<std::string> sources;
   std::optional<std::string> source_format;
+  bool image_opts = false;  // the sources are lists of options
   std::string source_cache = "writeback";
   std::optional<qcow2::SnapshotSelector> snapshot;
 
   std::string target;
   std::string target_format = "raw";
+  bool has_target_format = false;
+  bool target_image_opts = false;
   std::string target_cache = "unsafe";
   OptionList target_options;
   std::optional<std::string> backing_filename;

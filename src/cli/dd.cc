@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "base/units.h"
 #include "cli/command.h"
+#include "cli/image_opts.h"
 #include "cli/messages.h"
 #include "cli/numbers.h"
 #include "cli/options.h"
@@ -28,6 +29,7 @@ struct DdArguments {
   std::optional<std::string> input_format;
   std::string output_format = "raw";
   bool force_share = false;
+  bool image_opts = false;
   std::optional<std::string> input;
   std::optional<std::string> output;
   jobs::DdRange range;
@@ -71,6 +73,9 @@ DdArguments read_arguments(Invocation& invocation) {
         break;
       case 'O':
         arguments.output_format = reader.argument();
+        break;
+      case kImageOpts:
+        arguments.image_opts = true;
         break;
       case 'U':
         arguments.force_share = true;
@@ -119,6 +124,7 @@ class DdCommand {
     input_options.force_share = arguments_.force_share;
     // QEMU empties an input that is the output too; with this lock it stays.
     input_options.no_resize = !arguments_.force_share;
+    if (arguments_.image_opts) set_image_opts(invocation_, *arguments_.input, input_options);
     input_ = co_await open::open_image(*arguments_.input, input_options);
 
     const jobs::DdPlan plan = jobs::plan_dd(arguments_.range, input_->size());

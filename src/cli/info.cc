@@ -2,6 +2,7 @@
 #include "jobs/info.h"
 #include "async/loop.h"
 #include "cli/command.h"
+#include "cli/image_opts.h"
 #include "cli/info_text.h"
 #include "cli/messages.h"
 #include "cli/options.h"
@@ -14,6 +15,7 @@ constexpr int kOutput = kLongOnly + 1;
 struct InfoArguments {
   std::string filename;
   open::ImageOptions image;
+  bool image_opts = false;
   bool whole_chain = false;
   OutputFormat output = OutputFormat::kHuman;
 };
@@ -35,6 +37,9 @@ InfoArguments read_arguments(Invocation& invocation) {
         break;
       case 'b':
         arguments.whole_chain = true;
+        break;
+      case kImageOpts:
+        arguments.image_opts = true;
         break;
       case 'U':
         arguments.image.force_share = true;
@@ -69,6 +74,7 @@ std::string to_text(const std::vector<jobs::ImageInfo>& chain, const InfoArgumen
 
 int run_info(Invocation& invocation) {
   InfoArguments arguments = read_arguments(invocation);
+  if (arguments.image_opts) set_image_opts(invocation, arguments.filename, arguments.image);
   arguments.image.on_warning = open_warning_printer(invocation);
   Loop loop;
   std::vector<jobs::ImageInfo> chain;

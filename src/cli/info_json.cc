@@ -65,25 +65,10 @@ bool is_encrypted(const jobs::Qcow2Info& qcow2) {
   return qcow2.header.crypt_method != qcow2::layout::CryptMethod::kNone;
 }
 
-JsonText storage_json(const jobs::StorageInfo& storage) {
-  JsonText json = JsonText::object();
-  json.set("children", JsonText::array())
-      .set("virtual-size", storage.size)
-      .set("filename", storage.filename)
-      .set("format", storage.driver);
-  if (storage.allocated_size) json.set("actual-size", *storage.allocated_size);
-  if (has_device_details(storage)) {
-    JsonText specific = JsonText::object();
-    specific.set("type", "file").set("data", JsonText::object());
-    json.set("format-specific", specific).set("dirty-flag", false);
-  }
-  return json;
-}
-
 void add_qcow2(JsonText& json, const jobs::Qcow2Info& qcow2) {
   JsonText specific = JsonText::object();
   specific.set("type", "qcow2").set("data", qcow2_details(qcow2));
-  json.set("format-specific", specific).set("cluster-size", qcow2.header.cluster_size());
+  json.set("format-specific", specific);
   if (is_encrypted(qcow2)) json.set("encrypted", true);
   if (!qcow2.backing_filename.empty()) {
     json.set("backing-filename", qcow2.backing_filename)
@@ -96,16 +81,17 @@ void add_qcow2(JsonText& json, const jobs::Qcow2Info& qcow2) {
   json.set("snapshots", snapshots);
 }
 
+// A file of the host, which has details of its own; byre knows none.
+bool is_file(const jobs::ImageInfo& info) {
+  return info.format == "file" || info.format == "host_device";
+}
+
 }  // namespace
 
 std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot) {
   // All ones stand for a guest whose instructions were not counted.
   if (!snapshot.icount.has_value() || *snapshot.icount == UINT64_MAX) return std::nullopt;
   return static_cast<int64_t>(*snapshot.icount);
-}
-
-bool has_device_details(const jobs::StorageInfo& storage) {
-  return storage.driver != "null-co";
 }
 
 JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
@@ -132,18 +118,26 @@ JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
 }
 
 JsonText info_to_json(const jobs::ImageInfo& info) {
-  JsonText child = JsonText::object();
-  child.set("name", "file").set("info", storage_json(info.storage));
+  JsonText children = JsonText::array();
+  for (const jobs::ChildInfo& each : info.children) {
+    JsonText child = JsonText::object();
+    child.set("name", each.name).set("info", info_to_json(each.info));
+    children.add(child);
+  }
   JsonText json = JsonText::object();
-  json.set("children", JsonText::array().add(child))
+  json.set("children", children)
       .set("virtual-size", info.size)
       .set("filename", info.filename)
       .set("format", info.format);
   if (info.allocated_size) json.set("actual-size", *info.allocated_size);
-  if (info.qcow2.has_value()) add_qcow2(json, *info.qcow2);
-  if (has_device_details(info.storage)) {
-    json.set("dirty-flag", info.qcow2.has_value() && info.qcow2->header.is_dirty());
+  if (info.cluster_size) json.set("cluster-size", *info.cluster_size);
+  if (info.qcow2) add_qcow2(json, *info.qcow2);
+  if (is_file(info)) {
+    JsonText specific = JsonText::object();
+    specific.set("type", "file").set("data", JsonText::object());
+    json.set("format-specific", specific);
   }
+  if (info.is_dirty) json.set("dirty-flag", *info.is_dirty);
   return json;
 }
 

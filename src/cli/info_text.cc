@@ -53,8 +53,6 @@ std::string row(const std::string& id, const std::string& tag, const std::string
 }
 
 void append_qcow2_lines(std::string& text, const jobs::Qcow2Info& qcow2) {
-  text += "cluster_size: " + std::to_string(qcow2.header.cluster_size()) + "\n";
-  if (qcow2.header.is_dirty()) text += "cleanly shut down: no\n";
   if (!qcow2.backing_filename.empty()) {
     text += "backing file: " + qcow2.backing_filename;
     if (qcow2.backing_path != qcow2.backing_filename) {
@@ -66,6 +64,47 @@ void append_qcow2_lines(std::string& text, const jobs::Qcow2Info& qcow2) {
   }
   if (!qcow2.snapshots.empty()) text += "Snapshot list:\n" + snapshot_table(qcow2.snapshots);
   text += "Format specific information:\n" + qcow2_details(qcow2).to_human_text(1);
+}
+
+std::string storage_text(const jobs::ImageInfo& info) {
+  return "filename: " + info.filename + "\nprotocol type: " + info.format +
+         "\nfile length: " + size_text(info.size) +
+         "\ndisk size: " + allocated_text(info.allocated_size) + "\n";
+}
+
+std::string image_text(const jobs::ImageInfo& info) {
+  std::string text = "image: " + info.filename + "\nfile format: " + info.format +
+                     "\nvirtual size: " + size_text(info.size) +
+                     "\ndisk size: " + allocated_text(info.allocated_size) + "\n";
+  const bool is_encrypted =
+      info.qcow2 && info.qcow2->header.crypt_method != qcow2::layout::CryptMethod::kNone;
+  if (is_encrypted) text += "encrypted: yes\n";
+  if (info.cluster_size) text += "cluster_size: " + std::to_string(*info.cluster_size) + "\n";
+  if (info.is_dirty.value_or(false)) text += "cleanly shut down: no\n";
+  if (info.qcow2) append_qcow2_lines(text, *info.qcow2);
+  return text;
+}
+
+// Four spaces a level before each line.
+void append_indented(std::string& text, const std::string& lines, size_t level) {
+  size_t start = 0;
+  while (start < lines.size()) {
+    const size_t end = lines.find('\n', start) + 1;
+    text.append(level * 4, ' ').append(lines, start, end - start);
+    start = end;
+  }
+}
+
+void append_node(std::string& text, const jobs::ImageInfo& info, const std::string& path,
+                 size_t level) {
+  const bool is_below = level > 0;
+  append_indented(text, is_below && info.is_storage() ? storage_text(info) : image_text(info),
+                  level);
+  for (const jobs::ChildInfo& child : info.children) {
+    const std::string name = path + "/" + child.name;
+    append_indented(text, "Child node '" + name + "':\n", level);
+    append_node(text, child.info, name, level + 1);
+  }
 }
 
 }  // namespace
@@ -82,19 +121,8 @@ std::string snapshot_table(const std::vector<qcow2::layout::Snapshot>& snapshots
 }
 
 std::string info_to_human_text(const jobs::ImageInfo& info) {
-  std::string text = "image: " + info.filename + "\nfile format: " + info.format +
-                     "\nvirtual size: " + size_text(info.size) +
-                     "\ndisk size: " + allocated_text(info.allocated_size) + "\n";
-  if (info.qcow2.has_value()) {
-    if (info.qcow2->header.crypt_method != qcow2::layout::CryptMethod::kNone) {
-      text += "encrypted: yes\n";
-    }
-    append_qcow2_lines(text, *info.qcow2);
-  }
-  text += "Child node '/file':\n    filename: " + info.storage.filename +
-          "\n    protocol type: " + info.storage.driver +
-          "\n    file length: " + size_text(info.storage.size) +
-          "\n    disk size: " + allocated_text(info.storage.allocated_size) + "\n";
+  std::string text;
+  append_node(text, info, "", 0);
   return text;
 }
 

@@ -17,8 +17,6 @@ std::string info_to_human_text(const jobs::ImageInfo& info);
 
 // What is particular to qcow2, in the form of QEMU's "format-specific" object.
 JsonText qcow2_details(const jobs::Qcow2Info& qcow2);
-// Whether QEMU tells more of such a device than its size.
-bool has_device_details(const jobs::StorageInfo& storage);
 
 // How many instructions the guest had executed, where that was counted; QEMU shows it as a signed
 // number.

@@ -6,6 +6,7 @@
 
 #include "async/loop.h"
 #include "cli/command.h"
+#include "cli/image_opts.h"
 #include "cli/messages.h"
 #include "cli/options.h"
 #include "cli/signals.h"
@@ -22,6 +23,7 @@ constexpr int kMaxLength = kLongOnly + 3;
 struct MapArguments {
   std::string filename;
   open::ImageOptions image;
+  bool image_opts = false;
   uint64_t start_offset = 0;
   std::optional<uint64_t> max_length;
   OutputFormat output = OutputFormat::kHuman;
@@ -42,6 +44,9 @@ MapArguments read_arguments(Invocation& invocation) {
     switch (*option) {
       case 'f':
         arguments.image.format = reader.argument();
+        break;
+      case kImageOpts:
+        arguments.image_opts = true;
         break;
       case 'U':
         arguments.image.force_share = true;
@@ -146,7 +151,8 @@ class MapPrinter {
 }  // namespace
 
 int run_map(Invocation& invocation) {
-  const MapArguments arguments = read_arguments(invocation);
+  MapArguments arguments = read_arguments(invocation);
+  if (arguments.image_opts) set_image_opts(invocation, arguments.filename, arguments.image);
   std::optional<MapPrinter> printer;
   InterruptibleScope interruptible;
   jobs::MapJob job;

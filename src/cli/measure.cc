@@ -7,6 +7,7 @@
 
 #include "async/loop.h"
 #include "cli/command.h"
+#include "cli/image_opts.h"
 #include "cli/json_text.h"
 #include "cli/messages.h"
 #include "cli/option_list.h"
@@ -28,6 +29,7 @@ constexpr int kSize = kLongOnly + 2;
 struct MeasureArguments {
   std::optional<std::string> filename;
   open::ImageOptions image;
+  bool image_opts = false;
   std::string target_format = "raw";
   OptionList options;
   std::optional<uint64_t> size;
@@ -41,7 +43,7 @@ Error invalid(std::string message) {
 void read_names(const std::vector<std::string>& names, MeasureArguments& arguments) {
   if (names.size() > 1) throw invalid("At most one filename argument is allowed.");
   if (!names.empty()) arguments.filename = names[0];
-  if (!arguments.filename && (arguments.image.format || arguments.image.snapshot)) {
+  if (!arguments.filename && (arguments.image_opts || arguments.image.format || arguments.image.snapshot)) {
     throw invalid("--image-opts, -f, and -l require a filename argument.");
   }
   if (!arguments.filename && !arguments.size) {
@@ -78,6 +80,9 @@ MeasureArguments read_arguments(Invocation& invocation) {
         break;
       case 'O':
         arguments.target_format = reader.argument();
+        break;
+      case kImageOpts:
+        arguments.image_opts = true;
         break;
       case 'U':
         arguments.image.force_share = true;
@@ -174,6 +179,7 @@ int run_measure(Invocation& invocation) {
   // target.
   std::unique_ptr<BlockDevice> source;
   if (arguments.filename) {
+    if (arguments.image_opts) set_image_opts(invocation, *arguments.filename, arguments.image);
     source = loop.run(open::open_image(*arguments.filename, arguments.image));
   }
   const TargetOptions target = target_options(invocation, arguments);

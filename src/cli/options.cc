@@ -38,11 +38,8 @@ std::optional<int> OptionReader::next() {
       print_command_help(invocation_);
       throw Exit{0};
     case kObject:
-      refuse_unsupported("--object");
-    case kImageOpts:
-      refuse_unsupported("--image-opts");
-    case kTargetImageOpts:
-      refuse_unsupported("--target-image-opts");
+      objects_.add(argument(), invocation_);
+      return next();
     default:
       return option;
   }

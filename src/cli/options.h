@@ -10,6 +10,7 @@
 
 #include "byre/error.h"
 #include "cli/command.h"
+#include "cli/objects.h"
 
 namespace byre::cli {
 
@@ -44,9 +45,8 @@ struct LongOption {
 //   for (const std::string& name : options.names()) ...
 //
 // next() deals by itself with 'h' (prints the command's help, throws Exit{0}), with a wrong option
-// (prints, throws Exit{1}), and with what byre does not have: an option named "object" or
-// "image-opts" or "target-image-opts" throws Error. So commands list these in their tables (values
-// kObject, kImageOpts, kTargetImageOpts) and do not handle them.
+// (prints, throws Exit{1}), and with kObject (see objects.h). Commands list these in their tables
+// and do not handle them.
 inline constexpr int kObject = 1000;
 inline constexpr int kImageOpts = 1001;
 inline constexpr int kTargetImageOpts = 1002;
@@ -67,6 +67,7 @@ class OptionReader {
   Invocation& invocation_;
   std::string letters_;
   std::vector<option> longs_;
+  Objects objects_;
 };
 
 // The commands' common arguments. Throw UsageError or Error in QEMU's words.

@@ -7,27 +7,17 @@
 #include <cerrno>
 #include <exception>
 #include <memory>
+#include <ranges>
 #include <set>
 #include <utility>
 
-#include "base/checked.h"
-#include "base/units.h"
 #include "block/buffer.h"
 #include "byre/error.h"
+#include "open/node_options.h"
 #include "open/raw_device.h"
 
 namespace byre::jobs {
 namespace {
-
-// Sizes are shown in whole sectors, as QEMU's block layer counts them.
-uint64_t whole_sectors(uint64_t size) {
-  return size > UINT64_MAX - kSectorSize ? size : align_up(size, kSectorSize);
-}
-
-StorageInfo storage_info(const BlockDevice& storage) {
-  return {storage.filename(), storage.driver(), whole_sectors(storage.size()),
-          storage.allocated_size()};
-}
 
 // Bytes of the image file; what lies behind its end reads as zeroes.
 Task<std::vector<uint8_t>> read_file(BlockDevice& file, uint64_t offset, size_t length) {
@@ -72,14 +62,23 @@ Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   info.backing_filename = image.backing_filename();
   info.backing_format = image.backing_format();
   if (!info.backing_filename.empty()) {
-    info.backing_path = backing_path(image.filename(), info.backing_filename);
+    info.backing_path =
+        backing_path(open::leaf_of(image).filename(), info.backing_filename);
   }
   co_return info;
 }
 
-const BlockDevice& storage_of(const BlockDevice& device) {
-  const auto* raw = dynamic_cast<const open::RawDevice*>(&device);
-  return raw != nullptr ? raw->file() : device;
+// What is below shows through raw images and filters, but not through blkdebug.
+void look_through(ImageInfo& info) {
+  if (info.qcow2) {
+    info.cluster_size = info.qcow2->header.cluster_size();
+    info.is_dirty = info.qcow2->header.is_dirty();
+  } else if (info.format == "file" || info.format == "host_device") {
+    info.is_dirty = false;
+  } else if (!info.children.empty() && info.format != "blkdebug") {
+    info.cluster_size = info.children.back().info.cluster_size;
+    info.is_dirty = info.children.back().info.is_dirty;
+  }
 }
 
 // A file by its name and, where the host knows it, by what it is.
@@ -109,15 +108,20 @@ std::string backing_path(const std::string& image_filename, const std::string& b
 Task<ImageInfo> device_info(BlockDevice& device) {
   ImageInfo info;
   info.filename = device.filename();
-  info.size = whole_sectors(device.size());
+  info.format = device.driver();
+  info.size = open::whole_sectors(device.size());
   info.allocated_size = device.allocated_size();
-  qcow2::Image* image = open::as_qcow2(&device);
-  info.format = image != nullptr ? "qcow2" : "raw";
-  info.storage = storage_info(image != nullptr ? image->file() : storage_of(device));
-  if (image != nullptr) {
+  if (qcow2::Image* const image = open::as_qcow2(&device)) {
     Qcow2Info details = co_await qcow2_info(*image);
     info.qcow2 = std::move(details);
   }
+  // The last one that was opened comes first.
+  const std::vector<ChildDevice> children = device.children();
+  for (const ChildDevice& child : std::views::reverse(children)) {
+    ImageInfo below = co_await device_info(*child.device);
+    info.children.push_back({child.name, std::move(below)});
+  }
+  look_through(info);
   co_return info;
 }
 
@@ -150,6 +154,8 @@ Task<std::vector<ImageInfo>> chain_info(std::string filename, open::ImageOptions
     const std::optional<Qcow2Info>& details = chain.back().qcow2;
     if (!details.has_value() || details->backing_filename.empty()) break;
     filename = details->backing_path;
+    options.tree = open::OptionTree();
+    options.name_is_tree = false;
     options.format.reset();
     if (!details->backing_format.empty()) options.format = details->backing_format;
   }

@@ -18,14 +18,6 @@ namespace byre::jobs {
 
 // What one can know about an image without reading its data: the report of `info`.
 
-// The file or device that an image lies in.
-struct StorageInfo {
-  std::string filename;
-  std::string driver;  // "file", "host_device", "null-co"
-  uint64_t size = 0;
-  std::optional<uint64_t> allocated_size;
-};
-
 struct Qcow2Info {
   qcow2::layout::Header header;
   // None where the guest's data lies in an external data file: QEMU lists none there, because it
@@ -40,13 +32,26 @@ struct Qcow2Info {
   std::string backing_path;      // seen from where the image was opened
 };
 
+struct ChildInfo;
+
+// An image, or one of the devices that it stands on.
 struct ImageInfo {
   std::string filename;
-  std::string format;  // "raw", "qcow2"
+  std::string format;  // "raw", "qcow2", "file", ...
   uint64_t size = 0;
   std::optional<uint64_t> allocated_size;
-  StorageInfo storage;
+  std::optional<uint64_t> cluster_size;  // as devices without one see it through from below
+  std::optional<bool> is_dirty;          // the same; nothing: nobody knows
   std::optional<Qcow2Info> qcow2;
+  std::vector<ChildInfo> children;  // in QEMU's order
+
+  // A file, or whatever has nothing below it.
+  bool is_storage() const { return children.empty(); }
+};
+
+struct ChildInfo {
+  std::string name;  // "file"
+  ImageInfo info;
 };
 
 // The same of a device that is open.

@@ -8,7 +8,7 @@
 #include "base/units.h"
 #include "block/buffer.h"
 #include "byre/error.h"
-#include "jobs/borrowed_device.h"
+#include "filter/borrowed_device.h"
 #include "open/open.h"
 #include "storage/pipe_sink.h"
 #include "storage/spool.h"
@@ -46,7 +46,7 @@ Task<BlockDevice*> PipedImage::make_qcow2(qcow2::CreateOptions options, int comp
   qcow2::OpenOptions open_options;
   open_options.writable = true;
   open_options.compression_level = compression_level;
-  std::unique_ptr<BlockDevice> borrowed = std::make_unique<BorrowedDevice>(*file_);
+  std::unique_ptr<BlockDevice> borrowed = std::make_unique<filter::BorrowedDevice>(*file_);
   std::unique_ptr<qcow2::Image> image =
       co_await qcow2::Image::open(std::move(borrowed), std::move(open_options));
   co_await open_backing(*image);

@@ -8,9 +8,12 @@
 #include <utility>
 
 #include "block/buffer.h"
-#include "open/raw_device.h"
+#include "filter/borrowed_device.h"
+#include "open/driver.h"
+#include "open/image_name.h"
+#include "open/node_options.h"
+#include "open/option_json.h"
 #include "qcow2/padded_read.h"
-#include "storage/null_device.h"
 
 namespace byre::open {
 
@@ -18,192 +21,299 @@ namespace {
 
 // Longer chains are refused: each link is an open file, and a read may go through all of them.
 constexpr size_t kImagesMax = 1000;
+// Nodes without files count too, as an image may describe as many as it likes.
+constexpr size_t kNodesMax = 4000;
 
-// What QEMU's programs lock of an external data file: its size is not for others to change.
-constexpr storage::LockPermissions kLockReadData{storage::kPermissionConsistentRead,
-                                                 storage::kPermissionResize};
-constexpr storage::LockPermissions kLockWriteData{
-    storage::kPermissionConsistentRead | storage::kPermissionWrite | storage::kPermissionResize,
-    storage::kPermissionResize};
-
-storage::LockPermissions raw_lock(const ImageOptions& options) {
-  if (options.metadata_only) return storage::kLockNothing;
-  if (options.writable) return storage::kLockWriteRaw;
-  if (options.no_share) return storage::kLockRead;
-  return options.no_resize ? kLockReadData : storage::kLockReadRaw;
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
 }
 
-storage::LockPermissions qcow2_lock(const ImageOptions& options) {
-  if (options.writable) return storage::kLockWrite;
-  return options.metadata_only ? storage::kLockInspect : storage::kLockRead;
+NodeFlags top_flags(const ImageOptions& options) {
+  NodeFlags flags;
+  flags.writable = options.writable;
+  flags.direct = storage::is_direct(options.cache);
+  flags.no_flush = options.cache == storage::CacheMode::kUnsafe;
+  flags.write_through = storage::is_write_through(options.cache);
+  flags.force_share = options.force_share;
+  flags.policy = options.policy;
+  return flags;
 }
 
-storage::FileOptions file_options(const ImageOptions& options) {
-  storage::FileOptions result;
-  result.writable = options.writable;
-  result.cache = options.cache;
-  result.io = options.io;
-  result.force_share = options.force_share;
-  if (!options.format) {
-    result.lock = storage::kLockNothing;  // until the probe has said what it is
-  } else {
-    result.lock = *options.format == "raw" ? raw_lock(options) : qcow2_lock(options);
+// What a node below gets from its parent, before its own options.
+NodeFlags child_flags(const NodeRequest& parent, Role role) {
+  NodeFlags flags = parent.flags;
+  flags.policy = RequestPolicy{};
+  if (role == Role::kBacking) {
+    flags.writable = false;
+    flags.auto_read_only = false;
   }
-  return result;
+  return flags;
 }
 
-void check_format(const std::optional<std::string>& format) {
-  if (!format || *format == "raw" || *format == "qcow2") return;
-  throw Error(ErrorKind::kUnsupported, EINVAL, fmt::format("Unknown driver '{}'", *format),
-              "byre knows the formats raw and qcow2");
+ImageOptions child_image(const ImageOptions& parent, Role role) {
+  ImageOptions image = parent;
+  image.format = std::nullopt;
+  image.tree = OptionTree();
+  image.name_is_tree = false;
+  image.no_backing = false;
+  image.snapshot = std::nullopt;
+  // What is below a filter or a backing file is opened as for reading its data.
+  if (role != Role::kBacking) image.metadata_only = false;
+  image.for_check = false;
+  return image;
 }
 
-// The path that a name stands for. Throws for the protocols that byre does not speak.
-std::string path_of(const std::string& filename) {
-  const std::optional<std::string_view> protocol = protocol_of(filename);
-  if (!protocol) return filename;
-  if (*protocol == "file" || *protocol == "host_device") {
-    return filename.substr(protocol->size() + 1);
+// A name may say all in JSON; what the options say beside it counts more.
+void take_json_name(NodeSource& source) {
+  if (!source.filename) return;
+  const std::optional<OptionTree> tree = parse_json_name(*source.filename);
+  if (!tree) return;
+  source.options.set_defaults(*tree);
+  source.filename = std::nullopt;
+}
+
+// Which driver it will be, as far as that can be said without looking into a file, with the name in
+// its options where the driver takes one from there.
+const Driver* choose_driver(NodeSource& source, Role role) {
+  OptionTree& options = source.options;
+  const std::optional<std::string> named = options.find_string("driver");
+  const Driver* driver = named ? &driver_named(*named) : nullptr;
+  const bool is_protocol =
+      driver != nullptr ? driver->is_protocol : role == Role::kFile || role == Role::kDataFile;
+  if (!is_protocol) return driver;
+  const bool may_have_protocol = source.filename.has_value();
+  if (source.filename) {
+    if (options.has("filename")) {
+      throw invalid("Can't specify 'file' and 'filename' options at the same time");
+    }
+    options.set("filename", *source.filename);
+    source.filename = std::nullopt;
   }
-  const char* const hint = *protocol == "json"
-                               ? "byre does not take image descriptions in JSON yet"
-                               : "a file whose name has a ':' is opened as './name'";
-  throw Error(ErrorKind::kUnsupported, EINVAL, fmt::format("Unknown protocol '{}'", *protocol),
-              hint);
+  const std::optional<std::string> filename = options.find_string("filename");
+  if (driver == nullptr) {
+    if (!filename) throw invalid("Must specify either driver or file");
+    driver = &driver_of_filename(*filename, may_have_protocol);
+  }
+  if (may_have_protocol && driver->parse_filename != nullptr) {
+    options.remove("filename");
+    driver->parse_filename(*filename, options);
+  }
+  return driver;
 }
 
-bool is_null_device(const std::string& filename) {
-  return filename.starts_with("null-co:");
+Error block_node_is_read_only() {
+  return Error(ErrorKind::kPermission, EPERM, "Block node is read-only");
 }
 
-std::unique_ptr<BlockDevice> null_device(const std::string& filename, const ImageOptions& options) {
-  // Zeroes, where QEMU leaves the reader's memory as it was: nobody shall see old memory.
-  auto null = std::make_unique<storage::NullDevice>(
-      storage::NullOptions{.read_zeroes = true, .writable = options.writable}, filename);
-  return std::make_unique<RawDevice>(std::move(null));
+// What nobody took.
+void check_nothing_left(const NodeRequest& request) {
+  if (request.options.empty()) return;
+  const std::string& name = request.options.entries().begin()->first;
+  throw invalid(request.driver->is_protocol
+                    ? fmt::format("Block protocol '{}' doesn't support the option '{}'",
+                                  request.driver->name, name)
+                    : fmt::format("Block format '{}' does not support the option '{}'",
+                                  request.driver->name, name));
+}
+
+Task<std::string> probe(BlockDevice* file) {
+  Buffer first(kProbeSize);
+  const IoVector to(first.bytes());
+  co_await qcow2::padded_read(file, 0, to);
+  co_return probe_format(first.bytes());
 }
 
 }  // namespace
 
-Task<std::unique_ptr<BlockDevice>> Chain::open(std::string filename) {
-  return open_link(std::move(filename), options_);
+Task<Node> Chain::open_top(NodeSource source, ImageOptions options) {
+  const bool wants_to_write = options.writable;
+  if (options.format) source.options.set("driver", *options.format);
+  const NodeFlags flags = top_flags(options);
+  Node node = co_await open_node(std::move(source), flags, std::move(options), Role::kTop);
+  if (wants_to_write && node.device->is_read_only()) throw block_node_is_read_only();
+  co_return node;
 }
 
-Task<std::unique_ptr<BlockDevice>> Chain::open_on(std::unique_ptr<storage::FileDevice> file) {
-  check_format(options_.format);
-  return open_format(std::move(file), options_);
+Task<Node> Chain::open_on(std::unique_ptr<storage::FileDevice> file, ImageOptions options) {
+  NodeRequest request;
+  request.flags = top_flags(options);
+  if (options.format) request.driver = &driver_named(*options.format);
+  request.image = std::move(options);
+  add_file(*file, Role::kFile);
+  request.file = Node{std::move(file), "{}", true};
+  Node node = co_await open_probed(request, std::nullopt);
+  co_return node;
 }
 
-Task<std::unique_ptr<BlockDevice>> Chain::open_link(std::string filename, ImageOptions options) {
-  check_format(options.format);
-  if (is_null_device(filename)) co_return null_device(filename, options);
-  std::string path = path_of(filename);
-  std::unique_ptr<storage::FileDevice> file =
-      co_await storage::FileDevice::open(std::move(path), file_options(options));
-  co_return co_await open_format(std::move(file), std::move(options));
+Task<Node> Chain::open_node(NodeSource source, NodeFlags flags, ImageOptions image, Role role) {
+  if (source.reference) co_return refer_to(source, role);
+  if (++nodes_ > kNodesMax) {
+    throw Error(ErrorKind::kCorrupt, ELOOP,
+                fmt::format("The image stands on more than {} nodes", kNodesMax));
+  }
+  take_json_name(source);
+  NodeRequest request;
+  request.driver = choose_driver(source, role);
+  request.role = role;
+  request.is_from_image = source.is_from_image;
+  request.options = std::move(source.options);
+  request.flags = flags;
+  request.image = std::move(image);
+  take_read_only(request.options, request.flags);
+  if (take_no_backing(request.options, request.image.on_warning)) request.image.no_backing = true;
+  co_return co_await open_probed(request, std::move(source.filename));
 }
 
-Task<std::unique_ptr<BlockDevice>> Chain::open_format(std::unique_ptr<storage::FileDevice> file,
-                                                      ImageOptions options) {
-  check_new(*file);
-  images_.push_back(file->identity());
-  if (!options.format) {
-    Buffer first(kProbeSize);
-    const IoVector to(first.bytes());
-    co_await qcow2::padded_read(file.get(), 0, to);
-    options.format = probe_format(first.bytes());
-    check_format(options.format);
+// The file below comes first, then, where nobody has said it, its bytes say which driver it is.
+Task<Node> Chain::open_probed(NodeRequest& request, std::optional<std::string> filename) {
+  const bool is_format = request.driver == nullptr || !request.driver->is_protocol;
+  if (is_format && !request.file) {
+    request.file = co_await open_child(request, "file", Role::kFile, std::move(filename));
   }
-  if (*options.format == "qcow2") {
-    file->set_lock(qcow2_lock(options));
-    co_return co_await open_qcow2(std::move(file), std::move(options));
+  if (request.driver == nullptr) {
+    if (!request.file) throw invalid("Must specify either driver or file");
+    const std::string format = co_await probe(request.file->device.get());
+    request.driver = &driver_named(format);
+    request.is_probed = true;
   }
-  file->set_lock(raw_lock(options));
-  co_return std::make_unique<RawDevice>(std::move(file));
+  request.options.remove("driver");
+  Node node = co_await open_driver(request);
+  co_await open_backing(request, *node.device);
+  check_nothing_left(request);
+  if (!request.node_name.empty()) {
+    named_[request.node_name] = {node.device.get(), node.description, node.names_parent};
+  }
+  co_return node;
 }
 
-Task<std::unique_ptr<BlockDevice>> Chain::open_qcow2(std::unique_ptr<storage::FileDevice> file,
-                                                     ImageOptions options) {
-  qcow2::OpenOptions open_options;
-  open_options.writable = options.writable;
-  open_options.for_check = options.for_check;
-  open_options.metadata_only = options.metadata_only;
-  open_options.compression_level = options.compression_level;
-  open_options.on_warning = options.on_warning;
-  std::unique_ptr<qcow2::Image> image =
-      co_await qcow2::Image::open(std::move(file), std::move(open_options));
-  if (image->has_external_data_file() && !options.metadata_only) {
-    std::unique_ptr<BlockDevice> data_file = co_await open_data_file(image.get(), options);
-    image->set_data_file(std::move(data_file));
+Task<Node> Chain::open_driver(NodeRequest& request) {
+  take_common_options(request);
+  const Driver& driver = *request.driver;
+  if (driver.needs_filename && request.options.find_string("filename").value_or("").empty()) {
+    throw invalid(fmt::format("The '{}' block driver requires a file name", driver.name));
   }
-  if (!image->backing_filename().empty() && !options.no_backing) {
-    std::unique_ptr<BlockDevice> backing = co_await open_backing(image.get(), options);
-    image->set_backing(std::move(backing));
+  take_policy(request.options, request.flags.policy);
+  take_node_name(request);
+  if (!driver.is_protocol) {
+    if (!request.file) throw invalid("A block device must be specified for \"file\"");
+    if (request.flags.writable && request.file->device->is_read_only()) {
+      if (!request.flags.auto_read_only) throw block_node_is_read_only();
+      request.flags.writable = false;
+    }
   }
-  co_return image;
+  co_return co_await driver.open(*this, request);
 }
 
-Task<std::unique_ptr<BlockDevice>> Chain::open_data_file(const qcow2::Image* image,
-                                                         const ImageOptions& options) {
-  const std::string name = image->data_filename();
-  if (name.empty()) {
-    const bool is_there = image->extensions().data_file_name.has_value();
-    throw Error(
-        ErrorKind::kCorrupt, EINVAL,
-        is_there ? "The 'file' block driver requires a file name"
-                 : "'data-file' is required for this image",
-        fmt::format("'{}' has an external data file, but does not name it", image->filename()));
+void Chain::take_node_name(NodeRequest& request) {
+  const std::optional<std::string> name = request.options.take_text("node-name");
+  if (!name) return;
+  check_node_name(*name);
+  if (!named_.try_emplace(*name).second) {
+    throw invalid(fmt::format("Duplicate nodes with node-name='{}'", *name));
   }
-  if (!options.allow_data_file) {
-    throw Error(
-        ErrorKind::kPermission, EPERM,
-        fmt::format("External data file '{}' may not be opened", name),
-        fmt::format("'{}' names it, and images may not name other files here", image->filename()));
-  }
-  std::string path = path_of(resolve_relative(image->filename(), name));
-  storage::FileOptions data_options = file_options(options);
-  data_options.lock = options.writable ? kLockWriteData : kLockReadData;
-  std::unique_ptr<storage::FileDevice> file =
-      co_await storage::FileDevice::open(std::move(path), std::move(data_options));
-  check_new(*file);
-  co_return file;
+  request.node_name = *name;
 }
 
-Task<std::unique_ptr<BlockDevice>> Chain::open_backing(const qcow2::Image* image,
-                                                       const ImageOptions& options) {
-  if (!options.allow_backing) {
-    throw Error(
-        ErrorKind::kPermission, EPERM,
-        fmt::format("Backing file '{}' may not be opened", image->backing_filename()),
-        fmt::format("'{}' names it, and images may not name other files here", image->filename()));
+Node Chain::refer_to(const NodeSource& source, Role role) const {
+  const std::string& name = *source.reference;
+  if (source.filename || !source.options.empty()) {
+    throw invalid(
+        "Cannot reference an existing block device with additional options or a new filename");
   }
-  ImageOptions below = options;
-  below.writable = false;
-  below.for_check = false;
-  below.snapshot = std::nullopt;
-  below.format = std::nullopt;
-  if (!image->backing_format().empty()) below.format = image->backing_format();
-  std::string name = resolve_relative(image->filename(), image->backing_filename());
+  const auto found = named_.find(name);
+  if (found == named_.end()) {
+    throw Error(ErrorKind::kNotFound, ENODEV,
+                fmt::format("Cannot find device='{}' nor node-name='{}'", name, name));
+  }
+  if (found->second.device == nullptr) {
+    const char* const child = role == Role::kBacking ? "backing" : "file";
+    throw invalid(
+        fmt::format("Making '{}' a {} child of '{}' would create a cycle", name, child, name));
+  }
+  Node node;
+  node.device = std::make_unique<filter::BorrowedDevice>(
+      *found->second.device, filter::BorrowedDevice::AtClose::kNothing);
+  node.description = found->second.description;
+  node.names_parent = found->second.names_parent;
+  return node;
+}
+
+Task<std::optional<Node>> Chain::open_child(NodeRequest& parent, std::string name, Role role,
+                                            std::optional<std::string> filename) {
+  NodeSource source;
+  source.options = parent.options.take_group(name);
+  source.reference = parent.options.find_string(name);
+  source.filename = std::move(filename);
+  source.is_from_image = parent.is_from_image;
+  if (source.reference) parent.options.remove(name);
+  if (!source.reference && !source.filename && source.options.empty()) co_return std::nullopt;
+  parent.options.remove(name);
+  co_return co_await open_node(std::move(source), child_flags(parent, role),
+                               child_image(parent.image, role), role);
+}
+
+Task<Node> Chain::open_required_child(NodeRequest& parent, std::string name, Role role,
+                                      std::optional<std::string> filename) {
+  std::optional<Node> child = co_await open_child(parent, name, role, std::move(filename));
+  if (!child) {
+    throw invalid(fmt::format("A block device must be specified for \"{}\"", name));
+  }
+  co_return std::move(*child);
+}
+
+Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
+  if (request.image.no_backing) co_return;
+  const std::optional<std::string> reference = request.options.find_string("backing");
+  const bool has_options = has_group(request.options, "backing");
+  auto* const image = dynamic_cast<qcow2::Image*>(&device);
+  const bool has_name = image != nullptr && !image->backing_filename().empty();
+  if (!reference && !has_options && !has_name) {
+    request.options.remove("backing");
+    co_return;
+  }
+  if (!request.driver->supports_backing) throw invalid("Driver doesn't support backing files");
+  NodeSource source;
+  source.is_from_image = request.is_from_image;
+  source.options = request.options.take_group("backing");
+  source.reference = reference;
+  request.options.remove("backing");
+  if (has_name && !reference && !source.options.has("file.filename")) {
+    if (!request.image.allow_backing) {
+      throw Error(
+          ErrorKind::kPermission, EPERM,
+          fmt::format("Backing file '{}' may not be opened", image->backing_filename()),
+          fmt::format("'{}' names it, and images may not name other files here", device.filename()));
+    }
+    source.filename = resolve_relative(leaf_of(device).filename(), image->backing_filename());
+    source.is_from_image = true;
+    if (!image->backing_format().empty()) {
+      source.options.set_default("driver", image->backing_format());
+    }
+  }
   std::optional<Error> failure;
   try {
-    co_return co_await open_link(std::move(name), std::move(below));
+    Node below = co_await open_node(std::move(source), child_flags(request, Role::kBacking),
+                                    child_image(request.image, Role::kBacking), Role::kBacking);
+    image->set_backing(std::move(below.device));
   } catch (const Error& error) {
     failure = error.with_prefix("Could not open backing file");
   }
-  throw *failure;
+  if (failure) throw *failure;
 }
 
-void Chain::check_new(const storage::FileDevice& file) const {
+void Chain::add_file(const storage::FileDevice& file, Role role) {
   if (std::ranges::find(images_, file.identity()) != images_.end()) {
     throw Error(ErrorKind::kCorrupt, ELOOP,
                 fmt::format("Image '{}' refers to itself", file.filename()),
                 "the chain of backing and data files comes back to a file that is in it");
   }
+  if (role == Role::kDataFile) return;
   if (images_.size() >= kImagesMax) {
     throw Error(
         ErrorKind::kCorrupt, ELOOP,
         fmt::format("Image '{}' is below more than {} others", file.filename(), kImagesMax - 1));
   }
+  images_.push_back(file.identity());
 }
 
 }  // namespace byre::open

@@ -1,46 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "block/block_device.h"
+#include "open/node.h"
 #include "open/open.h"
+#include "open/option_tree.h"
 #include "storage/file_device.h"
 
 namespace byre::open {
 
-// One image and the files below it while they are being opened: its backing file, that one's
-// backing file, and so on, each with its data file. It remembers which files of the host it has
+// What a node is opened from: a name, the name of a node that is open already, or options alone;
+// options may stand beside a name.
+struct NodeSource {
+  std::optional<std::string> filename;
+  std::optional<std::string> reference;
+  OptionTree options;
+  bool is_from_image = false;
+};
+
+// One image and the files below it while they are being opened: a tree of nodes, each opened by its
+// driver, which asks the chain for the nodes below. It remembers which files of the host it has
 // opened, so that a chain that comes back to one of them is refused at once, whatever names led
-// there.
+// there, and which names the nodes were given.
 //
 // Errors are QEMU's words without the outermost "Could not open '<name>': ".
 class Chain {
  public:
-  explicit Chain(ImageOptions options) : options_(std::move(options)) {}
-
-  Task<std::unique_ptr<BlockDevice>> open(std::string filename);
+  // The node at the top. Several calls give trees that know of one another's nodes.
+  Task<Node> open_top(NodeSource source, ImageOptions options);
   // The same for a file that is open already.
-  Task<std::unique_ptr<BlockDevice>> open_on(std::unique_ptr<storage::FileDevice> file);
+  Task<Node> open_on(std::unique_ptr<storage::FileDevice> file, ImageOptions options);
+
+  // For drivers: the node `parent` has under `name`, from its options "<name>" and "<name>.*",
+  // which are taken out. `filename` is what it is called where the options do not say; nothing came
+  // from anywhere: no node. The parent outlives the task.
+  Task<std::optional<Node>> open_child(NodeRequest& parent, std::string name, Role role,
+                                       std::optional<std::string> filename);
+  // The same, and a node must come: "A block device must be specified for "<name>"".
+  Task<Node> open_required_child(NodeRequest& parent, std::string name, Role role,
+                                 std::optional<std::string> filename);
+  // For drivers of files: throws if the file is an image of the chain already; a later node that
+  // comes back to it is refused then, unless it holds data alone.
+  void add_file(const storage::FileDevice& file, Role role);
 
  private:
-  Task<std::unique_ptr<BlockDevice>> open_link(std::string filename, ImageOptions options);
-  Task<std::unique_ptr<BlockDevice>> open_format(std::unique_ptr<storage::FileDevice> file,
-                                                 ImageOptions options);
-  Task<std::unique_ptr<BlockDevice>> open_qcow2(std::unique_ptr<storage::FileDevice> file,
-                                                ImageOptions options);
-  Task<std::unique_ptr<BlockDevice>> open_data_file(const qcow2::Image* image,
-                                                    const ImageOptions& options);
-  Task<std::unique_ptr<BlockDevice>> open_backing(const qcow2::Image* image,
-                                                  const ImageOptions& options);
-  // Throws if the file is an image of the chain already.
-  void check_new(const storage::FileDevice& file) const;
+  struct NamedNode {
+    BlockDevice* device = nullptr;  // nullptr: it is being opened
+    std::string description;
+    bool names_parent = false;
+  };
 
-  ImageOptions options_;
+  Task<Node> open_node(NodeSource source, NodeFlags flags, ImageOptions image, Role role);
+  Task<Node> open_probed(NodeRequest& request, std::optional<std::string> filename);
+  Task<Node> open_driver(NodeRequest& request);
+  Task<void> open_backing(NodeRequest& request, BlockDevice& device);
+  Node refer_to(const NodeSource& source, Role role) const;
+  void take_node_name(NodeRequest& request);
+
   std::vector<storage::FileIdentity> images_;  // from the top on
+  std::map<std::string, NamedNode> named_;
+  size_t nodes_ = 0;
 };
 
 }  // namespace byre::open

@@ -35,17 +35,18 @@ Task<std::unique_ptr<BlockDevice>> with_prefix(Task<std::unique_ptr<BlockDevice>
 Task<std::unique_ptr<BlockDevice>> open_standard_input(ImageOptions options) {
   std::unique_ptr<storage::FileDevice> file =
       co_await storage::spool(STDIN_FILENO, kStandardInput, nullptr);
-  Chain chain(std::move(options));
-  co_return co_await chain.open_on(std::move(file));
+  Chain chain;
+  Node node = co_await chain.open_on(std::move(file), std::move(options));
+  co_return std::move(node.device);
 }
 
 Task<std::unique_ptr<BlockDevice>> open_named(std::string filename, ImageOptions options) {
-  if (options.writable && options.force_share) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "force-share=on can only be used with read-only images");
-  }
-  Chain chain(std::move(options));
-  co_return co_await chain.open(std::move(filename));
+  Chain chain;
+  NodeSource source;
+  source.options = options.tree;
+  if (!options.name_is_tree) source.filename = std::move(filename);
+  Node node = co_await chain.open_top(std::move(source), std::move(options));
+  co_return std::move(node.device);
 }
 
 Task<void> load_snapshot(BlockDevice* device, qcow2::SnapshotSelector selector) {
@@ -63,7 +64,8 @@ Task<void> load_snapshot(BlockDevice* device, qcow2::SnapshotSelector selector) 
 
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options) {
   const std::optional<qcow2::SnapshotSelector> snapshot = options.snapshot;
-  Task<std::unique_ptr<BlockDevice>> opening = filename == kStandardInput
+  const bool is_input = filename == kStandardInput && !options.name_is_tree;
+  Task<std::unique_ptr<BlockDevice>> opening = is_input
                                                    ? open_standard_input(std::move(options))
                                                    : open_named(filename, std::move(options));
   std::unique_ptr<BlockDevice> device =

@@ -10,6 +10,7 @@
 #include "block/block_device.h"
 #include "open/format_probe.h"
 #include "open/image_name.h"
+#include "open/option_tree.h"
 #include "qcow2/image.h"
 #include "storage/file_device.h"
 
@@ -19,7 +20,11 @@
 namespace byre::open {
 
 struct ImageOptions {
-  std::optional<std::string> format;  // "raw", "qcow2"; nothing: probe
+  std::optional<std::string> format;  // "raw", "qcow2", another driver; nothing: probe
+  // Options of the driver and of the nodes below it, beside the name or instead of it. They count
+  // more than what follows here. Here means the caller: what they name may be opened.
+  OptionTree tree;
+  bool name_is_tree = false;  // the tree says all, and the name is for messages
   bool writable = false;
   bool force_share = false;  // -U
   // Nobody else may write meanwhile to what is opened for reading, raw images included, which are
@@ -37,6 +42,8 @@ struct ImageOptions {
   // name.
   std::optional<qcow2::SnapshotSelector> snapshot;
   int compression_level = 0;
+  // What discards and writes of zeroes come to. As QEMU's programs have it where nobody says it.
+  RequestPolicy policy{.discard = DiscardPolicy::kIgnore};
   // Whether an image may make byre open the files that it names. What it names all the same is
   // Error(kPermission).
   bool allow_backing = true;
@@ -46,7 +53,8 @@ struct ImageOptions {
 };
 
 // An image as commands use it: the device that has the guest's bytes, whatever its format.
-// `filename` is a path, "file:" and a path, "null-co://", or "-": the standard input, read to its
+// `filename` is a path, a name with one of the protocols of the table of drivers ("file:",
+// "host_device:", "null-co:", "blkdebug:"), "json:{...}", or "-": the standard input, read to its
 // end where it is a pipe. Errors: "Could not open '<name>': ..." in QEMU's words, the inner links
 // of the chain included.
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options);

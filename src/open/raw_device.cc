@@ -2,55 +2,130 @@
 #include "open/raw_device.h"
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
 
 #include "base/checked.h"
 #include "base/units.h"
+#include "byre/error.h"
+#include "open/format_probe.h"
 
 namespace byre::open {
 
-uint64_t RawDevice::size() const {
-  const uint64_t size = file_->size();
+uint64_t whole_sectors(uint64_t size) {
   return size > UINT64_MAX - kSectorSize ? size : align_up(size, kSectorSize);
 }
 
+RawDevice::RawDevice(std::unique_ptr<BlockDevice> file, RawOptions options)
+    : file_(std::move(file)),
+      options_(std::move(options)),
+      limits_(file_->limits()),
+      events_(file_->debug_listener()) {
+  if (options_.window.size) limits_.grows = false;
+}
+
+bool RawDevice::is_plain() const {
+  return options_.window.offset == 0 && !options_.window.size && !options_.guards_first_sector &&
+         options_.policy.detect_zeroes == DetectZeroes::kOff;
+}
+
+uint64_t RawDevice::size() const {
+  if (options_.window.size) return *options_.window.size;
+  const uint64_t file_size = whole_sectors(file_->size());
+  // Somebody may have cut the file off meanwhile.
+  return whole_sectors(file_size - std::min(file_size, options_.window.offset));
+}
+
+uint64_t RawDevice::stored_size() const {
+  const uint64_t file_size = file_->size();
+  const uint64_t behind = file_size - std::min(file_size, options_.window.offset);
+  return options_.window.size ? std::min(behind, *options_.window.size) : behind;
+}
+
 uint64_t RawDevice::stored_length(uint64_t offset, uint64_t length) const {
-  const uint64_t size = file_->size();
+  const uint64_t size = stored_size();
   return offset < size ? std::min(length, size - offset) : 0;
 }
 
 Task<void> RawDevice::read(uint64_t offset, IoVector to) {
   check_range(offset, to.size());
+  co_await events_.raise(DebugEvent::kReadAio);
   const uint64_t stored = stored_length(offset, to.size());
   if (stored < to.size()) to.slice(stored).fill_zero();
   if (stored == 0) co_return;
+  const uint64_t place = options_.window.offset + offset;
   if (stored == to.size()) {
-    co_await file_->read(offset, std::move(to));
+    co_await file_->read(place, std::move(to));
   } else {
-    co_await file_->read(offset, to.slice(0, stored));
+    co_await file_->read(place, to.slice(0, stored));
   }
 }
 
+// The first sector as it would be afterwards must not look like another format. What is not written
+// counts as it is, which is not read here: only a write that begins the sector can make a magic
+// number that begins there.
+void RawDevice::check_first_sector(uint64_t offset, const IoVector& from) const {
+  if (offset >= kProbeSize || from.size() == 0) return;
+  std::array<uint8_t, kProbeSize> sector{};
+  const size_t length = static_cast<size_t>(std::min<uint64_t>(from.size(), kProbeSize - offset));
+  from.slice(0, length).copy_to(Bytes(sector.data() + offset, length));
+  if (probe_format(sector) == "raw") return;
+  throw Error(ErrorKind::kPermission, EPERM, errno_text(EPERM),
+              "the format of '" + filename() + "' was probed to be raw, and these bytes would make "
+              "it look like another; say that it is raw");
+}
+
 Task<void> RawDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
-  return file_->write(offset, std::move(from), flags);
+  check_writable(offset, from.size());
+  if (options_.guards_first_sector) check_first_sector(offset, from);
+  if (options_.policy.becomes_zeroes(from)) {
+    return write_zeroes(offset, from.size(), options_.policy.detected_flags(flags));
+  }
+  const uint64_t place = options_.window.offset + offset;
+  if (!events_.has_listener()) return file_->write(place, std::move(from), flags);
+  return write_and_tell(place, std::move(from), flags);
+}
+
+Task<void> RawDevice::write_and_tell(uint64_t place, IoVector from, WriteFlags flags) {
+  co_await events_.raise(DebugEvent::kWriteAio);
+  co_await file_->write(place, std::move(from), flags);
 }
 
 Task<void> RawDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
-  return file_->write_zeroes(offset, length, flags);
+  check_writable(offset, length);
+  return file_->write_zeroes(options_.window.offset + offset, length,
+                             options_.policy.zeroes_flags(flags));
 }
 
 Task<void> RawDevice::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
   const uint64_t stored = stored_length(offset, length);
-  if (stored > 0) co_await file_->discard(offset, stored);
+  if (stored == 0 || options_.policy.ignores_discards()) co_return;
+  co_await file_->discard(options_.window.offset + offset, stored);
+}
+
+Task<void> RawDevice::flush() {
+  return events_.has_listener() ? flush_and_tell() : file_->flush();
+}
+
+Task<void> RawDevice::flush_and_tell() {
+  co_await events_.raise(DebugEvent::kFlushToOs);
+  co_await events_.raise(DebugEvent::kFlushToDisk);
+  co_await file_->flush();
 }
 
 Task<std::vector<Extent>> RawDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
   check_range(offset, length);
   const uint64_t stored = stored_length(offset, length);
   std::vector<Extent> result;
-  if (stored > 0) result = co_await file_->extents(offset, stored, ExtentScope::kLayer);
+  if (stored > 0) {
+    result =
+        co_await file_->extents(options_.window.offset + offset, stored, ExtentScope::kLayer);
+  }
   for (Extent& extent : result) {
     extent.host_offset = extent.offset;
+    extent.offset -= options_.window.offset;
     extent.file = file_.get();
     extent.present = true;
   }
@@ -58,14 +133,22 @@ Task<std::vector<Extent>> RawDevice::extents(uint64_t offset, uint64_t length, E
   if (known != stored || stored == length) co_return result;
   // The file ends inside its last sector.
   Extent tail{.offset = offset + stored, .length = length - stored, .present = true, .zero = true};
-  tail.host_offset = tail.offset;
+  tail.host_offset = options_.window.offset + tail.offset;
   tail.file = file_.get();
   result.push_back(tail);
   co_return result;
 }
 
 Task<void> RawDevice::resize(uint64_t new_size, Preallocation preallocation) {
-  return file_->resize(new_size, preallocation);
+  if (options_.window.size) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                "Cannot resize fixed-size raw disks");
+  }
+  const auto file_size = checked_add(new_size, options_.window.offset);
+  if (!file_size || *file_size > kSizeMax) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Disk size too large for the chosen offset");
+  }
+  return file_->resize(*file_size, preallocation);
 }
 
 }  // namespace byre::open

@@ -2,44 +2,80 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "block/block_device.h"
+#include "block/request_policy.h"
 
 namespace byre::open {
 
-// A raw image: its bytes are the file's. As in QEMU, its size is that of the file rounded up to
-// whole sectors of 512 bytes; what is past the file's end reads as zeroes, and a write there
-// extends the file.
+// The part of the file that a raw image is; without a size, all from the offset on.
+struct RawWindow {
+  uint64_t offset = 0;
+  std::optional<uint64_t> size;  // whole sectors
+};
+
+struct RawOptions {
+  RawWindow window;
+  RequestPolicy policy;
+  bool writable = true;  // as far as the file is
+  // Nobody has said that it is raw: a write that would make it look like another format is refused
+  // with EPERM, as a guest could make the next one who opens it read what it likes.
+  bool guards_first_sector = false;
+  std::string filename;  // empty: the file's
+};
+
+// A raw image: its bytes are the file's, or those of a window of it. As in QEMU, its size is that
+// of the file rounded up to whole sectors of 512 bytes; what is past the file's end reads as
+// zeroes, and a write there extends the file. A window with a size has that size, and does not
+// grow.
 class RawDevice final : public BlockDevice {
  public:
-  explicit RawDevice(std::unique_ptr<BlockDevice> file) : file_(std::move(file)) {}
+  explicit RawDevice(std::unique_ptr<BlockDevice> file, RawOptions options = {});
 
-  const std::string& filename() const override { return file_->filename(); }
+  const std::string& filename() const override {
+    return options_.filename.empty() ? file_->filename() : options_.filename;
+  }
   const char* driver() const override { return "raw"; }
   uint64_t size() const override;
-  const Limits& limits() const override { return file_->limits(); }
-  bool is_read_only() const override { return file_->is_read_only(); }
+  const Limits& limits() const override { return limits_; }
+  bool is_read_only() const override { return !options_.writable || file_->is_read_only(); }
 
   Task<void> read(uint64_t offset, IoVector to) override;
   Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
   Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
   Task<void> discard(uint64_t offset, uint64_t length) override;
-  Task<void> flush() override { return file_->flush(); }
+  Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
   Task<void> close() override { return file_->close(); }
   std::optional<uint64_t> allocated_size() const override { return file_->allocated_size(); }
+  std::vector<ChildDevice> children() const override { return {{"file", file_.get()}}; }
+  DebugListener* debug_listener() override { return file_->debug_listener(); }
   using BlockDevice::write;
 
+  // Whether offsets here are those of the file, and nothing is done to requests on their way.
+  bool is_plain() const;
   BlockDevice& file() const { return *file_; }
 
  private:
+  // How many bytes of the file may belong to the image.
+  uint64_t stored_size() const;
   // How much of [offset, offset + length) the file has.
   uint64_t stored_length(uint64_t offset, uint64_t length) const;
+  Task<void> write_and_tell(uint64_t place, IoVector from, WriteFlags flags);
+  Task<void> flush_and_tell();
+  void check_first_sector(uint64_t offset, const IoVector& from) const;
 
   std::unique_ptr<BlockDevice> file_;
+  const RawOptions options_;
+  Limits limits_;
+  const DebugEvents events_;
 };
+
+// `size` rounded up to whole sectors.
+uint64_t whole_sectors(uint64_t size);
 
 }  // namespace byre::open

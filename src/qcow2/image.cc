@@ -86,7 +86,7 @@ Image::Image(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Image::~Image() = default;
 
 const std::string& Image::filename() const {
-  return state_->file->filename();
+  return state_->options.filename.empty() ? state_->file->filename() : state_->options.filename;
 }
 
 uint64_t Image::size() const {
@@ -219,6 +219,13 @@ void Image::set_data_file(std::unique_ptr<BlockDevice> data_file) {
   state_->data_file = std::move(data_file);
   state_->l2_cache->set_data_device(state_->data_file.get());
   state_->update_limits();
+}
+
+std::vector<ChildDevice> Image::children() const {
+  std::vector<ChildDevice> children{{"file", state_->file.get()}};
+  if (state_->data_file) children.push_back({"data-file", state_->data_file.get()});
+  if (state_->backing) children.push_back({"backing", state_->backing.get()});
+  return children;
 }
 
 BlockDevice* Image::backing() const {

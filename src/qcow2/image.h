@@ -65,6 +65,7 @@ class Image : public BlockDevice {
   // Where it starts, as a guest offset.
   uint64_t vm_state_start() const;
   std::optional<uint64_t> allocated_size() const override;
+  std::vector<ChildDevice> children() const override;
   using BlockDevice::write;
 
   const layout::Header& header() const;

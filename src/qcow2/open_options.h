@@ -60,6 +60,8 @@ struct PassDiscard {
 // How an image is opened. Names and defaults of options are those of QEMU's qcow2 driver, where it
 // has them.
 struct OpenOptions {
+  // What filename() and messages call the image; empty: as its file is called.
+  std::string filename;
   bool writable = false;
   // For a checker: what only the data needs (L1 contents, snapshots' tables, the dirty and corrupt
   // bits) does not refuse the image.

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "async/loop.h"
+
 namespace byre::storage {
 
 NullDevice::NullDevice(NullOptions options, std::string filename)
@@ -11,29 +13,33 @@ NullDevice::NullDevice(NullOptions options, std::string filename)
   limits_.can_write_zeroes_unmapped = true;
 }
 
+Task<void> NullDevice::wait() const {
+  co_await Loop::current().sleep_for(options_.latency);
+}
+
 Task<void> NullDevice::read(uint64_t offset, IoVector to) {
   check_range(offset, to.size());
   if (options_.read_zeroes) to.fill_zero();
-  co_return;
+  if (options_.latency.count() > 0) co_await wait();
 }
 
 Task<void> NullDevice::write(uint64_t offset, IoVector from, WriteFlags) {
   check_writable(offset, from.size());
-  co_return;
+  if (options_.latency.count() > 0) co_await wait();
 }
 
 Task<void> NullDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags) {
   check_writable(offset, length);
-  co_return;
+  if (options_.latency.count() > 0) co_await wait();
 }
 
 Task<void> NullDevice::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
-  co_return;
+  if (options_.latency.count() > 0) co_await wait();
 }
 
 Task<void> NullDevice::flush() {
-  co_return;
+  if (options_.latency.count() > 0) co_await wait();
 }
 
 Task<std::vector<Extent>> NullDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {

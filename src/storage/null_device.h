@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@ struct NullOptions {
   // above and nothing else.
   bool read_zeroes = false;
   bool writable = false;
+  std::chrono::nanoseconds latency{0};  // what every request takes
 };
 
 // QEMU's "null-co": takes every write and keeps nothing.
@@ -39,6 +41,8 @@ class NullDevice final : public BlockDevice {
   using BlockDevice::write;
 
  private:
+  Task<void> wait() const;
+
   std::string filename_;
   NullOptions options_;
   Limits limits_;

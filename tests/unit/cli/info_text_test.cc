@@ -14,13 +14,26 @@ using qcow2::layout::Snapshot;
 using testing::HasSubstr;
 using testing::Not;
 
+jobs::ImageInfo file(const std::string& name, const std::string& driver, uint64_t size,
+                     uint64_t allocated_size) {
+  jobs::ImageInfo info;
+  info.filename = name;
+  info.format = driver;
+  info.size = size;
+  info.allocated_size = allocated_size;
+  return info;
+}
+
 jobs::ImageInfo plain_qcow2() {
   jobs::ImageInfo info;
   info.filename = "a.qcow2";
   info.format = "qcow2";
   info.size = 10485760;
   info.allocated_size = 200704;
-  info.storage = {"a.qcow2", "file", 197120, 200704};
+  info.cluster_size = 65536;
+  info.is_dirty = false;
+  info.children.push_back({"file", file("a.qcow2", "file", 197120, 200704)});
+  info.children.back().info.is_dirty = false;
   info.qcow2.emplace();
   return info;
 }
@@ -104,10 +117,25 @@ TEST(InfoJson, ADeviceWithoutDetailsHasNeitherThemNorADirtyFlag) {
   jobs::ImageInfo info;
   info.filename = "null-co://";
   info.format = "raw";
-  info.storage = {"null-co://", "null-co", 512, 0};
+  info.children.push_back({"file", file("null-co://", "null-co", 512, 0)});
   const std::string text = info_to_json(info).to_text();
   EXPECT_THAT(text, Not(HasSubstr("format-specific")));
   EXPECT_THAT(text, Not(HasSubstr("dirty-flag")));
+}
+
+TEST(InfoText, NodesBelowNodesAreIndentedUnderTheirPath) {
+  jobs::ImageInfo filter = file("json:{}", "compress", 10485760, 200704);
+  filter.children.push_back({"file", plain_qcow2()});
+  const std::string text = info_to_human_text(filter);
+  EXPECT_THAT(text, HasSubstr("\nChild node '/file':\n    image: a.qcow2\n"));
+  EXPECT_THAT(text, HasSubstr("\n    Child node '/file/file':\n        filename: a.qcow2\n"
+                              "        protocol type: file\n"));
+  EXPECT_THAT(info_to_json(filter).to_text(), HasSubstr("\n                        \"name\""));
+}
+
+TEST(InfoText, AFileByItselfIsAnImage) {
+  EXPECT_EQ(info_to_human_text(file("a", "file", 512, 4096)),
+            "image: a\nfile format: file\nvirtual size: 512 B (512 bytes)\ndisk size: 4 KiB\n");
 }
 
 TEST(InstructionCount, IsSignedAndAllOnesAreNone) {

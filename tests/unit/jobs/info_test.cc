@@ -66,8 +66,10 @@ TEST_F(Info, ARawImageIsShownInWholeSectors) {
   const ImageInfo raw = info("raw");
   EXPECT_EQ(raw.format, "raw");
   EXPECT_EQ(raw.size, 512u);
-  EXPECT_EQ(raw.storage.driver, "file");
-  EXPECT_EQ(raw.storage.size, 512u);
+  ASSERT_EQ(raw.children.size(), 1u);
+  EXPECT_EQ(raw.children[0].name, "file");
+  EXPECT_EQ(raw.children[0].info.format, "file");
+  EXPECT_EQ(raw.children[0].info.size, 512u);
   EXPECT_FALSE(raw.qcow2.has_value());
 }
 
@@ -76,8 +78,9 @@ TEST_F(Info, AQcow2ImageIsShownWithItsFile) {
   const ImageInfo image = info("a");
   EXPECT_EQ(image.format, "qcow2");
   EXPECT_EQ(image.size, 1u << 20);
-  EXPECT_EQ(image.storage.filename, path("a"));
-  EXPECT_GT(image.storage.size, 0u);
+  ASSERT_EQ(image.children.size(), 1u);
+  EXPECT_EQ(image.children[0].info.filename, path("a"));
+  EXPECT_GT(image.children[0].info.size, 0u);
   ASSERT_TRUE(image.qcow2.has_value());
   EXPECT_EQ(image.qcow2->header.version, 3u);
   EXPECT_EQ(image.qcow2->backing_filename, "");

@@ -8,13 +8,18 @@
 
 #include "block/block_device.h"
 
-namespace byre::jobs {
+namespace byre::filter {
 
-// Passes every request on to a device that outlives it; close() flushes and leaves it open. For
-// images that own their file while somebody else needs that file afterwards.
+// Passes every request on to a device that is somebody else's and outlives it. For images that own
+// their file while somebody else needs that file too.
 class BorrowedDevice final : public BlockDevice {
  public:
-  explicit BorrowedDevice(BlockDevice& device) : device_(device) {}
+  // What close() does: nothing, as its owner closes the device, or a flush, after which the owner
+  // finds everything in it.
+  enum class AtClose { kNothing, kFlush };
+
+  explicit BorrowedDevice(BlockDevice& device, AtClose at_close = AtClose::kFlush)
+      : device_(device), at_close_(at_close) {}
 
   const std::string& filename() const override { return device_.filename(); }
   const char* driver() const override { return device_.driver(); }
@@ -40,12 +45,17 @@ class BorrowedDevice final : public BlockDevice {
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override {
     return device_.resize(new_size, preallocation);
   }
-  Task<void> close() override { return device_.flush(); }
+  Task<void> close() override {
+    if (at_close_ == AtClose::kFlush) co_await device_.flush();
+  }
   std::optional<uint64_t> allocated_size() const override { return device_.allocated_size(); }
+  std::vector<ChildDevice> children() const override { return device_.children(); }
+  DebugListener* debug_listener() override { return device_.debug_listener(); }
   using BlockDevice::write;
 
  private:
   BlockDevice& device_;
+  const AtClose at_close_;
 };
 
-}  // namespace byre::jobs
+}  // namespace byre::filter

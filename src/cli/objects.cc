@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/objects.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fstream>
+#include <optional>
+#include <string_view>
+
+#include "byre/error.h"
+#include "cli/messages.h"
+#include "cli/options.h"
+#include "open/option_json.h"
+#include "open/option_list.h"
+#include "open/option_tree.h"
+
+namespace byre::cli {
+namespace {
+
+using open::OptionTree;
+
+constexpr std::array<std::string_view, 4> kSecretProperties{"data", "file", "format", "keyid"};
+
+Error invalid(const std::string& message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, message);
+}
+
+void print_kinds() {
+  print("List of user creatable objects:\n  secret\n");
+}
+
+void print_secret_help() {
+  print(
+      "secret options:\n"
+      "  data=<string>\n"
+      "  file=<string>\n"
+      "  format=<QCryptoSecretFormat>\n"
+      "  iv=<string>\n"
+      "  keyid=<string>\n");
+}
+
+bool is_name(std::string_view part) {
+  const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
+  return !part.empty() && std::ranges::all_of(part, [&](char c) {
+    return is_letter(c) || (c >= '0' && c <= '9') || c == '-' || c == '_';
+  });
+}
+
+void check_name(const std::string& name) {
+  std::string_view rest = name;
+  while (true) {
+    const size_t dot = std::min(rest.find('.'), rest.size());
+    if (!is_name(rest.substr(0, dot))) throw invalid("Invalid parameter '" + name + "'");
+    if (dot == rest.size()) return;
+    rest.remove_prefix(dot + 1);
+  }
+}
+
+std::string take_value(std::string_view& text) {
+  std::string value;
+  while (!text.empty()) {
+    if (text.front() == ',') {
+      text.remove_prefix(1);
+      if (text.empty() || text.front() != ',') break;
+    }
+    value += text.front();
+    text.remove_prefix(1);
+  }
+  return value;
+}
+
+// "kind,name=value,...": each name with a value, a comma in a value written as two. `wants_help`:
+// "help" stood among them.
+OptionTree parse_list(std::string_view text, bool& wants_help) {
+  OptionTree tree;
+  bool is_first = true;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find_first_of("=,"), text.size());
+    const bool has_value = end < text.size() && text[end] == '=';
+    const std::string word(text.substr(0, end));
+    if (!has_value && (word == "help" || word == "?")) {
+      wants_help = true;
+      text.remove_prefix(std::min(end + 1, text.size()));
+    } else if (!has_value && is_first && !word.empty()) {
+      tree.set("qom-type", take_value(text));
+    } else {
+      check_name(word);
+      if (!has_value) throw invalid("Expected '=' after parameter '" + word + "'");
+      text.remove_prefix(end + 1);
+      tree.set(word, take_value(text));
+    }
+    is_first = false;
+  }
+  return tree;
+}
+
+// A property that must be a text; what else it may be in JSON is refused.
+std::optional<std::string> take_property(OptionTree& tree, const std::string& name) {
+  const open::OptionValue* const value = tree.find(name);
+  if (value == nullptr) return std::nullopt;
+  if (!std::holds_alternative<std::string>(*value)) {
+    throw invalid("Invalid parameter type for '" + name + "', expected: string");
+  }
+  return tree.take_text(name);
+}
+
+void check_secret(OptionTree& tree) {
+  std::array<std::optional<std::string>, kSecretProperties.size()> values;
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = take_property(tree, std::string(kSecretProperties[i]));
+  }
+  take_property(tree, "iv");
+  const auto& [data, file, format, key] = values;
+  if (format && *format != "raw" && *format != "base64") {
+    throw invalid("Parameter 'format' does not accept value '" + *format + "'");
+  }
+  if (!tree.empty()) {
+    throw invalid("Parameter '" + tree.entries().begin()->first + "' is unexpected");
+  }
+  if (data && file) throw invalid("'file' and 'data' are mutually exclusive");
+  if (!data && !file) throw invalid("Either 'file' or 'data' must be provided");
+  if (file && !std::ifstream(*file).good()) {
+    throw Error(ErrorKind::kNotFound, ENOENT,
+                "Unable to read " + *file + ": Failed to open file \u201c" + *file +
+                    "\u201d: " + errno_text(errno));
+  }
+  if (key) throw invalid("No secret with id '" + *key + "'");
+}
+
+}  // namespace
+
+void Objects::add(const std::string& text, const Invocation&) {
+  bool wants_help = false;
+  OptionTree tree =
+      text.starts_with('{') ? open::parse_option_json(text) : parse_list(text, wants_help);
+  const auto kind = take_property(tree, "qom-type");
+  if (wants_help) {
+    if (kind == "secret") {
+      print_secret_help();
+    } else {
+      print_kinds();
+    }
+    throw Exit{0};
+  }
+  if (!kind) throw invalid("Parameter 'qom-type' is missing");
+  if (*kind != "secret") {
+    throw invalid("Parameter 'qom-type' does not accept value '" + *kind + "'");
+  }
+  const auto id = take_property(tree, "id");
+  if (!id) throw invalid("Parameter 'id' is missing");
+  if (!open::is_well_formed_id(*id)) throw invalid(open::kBadId);
+  check_secret(tree);
+  if (!ids_.insert(*id).second) {
+    throw invalid("attempt to add duplicate property '" + *id +
+                  "' to object (type 'container')");
+  }
+}
+
+}  // namespace byre::cli

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+// The drivers "file" and "host_device".
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <string_view>
+#include <utility>
+
+#include "base/json_string.h"
+#include "open/driver.h"
+#include "open/locks.h"
+#include "open/option_value.h"
+
+namespace byre::open {
+
+namespace {
+
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+void strip_prefix(const std::string& filename, std::string_view prefix, OptionTree& options) {
+  options.set("filename",
+              filename.starts_with(prefix) ? filename.substr(prefix.size()) : filename);
+}
+
+void parse_file_name(const std::string& filename, OptionTree& options) {
+  strip_prefix(filename, "file:", options);
+}
+void parse_host_device_name(const std::string& filename, OptionTree& options) {
+  strip_prefix(filename, "host_device:", options);
+}
+
+void take_aio(OptionTree& options, bool is_direct, storage::IoBackend& io) {
+  const auto aio = options.take_text("aio");
+  if (!aio) return;
+  if (*aio == "threads") {
+    io = storage::IoBackend::kThreads;
+  } else if (*aio == "io_uring") {
+    io = storage::IoBackend::kUring;
+  } else if (*aio != "native") {
+    refuse_value(*aio);
+  } else if (!is_direct) {
+    throw invalid(
+        "aio=native was specified, but it requires cache.direct=on, which was not specified.");
+  }
+}
+
+// Options that say how QEMU does what byre does otherwise: their values are checked, no more.
+void take_idle_options(OptionTree& options) {
+  take_number(options, "aio-max-batch");
+  take_bool(options, "drop-cache");
+  take_bool(options, "x-check-cache-dropped");
+  const auto manager = options.take_text("pr-manager");
+  if (manager) {
+    throw Error(ErrorKind::kNotFound, ENOENT,
+                fmt::format("No persistent reservation manager with id '{}'", *manager));
+  }
+}
+
+bool may_be_read_only(const Error& error) {
+  return error.errno_value() == EACCES || error.errno_value() == EROFS ||
+         error.errno_value() == EPERM;
+}
+
+Task<std::unique_ptr<storage::FileDevice>> open_file(std::string filename,
+                                                     storage::FileOptions options,
+                                                     bool auto_read_only) {
+  std::optional<Error> failure;
+  try {
+    co_return co_await storage::FileDevice::open(filename, options);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (!options.writable || !auto_read_only || !may_be_read_only(*failure)) throw *failure;
+  options.writable = false;
+  co_return co_await storage::FileDevice::open(std::move(filename), std::move(options));
+}
+
+void check_kind(const storage::FileDevice& file, const Driver& driver) {
+  if (std::string_view(file.driver()) == driver.name) return;
+  if (&driver == &kFileDriver) {
+    throw invalid(
+        fmt::format("'file' driver requires '{}' to be a regular file", file.filename()));
+  }
+  throw invalid(
+      fmt::format("'host_device' driver requires '{}' to be either a character or block device",
+                  file.filename()));
+}
+
+Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
+  const std::string filename = request.options.take_text("filename").value_or("");
+  request.description.emplace_back("filename", json_string(filename));
+  storage::FileOptions options;
+  options.writable = request.flags.writable;
+  options.cache = request.flags.cache_mode();
+  options.io = request.image.io;
+  options.force_share = request.flags.force_share;
+  // Formats lock their file once they know what it is.
+  options.lock = request.role == Role::kFile ? storage::kLockNothing : raw_lock(request);
+  take_aio(request.options, request.flags.direct, options.io);
+  take_idle_options(request.options);
+  const auto locking = request.options.take_text("locking");
+  if (locking == "off") {
+    options.force_share = true;
+  } else if (locking && *locking != "on" && *locking != "auto") {
+    refuse_value(*locking);
+  }
+  Node node;
+  std::unique_ptr<storage::FileDevice> file =
+      co_await open_file(filename, options, request.flags.auto_read_only);
+  check_kind(*file, *request.driver);
+  chain.add_file(*file, request.role);
+  node.device = std::move(file);
+  node.description = request.description_text();
+  node.names_parent = true;
+  co_return node;
+}
+
+}  // namespace
+
+const Driver kFileDriver{.name = "file",
+                         .is_protocol = true,
+                         .needs_filename = true,
+                         .parse_filename = parse_file_name,
+                         .open = open_with_driver};
+
+const Driver kHostDeviceDriver{.name = "host_device",
+                               .is_protocol = true,
+                               .needs_filename = true,
+                               .parse_filename = parse_host_device_name,
+                               .open = open_with_driver};
+
+}  // namespace byre::open

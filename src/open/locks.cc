@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "open/locks.h"
+
+#include "open/node_options.h"
+#include "storage/file_device.h"
+
+namespace byre::open {
+
+namespace {
+
+// Of an external data file: its size is not for others to change.
+constexpr storage::LockPermissions kLockReadData{storage::kPermissionConsistentRead,
+                                                 storage::kPermissionResize};
+constexpr storage::LockPermissions kLockWriteData{
+    storage::kPermissionConsistentRead | storage::kPermissionWrite | storage::kPermissionResize,
+    storage::kPermissionResize};
+
+}  // namespace
+
+storage::LockPermissions raw_lock(const NodeRequest& request) {
+  if (request.role == Role::kDataFile) {
+    return request.flags.writable ? kLockWriteData : kLockReadData;
+  }
+  if (request.image.metadata_only) return storage::kLockNothing;
+  if (request.flags.writable) return storage::kLockWriteRaw;
+  if (request.image.no_share) return storage::kLockRead;
+  return request.image.no_resize ? kLockReadData : storage::kLockReadRaw;
+}
+
+storage::LockPermissions qcow2_lock(const NodeRequest& request) {
+  if (request.flags.writable) return storage::kLockWrite;
+  return request.image.metadata_only ? storage::kLockInspect : storage::kLockRead;
+}
+
+void lock_file_below(BlockDevice& device, storage::LockPermissions permissions) {
+  BlockDevice* place = &device;
+  while (true) {
+    if (auto* const file = dynamic_cast<storage::FileDevice*>(place)) {
+      file->set_lock(permissions);
+      return;
+    }
+    const std::vector<ChildDevice> children = place->children();
+    if (children.empty()) return;
+    place = children.front().device;
+  }
+}
+
+}  // namespace byre::open

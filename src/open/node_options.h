@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "open/node.h"
+#include "open/option_tree.h"
+
+// The options that nodes of every driver have.
+namespace byre::open {
+
+// "read-only", "auto-read-only", "force-share".
+void take_read_only(OptionTree& options, NodeFlags& flags);
+// "backing" with null or "": the backing file that the image names is not opened. The second is a
+// thing of the past, and `on_warning` is told so.
+bool take_no_backing(OptionTree& options,
+                     const std::function<void(const std::string&)>& on_warning);
+// "cache.direct", "cache.no-flush"; and what they and the others come to is checked.
+void take_common_options(NodeRequest& request);
+// "discard", "detect-zeroes".
+void take_policy(OptionTree& options, RequestPolicy& policy);
+
+// Throws in QEMU's words for what is no name of a node.
+void check_node_name(const std::string& name);
+bool has_group(const OptionTree& options, std::string_view name);
+// Where the bytes of a device come from first: what is below all first children.
+const BlockDevice& leaf_of(const BlockDevice& device);
+
+}  // namespace byre::open
