@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <exception>
 #include <memory>
-#include <ranges>
 #include <set>
 #include <utility>
 
@@ -117,9 +116,9 @@ Task<ImageInfo> device_info(BlockDevice& device) {
   }
   // The last one that was opened comes first.
   const std::vector<ChildDevice> children = device.children();
-  for (const ChildDevice& child : std::views::reverse(children)) {
-    ImageInfo below = co_await device_info(*child.device);
-    info.children.push_back({child.name, std::move(below)});
+  for (auto child = children.rbegin(); child != children.rend(); ++child) {
+    ImageInfo below = co_await device_info(*child->device);
+    info.children.push_back({child->name, std::move(below)});
   }
   look_through(info);
   co_return info;

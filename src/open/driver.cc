@@ -14,8 +14,9 @@ namespace byre::open {
 
 namespace {
 
-constexpr std::array kDrivers{&kFileDriver, &kHostDeviceDriver, &kRawDriver, &kQcow2Driver,
-                              &kNullDriver};
+constexpr std::array kDrivers{&kFileDriver, &kHostDeviceDriver, &kRawDriver,     &kQcow2Driver,
+                              &kNullDriver, &kBlkdebugDriver,   &kCopyOnReadDriver,
+                              &kCompressDriver};
 
 bool is_device_of_host(const std::string& path) {
   struct stat status{};

@@ -40,5 +40,8 @@ extern const Driver kHostDeviceDriver;
 extern const Driver kRawDriver;
 extern const Driver kQcow2Driver;
 extern const Driver kNullDriver;
+extern const Driver kBlkdebugDriver;
+extern const Driver kCopyOnReadDriver;
+extern const Driver kCompressDriver;
 
 }  // namespace byre::open

@@ -50,6 +50,8 @@ struct ImageOptions {
   bool allow_data_file = true;
   // Lines for standard error that are no error of the call: see qcow2::OpenOptions.
   std::function<void(const std::string&)> on_warning;
+  // Lines for standard output: what blkdebug says of requests that wait at a breakpoint.
+  std::function<void(const std::string&)> on_message;
 };
 
 // An image as commands use it: the device that has the guest's bytes, whatever its format.

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <coroutine>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "block/block_device.h"
+#include "filter/blkdebug_rule.h"
+
+namespace byre::filter {
+
+struct BlkdebugOptions {
+  std::vector<BlkdebugRule> rules;
+  // Bounds of requests, as a disk with such limits would have them; 0: none. Bytes.
+  uint32_t align = 0;  // a power of two
+  uint64_t max_transfer = 0;
+  uint64_t max_write_zero = 0;
+  uint64_t opt_write_zero = 0;  // less than this is written as bytes
+  uint64_t max_discard = 0;
+  uint64_t opt_discard = 0;  // less than this is not discarded
+  std::string filename;      // empty: as the device below
+  // Takes QEMU's lines about requests that wait and go on. May be empty.
+  std::function<void(const std::string&)> on_message;
+};
+
+// QEMU's "blkdebug": a device that fails requests, changes its state and holds requests back by
+// rules, when the device above raises events. It passes everything else on, in pieces that keep to
+// its limits. A request that is not aligned counts, for rules and events, as the aligned ones that a
+// disk with such sectors would need; only its own bytes are passed on.
+//
+// Requests that wait when it is destroyed never go on.
+class Blkdebug final : public BlockDevice, public DebugListener {
+ public:
+  Blkdebug(std::unique_ptr<BlockDevice> below, BlkdebugOptions options);
+
+  const std::string& filename() const override {
+    return options_.filename.empty() ? below_->filename() : options_.filename;
+  }
+  const char* driver() const override { return "blkdebug"; }
+  uint64_t size() const override { return below_->size(); }
+  const Limits& limits() const override { return limits_; }
+  bool is_read_only() const override { return below_->is_read_only(); }
+
+  Task<void> read(uint64_t offset, IoVector to) override;
+  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
+  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> discard(uint64_t offset, uint64_t length) override;
+  Task<void> flush() override;
+  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
+  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> close() override { return below_->close(); }
+  std::vector<ChildDevice> children() const override { return {{"image", below_.get()}}; }
+  DebugListener* debug_listener() override { return this; }
+  using BlockDevice::write;
+
+  bool on_event(DebugEvent event) override;
+  void suspend(std::coroutine_handle<> request) override;
+  void note_event(DebugEvent event) override;
+  void add_breakpoint(DebugEvent event, std::string tag) override;
+  bool remove_breakpoint(std::string_view tag) override;
+  bool resume(std::string_view tag) override;
+  bool is_suspended(std::string_view tag) const override;
+
+  int state() const { return state_; }
+
+ private:
+  // A rule that fails requests, from its event on.
+  struct ActiveRule {
+    BlkdebugRule rule;
+    size_t index;  // in rules_
+  };
+  struct Waiting {
+    std::coroutine_handle<> request;
+    std::vector<std::string> tags;  // the request goes on when all are resumed
+  };
+
+  void follow(DebugEvent event, bool may_suspend);
+  // Throws what a rule says of a request, or does nothing.
+  Task<void> check(RequestKind kind, uint64_t offset, uint64_t length);
+  void remove_rule(size_t index);
+  bool is_aligned(uint64_t place) const { return place % align_ == 0; }
+  // The whole aligned blocks that a request touches, which is what it costs on such a disk.
+  Task<void> check_blocks(RequestKind kind, uint64_t offset, uint64_t length);
+  // The events and reads of the blocks that a write touches in part.
+  Task<void> check_edges(uint64_t offset, uint64_t length);
+  // How much of a request goes in one piece.
+  uint64_t piece(uint64_t offset, uint64_t left, uint64_t max) const;
+  Task<void> write_zero_piece(uint64_t offset, uint64_t length, WriteFlags flags);
+  void tell(const char* what, const std::string& tag) const;
+
+  std::unique_ptr<BlockDevice> below_;
+  BlkdebugOptions options_;
+  Limits limits_;
+  uint64_t align_;  // 1 or above
+  std::vector<BlkdebugRule> rules_;
+  std::vector<ActiveRule> active_;
+  int state_ = 1;
+  std::vector<std::string> suspending_;  // the tags of the request that suspend() will bring
+  std::vector<Waiting> waiting_;
+};
+
+}  // namespace byre::filter

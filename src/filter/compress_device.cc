@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "filter/compress_device.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/checked.h"
+#include "block/buffer.h"
+#include "byre/error.h"
+
+namespace byre::filter {
+
+CompressDevice::CompressDevice(std::unique_ptr<BlockDevice> below, std::string filename)
+    : below_(std::move(below)),
+      filename_(std::move(filename)),
+      limits_(below_->limits()),
+      cluster_size_(limits_.compressed_write_size) {
+  if (cluster_size_ == 0) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                fmt::format("Compression is not supported for underlying format: {}",
+                            below_->driver()));
+  }
+  limits_.request_alignment = limits_.compressed_write_size;
+}
+
+Task<void> CompressDevice::read(uint64_t offset, IoVector to) {
+  return below_->read(offset, std::move(to));
+}
+
+Task<void> CompressDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
+  check_writable(offset, from.size());
+  uint64_t done = 0;
+  while (done < from.size()) {
+    const uint64_t place = offset + done;
+    const uint64_t room = cluster_size_ - place % cluster_size_;
+    const uint64_t length = std::min<uint64_t>(from.size() - done, room);
+    const IoVector part = from.slice(done, length);
+    co_await write_cluster(place, part, flags);
+    done += length;
+  }
+}
+
+Task<void> CompressDevice::write_cluster(uint64_t offset, IoVector from, WriteFlags flags) {
+  const uint64_t start = align_down(offset, cluster_size_);
+  const uint64_t length = std::min(cluster_size_, size() - start);
+  const RangeLock::Guard guard =
+      co_await clusters_.acquire(start, cluster_size_, RangeLock::Mode::kExclusive);
+  if (from.size() == length) {
+    co_await below_->write(start, std::move(from), flags | WriteFlags::kCompressed);
+    co_return;
+  }
+  Buffer buffer(length);
+  const IoVector whole(buffer.bytes());
+  co_await below_->read(start, whole);
+  from.copy_to(buffer.bytes(offset - start, from.size()));
+  co_await below_->write(start, whole, flags | WriteFlags::kCompressed);
+}
+
+Task<void> CompressDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
+  return below_->write_zeroes(offset, length, flags);
+}
+
+Task<void> CompressDevice::discard(uint64_t offset, uint64_t length) {
+  return below_->discard(offset, length);
+}
+
+Task<std::vector<Extent>> CompressDevice::extents(uint64_t offset, uint64_t length,
+                                                  ExtentScope scope) {
+  return below_->extents(offset, length, scope);
+}
+
+Task<void> CompressDevice::resize(uint64_t new_size, Preallocation preallocation) {
+  return below_->resize(new_size, preallocation);
+}
+
+}  // namespace byre::filter
