@@ -14,7 +14,8 @@ constexpr CommandHelp kHelp[] = {
      "  -U, --force-share         open it though another process writes to it\n"
      "      --output human|json   how to print the result\n"
      "  -r, --repair leaks|all    not there yet: refused\n"
-     "      --image-opts, --object OBJDEF   not there yet: refused\n",
+     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
     {"compare", "[-f FMT] [-F FMT] [-T CACHE] [-s] [-p] [-q] [-U] FILENAME1 FILENAME2",
      "  -h, --help            show this and end\n"
@@ -25,7 +26,8 @@ constexpr CommandHelp kHelp[] = {
      "  -s, --strict          images of different size or allocation differ\n"
      "  -T, --cache CACHE     how both are cached\n"
      "  -U, --force-share     open them though another process writes to them\n"
-     "      --image-opts, --object OBJDEF   not there yet: refused\n"
+     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         an object that others name: secret,id=...\n"
      "\n"
      "Exit code: 0 the same, 1 different, 2 an image cannot be opened, 3 its allocation cannot be\n"
      "read, 4 its data cannot be read.\n",
@@ -57,8 +59,10 @@ constexpr CommandHelp kHelp[] = {
      "  -C, --copy-range-offloading       let the host copy\n"
      "      --salvage                     read zeroes where a source cannot be read\n"
      "  -U, --force-share                 open the sources though another process writes to them\n"
-     "      --bitmaps, --skip-broken-bitmaps, --source-image-opts, --image-opts,\n"
-     "      --target-image-opts, --object OBJDEF   not there yet: refused\n",
+     "      --image-opts            the sources are lists of options (also --source-image-opts)\n"
+     "      --target-image-opts     the target is one; needs -n\n"
+     "      --object OBJDEF         an object that others name: secret,id=...\n"
+     "      --bitmaps, --skip-broken-bitmaps   not there yet: refused\n",
      "\nOnly byre:\n"
      "      --compress-level LEVEL        1 (fast) to 9 (small); see docs/compression.md\n"
      "      --progress=json               progress as JSON lines on standard error\n"
@@ -71,7 +75,7 @@ constexpr CommandHelp kHelp[] = {
      "  -b, --backing FILENAME      the new image holds only what differs from this one\n"
      "  -F, --backing-format FMT    the backing image has this format\n"
      "  -u, --backing-unsafe        do not open the backing image; SIZE must be given\n"
-     "      --object OBJDEF         not there yet: refused\n"
+     "      --object OBJDEF         an object that others name: secret,id=...\n"
      "\n"
      "SIZE is in bytes, or has a suffix: k M G T P E (powers of 1024). With -b and without SIZE "
      "the\n"
@@ -87,7 +91,8 @@ constexpr CommandHelp kHelp[] = {
      "      skip=BLOCKS            leave out so many blocks at the start\n"
      "      if=FILENAME            the image to read\n"
      "      of=TARGET              the image to make\n"
-     "      --image-opts, --object OBJDEF   not there yet: refused\n",
+     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
     {"info", "[-f FMT] [--backing-chain] [-U] [--output human|json] FILENAME",
      "  -h, --help                show this and end\n"
@@ -95,7 +100,8 @@ constexpr CommandHelp kHelp[] = {
      "  -b, --backing-chain       show the images below it, too\n"
      "  -U, --force-share         open it though another process writes to it\n"
      "      --output human|json   how to print the result\n"
-     "      --image-opts, --object OBJDEF   not there yet: refused\n",
+     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
     {"map",
      "[-f FMT] [--start-offset OFFSET] [--max-length LENGTH] [-U] [--output human|json] FILENAME",
@@ -105,7 +111,8 @@ constexpr CommandHelp kHelp[] = {
      "  -l, --max-length LENGTH      show no more than this many bytes\n"
      "  -U, --force-share            open it though another process writes to it\n"
      "      --output human|json      how to print the result\n"
-     "      --image-opts, --object OBJDEF   not there yet: refused\n",
+     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
     {"measure",
      "[-O FMT] [-o OPTIONS] [-f FMT] [-l SNAPSHOT] [-U] [--output human|json]\n"
@@ -118,7 +125,8 @@ constexpr CommandHelp kHelp[] = {
      "  -l, --snapshot SNAPSHOT    it would hold this snapshot of FILENAME\n"
      "  -U, --force-share          open FILENAME though another process writes to it\n"
      "      --output human|json    how to print the result\n"
-     "      --image-opts, --object OBJDEF   not there yet: refused\n",
+     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
 };
 

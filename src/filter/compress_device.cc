@@ -18,12 +18,7 @@ CompressDevice::CompressDevice(std::unique_ptr<BlockDevice> below, std::string f
       filename_(std::move(filename)),
       limits_(below_->limits()),
       cluster_size_(limits_.compressed_write_size) {
-  if (cluster_size_ == 0) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                fmt::format("Compression is not supported for underlying format: {}",
-                            below_->driver()));
-  }
-  limits_.request_alignment = limits_.compressed_write_size;
+  if (cluster_size_ != 0) limits_.request_alignment = limits_.compressed_write_size;
 }
 
 Task<void> CompressDevice::read(uint64_t offset, IoVector to) {
@@ -32,6 +27,10 @@ Task<void> CompressDevice::read(uint64_t offset, IoVector to) {
 
 Task<void> CompressDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
   check_writable(offset, from.size());
+  if (cluster_size_ == 0) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                fmt::format("'{}' takes no compressed writes", below_->filename()));
+  }
   uint64_t done = 0;
   while (done < from.size()) {
     const uint64_t place = offset + done;

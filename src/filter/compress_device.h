@@ -14,8 +14,8 @@ namespace byre::filter {
 // whole clusters, so a write of a part of one reads the rest of it first.
 class CompressDevice final : public BlockDevice {
  public:
-  // Throws Error(kUnsupported) where the device below takes no compressed writes. `filename`: empty:
-  // as the device below.
+  // Where the device below takes no compressed writes, a write is Error(kUnsupported). `filename`:
+  // empty: as the device below.
   CompressDevice(std::unique_ptr<BlockDevice> below, std::string filename);
 
   const std::string& filename() const override {

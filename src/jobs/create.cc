@@ -196,8 +196,9 @@ Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
 void require_file(const std::string& filename) {
   const std::optional<std::string_view> protocol = open::protocol_of(filename);
   if (!protocol || *protocol == "file") return;
-  if (*protocol == "null-co") {
-    throw invalid("Protocol driver 'null-co' does not support image creation");
+  if (*protocol == "null-co" || *protocol == "blkdebug") {
+    throw invalid("Protocol driver '" + std::string(*protocol) +
+                  "' does not support image creation");
   }
   throw invalid("Unknown protocol '" + std::string(*protocol) + "'")
       .with_hint("a file whose name has a colon is written as ./" + filename);

@@ -67,14 +67,14 @@ Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   co_return info;
 }
 
-// What is below shows through raw images and filters, but not through blkdebug.
+// What is below shows through raw images and filters.
 void look_through(ImageInfo& info) {
   if (info.qcow2) {
     info.cluster_size = info.qcow2->header.cluster_size();
     info.is_dirty = info.qcow2->header.is_dirty();
   } else if (info.format == "file" || info.format == "host_device") {
     info.is_dirty = false;
-  } else if (!info.children.empty() && info.format != "blkdebug") {
+  } else if (!info.children.empty()) {
     info.cluster_size = info.children.back().info.cluster_size;
     info.is_dirty = info.children.back().info.is_dirty;
   }

@@ -130,7 +130,7 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
   take_permissions(request.options, "unshare-child-perms", true);
   options.on_message = request.image.on_message;
   Node node;
-  node.names_parent = image.names_parent && !has_own_options;
+  node.names_parent = !image.device->filename().starts_with("json:") && !has_own_options;
   node.description = request.description_text();
   options.filename =
       node.names_parent

@@ -23,6 +23,8 @@ namespace {
 constexpr size_t kImagesMax = 1000;
 // Nodes without files count too, as an image may describe as many as it likes.
 constexpr size_t kNodesMax = 4000;
+// Of nodes in one description.
+constexpr size_t kDepthMax = 200;
 
 Error invalid(std::string message) {
   return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
@@ -146,16 +148,21 @@ Task<Node> Chain::open_on(std::unique_ptr<storage::FileDevice> file, ImageOption
 }
 
 Task<Node> Chain::open_node(NodeSource source, NodeFlags flags, ImageOptions image, Role role) {
-  if (source.reference) co_return refer_to(source, role);
+  if (source.reference) co_return refer_to(source);
   if (++nodes_ > kNodesMax) {
     throw Error(ErrorKind::kCorrupt, ELOOP,
                 fmt::format("The image stands on more than {} nodes", kNodesMax));
+  }
+  if (source.depth > kDepthMax) {
+    throw Error(ErrorKind::kCorrupt, ELOOP,
+                fmt::format("Nodes stand on one another more than {} deep", kDepthMax));
   }
   take_json_name(source);
   NodeRequest request;
   request.driver = choose_driver(source, role);
   request.role = role;
   request.is_from_image = source.is_from_image;
+  request.depth = source.depth;
   request.options = std::move(source.options);
   request.flags = flags;
   request.image = std::move(image);
@@ -214,7 +221,14 @@ void Chain::take_node_name(NodeRequest& request) {
   request.node_name = *name;
 }
 
-Node Chain::refer_to(const NodeSource& source, Role role) const {
+void Chain::check_no_cycle(const std::string& name, const char* child) const {
+  const auto found = named_.find(name);
+  if (found == named_.end() || found->second.device != nullptr) return;
+  throw invalid(
+      fmt::format("Making '{}' a {} child of '{}' would create a cycle", name, child, name));
+}
+
+Node Chain::refer_to(const NodeSource& source) const {
   const std::string& name = *source.reference;
   if (source.filename || !source.options.empty()) {
     throw invalid(
@@ -225,11 +239,7 @@ Node Chain::refer_to(const NodeSource& source, Role role) const {
     throw Error(ErrorKind::kNotFound, ENODEV,
                 fmt::format("Cannot find device='{}' nor node-name='{}'", name, name));
   }
-  if (found->second.device == nullptr) {
-    const char* const child = role == Role::kBacking ? "backing" : "file";
-    throw invalid(
-        fmt::format("Making '{}' a {} child of '{}' would create a cycle", name, child, name));
-  }
+  check_no_cycle(name, "file");
   Node node;
   node.device = std::make_unique<filter::BorrowedDevice>(
       *found->second.device, filter::BorrowedDevice::AtClose::kNothing);
@@ -245,6 +255,7 @@ Task<std::optional<Node>> Chain::open_child(NodeRequest& parent, std::string nam
   source.reference = parent.options.find_string(name);
   source.filename = std::move(filename);
   source.is_from_image = parent.is_from_image;
+  source.depth = parent.depth + 1;
   if (source.reference) parent.options.remove(name);
   if (!source.reference && !source.filename && source.options.empty()) co_return std::nullopt;
   parent.options.remove(name);
@@ -286,10 +297,11 @@ Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
     }
     source.filename = resolve_relative(leaf_of(device).filename(), image->backing_filename());
     source.is_from_image = true;
-    if (!image->backing_format().empty()) {
-      source.options.set_default("driver", image->backing_format());
-    }
   }
+  if (image != nullptr && !reference && !image->backing_format().empty()) {
+    source.options.set_default("driver", image->backing_format());
+  }
+  if (reference) check_no_cycle(*reference, "backing");
   std::optional<Error> failure;
   try {
     Node below = co_await open_node(std::move(source), child_flags(request, Role::kBacking),

@@ -22,6 +22,7 @@ struct NodeSource {
   std::optional<std::string> reference;
   OptionTree options;
   bool is_from_image = false;
+  size_t depth = 0;
 };
 
 // One image and the files below it while they are being opened: a tree of nodes, each opened by its
@@ -60,7 +61,9 @@ class Chain {
   Task<Node> open_probed(NodeRequest& request, std::optional<std::string> filename);
   Task<Node> open_driver(NodeRequest& request);
   Task<void> open_backing(NodeRequest& request, BlockDevice& device);
-  Node refer_to(const NodeSource& source, Role role) const;
+  Node refer_to(const NodeSource& source) const;
+  // Throws where the node of this name is one of those that are being opened.
+  void check_no_cycle(const std::string& name, const char* child) const;
   void take_node_name(NodeRequest& request);
 
   std::vector<storage::FileIdentity> images_;  // from the top on

@@ -32,7 +32,16 @@ Task<Node> open_copy_on_read(Chain&, NodeRequest& request) {
   co_return node;
 }
 
+// Of images that could take compressed writes, those that do not have their data elsewhere.
+void check_compresses(BlockDevice* device) {
+  if (device->limits().compressed_write_size != 0 || as_qcow2(device) != nullptr) return;
+  throw Error(
+      ErrorKind::kUnsupported, ENOTSUP,
+      fmt::format("Compression is not supported for underlying format: {}", device->driver()));
+}
+
 Task<Node> open_compress(Chain&, NodeRequest& request) {
+  check_compresses(request.file->device.get());
   request.describe_child("file", *request.file);
   Node node;
   node.description = request.description_text();

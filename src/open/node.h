@@ -56,6 +56,7 @@ struct NodeRequest {
   std::optional<Node> file;   // "file", where the driver is no protocol
   bool is_probed = false;     // nobody named the driver
   bool is_from_image = false;  // an image named it, not the caller
+  size_t depth = 0;            // below the image or backing file whose description has it
   std::string node_name;
   // What the node's description has beside "driver": names and JSON texts.
   std::vector<std::pair<std::string, std::string>> description;

@@ -110,6 +110,7 @@ bool Allocator::is_blank(ClusterRange range) {
 }
 
 Task<Allocator::Allocation> Allocator::allocate(uint64_t count) {
+  co_await state_->events.raise(DebugEvent::kClusterAlloc);
   const Mutex::Guard guard = co_await mutex_.lock();
   const uint64_t useful = std::max<uint64_t>(kUsefulBytes >> state_->geometry.cluster_bits(), 1);
   Allocation place;
@@ -120,6 +121,7 @@ Task<Allocator::Allocation> Allocator::allocate(uint64_t count) {
 }
 
 Task<ClusterRange> Allocator::allocate_all(uint64_t count) {
+  co_await state_->events.raise(DebugEvent::kClusterAlloc);
   const Mutex::Guard guard = co_await mutex_.lock();
   const ClusterRange range = co_await find(count, count);
   co_return co_await claim(range);
@@ -156,6 +158,7 @@ Task<bool> Allocator::share(HostCluster cluster) {
 }
 
 Task<HostOffset> Allocator::allocate_bytes(uint64_t size) {
+  co_await state_->events.raise(DebugEvent::kClusterAllocBytes);
   const Mutex::Guard guard = co_await mutex_.lock();
   const layout::Geometry& geometry = state_->geometry;
   const HostOffset packed_end = packed_end_;
@@ -290,6 +293,7 @@ Task<void> Allocator::cut_file() {
 }
 
 Task<void> Allocator::free_now(ClusterRange range) {
+  co_await state_->events.raise(DebugEvent::kClusterFree);
   const Mutex::Guard guard = co_await mutex_.lock();
   Frees frees{{range, FreeCause::kOther}};
   co_await take_back_all(std::move(frees));

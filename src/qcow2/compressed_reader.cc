@@ -80,6 +80,7 @@ Task<void> CompressedReader::read_group(Group group) {
   const Semaphore::Permit permit = co_await groups_.acquire();
   Buffer compressed(group.size);
   const IoVector to(compressed.bytes());
+  co_await state_->events.raise(DebugEvent::kReadCompressed);
   co_await padded_read(state_->file.get(), group.host_offset.value(), to);
   const uint64_t cluster_size = state_->geometry.cluster_size();
   const size_t pieces_per_job = std::max<uint64_t>(kJobSize / cluster_size, 1);

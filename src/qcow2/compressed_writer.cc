@@ -106,6 +106,7 @@ Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes com
     }
     state_->write_state->overlap.check(place, compressed.size());
     const IoVector from(compressed);
+    co_await state_->data_events.raise(DebugEvent::kWriteCompressed);
     co_await state_->file->write(place.value(), from);
     const L2Entry entry = L2Entry::compressed(place, compressed.size(), geometry);
     const Linker::Change change = [entry](uint64_t, const L2Entry&) { return entry; };

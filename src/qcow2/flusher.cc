@@ -10,6 +10,7 @@
 namespace byre::qcow2 {
 
 Task<void> Flusher::flush() {
+  co_await state_->events.raise(DebugEvent::kFlushToOs);
   const uint64_t mine = ++requested_;
   const Mutex::Guard guard = co_await mutex_.lock();
   if (done_ >= mine) co_return;
@@ -50,6 +51,7 @@ Task<void> Flusher::run(bool with_refcounts) {
 Task<void> Flusher::flush_devices() {
   std::exception_ptr error;
   try {
+    co_await state_->events.raise(DebugEvent::kFlushToDisk);
     if (state_->data_file) co_await state_->data_file->flush();
     co_await state_->file->flush();
   } catch (const Error& failure) {

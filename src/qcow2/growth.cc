@@ -123,6 +123,7 @@ Task<void> Growth::grow_l1_table(uint64_t entries) {
   // The tables that it refers to are on disk before the new table is.
   co_await flusher_->flush();
   const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
+  co_await state_->events.raise(DebugEvent::kL1GrowAllocTable);
   const uint64_t old_clusters = geometry.clusters_for_entries(state_->l1.size());
   const HostCluster old_first = geometry.cluster_of(HostOffset(state_->l1.offset()));
   const ClusterRange place =
@@ -135,6 +136,7 @@ Task<void> Growth::grow_l1_table(uint64_t entries) {
       store_big_endian<uint64_t>(bytes.data() + index * 8, entry);
     }
     const IoVector from(bytes.bytes());
+    co_await state_->events.raise(DebugEvent::kL1GrowWriteTable);
     co_await state_->file->write(geometry.offset_of(place.first).value(), from);
     co_await state_->refcount_cache->write_back();
   } catch (...) {
@@ -144,6 +146,7 @@ Task<void> Growth::grow_l1_table(uint64_t entries) {
     co_await allocator_->free_now(place);
     std::rethrow_exception(error);
   }
+  co_await state_->events.raise(DebugEvent::kL1GrowActivateTable);
   HeaderUpdate update(state_);
   co_await update.set_l1_table(geometry.offset_of(place.first), static_cast<uint32_t>(entries));
   state_->l1.moved(geometry.offset_of(place.first).value(), static_cast<uint32_t>(entries));

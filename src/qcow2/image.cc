@@ -14,6 +14,8 @@ namespace byre::qcow2 {
 Image::State::State(std::unique_ptr<BlockDevice> file_, OpenOptions options_,
                     layout::HeaderCluster first_cluster_)
     : file(std::move(file_)),
+      events(file->debug_listener()),
+      data_events(events),
       options(std::move(options_)),
       first_cluster(std::move(first_cluster_)),
       geometry(first_cluster.header) {}
@@ -217,6 +219,7 @@ void Image::set_backing(std::unique_ptr<BlockDevice> backing) {
 
 void Image::set_data_file(std::unique_ptr<BlockDevice> data_file) {
   state_->data_file = std::move(data_file);
+  state_->data_events = DebugEvents(state_->data_file->debug_listener());
   state_->l2_cache->set_data_device(state_->data_file.get());
   state_->update_limits();
 }

@@ -73,7 +73,9 @@ void make_caches(Image::State* state, const CacheSizes& sizes) {
       .name = "L2 table", .slice_size = sizes.l2_slice_size, .slices_max = sizes.l2_slices_max};
   const TableCache::Options refcount{.name = "refcount block",
                                      .slice_size = sizes.refcount_slice_size,
-                                     .slices_max = sizes.refcount_slices_max};
+                                     .slices_max = sizes.refcount_slices_max,
+                                     .load_event = DebugEvent::kRefblockLoad,
+                                     .update_event = DebugEvent::kRefblockUpdatePart};
   state->l2_cache = std::make_unique<TableCache>(file, l2);
   state->refcount_cache = std::make_unique<TableCache>(file, refcount);
   state->clean_interval = sizes.clean_interval;

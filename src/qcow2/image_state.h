@@ -34,6 +34,8 @@ struct Image::State {
   std::unique_ptr<BlockDevice> file;
   std::unique_ptr<BlockDevice> backing;
   std::unique_ptr<BlockDevice> data_file;
+  DebugEvents events;       // for a fault injector below `file`
+  DebugEvents data_events;  // and below the device that has the guest's data
   OpenOptions options;
 
   // Header, extensions and backing file name as they stand in the file, kept up to date by whoever

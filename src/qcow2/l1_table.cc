@@ -69,6 +69,7 @@ Task<void> L1Table::write_back(BlockDevice* file) {
     std::exception_ptr error;
     const ConstBytes from(bytes, count * kEntrySize);
     try {
+      co_await DebugEvents(file->debug_listener()).raise(DebugEvent::kL1Update);
       co_await file->write(offset_ + first * kEntrySize, from);
     } catch (...) {
       error = std::current_exception();

@@ -60,6 +60,7 @@ Task<void> RefcountTableGrowth::make_blocks() {
     const HostOffset block = entry.offset();
     co_await refcounts_->set_in_new_block(block, cluster);
   }
+  co_await state_->events.raise(DebugEvent::kRefblockAllocWriteBlocks);
   co_await state_->refcount_cache->write_back();
 }
 
@@ -69,6 +70,7 @@ Task<void> RefcountTableGrowth::write_table() {
     store_big_endian<uint64_t>(bytes.data() + i * 8, table_[i]);
   }
   const IoVector from(bytes.bytes());
+  co_await state_->events.raise(DebugEvent::kRefblockAllocWriteTable);
   co_await state_->file->write(state_->geometry.offset_of(place_.first).value(), from);
   // The header's update flushes before it names the table.
 }
@@ -79,6 +81,7 @@ Task<void> RefcountTableGrowth::switch_to_table() {
                          header.refcount_table_clusters};
   HeaderUpdate update(state_);
   const HostOffset offset = state_->geometry.offset_of(place_.first);
+  co_await state_->events.raise(DebugEvent::kRefblockAllocSwitchTable);
   co_await update.set_refcount_table(offset, static_cast<uint32_t>(table_clusters_));
   OverlapCheck& overlap = state_->write_state->overlap;
   for (uint64_t i = table_clusters_; i < place_.count; ++i) {
@@ -94,6 +97,7 @@ Task<void> RefcountTableGrowth::run(HostCluster behind, uint64_t table_index_min
   allocator_->becomes_written(place_);
   std::exception_ptr error;
   try {
+    co_await state_->events.raise(DebugEvent::kReftableGrow);
     co_await make_blocks();
     co_await write_table();
   } catch (...) {

@@ -21,6 +21,7 @@ Task<void> Refcounts::load() {
   const layout::Header& header = state_->header();
   const uint64_t size = uint64_t{header.refcount_table_clusters} << header.cluster_bits;
   Buffer buffer(size);
+  co_await state_->events.raise(DebugEvent::kReftableLoad);
   co_await padded_read(state_->file.get(), header.refcount_table_offset.value(), buffer.bytes());
   table_.resize(size / 8);
   for (uint64_t index = 0; index < table_.size(); ++index) {
@@ -229,6 +230,7 @@ Task<void> Refcounts::write_table_entry(uint64_t table_index, uint64_t entry) {
     co_await state_->file->flush();
     in_flush = false;
     overlap.check(HostOffset(offset), sizeof bytes, MetadataKind::kRefcountTable);
+    co_await state_->events.raise(DebugEvent::kRefblockAllocHookup);
     co_await state_->file->write(offset, from);
   } catch (const Error& failure) {
     state_->write_state->note_failure(failure, in_flush);
@@ -238,6 +240,7 @@ Task<void> Refcounts::write_table_entry(uint64_t table_index, uint64_t entry) {
 }
 
 Task<void> Refcounts::add_block(uint64_t table_index, HostCluster place) {
+  co_await state_->events.raise(DebugEvent::kRefblockAlloc);
   const HostOffset block = state_->geometry.offset_of(place);
   const uint64_t cluster_size = state_->geometry.cluster_size();
   const bool counts_itself = this->table_index(place) == table_index;

@@ -204,6 +204,7 @@ Task<void> TableCache::load(Entry* entry) {
   ++reads_;
   std::exception_ptr error;
   try {
+    co_await events_.raise(options_.load_event);
     co_await padded_read(file_, entry->offset, entry->buffer.bytes());
   } catch (const Error& failure) {
     error = std::make_exception_ptr(
@@ -315,6 +316,7 @@ Task<void> TableCache::write_run(Run* run) {
   const uint64_t offset = run->entries.front()->offset;
   try {
     if (before_write_) before_write_(offset, run->copy.size());
+    co_await events_.raise(options_.update_event);
     co_await file_->write(offset, run->copy.bytes());
   } catch (...) {
     error = std::current_exception();

@@ -40,6 +40,8 @@ class TableCache {
     const char* name = "";    // "L2 table", "refcount block": for messages
     uint32_t slice_size = 0;  // power of two, at least 512
     uint64_t slices_max = 2;  // more only while that many are pinned at once
+    DebugEvent load_event = DebugEvent::kL2Load;  // raised before a slice is read
+    DebugEvent update_event = DebugEvent::kL2Update;  // before slices are written
   };
 
   // A pinned slice. Movable; pins until it is destroyed or released.
@@ -165,6 +167,7 @@ class TableCache {
   void tell(const std::exception_ptr& error, Failure failure) const;
 
   BlockDevice* file_;
+  const DebugEvents events_{file_->debug_listener()};
   BlockDevice* data_device_ = nullptr;
   std::function<void(const Error&, Failure)> on_failure_;
   std::function<void(uint64_t, uint64_t)> before_write_;

@@ -165,6 +165,7 @@ Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
 
 Task<void> Writer::write_to(HostOffset host, IoVector from) {
   if (!state_->data_file) state_->write_state->overlap.check(host, from.size());
+  co_await state_->data_events.raise(DebugEvent::kWriteAio);
   co_await state_->data_device().write(host.value(), std::move(from));
 }
 
@@ -199,11 +200,13 @@ Task<void> Writer::write_joined(Part part, HostOffset host, IoVector from) {
   Buffer copied(head + tail);
   const IoVector before(copied.bytes(0, head));
   const IoVector behind(copied.bytes(head, tail));
+  co_await state_->events.raise(DebugEvent::kCowRead);
   if (head > 0) co_await state_->reader->read(part.copy_begin, before);
   if (tail > 0) co_await state_->reader->read(part.end, behind);
   IoVector all = before;
   all.append(from);
   all.append(behind);
+  co_await state_->data_events.raise(DebugEvent::kCowWrite);
   co_await write_to(host_begin, all);
 }
 

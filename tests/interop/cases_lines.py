@@ -23,6 +23,7 @@ def prepare(world):
     b.raw     the same bytes; c.raw: the same and 64 KiB more; d.raw: others; tiny.raw: 512 bytes
     over.qcow2 on a.qcow2; orphan.qcow2 on gone.qcow2, which is not there; text: no image
     v2.qcow2  version 2; ext.qcow2: extended L2; data.qcow2 on data.raw; bitmap.qcow2 with a bitmap
+    rules.cfg rules of blkdebug
     empty     0 bytes; folder/; link.qcow2 -> a.qcow2; luks.qcow2: encrypted
     """
     template = world.folder.parent / "lines-template"
@@ -70,6 +71,8 @@ def _make_template(world, template):
     make("create", "-f", "qcow2", "--object", "secret,id=s,data=abc", "-o",
          "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10", "luks.qcow2", "1M")
     (folder / "text").write_text("This is no image.\n" * 100)
+    (folder / "rules.cfg").write_text('# fails nothing that is asked for\n[inject-error]\nevent = "vmstate_load"\n'
+                                      '[set-state]\nevent = "l2_load"\nnew_state = "2"\n')
     (folder / "empty").touch()
     (folder / "folder").mkdir()
     (folder / "link.qcow2").symlink_to("a.qcow2")

@@ -218,7 +218,7 @@ TEST(Blkdebug, LimitsCutRequestsIntoPieces) {
   EXPECT_EQ(bed.device->limits().request_alignment, 512u);
   EXPECT_EQ(bed.device->limits().transfer_max, 4096u);
   EXPECT_EQ(bed.read(512, 8192), 0);
-  EXPECT_EQ(bed.record->count(Operation::kRead), 3u);
+  EXPECT_EQ(bed.record->count(Operation::kRead), 2u);
   EXPECT_EQ(bed.write(0, 16384), 0);
   EXPECT_EQ(bed.record->count(Operation::kWrite), 4u);
   EXPECT_EQ(bed.failure(bed.device->write_zeroes(0, 16384, WriteFlags::kNone)), 0);

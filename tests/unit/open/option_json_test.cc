@@ -64,7 +64,7 @@ TEST(OptionJson, NumbersAreShownAsQemuShowsThem) {
       {"-5", "-5"},
       {"9223372036854775808", "9223372036854775808"},
       {"18446744073709551615", "18446744073709551615"},
-      {"18446744073709551616", "18446744073709552000"},
+      {"18446744073709551616", "1.8446744073709552e+19"},
       {"0.0", "0"},
       {"5e2", "500"},
       {"512.5", "512.5"},
@@ -76,7 +76,7 @@ TEST(OptionJson, NumbersAreShownAsQemuShowsThem) {
     const OptionTree tree = parse(std::string(R"({"a": )") + text + "}");
     const auto* number = std::get_if<OptionNumber>(tree.find("a"));
     ASSERT_NE(number, nullptr) << text;
-    EXPECT_EQ(number->text.substr(0, 17), std::string(shown).substr(0, 17)) << text;
+    EXPECT_EQ(number->text, shown) << text;
   }
 }
 
