@@ -66,6 +66,7 @@ Task<void> Flusher::write_l1_table() {
   const HostOffset table(state_->l1.offset());
   const uint64_t table_size = uint64_t{state_->l1.size()} * 8;
   try {
+    if (state_->failure) throw Error(*state_->failure);
     state_->write_state->overlap.check(table, table_size, MetadataKind::kActiveL1);
     co_await state_->l1.write_back(state_->file.get());
   } catch (const Error& failure) {

@@ -15,6 +15,10 @@ Task<void> HeaderUpdate::write(size_t offset, ConstBytes bytes) {
   std::exception_ptr error;
   try {
     co_await state_->file->flush();
+    // What the header is to name may be lost with another flush, which failed. Feature bits name
+    // nothing, and one of them tells of damage.
+    const bool names_tables = offset != offsetof(RawHeader, incompatible_features);
+    if (state_->failure && names_tables) throw Error(*state_->failure);
     const IoVector from(bytes);
     co_await state_->file->write(offset, from);
     co_await state_->file->flush();

@@ -229,6 +229,7 @@ Task<void> Refcounts::write_table_entry(uint64_t table_index, uint64_t entry) {
   try {
     co_await state_->file->flush();
     in_flush = false;
+    if (state_->failure) throw Error(*state_->failure);
     overlap.check(HostOffset(offset), sizeof bytes, MetadataKind::kRefcountTable);
     co_await state_->events.raise(DebugEvent::kRefblockAllocHookup);
     co_await state_->file->write(offset, from);

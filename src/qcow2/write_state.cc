@@ -37,10 +37,14 @@ WriteState::WriteState(Image::State* image_state)
   };
   state->l2_cache->set_on_failure(on_failure);
   state->refcount_cache->set_on_failure(on_failure);
+  // What a table depends on may be lost with a flush that failed since, though a later one
+  // succeeded.
   state->l2_cache->set_before_write([this](uint64_t offset, uint64_t length) {
+    if (state->failure) throw Error(*state->failure);
     overlap.check(layout::HostOffset(offset), length, MetadataKind::kActiveL2);
   });
   state->refcount_cache->set_before_write([this](uint64_t offset, uint64_t length) {
+    if (state->failure) throw Error(*state->failure);
     overlap.check(layout::HostOffset(offset), length, MetadataKind::kRefcountBlock);
   });
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "async/loop.h"
+#include "simulation/repair.h"
 #include "simulation/snapshot_maker.h"
 #include "storage/memory_device.h"
 
@@ -85,6 +86,10 @@ Result run_history(uint64_t seed, std::function<void(const std::string&)> trace)
     for (uint32_t i = 0; i < sessions && !result.failure; ++i) {
       const Session::End end = draw_end(random);
       world.tell(fmt::format("session {}", i + 1));
+      if (world.plan.is_repaired && i > 0 && one_in(random, 2)) {
+        result.failure = repair_image(&world, random());
+        if (result.failure) break;
+      }
       const bool is_whole = !is_dirty(world.file->now());
       if (world.plan.takes_snapshots && i > 0 && is_whole && one_in(random, 2)) {
         take_snapshot(&world);

@@ -101,6 +101,7 @@ Plan make_plan(uint64_t seed) {
   }
   plan.takes_snapshots =
       !plan.create.data_filename && plan.create.refcount_bits > 1 && one_in(random, 4);
+  plan.is_repaired = !plan.create.data_filename && one_in(random, 4);
   plan.data_is_strangers = one_in(random, 2);
   plan.discard_clears = !one_in(random, 3);
   plan.discards_freed = one_in(random, 3);
@@ -136,6 +137,7 @@ std::vector<std::string> Plan::features() const {
   add(takes_snapshots, "internal snapshots");
   add(discards_freed, "freed clusters discarded");
   add(keeps_discarded, "discard_no_unref");
+  add(is_repaired, "repairs");
   add(backing_size.has_value(), "backing file");
   add(create.compression_type == codec::CompressionType::kZstd, "zstd");
   add(create.size % create.cluster_size != 0, "size not a multiple of the cluster");

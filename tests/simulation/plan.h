@@ -34,6 +34,7 @@ struct Plan {
   uint64_t hot_begin = 0;        // where half of the requests go
   uint64_t hot_size = 0;
   bool takes_snapshots = false;  // internal ones, between openings
+  bool is_repaired = false;      // now and then, between openings
   uint32_t depth = 1;            // requests at a time
   uint32_t requests = 0;         // in all
   uint32_t sessions = 1;         // openings

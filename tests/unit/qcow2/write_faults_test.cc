@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
 
+#include "qcow2/image_state.h"
 #include "unit/qcow2/request_script.h"
 
 namespace byre::qcow2::test {
@@ -251,6 +252,24 @@ TEST(WriteFaults, AnImageRefusesWritesAfterAnyFailedFlush) {
     if (n == 1) loop.run(image->close());  // it had nothing to write
   }
   EXPECT_GT(failures, 5u);
+}
+
+// A write-back that another request began goes no further: what it depends on may be lost with that
+// flush, though its own flush succeeds.
+TEST(WriteFaults, NoTableGoesToTheDiskOnceAFlushHasFailed) {
+  const Layout layout = layout_of(256 * 1024, 4096);
+  Loop loop;
+  OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
+  Image* const image = opened.image.get();
+  const std::vector<uint8_t> bytes = pattern(0, 4096, 1);
+  loop.run(image->write(0, ConstBytes(bytes)));
+  const uint64_t writes = opened.file->count(filter::Operation::kWrite);
+  image->state().failure = Error::from_errno(EIO, "a flush failed");
+  EXPECT_THROW(loop.run(image->state().l2_cache->write_back()), Error);
+  EXPECT_THROW(loop.run(image->state().refcount_cache->write_back()), Error);
+  EXPECT_EQ(opened.file->count(filter::Operation::kWrite), writes);
+  EXPECT_TRUE(image->state().l2_cache->has_dirty());
+  EXPECT_THROW(loop.run(image->close()), Error);
 }
 
 TEST(WriteFaults, AFailedWriteOfGuestDataIsItsOwnersAlone) {

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulation/repair.h"
+
+#include <fmt/format.h>
+
+#include "async/loop.h"
+#include "qcow2/repairer.h"
+#include "storage/memory_device.h"
+
+namespace byre::simulation {
+
+namespace {
+
+using storage::MemoryDevice;
+using storage::SimulatedDisk;
+
+// So many moments of a repair are looked at, more or less.
+constexpr uint64_t kLooks = 4;
+
+// The device is the image's, and goes with it: `left` is filled from it before that.
+template <class Device, class Left>
+Task<qcow2::RepairResult> repair_on(std::unique_ptr<Device> file, Left* left,
+                                    const std::optional<storage::SparseBytes>* backing,
+                                    Left (*leave)(const Device&)) {
+  Device* const device = file.get();
+  qcow2::OpenOptions options;
+  options.for_check = true;
+  options.writable = true;
+  const std::unique_ptr<qcow2::Image> image =
+      co_await open_image(std::move(file), nullptr, backing, options);
+  const qcow2::RepairOptions repair_options;
+  const qcow2::RepairResult result = co_await qcow2::repair(*image, repair_options);
+  co_await image->close();
+  *left = leave(*device);
+  co_return result;
+}
+
+// What a power cut left, repaired.
+std::optional<std::string> check_cut(const World& world, storage::SparseBytes cut, uint64_t seed) {
+  Files files{storage::SparseBytes(), std::nullopt, world.backing};
+  const auto leave = [](const MemoryDevice& device) { return device.contents(); };
+  using Leave = storage::SparseBytes (*)(const MemoryDevice&);
+  try {
+    sync_wait(repair_on(std::make_unique<MemoryDevice>(std::move(cut)), &files.file, &world.backing,
+                        static_cast<Leave>(leave)));
+  } catch (const Error& error) {
+    return fmt::format("it cannot be repaired: {} ({})", error.message(), error.hint());
+  }
+  const std::optional<std::string> unsound = check_soundness(files, false);
+  if (unsound) return unsound;
+  return check_crash(files, world.promise(), false, seed);
+}
+
+}  // namespace
+
+std::optional<std::string> repair_image(World* world, uint64_t seed) {
+  Random random(seed);
+  SimulatedDisk::Options options;
+  options.seed = random();
+  options.filename = "file";
+  options.grows = world->plan.file_grows;
+  // The host has had time: what is there is durable.
+  const storage::SparseBytes before = world->file->now();
+  world->model->restart(read_guest({before, std::nullopt, world->backing}));
+  auto disk = std::make_unique<SimulatedDisk>(storage::SimulatedCache(before), options);
+  SimulatedDisk* const file = disk.get();
+  disk->set_trace(world->trace);
+  std::optional<std::string> failure;
+  disk->set_on_moment([&](SimulatedDisk::Moment, uint64_t) {
+    if (failure || random() % kLooks != 0) return;
+    ++world->counts.crashes;
+    failure = check_cut(*world, file->cache().power_cut(random()), random());
+  });
+  Loop::Options loop_options;
+  loop_options.seed = random();
+  Loop loop(loop_options);
+  storage::SimulatedCache left{storage::SparseBytes()};
+  const auto leave = [](const SimulatedDisk& device) { return device.cache(); };
+  using Leave = storage::SimulatedCache (*)(const SimulatedDisk&);
+  world->tell("the image is repaired");
+  try {
+    loop.run(repair_on(std::move(disk), &left, &world->backing, static_cast<Leave>(leave)));
+  } catch (const Error& error) {
+    return fmt::format("the repair fails: {} ({})", error.message(), error.hint());
+  }
+  if (failure) return "a power cut in a repair: " + *failure;
+  // All of it is durable.
+  const Files files{left.power_cut(random()), std::nullopt, world->backing};
+  const std::optional<std::string> unsound = check_soundness(files, false);
+  if (unsound) return "after a repair: " + *unsound;
+  const std::optional<std::string> wrong = check_crash(files, world->promise(), true, random());
+  if (wrong) return "after a repair: " + *wrong;
+  world->model->restart(read_guest(files));
+  world->file.emplace(files.file);
+  world->leaks_allowed = false;
+  return std::nullopt;
+}
+
+}  // namespace byre::simulation
