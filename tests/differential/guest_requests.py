@@ -197,6 +197,7 @@ class Requests:
                 length = min(plan.cluster_size, len(self.model) - offset)
                 if length < plan.cluster_size:
                     break
+                self._touch(offset, length)
                 self.model.write(offset, length, 0)
                 commands.append(f"aio_write -q -z {random.choice(('', '-u '))}{offset} {length}")
             else:
