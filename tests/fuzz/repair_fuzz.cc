@@ -12,6 +12,7 @@
 #include "qcow2/image.h"
 #include "qcow2/layout/l1_entry.h"
 #include "qcow2/layout/l2_entry.h"
+#include "qcow2/layout/refcount_entry.h"
 #include "qcow2/repairer.h"
 #include "storage/memory_device.h"
 
