@@ -45,5 +45,23 @@ TEST(RangeSet, JoinsWhatOverlapsOrTouches) {
   EXPECT_EQ(set.end_of(100), 100u);
 }
 
+TEST(RangeSet, TellsWhatARangeMeets) {
+  RangeSet set;
+  EXPECT_EQ(set.last_end_before(100), 0u);
+  set.add(10, 20);
+  set.add(30, 40);
+  EXPECT_EQ(set.last_end_before(10), 0u);
+  EXPECT_EQ(set.last_end_before(11), 20u);
+  EXPECT_EQ(set.last_end_before(30), 20u);
+  EXPECT_EQ(set.last_end_before(31), 40u);
+  EXPECT_FALSE(set.intersects(20, 30));
+  EXPECT_TRUE(set.intersects(19, 20));
+  EXPECT_TRUE(set.intersects(0, 100));
+  EXPECT_FALSE(set.intersects(40, 50));
+  EXPECT_TRUE(set.contains(39));
+  EXPECT_FALSE(set.contains(40));
+  EXPECT_EQ(set.range_count(), 2u);
+}
+
 }  // namespace
 }  // namespace byre::qcow2
