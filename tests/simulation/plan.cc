@@ -114,6 +114,8 @@ Plan make_plan(uint64_t seed) {
   plan.requests = 40 + random() % 200;
   plan.sessions = 1 + random() % 8;
   if (one_in(random, 4)) plan.error_odds = 65536 / (20 + random() % 400);
+  // After a failed flush an image takes no more writes: often in some seeds, rarely in the others.
+  plan.flush_error_odds = one_in(random, 2) ? plan.error_odds * 4 : plan.error_odds / 4;
   plan.runs_full = plan.file_grows && one_in(random, 6);
   // Each seed looks at some dozens of power cuts; large disks take long to look at.
   plan.cuts_per_moment = one_in(random, 4) ? 2 : 1;

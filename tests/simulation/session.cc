@@ -103,7 +103,7 @@ Task<void> Session::live() {
   image_ = co_await open_image(std::move(file), std::move(data), &world_->backing, options);
   if (image_->size() != world_->model->size()) fail("the disk's size is not what it was");
   if (plan.filled > 0 && world_->counts.sessions == 1) co_await fill();
-  const SimulatedDisk::Odds odds{plan.error_odds / 2, plan.error_odds, plan.error_odds / 2};
+  const SimulatedDisk::Odds odds{plan.error_odds / 2, plan.error_odds, plan.flush_error_odds};
   for (SimulatedDisk* const disk : {file_, data_}) {
     if (disk != nullptr) disk->set_odds(odds);
   }
