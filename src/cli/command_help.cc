@@ -14,7 +14,8 @@ constexpr CommandHelp kHelp[] = {
      "  -U, --force-share         open it though another process writes to it\n"
      "      --output human|json   how to print the result\n"
      "  -r, --repair leaks|all    not there yet: refused\n"
-     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --image-opts            the image is a list of options: "
+     "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
     {"compare", "[-f FMT] [-F FMT] [-T CACHE] [-s] [-p] [-q] [-U] FILENAME1 FILENAME2",
@@ -26,7 +27,8 @@ constexpr CommandHelp kHelp[] = {
      "  -s, --strict          images of different size or allocation differ\n"
      "  -T, --cache CACHE     how both are cached\n"
      "  -U, --force-share     open them though another process writes to them\n"
-     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --image-opts            the image is a list of options: "
+     "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF         an object that others name: secret,id=...\n"
      "\n"
      "Exit code: 0 the same, 1 different, 2 an image cannot be opened, 3 its allocation cannot be\n"
@@ -91,7 +93,8 @@ constexpr CommandHelp kHelp[] = {
      "      skip=BLOCKS            leave out so many blocks at the start\n"
      "      if=FILENAME            the image to read\n"
      "      of=TARGET              the image to make\n"
-     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --image-opts            the image is a list of options: "
+     "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
     {"info", "[-f FMT] [--backing-chain] [-U] [--output human|json] FILENAME",
@@ -100,7 +103,8 @@ constexpr CommandHelp kHelp[] = {
      "  -b, --backing-chain       show the images below it, too\n"
      "  -U, --force-share         open it though another process writes to it\n"
      "      --output human|json   how to print the result\n"
-     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --image-opts            the image is a list of options: "
+     "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
     {"map",
@@ -111,7 +115,8 @@ constexpr CommandHelp kHelp[] = {
      "  -l, --max-length LENGTH      show no more than this many bytes\n"
      "  -U, --force-share            open it though another process writes to it\n"
      "      --output human|json      how to print the result\n"
-     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --image-opts            the image is a list of options: "
+     "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
     {"measure",
@@ -125,7 +130,8 @@ constexpr CommandHelp kHelp[] = {
      "  -l, --snapshot SNAPSHOT    it would hold this snapshot of FILENAME\n"
      "  -U, --force-share          open FILENAME though another process writes to it\n"
      "      --output human|json    how to print the result\n"
-     "      --image-opts            the image is a list of options: driver=qcow2,file.filename=...\n"
+     "      --image-opts            the image is a list of options: "
+     "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF         an object that others name: secret,id=...\n",
      ""},
 };

@@ -43,7 +43,8 @@ Error invalid(std::string message) {
 void read_names(const std::vector<std::string>& names, MeasureArguments& arguments) {
   if (names.size() > 1) throw invalid("At most one filename argument is allowed.");
   if (!names.empty()) arguments.filename = names[0];
-  if (!arguments.filename && (arguments.image_opts || arguments.image.format || arguments.image.snapshot)) {
+  if (!arguments.filename &&
+      (arguments.image_opts || arguments.image.format || arguments.image.snapshot)) {
     throw invalid("--image-opts, -f, and -l require a filename argument.");
   }
   if (!arguments.filename && !arguments.size) {

@@ -152,8 +152,7 @@ void Objects::add(const std::string& text, const Invocation&) {
   if (!open::is_well_formed_id(*id)) throw invalid(open::kBadId);
   check_secret(tree);
   if (!ids_.insert(*id).second) {
-    throw invalid("attempt to add duplicate property '" + *id +
-                  "' to object (type 'container')");
+    throw invalid("attempt to add duplicate property '" + *id + "' to object (type 'container')");
   }
 }
 

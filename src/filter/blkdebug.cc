@@ -123,15 +123,15 @@ bool Blkdebug::is_suspended(std::string_view tag) const {
 }
 
 void Blkdebug::tell(const char* what, const std::string& tag) const {
-  if (options_.on_message) options_.on_message(fmt::format("blkdebug: {} request '{}'\n", what, tag));
+  if (options_.on_message)
+    options_.on_message(fmt::format("blkdebug: {} request '{}'\n", what, tag));
 }
 
 // Requests.
 
 Task<void> Blkdebug::check(RequestKind kind, uint64_t offset, uint64_t length) {
-  const auto found = std::ranges::find_if(active_, [&](const ActiveRule& each) {
-    return picks(each.rule, kind, offset, length);
-  });
+  const auto found = std::ranges::find_if(
+      active_, [&](const ActiveRule& each) { return picks(each.rule, kind, offset, length); });
   if (found == active_.end() || found->rule.errno_value == 0) co_return;
   const BlkdebugRule rule = found->rule;
   if (rule.once) {

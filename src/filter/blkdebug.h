@@ -28,8 +28,8 @@ struct BlkdebugOptions {
 
 // QEMU's "blkdebug": a device that fails requests, changes its state and holds requests back by
 // rules, when the device above raises events. It passes everything else on, in pieces that keep to
-// its limits. A request that is not aligned counts, for rules and events, as the aligned ones that a
-// disk with such sectors would need; only its own bytes are passed on.
+// its limits. A request that is not aligned counts, for rules and events, as the aligned ones that
+// a disk with such sectors would need; only its own bytes are passed on.
 //
 // Requests that wait when it is destroyed never go on.
 class Blkdebug final : public BlockDevice, public DebugListener {

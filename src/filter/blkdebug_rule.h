@@ -37,8 +37,8 @@ struct BlkdebugRule {
 
   int errno_value = 5;  // EIO; 0: the request is done all the same
   // Every kind but block status, which callers do not expect to fail.
-  uint8_t kinds = kReadRequest | kWriteRequest | kWriteZeroesRequest | kDiscardRequest |
-                  kFlushRequest;
+  uint8_t kinds =
+      kReadRequest | kWriteRequest | kWriteZeroesRequest | kDiscardRequest | kFlushRequest;
   std::optional<uint64_t> offset;  // in bytes: only requests that touch this byte
   bool once = false;               // for one request
   bool immediately = false;        // before others have run

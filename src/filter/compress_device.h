@@ -10,8 +10,8 @@
 
 namespace byre::filter {
 
-// QEMU's "compress": what is written through it is stored compressed. Compressed writes are those of
-// whole clusters, so a write of a part of one reads the rest of it first.
+// QEMU's "compress": what is written through it is stored compressed. Compressed writes are those
+// of whole clusters, so a write of a part of one reads the rest of it first.
 class CompressDevice final : public BlockDevice {
  public:
   // Where the device below takes no compressed writes, a write is Error(kUnsupported). `filename`:

@@ -31,8 +31,7 @@ Task<void> CopyOnReadDevice::copy(uint64_t offset, uint64_t length) {
   uint64_t place = start;
   while (place < end) {
     const uint64_t wanted = std::min(end - place, kCopyMax);
-    const std::vector<Extent> chain =
-        co_await below_->extents(place, wanted, ExtentScope::kChain);
+    const std::vector<Extent> chain = co_await below_->extents(place, wanted, ExtentScope::kChain);
     const Extent& first = chain.front();
     if (first.present && first.depth > 0) {
       Buffer buffer(first.length);
@@ -64,15 +63,13 @@ Task<void> CopyOnReadDevice::write(uint64_t offset, IoVector from, WriteFlags fl
 
 Task<void> CopyOnReadDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   check_writable(offset, length);
-  const RangeLock::Guard guard =
-      co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
+  const RangeLock::Guard guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
   co_await below_->write_zeroes(offset, length, flags);
 }
 
 Task<void> CopyOnReadDevice::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
-  const RangeLock::Guard guard =
-      co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
+  const RangeLock::Guard guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
   co_await below_->discard(offset, length);
 }
 

@@ -10,9 +10,9 @@
 
 namespace byre::filter {
 
-// QEMU's "copy-on-read": what is read through it and does not lie in the topmost layer of the device
-// below is written there, so that the next read finds it there. What reads as zeroes because no
-// layer has it stays as it is. A copy that fails fails the read.
+// QEMU's "copy-on-read": what is read through it and does not lie in the topmost layer of the
+// device below is written there, so that the next read finds it there. What reads as zeroes because
+// no layer has it stays as it is. A copy that fails fails the read.
 class CopyOnReadDevice final : public BlockDevice {
  public:
   // `filename`: empty: as the device below.

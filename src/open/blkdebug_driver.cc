@@ -89,8 +89,8 @@ void take_permissions(OptionTree& options, const char* name, bool is_writable) {
   for (const auto& [index, value] : list.entries()) {
     const auto* const text = std::get_if<std::string>(&value);
     if (text == nullptr || std::ranges::find(kNames, *text) == std::end(kNames)) {
-      throw invalid(fmt::format("Parameter 'null' does not accept value '{}'",
-                                text == nullptr ? "" : *text));
+      throw invalid(
+          fmt::format("Parameter 'null' does not accept value '{}'", text == nullptr ? "" : *text));
     }
     const bool writes = *text != "consistent-read" && std::string_view(name) == "take-child-perms";
     if (writes && !is_writable) {
@@ -132,10 +132,9 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
   Node node;
   node.names_parent = !image.device->filename().starts_with("json:") && !has_own_options;
   node.description = request.description_text();
-  options.filename =
-      node.names_parent
-          ? fmt::format("blkdebug:{}:{}", config.value_or(""), image.device->filename())
-          : request.json_name();
+  options.filename = node.names_parent ? fmt::format("blkdebug:{}:{}", config.value_or(""),
+                                                     image.device->filename())
+                                       : request.json_name();
   node.device = std::make_unique<filter::Blkdebug>(std::move(image.device), std::move(options));
   co_return node;
 }

@@ -72,8 +72,8 @@ struct Section {
 };
 
 bool is_known(const std::string& section, std::string_view name) {
-  constexpr std::array<std::string_view, 7> kOfErrors{
-      "event", "state", "iotype", "errno", "sector", "once", "immediately"};
+  constexpr std::array<std::string_view, 7> kOfErrors{"event",  "state", "iotype",     "errno",
+                                                      "sector", "once",  "immediately"};
   constexpr std::array<std::string_view, 3> kOfStates{"event", "state", "new_state"};
   return section == kInjectError ? std::ranges::find(kOfErrors, name) != kOfErrors.end()
                                  : std::ranges::find(kOfStates, name) != kOfStates.end();
@@ -188,8 +188,7 @@ std::vector<Section> take_sections(const std::string& kind, OptionTree& options)
     sections.push_back({kind, std::move(item)});
   }
   if (!group.empty()) {
-    throw invalid(
-        fmt::format("Unused option '{}' for [{}]", group.entries().begin()->first, kind));
+    throw invalid(fmt::format("Unused option '{}' for [{}]", group.entries().begin()->first, kind));
   }
   return sections;
 }

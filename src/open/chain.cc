@@ -241,8 +241,8 @@ Node Chain::refer_to(const NodeSource& source) const {
   }
   check_no_cycle(name, "file");
   Node node;
-  node.device = std::make_unique<filter::BorrowedDevice>(
-      *found->second.device, filter::BorrowedDevice::AtClose::kNothing);
+  node.device = std::make_unique<filter::BorrowedDevice>(*found->second.device,
+                                                         filter::BorrowedDevice::AtClose::kNothing);
   node.description = found->second.description;
   node.names_parent = found->second.names_parent;
   return node;
@@ -290,10 +290,10 @@ Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
   request.options.remove("backing");
   if (has_name && !reference && !source.options.has("file.filename")) {
     if (!request.image.allow_backing) {
-      throw Error(
-          ErrorKind::kPermission, EPERM,
-          fmt::format("Backing file '{}' may not be opened", image->backing_filename()),
-          fmt::format("'{}' names it, and images may not name other files here", device.filename()));
+      throw Error(ErrorKind::kPermission, EPERM,
+                  fmt::format("Backing file '{}' may not be opened", image->backing_filename()),
+                  fmt::format("'{}' names it, and images may not name other files here",
+                              device.filename()));
     }
     source.filename = resolve_relative(leaf_of(device).filename(), image->backing_filename());
     source.is_from_image = true;

@@ -14,9 +14,9 @@ namespace byre::open {
 
 namespace {
 
-constexpr std::array kDrivers{&kFileDriver, &kHostDeviceDriver, &kRawDriver,     &kQcow2Driver,
-                              &kNullDriver, &kBlkdebugDriver,   &kCopyOnReadDriver,
-                              &kCompressDriver};
+constexpr std::array kDrivers{&kFileDriver,       &kHostDeviceDriver, &kRawDriver,
+                              &kQcow2Driver,      &kNullDriver,       &kBlkdebugDriver,
+                              &kCopyOnReadDriver, &kCompressDriver};
 
 bool is_device_of_host(const std::string& path) {
   struct stat status{};
@@ -35,7 +35,8 @@ const Driver& driver_named(const std::string& name) {
       std::ranges::find_if(kDrivers, [&](const Driver* driver) { return driver->name == name; });
   if (found != kDrivers.end()) return **found;
   std::string known;
-  for (const Driver* driver : kDrivers) known += std::string(known.empty() ? "" : ", ") + driver->name;
+  for (const Driver* driver : kDrivers)
+    known += std::string(known.empty() ? "" : ", ") + driver->name;
   throw Error(ErrorKind::kUnsupported, EINVAL, fmt::format("Unknown driver '{}'", name),
               "byre knows the drivers " + known);
 }

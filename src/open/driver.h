@@ -17,7 +17,7 @@ struct Driver {
   // It has its bytes from somewhere else than a child "file", and names may begin with its name.
   bool is_protocol = false;
   bool is_filter = false;
-  bool needs_filename = false;     // the option "filename"
+  bool needs_filename = false;  // the option "filename"
   bool supports_backing = false;
   // Puts into options what a name says ("file:disk.img"); nullptr: a name says nothing. Throws
   // Error in QEMU's words.

@@ -20,8 +20,7 @@ Error invalid(std::string message) {
 }
 
 void strip_prefix(const std::string& filename, std::string_view prefix, OptionTree& options) {
-  options.set("filename",
-              filename.starts_with(prefix) ? filename.substr(prefix.size()) : filename);
+  options.set("filename", filename.starts_with(prefix) ? filename.substr(prefix.size()) : filename);
 }
 
 void parse_file_name(const std::string& filename, OptionTree& options) {
@@ -80,8 +79,7 @@ Task<std::unique_ptr<storage::FileDevice>> open_file(std::string filename,
 void check_kind(const storage::FileDevice& file, const Driver& driver) {
   if (std::string_view(file.driver()) == driver.name) return;
   if (&driver == &kFileDriver) {
-    throw invalid(
-        fmt::format("'file' driver requires '{}' to be a regular file", file.filename()));
+    throw invalid(fmt::format("'file' driver requires '{}' to be a regular file", file.filename()));
   }
   throw invalid(
       fmt::format("'host_device' driver requires '{}' to be either a character or block device",

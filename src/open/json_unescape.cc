@@ -47,7 +47,7 @@ void append_utf8(std::string& text, uint32_t value) {
 size_t character_length(std::string_view text) {
   const auto first = static_cast<uint8_t>(text.front());
   if (first < 0x80) return 1;
-  const size_t length = first >= 0xf0 && first < 0xf8 ? 4
+  const size_t length = first >= 0xf0 && first < 0xf8   ? 4
                         : first >= 0xe0 && first < 0xf0 ? 3
                         : first >= 0xc0 && first < 0xe0 ? 2
                                                         : 0;
@@ -120,8 +120,8 @@ class Unescaper {
                      : std::nullopt;
     }
     if (value && is_character(*value)) return *value;
-    throw parse_error(fmt::format("{} is not a valid Unicode character",
-                                  text_.substr(start, place_ - start)));
+    throw parse_error(
+        fmt::format("{} is not a valid Unicode character", text_.substr(start, place_ - start)));
   }
 
   std::string_view text_;

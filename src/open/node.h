@@ -53,8 +53,8 @@ struct NodeRequest {
   NodeFlags flags;
   // What is not a matter of options. For the node at the top as the caller said it.
   ImageOptions image;
-  std::optional<Node> file;   // "file", where the driver is no protocol
-  bool is_probed = false;     // nobody named the driver
+  std::optional<Node> file;    // "file", where the driver is no protocol
+  bool is_probed = false;      // nobody named the driver
   bool is_from_image = false;  // an image named it, not the caller
   size_t depth = 0;            // below the image or backing file whose description has it
   std::string node_name;

@@ -65,9 +65,8 @@ Task<void> load_snapshot(BlockDevice* device, qcow2::SnapshotSelector selector) 
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options) {
   const std::optional<qcow2::SnapshotSelector> snapshot = options.snapshot;
   const bool is_input = filename == kStandardInput && !options.name_is_tree;
-  Task<std::unique_ptr<BlockDevice>> opening = is_input
-                                                   ? open_standard_input(std::move(options))
-                                                   : open_named(filename, std::move(options));
+  Task<std::unique_ptr<BlockDevice>> opening =
+      is_input ? open_standard_input(std::move(options)) : open_named(filename, std::move(options));
   std::unique_ptr<BlockDevice> device =
       co_await with_prefix(std::move(opening), fmt::format("Could not open '{}'", filename));
   if (!snapshot) co_return device;

@@ -12,8 +12,8 @@
 #include <utility>
 
 #include "byre/error.h"
-#include "open/json_unescape.h"
 #include "open/json_token.h"
+#include "open/json_unescape.h"
 
 namespace byre::open {
 
@@ -46,8 +46,8 @@ OptionNumber real_of(std::string_view text) {
   const auto result = std::from_chars(text.data(), text.data() + text.size(), real);
   if (result.ec == std::errc::result_out_of_range) {
     // Too small is zero, too large is without bound.
-    const bool is_small = text.find("e-") != std::string_view::npos ||
-                          text.find("E-") != std::string_view::npos;
+    const bool is_small =
+        text.find("e-") != std::string_view::npos || text.find("E-") != std::string_view::npos;
     real = is_small ? 0 : std::numeric_limits<double>::infinity();
     if (text.front() == '-') real = -real;
   }

@@ -50,9 +50,8 @@ std::pair<std::string, std::string> from_flag(const std::string& word,
 
 bool is_well_formed_id(std::string_view text) {
   if (text.empty() || !is_letter(text.front())) return false;
-  return std::ranges::all_of(text, [](char c) {
-    return is_letter(c) || is_digit(c) || c == '-' || c == '.' || c == '_';
-  });
+  return std::ranges::all_of(
+      text, [](char c) { return is_letter(c) || is_digit(c) || c == '-' || c == '.' || c == '_'; });
 }
 
 OptionTree parse_option_list(std::string_view text, std::vector<std::string>& warnings) {

@@ -57,9 +57,9 @@ qcow2::OpenOptions take_options(NodeRequest& request) {
 }
 
 Error data_file_refused(const std::string& name, const std::string& filename) {
-  return Error(
-      ErrorKind::kPermission, EPERM, fmt::format("External data file '{}' may not be opened", name),
-      fmt::format("'{}' names it, and images may not name other files here", filename));
+  return Error(ErrorKind::kPermission, EPERM,
+               fmt::format("External data file '{}' may not be opened", name),
+               fmt::format("'{}' names it, and images may not name other files here", filename));
 }
 
 // The data file as the options say it, or as the image does.
@@ -79,9 +79,9 @@ Task<std::optional<Node>> open_data_file(Chain& chain, NodeRequest& request,
   if (!image->has_external_data_file()) co_return std::nullopt;
   const auto& name = image->extensions().data_file_name;
   if (!name) {
-    throw Error(ErrorKind::kCorrupt, EINVAL, "'data-file' is required for this image",
-                fmt::format("'{}' has an external data file, but does not name it",
-                            image->filename()));
+    throw Error(
+        ErrorKind::kCorrupt, EINVAL, "'data-file' is required for this image",
+        fmt::format("'{}' has an external data file, but does not name it", image->filename()));
   }
   if (!request.image.allow_data_file) throw data_file_refused(*name, image->filename());
   // A file's name and nothing else, neither a description in JSON nor one with a protocol; and seen

@@ -72,8 +72,9 @@ void RawDevice::check_first_sector(uint64_t offset, const IoVector& from) const 
   from.slice(0, length).copy_to(Bytes(sector.data() + offset, length));
   if (probe_format(sector) == "raw") return;
   throw Error(ErrorKind::kPermission, EPERM, errno_text(EPERM),
-              "the format of '" + filename() + "' was probed to be raw, and these bytes would make "
-              "it look like another; say that it is raw");
+              "the format of '" + filename() +
+                  "' was probed to be raw, and these bytes would make "
+                  "it look like another; say that it is raw");
 }
 
 Task<void> RawDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
@@ -120,8 +121,7 @@ Task<std::vector<Extent>> RawDevice::extents(uint64_t offset, uint64_t length, E
   const uint64_t stored = stored_length(offset, length);
   std::vector<Extent> result;
   if (stored > 0) {
-    result =
-        co_await file_->extents(options_.window.offset + offset, stored, ExtentScope::kLayer);
+    result = co_await file_->extents(options_.window.offset + offset, stored, ExtentScope::kLayer);
   }
   for (Extent& extent : result) {
     extent.host_offset = extent.offset;
@@ -141,8 +141,7 @@ Task<std::vector<Extent>> RawDevice::extents(uint64_t offset, uint64_t length, E
 
 Task<void> RawDevice::resize(uint64_t new_size, Preallocation preallocation) {
   if (options_.window.size) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                "Cannot resize fixed-size raw disks");
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot resize fixed-size raw disks");
   }
   const auto file_size = checked_add(new_size, options_.window.offset);
   if (!file_size || *file_size > kSizeMax) {

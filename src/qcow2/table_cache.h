@@ -37,9 +37,9 @@ class TableCache {
 
  public:
   struct Options {
-    const char* name = "";    // "L2 table", "refcount block": for messages
-    uint32_t slice_size = 0;  // power of two, at least 512
-    uint64_t slices_max = 2;  // more only while that many are pinned at once
+    const char* name = "";                        // "L2 table", "refcount block": for messages
+    uint32_t slice_size = 0;                      // power of two, at least 512
+    uint64_t slices_max = 2;                      // more only while that many are pinned at once
     DebugEvent load_event = DebugEvent::kL2Load;  // raised before a slice is read
     DebugEvent update_event = DebugEvent::kL2Update;  // before slices are written
   };

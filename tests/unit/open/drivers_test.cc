@@ -54,7 +54,8 @@ class DriversTest : public testing::Test {
     options.size = 1 << 20;
     options.backing_filename = "a.qcow2";
     options.backing_format = "qcow2";
-    const auto file = loop_.run(storage::FileDevice::open(name, {.writable = true, .create = true}));
+    const auto file =
+        loop_.run(storage::FileDevice::open(name, {.writable = true, .create = true}));
     loop_.run(qcow2::create(*file, nullptr, options));
     loop_.run(file->close());
   }
@@ -114,8 +115,8 @@ TEST_F(DriversTest, ATreeOfOptionsIsOpenedNodeByNode) {
 TEST_F(DriversTest, OptionsBesideANameCountMoreThanTheName) {
   ImageOptions options;
   options.format = "raw";
-  const auto device = loop_.run(
-      open_image(R"(json:{"driver":"qcow2","file":{"filename":"a.qcow2"}})", options));
+  const auto device =
+      loop_.run(open_image(R"(json:{"driver":"qcow2","file":{"filename":"a.qcow2"}})", options));
   EXPECT_STREQ(device->driver(), "raw");
   loop_.run(device->close());
   options.format.reset();
@@ -132,8 +133,7 @@ TEST_F(DriversTest, AProtocolMayBeOpenedByItself) {
   const auto null = open(R"({"driver":"null-co","size":1000,"latency-ns":1000})");
   EXPECT_EQ(null->size(), 1000u);
   EXPECT_EQ(read(*null, 0, 1000), Contents(1000));
-  EXPECT_EQ(null->filename(),
-            R"(json:{"driver": "null-co", "size": 1000, "latency-ns": 1000})");
+  EXPECT_EQ(null->filename(), R"(json:{"driver": "null-co", "size": 1000, "latency-ns": 1000})");
   loop_.run(null->close());
 }
 
@@ -189,8 +189,7 @@ TEST_F(DriversTest, RefusesInQemusWords) {
        "Compression is not supported for underlying format: raw"},
       {R"({"driver":"copy-on-read","file":{"driver":"qcow2","file":{"filename":"a.qcow2"}}})",
        "Block node is read-only"},
-      {R"({"driver":"raw","file":{"filename":"a.raw"},"node-name":"1"})",
-       "Invalid node-name: '1'"},
+      {R"({"driver":"raw","file":{"filename":"a.raw"},"node-name":"1"})", "Invalid node-name: '1'"},
       {R"({"driver":"raw","file":{"filename":"a.raw","node-name":"n"},"node-name":"n"})",
        "Duplicate nodes with node-name='n'"},
       {R"({"driver":"raw","file":{"filename":"a.raw"},"read-only":false,"force-share":true})",
@@ -254,7 +253,8 @@ TEST_F(DriversTest, ARawImageThatWasProbedIsNotMadeToLookLikeAnotherFormat) {
 }
 
 TEST_F(DriversTest, ABackingFileMayBeLeftOutReplacedOrDescribed) {
-  const auto without = open(R"({"driver":"qcow2","file":{"filename":"over.qcow2"},"backing":null})");
+  const auto without =
+      open(R"({"driver":"qcow2","file":{"filename":"over.qcow2"},"backing":null})");
   EXPECT_EQ(read(*without, 0, 100), Contents(100));
   loop_.run(without->close());
   const auto replaced = open(
@@ -262,7 +262,8 @@ TEST_F(DriversTest, ABackingFileMayBeLeftOutReplacedOrDescribed) {
           "backing":{"driver":"raw","file":{"filename":"a.raw"}}})");
   EXPECT_EQ(read(*replaced, 0, 100), pattern(0, 100, 5));
   loop_.run(replaced->close());
-  put_overlay("json.qcow2", R"(json:{"driver":"raw","file":{"filename":"a.raw"},"offset":512})", "");
+  put_overlay("json.qcow2", R"(json:{"driver":"raw","file":{"filename":"a.raw"},"offset":512})",
+              "");
   EXPECT_EQ(read_name("json.qcow2", 0, 100), pattern(512, 100, 5));
 }
 
@@ -375,9 +376,9 @@ TEST_F(DriversTest, ReadingThroughCopyOnReadCopies) {
 TEST_F(DriversTest, WritingThroughCompressCompresses) {
   make_overlay("new.qcow2");
   {
-    const auto device = open(
-        R"({"driver":"compress","file":{"driver":"qcow2","file":{"filename":"new.qcow2"}}})",
-        {.writable = true});
+    const auto device =
+        open(R"({"driver":"compress","file":{"driver":"qcow2","file":{"filename":"new.qcow2"}}})",
+             {.writable = true});
     const Contents bytes(kCluster + 100, 7);
     loop_.run(device->write(2 * kCluster - 50, ConstBytes(bytes)));
     EXPECT_EQ(read(*device, 2 * kCluster - 50, bytes.size()), bytes);

@@ -45,8 +45,8 @@ TEST(OptionJson, OtherNamesAreNone) {
 }
 
 TEST(OptionJson, ValuesKeepWhatTheyAre) {
-  const OptionTree tree = parse(
-      R"({"n": null, "t": true, "f": false, "o": {}, "l": [], "s": "", "d": {"e": {}}})");
+  const OptionTree tree =
+      parse(R"({"n": null, "t": true, "f": false, "o": {}, "l": [], "s": "", "d": {"e": {}}})");
   EXPECT_TRUE(tree.is_null("n"));
   EXPECT_EQ(*tree.find("t"), OptionValue(true));
   EXPECT_EQ(*tree.find("f"), OptionValue(false));

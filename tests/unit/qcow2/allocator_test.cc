@@ -36,8 +36,8 @@ class FullImage : public Allocations {
 TEST_F(FullImage, TheFirstAllocationAfterOpeningLooksAtABoundedNumberOfRefcounts) {
   open(clone(disks_), layout_);
   write(41 * kMiB, pattern(0, 512, 1));
-  // A cluster for the data and one for its L2 table: each looks at 64 KiB of refcounts, in slices of
-  // 512 bytes, and one of them at the end. All would be 640 KiB.
+  // A cluster for the data and one for its L2 table: each looks at 64 KiB of refcounts, in slices
+  // of 512 bytes, and one of them at the end. All would be 640 KiB.
   EXPECT_LE(refcount_reads(), 2 * 128u + 8);
   EXPECT_GE(*place_of(41 * kMiB), 40 * kMiB);
   close_and_check();
