@@ -98,6 +98,12 @@ class Loop {
   void operation_started() { ++operations_; }
   void operation_finished() { --operations_; }
 
+  // Whether nothing will happen any more beside the coroutine that asks: none is ready, no timer
+  // runs, no operation is under way. To be asked after a yield().
+  bool is_idle() const {
+    return ready_.empty() && timers_.empty() && operations_ == 0 && !has_posted_.load();
+  }
+
   // At most one, kept for the loop's life; made by whoever needs it first.
   EventSource* event_source() { return event_source_.get(); }
   void set_event_source(std::unique_ptr<EventSource> source);

@@ -88,7 +88,7 @@ void run_close(Session& session, CommandLine&) {
 
 void run_flush(Session& session, CommandLine&) {
   try {
-    session.run(session.device().flush());
+    session.run_unstopped(session.device().flush());
   } catch (const Error& error) {
     throw Refusal{"", failure_of("flush", error).hint};
   }
@@ -146,7 +146,7 @@ void run_truncate(Session& session, CommandLine& line) {
   if (std::string(device.driver()) == "qcow2" && size % kSector != 0) {
     refuse("The new size must be a multiple of 512");
   }
-  session.run(device.resize(size, preallocation));
+  session.run_unstopped(device.resize(size, preallocation));
 }
 
 }  // namespace byre::cli::io

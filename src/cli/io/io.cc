@@ -156,7 +156,7 @@ int run_io(Invocation& invocation) {
   const bool succeeded = arguments.commands.empty() ? io::run_input(session, stdin)
                                                     : io::run_lines(session, arguments.commands);
   const bool closed = close_reporting_errors(session, invocation);
-  return succeeded && closed ? 0 : 1;
+  return succeeded && closed && !session.has_failed() ? 0 : 1;
 }
 
 }  // namespace byre::cli

@@ -27,7 +27,7 @@ Refusal failure_of(const std::string& what, const Error& error) {
 std::chrono::nanoseconds run_timed(Session& session, const std::string& what, Task<void> request) {
   const Loop::Clock::time_point start = Loop::Clock::now();
   try {
-    session.run(std::move(request));
+    session.run_unstopped(std::move(request));
   } catch (const Error& error) {
     throw failure_of(what, error);
   }

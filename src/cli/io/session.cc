@@ -2,10 +2,27 @@
 #include "cli/io/session.h"
 
 #include <cerrno>
+#include <exception>
 
 #include "cli/messages.h"
 
 namespace byre::cli::io {
+
+namespace {
+
+// Between two looks at a request that may have come to a breakpoint, while others go on.
+constexpr std::chrono::milliseconds kLook{1};
+
+Task<void> run_and_note(Task<void> task, std::exception_ptr* error, bool* has_ended) {
+  try {
+    co_await std::move(task);
+  } catch (...) {
+    *error = std::current_exception();
+  }
+  *has_ended = true;
+}
+
+}  // namespace
 
 Session::~Session() {
   BYRE_ASSERT(device_ == nullptr);
@@ -17,6 +34,43 @@ void Session::open(OpenRequest request) {
   }
   request_ = request;
   device_ = run(open_device(std::move(request), open_warning_printer(invocation_)));
+}
+
+void Session::run_unstopped(Task<void> task) {
+  if (breakpoints_.empty()) {
+    run(std::move(task));
+  } else {
+    run(watch(std::move(task)));
+  }
+}
+
+Task<void> Session::watch(Task<void> task) {
+  std::exception_ptr error;
+  bool has_ended = false;
+  // A group of its own: it is no request that others wait for.
+  RequestGroup group;
+  co_await group.start(run_and_note(std::move(task), &error, &has_ended));
+  while (!has_ended) {
+    co_await loop_.yield();
+    if (has_ended) break;
+    if (loop_.is_idle()) {
+      remove_breakpoints();
+    } else {
+      co_await loop_.sleep_for(kLook);
+    }
+  }
+  co_await group.wait_for_all();
+  if (error) std::rethrow_exception(error);
+}
+
+void Session::remove_breakpoints() {
+  DebugListener* const listener = debug_listener();
+  BYRE_ASSERT(listener != nullptr && !breakpoints_.empty());
+  has_failed_ = true;
+  for (const std::string& tag : std::exchange(breakpoints_, {})) {
+    print_error(invocation_, "Nothing can resume what waits at breakpoint '" + tag + "'");
+    listener->remove_breakpoint(tag);
+  }
 }
 
 void Session::reopen(OpenRequest request) {
@@ -36,6 +90,7 @@ void Session::reopen(OpenRequest request) {
 void Session::close() {
   if (!is_open()) return;
   wait_for_requests();
+  breakpoints_.clear();
   const std::unique_ptr<BlockDevice> device = std::exchange(device_, nullptr);
   run(device->close());
 }

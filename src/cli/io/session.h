@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -45,18 +46,34 @@ class Session {
   }
   // Begins a request that goes on beside the next commands.
   void start(Task<void> request) { run(requests_.start(std::move(request))); }
-  void wait_for_requests() { run(requests_.wait_for_all()); }
+  void wait_for_requests() { run_unstopped(requests_.wait_for_all()); }
+  // As run(), where the task may come to a breakpoint: one that stops it is removed when nothing
+  // else can go on, as nobody could let the request go on. The user is told, and the shell's exit
+  // code is that of a failure.
+  void run_unstopped(Task<void> task);
+
+  // Whoever keeps breakpoints below the open image; nullptr: nobody.
+  DebugListener* debug_listener() const { return find_debug_listener(*device_); }
+  // A breakpoint with this tag was set.
+  void note_breakpoint(std::string tag) { breakpoints_.insert(std::move(tag)); }
 
   void quit() { quits_ = true; }
   bool quits() const { return quits_; }
+  // Something went wrong that was no single command's.
+  bool has_failed() const { return has_failed_; }
 
  private:
+  Task<void> watch(Task<void> task);
+  void remove_breakpoints();
+
   const Invocation& invocation_;
   Loop loop_;
   OpenRequest request_;
   std::unique_ptr<BlockDevice> device_;
   RequestGroup requests_;
+  std::set<std::string> breakpoints_;  // tags, since the image was opened
   bool quits_ = false;
+  bool has_failed_ = false;
 };
 
 }  // namespace byre::cli::io
