@@ -10,7 +10,6 @@
 #include "cli/io/report.h"
 #include "cli/io/request.h"
 #include "cli/messages.h"
-#include "cli/options.h"
 #include "jobs/info.h"
 #include "open/open.h"
 
@@ -112,14 +111,18 @@ void run_length(Session& session, CommandLine&) {
 
 void run_reopen(Session& session, CommandLine& line) {
   OpenRequest request = session.request();
+  OpenRequest changes;
   bool has_mode = false;
+  bool has_cache = false;
   while (const std::optional<char> option = line.next_option("c:o:rw")) {
     switch (*option) {
       case 'c':
         request.set_cache(line.option_argument());
+        has_cache = true;
         break;
       case 'o':
-        refuse_unsupported("reopen -o");
+        changes.add_options(line.option_argument(), session.invocation());
+        break;
       case 'r':
       case 'w':
         if (has_mode) refuse("Only one -r/-w option may be given");
@@ -131,6 +134,11 @@ void run_reopen(Session& session, CommandLine& line) {
     }
   }
   if (!line.operands().empty()) throw UsageRequest{};
+  if (has_mode && changes.has_option("read-only")) refuse("Cannot set both -r/-w and 'read-only'");
+  if (has_cache && (changes.has_option("cache.direct") || changes.has_option("cache.no-flush"))) {
+    refuse("Cannot set both -c and the cache options");
+  }
+  request.change_options(changes, session.device().driver());
   session.reopen(std::move(request));
 }
 

@@ -14,6 +14,7 @@
 #include "cli/io/shell.h"
 #include "cli/io/usage.h"
 #include "cli/messages.h"
+#include "cli/objects.h"
 #include "cli/options.h"
 #include "cli/trace.h"
 
@@ -50,8 +51,10 @@ constexpr const char* kLetters = "hVc:d:f:rsnCmki:t:T:U";
 struct IoArguments {
   std::vector<std::string> commands;
   OpenRequest request;
+  Objects objects;
   bool image_opts = false;
   bool has_format = false;
+  bool has_image = false;
 };
 
 void take_option(IoArguments& arguments, int option, const Invocation& invocation) {
@@ -101,7 +104,8 @@ void take_option(IoArguments& arguments, int option, const Invocation& invocatio
       request.force_share = true;
       break;
     case kObjectOption:
-      refuse_unsupported("--object");
+      arguments.objects.add(optarg, invocation);
+      break;
     case kImageOptsOption:
       arguments.image_opts = true;
       break;
@@ -131,8 +135,13 @@ IoArguments read_arguments(Invocation& invocation) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL, "--image-opts and -f are mutually exclusive");
   }
   if (argc - optind == 1) {
-    if (arguments.image_opts) refuse_unsupported("--image-opts");
-    arguments.request.filename = invocation.argv[static_cast<size_t>(optind)];
+    const char* const name = invocation.argv[static_cast<size_t>(optind)];
+    arguments.has_image = true;
+    if (arguments.image_opts) {
+      arguments.request.add_options(name, invocation);
+    } else {
+      arguments.request.filename = name;
+    }
   }
   return arguments;
 }
@@ -152,7 +161,7 @@ bool close_reporting_errors(io::Session& session, const Invocation& invocation) 
 int run_io(Invocation& invocation) {
   IoArguments arguments = read_arguments(invocation);
   io::Session session(invocation);
-  if (arguments.request.filename.has_value()) session.open(std::move(arguments.request));
+  if (arguments.has_image) session.open(std::move(arguments.request));
   const bool succeeded = arguments.commands.empty() ? io::run_input(session, stdin)
                                                     : io::run_lines(session, arguments.commands);
   const bool closed = close_reporting_errors(session, invocation);

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/io/opening.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "byre/error.h"
 #include "cli/messages.h"
 #include "cli/option_list.h"
 #include "cli/options.h"
 #include "open/open.h"
+#include "open/temporary_overlay.h"
 
 namespace byre::cli::io {
 namespace {
@@ -26,25 +29,64 @@ Error inner_error(const Error& error, const std::string& filename) {
                error.hint());
 }
 
+// What may be said anew of an image that is open.
+constexpr std::string_view kCommonChanges[] = {"read-only", "auto-read-only", "cache.direct",
+                                               "cache.no-flush", "discard", "detect-zeroes"};
+constexpr std::string_view kRawChanges[] = {"offset", "size"};
+constexpr std::string_view kQcow2Changes[] = {
+    "lazy-refcounts",      "pass-discard-request", "pass-discard-snapshot", "pass-discard-other",
+    "discard-no-unref",    "cache-size",           "l2-cache-size",         "l2-cache-entry-size",
+    "refcount-cache-size", "cache-clean-interval"};
+
+bool may_change(std::string_view name, const std::string& driver) {
+  if (std::ranges::find(kCommonChanges, name) != std::end(kCommonChanges)) return true;
+  if (driver == "raw") return std::ranges::find(kRawChanges, name) != std::end(kRawChanges);
+  if (driver != "qcow2") return false;
+  return name == "overlap-check" || name.starts_with("overlap-check.") ||
+         std::ranges::find(kQcow2Changes, name) != std::end(kQcow2Changes);
+}
+
+RequestPolicy policy_of(const OpenRequest& request) {
+  RequestPolicy policy;
+  policy.discard = request.unmap ? DiscardPolicy::kUnmap : DiscardPolicy::kIgnore;
+  return policy;
+}
+
 open::ImageOptions image_options(const OpenRequest& request) {
   open::ImageOptions options;
-  for (const auto& [name, value] : request.options) {
-    if (name != "driver") refuse_unsupported("the option '" + name + "'");
-    options.format = value;
-  }
-  if (request.snapshot) refuse_unsupported("-s");
-  if (request.copy_on_read) refuse_unsupported("-C");
-  options.writable = !request.read_only;
+  for (const auto& [name, value] : request.options) options.tree.set(name, value);
+  options.name_is_tree = !request.filename.has_value();
+  options.writable = !request.read_only && !request.snapshot;
   options.force_share = request.force_share;
   options.cache = request.cache;
   options.io = request.io;
+  options.policy = policy_of(request);
   return options;
 }
 
-constexpr const char* kProbedRaw =
-    "         Automatically detecting the format is dangerous for raw images, write operations on "
-    "block 0 will be restricted.\n"
-    "         Specify the 'raw' format explicitly to remove the restrictions.\n";
+void check_flags(const OpenRequest& request) {
+  if (request.native_aio && !storage::is_direct(request.cache)) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "aio=native was specified, but it requires cache.direct=on, which was not "
+                "specified.");
+  }
+  if (request.copy_on_read && request.read_only) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "Can't use copy-on-read on read-only device");
+  }
+  if (request.copy_on_read) refuse_unsupported("-C");
+}
+
+Task<std::unique_ptr<BlockDevice>> open_checked(OpenRequest request, Tell on_warning) {
+  check_flags(request);
+  open::ImageOptions options = image_options(request);
+  options.on_warning = std::move(on_warning);
+  const std::string name = request.filename.value_or("");
+  std::unique_ptr<BlockDevice> device = co_await open::open_image(name, std::move(options));
+  if (!request.snapshot) co_return device;
+  const RequestPolicy policy = policy_of(request);
+  co_return co_await open::put_temporary_overlay(std::move(device), !request.read_only, policy);
+}
 
 }  // namespace
 
@@ -87,42 +129,35 @@ void OpenRequest::add_options(const std::string& text, const Invocation& invocat
   }
 }
 
-Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request,
-                                               std::function<void(const std::string&)> on_warning) {
+bool OpenRequest::has_option(std::string_view name) const {
+  return std::ranges::any_of(options, [&](const auto& option) { return option.first == name; });
+}
+
+void OpenRequest::change_options(const OpenRequest& changes, const std::string& driver) {
+  for (const auto& [name, value] : changes.options) {
+    const auto same = [&](const auto& option) {
+      return option.first == name && option.second == value;
+    };
+    if (!may_change(name, driver) && std::ranges::none_of(options, same)) {
+      const size_t dot = name.rfind('.');
+      const std::string shown = dot == std::string::npos ? name : name.substr(dot + 1);
+      throw Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot change the option '" + shown + "'");
+    }
+    options.emplace_back(name, value);
+  }
+}
+
+Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning) {
+  const std::string name = request.filename.value_or("");
+  const std::string prefix =
+      request.filename.has_value() ? "can't open device " + name : "can't open";
   std::optional<Error> failure;
-  std::unique_ptr<BlockDevice> device;
-  const std::string filename = request.filename.value_or("");
   try {
-    if (!request.filename.has_value()) {
-      throw Error(ErrorKind::kInvalidArgument, EINVAL, "Must specify either driver or file");
-    }
-    if (request.force_share && !request.read_only) {
-      throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                  "force-share=on can only be used with read-only images");
-    }
-    if (request.native_aio && !storage::is_direct(request.cache)) {
-      throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                  "aio=native was specified, but it requires cache.direct=on, which was not "
-                  "specified.");
-    }
-    if (request.copy_on_read && request.read_only) {
-      throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                  "Can't use copy-on-read on read-only device");
-    }
-    open::ImageOptions options = image_options(request);
-    options.on_warning = on_warning;
-    device = co_await open::open_image(filename, std::move(options));
+    co_return co_await open_checked(std::move(request), std::move(on_warning));
   } catch (const Error& error) {
-    const std::string prefix =
-        request.filename.has_value() ? "can't open device " + filename : "can't open";
-    failure = inner_error(error, filename).with_prefix(prefix);
+    failure = inner_error(error, name).with_prefix(prefix);
   }
-  if (failure) throw *failure;
-  if (request.options.empty() && !request.read_only && std::string(device->driver()) == "raw") {
-    on_warning("WARNING: Image format was not specified for '" + filename +
-               "' and probing guessed raw.\n" + kProbedRaw);
-  }
-  co_return device;
+  throw *failure;
 }
 
 }  // namespace byre::cli::io

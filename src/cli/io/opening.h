@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -37,11 +38,16 @@ struct OpenRequest {
   // A list of options, "name=value,name=value"; later ones win. Throws for a name without value
   // that QEMU does not take, either; warns where QEMU does.
   void add_options(const std::string& text, const Invocation& invocation);
+  bool has_option(std::string_view name) const;
+  // Takes over the options of `changes` for an image that is open with `driver`. Throws Error for
+  // one that an open image keeps as it is.
+  void change_options(const OpenRequest& changes, const std::string& driver);
 };
+
+using Tell = std::function<void(const std::string&)>;
 
 // Opens it. Errors: "can't open device <name>: ..." in QEMU's words. `on_warning` as
 // open::ImageOptions has it.
-Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request,
-                                               std::function<void(const std::string&)> on_warning);
+Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning);
 
 }  // namespace byre::cli::io
