@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
 
 #include "cli/info_text.h"
 #include "cli/io/opening.h"
@@ -30,8 +32,23 @@ Preallocation parse_preallocation(const std::string& text) {
   refuse("Invalid preallocation mode '" + text + "'");
 }
 
-void print_info(const std::string& format, uint64_t cluster_size, uint64_t vm_state_offset) {
-  print("format name: " + format + "\n");
+// Drivers of what has its bytes from nothing that is opened as an image: QEMU names them twice.
+constexpr std::string_view kProtocols[] = {"file", "host_device", "null-co", "blkdebug"};
+
+void print_name(const std::string& driver) {
+  const bool is_protocol =
+      std::ranges::find(kProtocols, driver) != std::end(kProtocols);
+  for (int i = 0; i < (is_protocol ? 2 : 1); ++i) print("format name: " + driver + "\n");
+}
+
+// Whether the bytes come from null-co, of which QEMU has nothing to tell.
+bool stands_on_nothing(const BlockDevice& device) {
+  const std::vector<ChildDevice> children = device.children();
+  return children.empty() ? std::string_view(device.driver()) == "null-co"
+                          : stands_on_nothing(*children.front().device);
+}
+
+void print_places(uint64_t cluster_size, uint64_t vm_state_offset) {
   print("cluster size: " + amount_text(static_cast<double>(cluster_size)) + "\n");
   print("vm state offset: " + amount_text(static_cast<double>(vm_state_offset)) + "\n");
 }
@@ -94,14 +111,16 @@ void run_flush(Session& session, CommandLine&) {
 }
 
 void run_info(Session& session, CommandLine&) {
-  BlockDevice& device = session.device();
+  BlockDevice& device = session.image();
+  print_name(device.driver());
   const qcow2::Image* const image = open::as_qcow2(&device);
   if (image == nullptr) {
-    print_info(device.driver(), 0, 0);
+    if (stands_on_nothing(device)) throw Refusal{};
+    print_places(0, 0);
     return;
   }
   const jobs::ImageInfo info = session.run(jobs::device_info(device));
-  print_info("qcow2", image->geometry().cluster_size(), image->vm_state_start());
+  print_places(image->geometry().cluster_size(), image->vm_state_start());
   print("Format specific information:\n" + qcow2_details(*info.qcow2).to_human_text(1));
 }
 
@@ -138,7 +157,7 @@ void run_reopen(Session& session, CommandLine& line) {
   if (has_cache && (changes.has_option("cache.direct") || changes.has_option("cache.no-flush"))) {
     refuse("Cannot set both -c and the cache options");
   }
-  request.change_options(changes, session.device().driver());
+  request.change_options(changes, session.image().driver());
   session.reopen(std::move(request));
 }
 
@@ -151,7 +170,7 @@ void run_truncate(Session& session, CommandLine& line) {
   const std::string text = line.operands().empty() ? "" : line.operands()[0];
   const auto size = static_cast<uint64_t>(parse_offset(text, line.word(1)));
   BlockDevice& device = session.device();
-  if (std::string(device.driver()) == "qcow2" && size % kSector != 0) {
+  if (open::as_qcow2(&session.image()) != nullptr && size % kSector != 0) {
     refuse("The new size must be a multiple of 512");
   }
   session.run_unstopped(device.resize(size, preallocation));

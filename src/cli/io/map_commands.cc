@@ -63,7 +63,7 @@ void run_alloc(Session& session, CommandLine& line) {
   const auto offset = static_cast<uint64_t>(parse_offset(line.word(1)));
   const auto asked =
       static_cast<uint64_t>(line.argument_count() == 2 ? parse_offset(line.word(2)) : kSector);
-  BlockDevice& device = session.device();
+  BlockDevice& device = session.image();
   const uint64_t size = device.size();
   const uint64_t length = offset >= size ? 0 : std::min(asked, size - offset);
   uint64_t sum = 0;
@@ -78,7 +78,7 @@ void run_alloc(Session& session, CommandLine& line) {
 
 void run_map(Session& session, CommandLine&) {
   try {
-    session.run(print_map(session.device()));
+    session.run(print_map(session.image()));
   } catch (const Error& error) {
     throw Refusal{"Failed to get allocation status", error.message()};
   }

@@ -8,7 +8,7 @@
 #include "byre/error.h"
 #include "cli/messages.h"
 #include "cli/option_list.h"
-#include "cli/options.h"
+#include "filter/copy_on_read_device.h"
 #include "open/open.h"
 #include "open/temporary_overlay.h"
 
@@ -74,18 +74,23 @@ void check_flags(const OpenRequest& request) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
                 "Can't use copy-on-read on read-only device");
   }
-  if (request.copy_on_read) refuse_unsupported("-C");
 }
 
-Task<std::unique_ptr<BlockDevice>> open_checked(OpenRequest request, Tell on_warning) {
+Task<std::unique_ptr<BlockDevice>> open_checked(OpenRequest request, Tell on_warning,
+                                                Tell on_message) {
   check_flags(request);
   open::ImageOptions options = image_options(request);
   options.on_warning = std::move(on_warning);
+  options.on_message = std::move(on_message);
   const std::string name = request.filename.value_or("");
   std::unique_ptr<BlockDevice> device = co_await open::open_image(name, std::move(options));
-  if (!request.snapshot) co_return device;
-  const RequestPolicy policy = policy_of(request);
-  co_return co_await open::put_temporary_overlay(std::move(device), !request.read_only, policy);
+  if (request.snapshot) {
+    const RequestPolicy policy = policy_of(request);
+    device =
+        co_await open::put_temporary_overlay(std::move(device), !request.read_only, policy);
+  }
+  if (!request.copy_on_read) co_return device;
+  co_return std::make_unique<filter::CopyOnReadDevice>(std::move(device), "");
 }
 
 }  // namespace
@@ -147,13 +152,15 @@ void OpenRequest::change_options(const OpenRequest& changes, const std::string& 
   }
 }
 
-Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning) {
+Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning,
+                                               Tell on_message) {
   const std::string name = request.filename.value_or("");
   const std::string prefix =
       request.filename.has_value() ? "can't open device " + name : "can't open";
   std::optional<Error> failure;
   try {
-    co_return co_await open_checked(std::move(request), std::move(on_warning));
+    co_return co_await open_checked(std::move(request), std::move(on_warning),
+                                    std::move(on_message));
   } catch (const Error& error) {
     failure = inner_error(error, name).with_prefix(prefix);
   }

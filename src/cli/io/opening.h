@@ -46,8 +46,9 @@ struct OpenRequest {
 
 using Tell = std::function<void(const std::string&)>;
 
-// Opens it. Errors: "can't open device <name>: ..." in QEMU's words. `on_warning` as
-// open::ImageOptions has it.
-Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning);
+// Opens it. Errors: "can't open device <name>: ..." in QEMU's words. `on_warning` and `on_message` as
+// open::ImageOptions has them.
+Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning,
+                                               Tell on_message);
 
 }  // namespace byre::cli::io

@@ -127,7 +127,7 @@ void read_and_show(Session& session, const ReadArguments& arguments, const char*
   Buffer buffer = make_buffer(total_of(arguments.lengths));
   const Bytes bytes = buffer.bytes(0, total_of(arguments.lengths));
   const IoVector to = segments_of(bytes, arguments.lengths);
-  Task<void> request = arguments.vm_state ? read_vm_state(session.device(), offset, to)
+  Task<void> request = arguments.vm_state ? read_vm_state(session.image(), offset, to)
                                           : checked_read(session.device(), offset, to);
   const auto duration = run_timed(session, what, std::move(request));
   if (!show(arguments, bytes, duration)) throw Refusal{};

@@ -10,6 +10,10 @@ namespace byre::cli::io {
 
 namespace {
 
+void print_text(const std::string& text) {
+  print(text);
+}
+
 // Between two looks at a request that may have come to a breakpoint, while others go on.
 constexpr std::chrono::milliseconds kLook{1};
 
@@ -28,12 +32,16 @@ Session::~Session() {
   BYRE_ASSERT(device_ == nullptr);
 }
 
+BlockDevice& Session::image() const {
+  return request_.copy_on_read ? *device_->children().front().device : *device_;
+}
+
 void Session::open(OpenRequest request) {
   if (is_open()) {
     throw Error(ErrorKind::kExists, EEXIST, "file open already, try 'help close'");
   }
   request_ = request;
-  device_ = run(open_device(std::move(request), open_warning_printer(invocation_)));
+  device_ = run(open_device(std::move(request), open_warning_printer(invocation_), print_text));
 }
 
 void Session::run_unstopped(Task<void> task) {

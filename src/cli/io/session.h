@@ -27,6 +27,8 @@ class Session {
   const Invocation& invocation() const { return invocation_; }
   bool is_open() const { return device_ != nullptr; }
   BlockDevice& device() const { return *device_; }
+  // The same without what -C puts over it: the image itself.
+  BlockDevice& image() const;
   // How the open image was opened.
   const OpenRequest& request() const { return request_; }
 

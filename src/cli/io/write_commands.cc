@@ -143,7 +143,7 @@ void write_and_tell(Session& session, const WriteArguments& arguments, const cha
   Buffer payload = payload_of(arguments);
   const IoVector from =
       segments_of(payload.bytes(0, total_of(arguments.lengths)), arguments.lengths);
-  Task<void> request = arguments.vm_state ? write_vm_state(device, offset, from)
+  Task<void> request = arguments.vm_state ? write_vm_state(session.image(), offset, from)
                        : arguments.compressed
                            ? checked_compressed_write(device, offset, from)
                            : checked_write(device, offset, from, arguments.flags);
