@@ -31,6 +31,15 @@ Task<void> wait_until_suspended(DebugListener& listener, std::string tag) {
   }
 }
 
+// On the loop, as requests that go on are scheduled there.
+Task<bool> remove_breakpoint(DebugListener& listener, std::string tag) {
+  co_return listener.remove_breakpoint(tag);
+}
+
+Task<bool> resume(DebugListener& listener, std::string tag) {
+  co_return listener.resume(tag);
+}
+
 }  // namespace
 
 void run_break(Session& session, CommandLine& line) {
@@ -44,12 +53,14 @@ void run_break(Session& session, CommandLine& line) {
 
 void run_remove_break(Session& session, CommandLine& line) {
   const std::string what = "Could not remove breakpoint " + line.word(1);
-  if (!listener_of(session, what).remove_breakpoint(line.word(1))) refuse(what, ENOENT);
+  DebugListener& listener = listener_of(session, what);
+  if (!session.run(remove_breakpoint(listener, line.word(1)))) refuse(what, ENOENT);
 }
 
 void run_resume(Session& session, CommandLine& line) {
   constexpr const char* kWhat = "Could not resume request";
-  if (!listener_of(session, kWhat).resume(line.word(1))) refuse(kWhat, ENOENT);
+  DebugListener& listener = listener_of(session, kWhat);
+  if (!session.run(resume(listener, line.word(1)))) refuse(kWhat, ENOENT);
 }
 
 void run_wait_break(Session& session, CommandLine& line) {

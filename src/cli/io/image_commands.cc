@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <iterator>
 
+#include "base/checked.h"
+#include "base/units.h"
 #include "cli/info_text.h"
 #include "cli/io/opening.h"
 #include "cli/io/report.h"
@@ -17,8 +19,6 @@
 
 namespace byre::cli::io {
 namespace {
-
-constexpr uint64_t kSector = 512;
 
 [[noreturn]] void refuse(std::string message) {
   throw Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
@@ -36,8 +36,7 @@ Preallocation parse_preallocation(const std::string& text) {
 constexpr std::string_view kProtocols[] = {"file", "host_device", "null-co", "blkdebug"};
 
 void print_name(const std::string& driver) {
-  const bool is_protocol =
-      std::ranges::find(kProtocols, driver) != std::end(kProtocols);
+  const bool is_protocol = std::ranges::find(kProtocols, driver) != std::end(kProtocols);
   for (int i = 0; i < (is_protocol ? 2 : 1); ++i) print("format name: " + driver + "\n");
 }
 
@@ -125,7 +124,9 @@ void run_info(Session& session, CommandLine&) {
 }
 
 void run_length(Session& session, CommandLine&) {
-  print(amount_text(static_cast<double>(session.device().size())) + "\n");
+  // A file by itself may end inside a sector; as in QEMU, that counts as a whole one.
+  const uint64_t size = align_up(session.device().size(), kSectorSize);
+  print(amount_text(static_cast<double>(size)) + "\n");
 }
 
 void run_reopen(Session& session, CommandLine& line) {
@@ -158,7 +159,7 @@ void run_reopen(Session& session, CommandLine& line) {
     refuse("Cannot set both -c and the cache options");
   }
   request.change_options(changes, session.image().driver());
-  session.reopen(std::move(request));
+  session.reopen(request);
 }
 
 void run_truncate(Session& session, CommandLine& line) {
@@ -170,7 +171,7 @@ void run_truncate(Session& session, CommandLine& line) {
   const std::string text = line.operands().empty() ? "" : line.operands()[0];
   const auto size = static_cast<uint64_t>(parse_offset(text, line.word(1)));
   BlockDevice& device = session.device();
-  if (open::as_qcow2(&session.image()) != nullptr && size % kSector != 0) {
+  if (open::as_qcow2(&session.image()) != nullptr && size % kSectorSize != 0) {
     refuse("The new size must be a multiple of 512");
   }
   session.run_unstopped(device.resize(size, preallocation));

@@ -30,8 +30,8 @@ Error inner_error(const Error& error, const std::string& filename) {
 }
 
 // What may be said anew of an image that is open.
-constexpr std::string_view kCommonChanges[] = {"read-only", "auto-read-only", "cache.direct",
-                                               "cache.no-flush", "discard", "detect-zeroes"};
+constexpr std::string_view kCommonChanges[] = {"read-only",      "auto-read-only", "cache.direct",
+                                               "cache.no-flush", "discard",        "detect-zeroes"};
 constexpr std::string_view kRawChanges[] = {"offset", "size"};
 constexpr std::string_view kQcow2Changes[] = {
     "lazy-refcounts",      "pass-discard-request", "pass-discard-snapshot", "pass-discard-other",
@@ -71,8 +71,7 @@ void check_flags(const OpenRequest& request) {
                 "specified.");
   }
   if (request.copy_on_read && request.read_only) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "Can't use copy-on-read on read-only device");
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Can't use copy-on-read on read-only device");
   }
 }
 
@@ -86,8 +85,7 @@ Task<std::unique_ptr<BlockDevice>> open_checked(OpenRequest request, Tell on_war
   std::unique_ptr<BlockDevice> device = co_await open::open_image(name, std::move(options));
   if (request.snapshot) {
     const RequestPolicy policy = policy_of(request);
-    device =
-        co_await open::put_temporary_overlay(std::move(device), !request.read_only, policy);
+    device = co_await open::put_temporary_overlay(std::move(device), !request.read_only, policy);
   }
   if (!request.copy_on_read) co_return device;
   co_return std::make_unique<filter::CopyOnReadDevice>(std::move(device), "");
@@ -155,14 +153,12 @@ void OpenRequest::change_options(const OpenRequest& changes, const std::string& 
 Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning,
                                                Tell on_message) {
   const std::string name = request.filename.value_or("");
-  const std::string prefix =
-      request.filename.has_value() ? "can't open device " + name : "can't open";
   std::optional<Error> failure;
   try {
     co_return co_await open_checked(std::move(request), std::move(on_warning),
                                     std::move(on_message));
   } catch (const Error& error) {
-    failure = inner_error(error, name).with_prefix(prefix);
+    failure = inner_error(error, name);
   }
   throw *failure;
 }

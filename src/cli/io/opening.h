@@ -46,8 +46,8 @@ struct OpenRequest {
 
 using Tell = std::function<void(const std::string&)>;
 
-// Opens it. Errors: "can't open device <name>: ..." in QEMU's words. `on_warning` and `on_message` as
-// open::ImageOptions has them.
+// Opens it. Errors are QEMU's words without the outermost "can't open device <name>: ".
+// `on_warning` and `on_message` as open::ImageOptions has them.
 Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning,
                                                Tell on_message);
 

@@ -40,8 +40,17 @@ void Session::open(OpenRequest request) {
   if (is_open()) {
     throw Error(ErrorKind::kExists, EEXIST, "file open already, try 'help close'");
   }
+  try {
+    open_anew(request);
+  } catch (const Error& error) {
+    throw error.with_prefix(request.filename.has_value() ? "can't open device " + *request.filename
+                                                         : "can't open");
+  }
+}
+
+void Session::open_anew(const OpenRequest& request) {
   request_ = request;
-  device_ = run(open_device(std::move(request), open_warning_printer(invocation_), print_text));
+  device_ = run(open_device(request, open_warning_printer(invocation_), print_text));
 }
 
 void Session::run_unstopped(Task<void> task) {
@@ -81,17 +90,17 @@ void Session::remove_breakpoints() {
   }
 }
 
-void Session::reopen(OpenRequest request) {
+void Session::reopen(const OpenRequest& request) {
   close();
   const OpenRequest before = request_;
   std::optional<Error> failure;
   try {
-    open(std::move(request));
+    open_anew(request);
   } catch (const Error& error) {
     failure = error;
   }
   if (!failure.has_value()) return;
-  open(before);
+  open_anew(before);
   throw *failure;
 }
 

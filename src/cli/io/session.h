@@ -36,7 +36,7 @@ class Session {
   void open(OpenRequest request);
   // The same image, opened otherwise. Throws Error where that cannot be; the image is then open as
   // it was before, or, where that cannot be either, closed.
-  void reopen(OpenRequest request);
+  void reopen(const OpenRequest& request);
   // Waits for all requests, writes everything back. The image is closed afterwards, also when it
   // throws. Nothing where none is open.
   void close();
@@ -65,6 +65,7 @@ class Session {
   bool has_failed() const { return has_failed_; }
 
  private:
+  void open_anew(const OpenRequest& request);
   Task<void> watch(Task<void> task);
   void remove_breakpoints();
 
