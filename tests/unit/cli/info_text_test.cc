@@ -77,6 +77,7 @@ TEST(InfoText, DirtyAndEncryptedImagesSaySo) {
   jobs::ImageInfo info = plain_qcow2();
   info.qcow2->header.incompatible_features = qcow2::layout::incompatible::kDirty;
   info.qcow2->header.crypt_method = qcow2::layout::CryptMethod::kAes;
+  info.is_dirty = true;
   const std::string text = info_to_human_text(info);
   EXPECT_THAT(text, HasSubstr("disk size: 196 KiB\nencrypted: yes\ncluster_size: 65536\n"
                               "cleanly shut down: no\n"));
