@@ -96,7 +96,8 @@ class AccessBench:
 
     def _measure(self, program, job, image, flags=()):
         path = self._make(image)
-        os.sync()
+        with open(path, "rb") as file:  # what the run before left to be written
+            os.fsync(file.fileno())
         image_format = "raw" if "raw" in image else "qcow2"
         command = [*program, "-f", image_format, *flags, "-d", str(job.depth), "-c", str(job.count), *job.arguments,
                    path]
@@ -115,7 +116,7 @@ class AccessBench:
         for flags in QEMU_FLAGS:
             variants[" ".join(["QEMU", *flags])] = (["qemu-img", "bench"], job.image, flags)
         for program, image, flags in variants.values():
-            self._measure(program, dataclasses.replace(job, count=min(job.count, 1000)), image, flags)
+            self._measure(program, dataclasses.replace(job, count=min(job.count, 100)), image, flags)
         found = {name: [] for name in variants}
         for _ in range(rounds):
             for name, (program, image, flags) in variants.items():

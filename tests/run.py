@@ -202,9 +202,7 @@ def simulation_stage():
 
 
 def differential_stage():
-    # What byre io does not take yet is left out.
-    return script_stage("differential", "tests/differential/run.py",
-                        ["--runs", "100", "--without", "image-options", "--without", "ignored-discards"])
+    return script_stage("differential", "tests/differential/run.py", ["--runs", "100"])
 
 
 def run_fuzz_target(target, runs):
