@@ -11,12 +11,12 @@
 #include "async/when_all.h"
 #include "base/assert.h"
 #include "byre/error.h"
+#include "filter/borrowed_device.h"
 #include "fuzz/disk_request.h"
 #include "fuzz/fuzz_input.h"
 #include "fuzz/image_damage.h"
 #include "fuzz/image_recipe.h"
 #include "fuzz/sector_model.h"
-#include "jobs/borrowed_device.h"
 #include "qcow2/checker.h"
 #include "qcow2/image.h"
 #include "storage/memory_device.h"
@@ -131,11 +131,11 @@ Task<bool> Session::open(bool writable) {
   qcow2::OpenOptions options = open_options();
   options.writable = writable;
   try {
-    auto file = std::make_unique<jobs::BorrowedDevice>(*file_);
+    auto file = std::make_unique<filter::BorrowedDevice>(*file_);
     image_ = co_await qcow2::Image::open(std::move(file), std::move(options));
     if (!image_->backing_filename().empty()) image_->set_backing(backing_file());
     if (image_->has_external_data_file()) {
-      image_->set_data_file(std::make_unique<jobs::BorrowedDevice>(*data_));
+      image_->set_data_file(std::make_unique<filter::BorrowedDevice>(*data_));
     }
   } catch (const Error& error) {
     BYRE_ASSERT(!error.message().empty());
@@ -181,7 +181,7 @@ Task<std::optional<qcow2::CheckResult>> Session::check() {
   try {
     qcow2::OpenOptions open_options;
     open_options.for_check = true;
-    auto file = std::make_unique<jobs::BorrowedDevice>(*file_);
+    auto file = std::make_unique<filter::BorrowedDevice>(*file_);
     std::unique_ptr<qcow2::Image> image =
         co_await qcow2::Image::open(std::move(file), std::move(open_options));
     qcow2::CheckOptions check_options;
