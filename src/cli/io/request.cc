@@ -53,8 +53,9 @@ Task<void> checked_compressed_write(BlockDevice& device, uint64_t offset, IoVect
   }
   const bool ends_well = from.size() % unit == 0 || offset + from.size() == device.size();
   if (offset % unit != 0 || !ends_well) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, errno_text(EINVAL),
-                "compressed writes are of whole clusters of " + std::to_string(unit) + " bytes");
+    // The device refuses it, unless it takes zero bytes for zeroes.
+    co_await device.write(offset, std::move(from), WriteFlags::kCompressed);
+    co_return;
   }
   for (uint64_t done = 0; done < from.size(); done += unit) {
     const IoVector piece = from.slice(done, std::min<uint64_t>(unit, from.size() - done));
