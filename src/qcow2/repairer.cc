@@ -26,7 +26,9 @@
 //   4. flush; then copied flags, in place          a flag follows the refcount that it tells of: a
 //                                                  cluster without it is copied and counted down,
 //                                                  so its refcount must have been raised before
-//   5. flush; a check; dirty and corrupt bits      they go when what they say is no longer so
+//   5. flush; a check; where it finds nothing:     what the check does not look at, and a file that
+//      refcounts behind the end of the file        grows would show as leaks
+//   6. flush; dirty and corrupt bits               they go when what they say is no longer so
 
 namespace byre::qcow2 {
 namespace {
@@ -54,6 +56,7 @@ class Repairer {
   Task<void> build();
   Task<void> mend_refcounts();
   Task<void> mend_copied();
+  Task<void> clear_behind_end(uint64_t end);
   Task<void> write_features(uint64_t incompatible, uint64_t autoclear);
   Task<void> clear_bits();
   void say(FindingKind kind, Severity severity, std::string text);
@@ -200,6 +203,16 @@ Task<void> Repairer::mend_copied() {
   corruptions_fixed_ += pass_->findings().mended_corruptions() - corruptions;
 }
 
+// `end` clusters are what the check has looked at. QEMU says nothing of it, so nobody is told.
+Task<void> Repairer::clear_behind_end(uint64_t end) {
+  RefcountsBehindEnd behind(subject_, options_.check, end);
+  const bool has_any = co_await behind.has_any();
+  if (!has_any) co_return;
+  co_await begin_writing();
+  co_await behind.clear();
+  co_await file().flush();
+}
+
 Task<void> Repairer::clear_bits() {
   constexpr uint64_t kBits = layout::incompatible::kDirty | layout::incompatible::kCorrupt;
   const layout::Header& header = subject_.header;
@@ -219,6 +232,7 @@ Task<RepairResult> Repairer::run() {
   }
   co_await mend_copied();
   RepairResult result{pass_->result(), leaks_fixed_, corruptions_fixed_};
+  const uint64_t end = pass_->counts().cluster_count();
   if (is_writing_) {
     co_await file().flush();
     const bool is_told = leaks_fixed_ + corruptions_fixed_ > 0;
@@ -229,7 +243,10 @@ Task<RepairResult> Repairer::run() {
     result.check = co_await check(subject_, std::move(last));
     if (!is_told) result.check.findings_unreported = 0;
   }
-  if (result.is_clean()) co_await clear_bits();
+  if (result.is_clean()) {
+    co_await clear_behind_end(end);
+    co_await clear_bits();
+  }
   co_return result;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "qcow2/layout/refcount_entry.h"
+#include "qcow2/padded_read.h"
 
 namespace byre::qcow2 {
 
@@ -67,6 +68,61 @@ bool RefcountMender::mend_refcount(Bytes block, uint64_t index_in_block, uint64_
                                          mends ? Difference::kMended : Difference::kLeft);
   }
   return mends;
+}
+
+RefcountsBehindEnd::RefcountsBehindEnd(const CheckSubject& subject, const CheckOptions& options,
+                                       uint64_t end)
+    : header_(subject.header),
+      options_(options),
+      geometry_(subject.header),
+      file_(subject.file),
+      end_(end) {}
+
+Task<bool> RefcountsBehindEnd::has_any() {
+  co_return co_await visit(false);
+}
+
+Task<void> RefcountsBehindEnd::clear() {
+  co_await visit(true);
+}
+
+// Whether there were any; stops at the first block that has them unless it clears them.
+Task<bool> RefcountsBehindEnd::visit(bool clears) {
+  const uint64_t table_size = uint64_t{header_.refcount_table_clusters} << header_.cluster_bits;
+  Buffer table(file_.stored(header_.refcount_table_offset.value(), table_size));
+  if (table.size() == 0) co_return false;
+  const IoVector to(table.bytes());
+  co_await padded_read(&file_.device(), header_.refcount_table_offset.value(), to);
+  const uint64_t per_block = geometry_.refcount_block_entries();
+  Buffer block(geometry_.cluster_size());
+  bool has_any = false;
+  for (uint64_t index = end_ / per_block; index < table.size() / 8; ++index) {
+    const layout::RefcountTableEntry entry(load_big_endian<uint64_t>(table.data() + index * 8));
+    if (entry.kind(geometry_) != layout::RefcountTableKind::kBlock) continue;
+    if (options_.cancellation != nullptr) options_.cancellation->check();
+    const bool is_hole = co_await file_.is_hole(entry.offset().value(), block.size());
+    if (is_hole) continue;
+    const ConstBytes stored = co_await file_.read(entry.offset().value(), block.size(), 0);
+    std::copy(stored.begin(), stored.end(), block.data());
+    if (!clear_in(block.bytes(), index * per_block)) continue;
+    has_any = true;
+    if (!clears) break;
+    const IoVector from(block.bytes());
+    co_await file_.device().write(entry.offset().value(), from, WriteFlags::kNone);
+  }
+  co_return has_any;
+}
+
+// Of a block that begins with cluster `first`; whether there were any.
+bool RefcountsBehindEnd::clear_in(Bytes block, uint64_t first) const {
+  const uint32_t order = geometry_.refcount_order();
+  bool had_any = false;
+  for (uint64_t i = end_ > first ? end_ - first : 0; i < geometry_.refcount_block_entries(); ++i) {
+    if (layout::load_refcount(block, i, order) == 0) continue;
+    layout::store_refcount(block, i, order, 0);
+    had_any = true;
+  }
+  return had_any;
 }
 
 }  // namespace byre::qcow2

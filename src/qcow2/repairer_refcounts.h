@@ -37,4 +37,28 @@ class RefcountMender {
   ReferenceCounts::PageCounts page_counts_;
 };
 
+// Makes the refcounts of all clusters from `end` on 0, where nothing refers to any of them: a check
+// does not look behind the end of the file, and as soon as the file has grown they would be leaks.
+// For an image in which a check finds nothing. Writes blocks in place, does not flush; says
+// nothing of it.
+class RefcountsBehindEnd {
+ public:
+  // Both outlive it.
+  RefcountsBehindEnd(const CheckSubject& subject, const CheckOptions& options, uint64_t end);
+
+  // Whether there are any; they are read again by clear().
+  Task<bool> has_any();
+  Task<void> clear();
+
+ private:
+  Task<bool> visit(bool clears);
+  bool clear_in(Bytes block, uint64_t first) const;
+
+  const layout::Header& header_;
+  const CheckOptions& options_;
+  const layout::Geometry geometry_;
+  CheckerFile file_;
+  const uint64_t end_;
+};
+
 }  // namespace byre::qcow2

@@ -25,14 +25,15 @@ Task<std::unique_ptr<qcow2::Image>> open_still(const Files* files, qcow2::OpenOp
                                 std::move(options));
 }
 
-Task<qcow2::CheckResult> check_files(const Files* files, std::string* findings) {
+Task<qcow2::CheckResult> check_files(const Files* files, bool shows_leaks, std::string* findings) {
   qcow2::OpenOptions options;
   options.for_check = true;
   const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options);
   qcow2::CheckOptions check_options;
   size_t shown = 0;
   check_options.on_finding = [&](const qcow2::Finding& finding) {
-    if (finding.severity == qcow2::Severity::kLeak || ++shown > kFindingsShownMax) return;
+    if (finding.severity == qcow2::Severity::kLeak && !shows_leaks) return;
+    if (++shown > kFindingsShownMax) return;
     *findings += "\n    " + finding.text;
   };
   const qcow2::CheckResult result = co_await qcow2::check(*image, check_options);
@@ -141,7 +142,7 @@ bool is_dirty(const storage::SparseBytes& image) {
 
 std::optional<std::string> check_soundness(const Files& files, bool leaks_allowed) {
   std::string findings;
-  const qcow2::CheckResult result = sync_wait(check_files(&files, &findings));
+  const qcow2::CheckResult result = sync_wait(check_files(&files, !leaks_allowed, &findings));
   const bool is_sound = result.corruptions == 0 && result.check_errors == 0;
   if (is_sound && (leaks_allowed || result.leaks == 0)) return std::nullopt;
   return fmt::format("{} corruptions, {} errors of the check, {} leaks{}", result.corruptions,

@@ -92,7 +92,9 @@ class Session {
   bool is_off_ = false;
   bool is_filling_ = false;
   bool is_closed_ = false;
-  bool is_tight_ = false;  // a disk is short of space
+  bool is_tight_ = false;     // a disk is short of space
+  uint64_t tight_times_ = 0;  // how often one became so
+  bool has_written_ = false;  // a request changed something
   uint32_t errors_in_turn_ = 0;
   std::optional<std::string> failure_;
   std::optional<Files> left_;  // by the power cut that ended it

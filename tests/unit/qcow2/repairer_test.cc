@@ -97,6 +97,35 @@ TEST(Repairer, ALeakIsFoundAndGivenBack) {
   EXPECT_EQ(repaired.result.check.leaks, 0u);
 }
 
+// A check does not look there; once the file has grown it would find leaks.
+TEST(Repairer, RefcountsBehindTheEndOfTheFileGo) {
+  for (const RepairScope scope : {RepairScope::kLeaks, RepairScope::kAll}) {
+    for (const bool is_damaged : {false, true}) {
+      CheckedImage image;
+      if (is_damaged) image.append({1});
+      const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
+      image.set_refcount(end, 1);
+      image.set_refcount(end + 3 * uint64_t{4096}, 2);
+      const Repaired repaired = test::repair(image.file(), scope);
+      EXPECT_EQ(repaired.result.leaks_fixed, is_damaged ? 1u : 0u);
+      image.file().put(end + 5 * uint64_t{4096}, std::vector<uint8_t>{0});
+      EXPECT_THAT(image.check().texts(), IsEmpty());
+    }
+  }
+}
+
+// An entry that leads there has the refcount that it needs.
+TEST(Repairer, RefcountsBehindTheEndOfTheFileStayWhileSomethingIsWrong) {
+  CheckedImage image;
+  const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
+  image.put_word(image.l2_place(7), (end + 4096) | kCopied);
+  image.set_refcount(end + 4096, 1);
+  const Repaired repaired = test::repair(image.file(), RepairScope::kLeaks);
+  EXPECT_GT(repaired.result.check.corruptions, 0u);
+  image.file().put(end + 2 * uint64_t{4096} - 1, std::vector<uint8_t>{0});
+  EXPECT_EQ(image.check().result.corruptions, 0u);
+}
+
 TEST(Repairer, LeaksAloneLeavesRefcountsThatAreTooLow) {
   CheckedImage image;
   image.put_word(image.l2_place(6), image.word(image.l2_place(0)));
