@@ -158,7 +158,8 @@ Task<void> run(const std::vector<uint8_t>* bytes) {
   }
   if (!result) co_return;
   std::unique_ptr<qcow2::Image> again = co_await open(memory->clone());
-  const qcow2::CheckResult checked = co_await qcow2::check(*again, {});
+  const qcow2::CheckOptions check_options;
+  const qcow2::CheckResult checked = co_await qcow2::check(*again, check_options);
   BYRE_ASSERT(checked.corruptions == result->check.corruptions);
   BYRE_ASSERT(checked.check_errors == result->check.check_errors);
   BYRE_ASSERT(checked.leaks == result->check.leaks);

@@ -43,7 +43,8 @@ Task<qcow2::CheckResult> check_files(const Files* files, bool shows_leaks, std::
 
 // `snapshot` empty: the active disk.
 Task<std::vector<uint8_t>> read_files(const Files* files, std::string snapshot) {
-  const std::unique_ptr<qcow2::Image> image = co_await open_still(files, {});
+  const qcow2::OpenOptions options;
+  const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options);
   if (!snapshot.empty()) {
     qcow2::SnapshotSelector selector;
     selector.id = snapshot;

@@ -54,6 +54,9 @@ def _await_problem(stream, partner, around, index):
                 if stream[inner].text in ("{", ",") and stream[inner + 1].text == "." and \
                         stream[around[inner + 1]].text == "{":
                     return "a designated initialiser inside an awaited expression"
+                if stream[inner].text in ("(", ",") and stream[inner + 1].text == "{" and \
+                        partner.get(inner + 1) == inner + 2:
+                    return "{} as an argument inside an awaited expression"
             probe = end
         probe += 1
     return None
@@ -124,6 +127,9 @@ SAMPLES = [
     ("Task<void> f() { if (!a) x = !co_await g(); }", True),
     ("Task<void> f() { const int x = 1 + co_await g(); }", True),
     ("Task<void> f() { co_await g(Options{.size = 1}); }", True),
+    ("Task<void> f() { co_await g(a, {}); }", True),
+    ("Task<void> f() { const X x = co_await g({}, a); }", True),
+    ("Task<void> f() { co_await g(X{}, h(a)); }", False),
     ("Task<void> f() { auto t = [&] (int a) -> Task<void> { co_await g(a); }; }", True),
     ("Task<void> f() { auto t = [this]() -> Task<void> { co_return; }; }", True),
     ("Task<void> f() { auto t = [x] -> Task<void> { co_await g(x); }; }", True),

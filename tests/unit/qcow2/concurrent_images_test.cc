@@ -121,11 +121,13 @@ Task<void> work_on_image(std::string filename, Way way, uint64_t seed) {
 }
 
 Task<CheckResult> check_file(std::string filename) {
-  std::unique_ptr<FileDevice> file = co_await FileDevice::open(filename, {});
+  const storage::FileOptions file_options;
+  std::unique_ptr<FileDevice> file = co_await FileDevice::open(filename, file_options);
   OpenOptions options;
   options.for_check = true;
   std::unique_ptr<Image> image = co_await Image::open(std::move(file), std::move(options));
-  const CheckResult result = co_await check(*image, {});
+  const CheckOptions check_options;
+  const CheckResult result = co_await check(*image, check_options);
   co_await image->close();
   co_return result;
 }

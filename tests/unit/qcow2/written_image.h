@@ -112,7 +112,8 @@ inline Task<std::vector<uint8_t>> read_all(Image* image) {
 }
 
 inline Task<std::vector<uint8_t>> read_disks(Disks disks, std::optional<uint64_t> backing_size) {
-  OpenImage opened = co_await open_disks(std::move(disks), backing_size, {});
+  const OpenOptions options;
+  OpenImage opened = co_await open_disks(std::move(disks), backing_size, options);
   std::vector<uint8_t> bytes = co_await read_all(opened.image.get());
   co_await opened.image->close();
   co_return bytes;
