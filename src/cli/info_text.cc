@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/info_text.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <ctime>
 
@@ -52,11 +53,18 @@ std::string row(const std::string& id, const std::string& tag, const std::string
          right(clock, 15) + ' ' + right(icount, 10) + '\n';
 }
 
+// A name as a part of one line: what follows a newline in it is not indented. No name has a zero
+// byte.
+std::string one_line(std::string name) {
+  std::replace(name.begin(), name.end(), '\n', '\0');
+  return name;
+}
+
 void append_qcow2_lines(std::string& text, const jobs::Qcow2Info& qcow2) {
   if (!qcow2.backing_filename.empty()) {
-    text += "backing file: " + qcow2.backing_filename;
+    text += "backing file: " + one_line(qcow2.backing_filename);
     if (qcow2.backing_path != qcow2.backing_filename) {
-      text += " (actual path: " + qcow2.backing_path + ")";
+      text += " (actual path: " + one_line(qcow2.backing_path) + ")";
     }
     text += "\n";
     if (!qcow2.backing_format.empty())
@@ -67,13 +75,13 @@ void append_qcow2_lines(std::string& text, const jobs::Qcow2Info& qcow2) {
 }
 
 std::string storage_text(const jobs::ImageInfo& info) {
-  return "filename: " + info.filename + "\nprotocol type: " + info.format +
+  return "filename: " + one_line(info.filename) + "\nprotocol type: " + info.format +
          "\nfile length: " + size_text(info.size) +
          "\ndisk size: " + allocated_text(info.allocated_size) + "\n";
 }
 
 std::string image_text(const jobs::ImageInfo& info) {
-  std::string text = "image: " + info.filename + "\nfile format: " + info.format +
+  std::string text = "image: " + one_line(info.filename) + "\nfile format: " + info.format +
                      "\nvirtual size: " + size_text(info.size) +
                      "\ndisk size: " + allocated_text(info.allocated_size) + "\n";
   const bool is_encrypted =
@@ -90,7 +98,9 @@ void append_indented(std::string& text, const std::string& lines, size_t level) 
   size_t start = 0;
   while (start < lines.size()) {
     const size_t end = lines.find('\n', start) + 1;
-    text.append(level * 4, ' ').append(lines, start, end - start);
+    std::string line = lines.substr(start, end - start);
+    std::replace(line.begin(), line.end(), '\0', '\n');
+    text.append(level * 4, ' ').append(line);
     start = end;
   }
 }
