@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "async/detached.h"
 #include "async/task.h"
 
 namespace byre {
@@ -109,8 +110,6 @@ class Loop {
   void set_event_source(std::unique_ptr<EventSource> source);
 
  private:
-  // A coroutine that nobody awaits; frees itself at its end.
-  struct Detached;
   template <class T>
   static Detached run_to_end(Task<T> task, std::optional<T>* result, std::exception_ptr* error,
                              bool* done);
@@ -135,19 +134,9 @@ class Loop {
   std::atomic<bool> has_posted_{false};
 };
 
-struct Loop::Detached {
-  struct promise_type {
-    Detached get_return_object() const noexcept { return {}; }
-    std::suspend_never initial_suspend() const noexcept { return {}; }
-    std::suspend_never final_suspend() const noexcept { return {}; }
-    void return_void() const noexcept {}
-    void unhandled_exception() const noexcept { std::terminate(); }
-  };
-};
-
 template <class T>
-Loop::Detached Loop::run_to_end(Task<T> task, std::optional<T>* result, std::exception_ptr* error,
-                                bool* done) {
+Detached Loop::run_to_end(Task<T> task, std::optional<T>* result, std::exception_ptr* error,
+                          bool* done) {
   try {
     *result = co_await std::move(task);
   } catch (...) {
@@ -156,7 +145,7 @@ Loop::Detached Loop::run_to_end(Task<T> task, std::optional<T>* result, std::exc
   *done = true;
 }
 
-inline Loop::Detached Loop::run_to_end(Task<void> task, std::exception_ptr* error, bool* done) {
+inline Detached Loop::run_to_end(Task<void> task, std::exception_ptr* error, bool* done) {
   try {
     co_await std::move(task);
   } catch (...) {

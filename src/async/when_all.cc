@@ -4,6 +4,8 @@
 #include <exception>
 #include <utility>
 
+#include "async/detached.h"
+
 namespace byre {
 
 namespace {
@@ -15,19 +17,7 @@ struct Countdown {
   std::coroutine_handle<> waiting;
 };
 
-struct Child {
-  struct promise_type {
-    Child get_return_object() const noexcept { return {}; }
-    std::suspend_never initial_suspend() const noexcept { return {}; }
-    std::suspend_never final_suspend() const noexcept { return {}; }
-    void return_void() const noexcept {}
-    void unhandled_exception() const noexcept { std::terminate(); }
-    static void* operator new(size_t size) { return frame_pool::allocate(size); }
-    static void operator delete(void* frame, size_t size) { frame_pool::release(frame, size); }
-  };
-};
-
-Child run_child(Task<void> task, Countdown* countdown) {
+Detached run_child(Task<void> task, Countdown* countdown) {
   try {
     // Its frame, and the arguments that it holds, are gone before whoever waits goes on.
     Task<void> running = std::move(task);

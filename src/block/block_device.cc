@@ -3,12 +3,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <utility>
 
 #include "base/checked.h"
 #include "byre/error.h"
 
 namespace byre {
+
+namespace {
+
+constexpr std::array<const char*, 4> kPreallocationNames{"off", "metadata", "falloc", "full"};
+
+}  // namespace
 
 void BlockDevice::check_range(uint64_t offset, uint64_t length) const {
   if (range_fits(offset, length, size())) return;
@@ -24,6 +33,16 @@ void BlockDevice::check_writable(uint64_t offset, uint64_t length) const {
   }
 }
 
+const char* preallocation_name(Preallocation preallocation) {
+  return kPreallocationNames[static_cast<size_t>(preallocation)];
+}
+
+std::optional<Preallocation> preallocation_named(std::string_view name) {
+  const auto found = std::ranges::find(kPreallocationNames, name);
+  if (found == kPreallocationNames.end()) return std::nullopt;
+  return static_cast<Preallocation>(found - kPreallocationNames.begin());
+}
+
 DebugListener* find_debug_listener(BlockDevice& device) {
   BlockDevice* place = &device;
   while (true) {
@@ -32,6 +51,19 @@ DebugListener* find_debug_listener(BlockDevice& device) {
     if (children.empty()) return nullptr;
     place = children.front().device;
   }
+}
+
+const BlockDevice& leaf_of(const BlockDevice& device) {
+  const BlockDevice* place = &device;
+  while (true) {
+    const std::vector<ChildDevice> children = place->children();
+    if (children.empty()) return *place;
+    place = children.front().device;
+  }
+}
+
+BlockDevice& leaf_of(BlockDevice& device) {
+  return const_cast<BlockDevice&>(leaf_of(std::as_const(device)));
 }
 
 }  // namespace byre

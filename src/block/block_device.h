@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "async/task.h"
@@ -81,6 +82,9 @@ struct ChildDevice {
 };
 
 enum class Preallocation { kOff, kMetadata, kFalloc, kFull };
+// QEMU's names: "off", "metadata", "falloc", "full".
+const char* preallocation_name(Preallocation preallocation);
+std::optional<Preallocation> preallocation_named(std::string_view name);
 
 // The one abstraction of byre: something with bytes. A file, memory, a qcow2 image, an export of a
 // server, a fault injector on top of any of these.
@@ -149,6 +153,9 @@ class BlockDevice {
   void check_writable(uint64_t offset, uint64_t length) const;
 };
 
+// What a device takes its bytes from in the end: the last of its first children, or itself.
+const BlockDevice& leaf_of(const BlockDevice& device);
+BlockDevice& leaf_of(BlockDevice& device);
 // The topmost listener at or below a device, along the first children; nullptr: none.
 DebugListener* find_debug_listener(BlockDevice& device);
 

@@ -122,11 +122,9 @@ int version_of(const std::string& text) {
 }
 
 Preallocation preallocation_of(const std::string& text) {
-  if (text == "off") return Preallocation::kOff;
-  if (text == "metadata") return Preallocation::kMetadata;
-  if (text == "falloc") return Preallocation::kFalloc;
-  if (text == "full") return Preallocation::kFull;
-  throw invalid("invalid parameter value: " + text);
+  const std::optional<Preallocation> mode = preallocation_named(text);
+  if (!mode) throw invalid("invalid parameter value: " + text);
+  return *mode;
 }
 
 bool is_on(const TargetOptions& options, const char* name) {

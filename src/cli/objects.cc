@@ -57,19 +57,6 @@ void check_name(const std::string& name) {
   }
 }
 
-std::string take_value(std::string_view& text) {
-  std::string value;
-  while (!text.empty()) {
-    if (text.front() == ',') {
-      text.remove_prefix(1);
-      if (text.empty() || text.front() != ',') break;
-    }
-    value += text.front();
-    text.remove_prefix(1);
-  }
-  return value;
-}
-
 // "kind,name=value,...": each name with a value, a comma in a value written as two. `wants_help`:
 // "help" stood among them.
 OptionTree parse_list(std::string_view text, bool& wants_help) {
@@ -83,12 +70,12 @@ OptionTree parse_list(std::string_view text, bool& wants_help) {
       wants_help = true;
       text.remove_prefix(std::min(end + 1, text.size()));
     } else if (!has_value && is_first && !word.empty()) {
-      tree.set("qom-type", take_value(text));
+      tree.set("qom-type", open::take_option_value(text));
     } else {
       check_name(word);
       if (!has_value) throw invalid("Expected '=' after parameter '" + word + "'");
       text.remove_prefix(end + 1);
-      tree.set(word, take_value(text));
+      tree.set(word, open::take_option_value(text));
     }
     is_first = false;
   }

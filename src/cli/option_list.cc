@@ -5,23 +5,10 @@
 #include <cerrno>
 
 #include "byre/error.h"
+#include "open/option_list.h"
 
 namespace byre::cli {
 namespace {
-
-// The value at the front of `text`, up to a comma that is not doubled; taken off with that comma.
-std::string take_value(std::string_view& text) {
-  std::string value;
-  while (!text.empty()) {
-    if (text.front() == ',') {
-      text.remove_prefix(1);
-      if (text.empty() || text.front() != ',') break;
-    }
-    value += text.front();
-    text.remove_prefix(1);
-  }
-  return value;
-}
 
 bool is_valid_list(std::string_view text) {
   if (text.empty() || text.front() == ',') return false;
@@ -55,7 +42,7 @@ std::vector<std::pair<std::string, std::optional<std::string>>> split_options(
     const bool has_value = name_end < text.size() && text[name_end] == '=';
     text.remove_prefix(std::min(name_end + 1, text.size()));
     if (has_value) {
-      options.emplace_back(std::move(name), take_value(text));
+      options.emplace_back(std::move(name), open::take_option_value(text));
     } else {
       options.emplace_back(std::move(name), std::nullopt);
     }

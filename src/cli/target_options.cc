@@ -192,14 +192,6 @@ Error not_accepted(const std::string& parameter, const std::string& value) {
   return invalid("Parameter '" + parameter + "' does not accept value '" + value + "'");
 }
 
-std::optional<Preallocation> preallocation_mode(const std::string& text) {
-  if (text == "off") return Preallocation::kOff;
-  if (text == "metadata") return Preallocation::kMetadata;
-  if (text == "falloc") return Preallocation::kFalloc;
-  if (text == "full") return Preallocation::kFull;
-  return std::nullopt;
-}
-
 int version_number(const std::string& text) {
   if (text == "0.10" || text == "v2") return 2;
   if (text == "1.1" || text == "v3") return 3;
@@ -309,7 +301,7 @@ qcow2::CreateOptions TargetOptions::to_qcow2() const {
     throw not_accepted("backing-fmt", *text);
   }
   if (const auto text = get("preallocation")) {
-    const std::optional<Preallocation> mode = preallocation_mode(*text);
+    const std::optional<Preallocation> mode = preallocation_named(*text);
     if (!mode) throw not_accepted("preallocation", *text);
     options.preallocation = *mode;
   }
@@ -326,7 +318,7 @@ jobs::NewImage TargetOptions::to_image(const std::string& filename) const {
   } else {
     image.options.size = size();
     if (const auto text = get("preallocation")) {
-      const std::optional<Preallocation> mode = preallocation_mode(*text);
+      const std::optional<Preallocation> mode = preallocation_named(*text);
       if (!mode) throw invalid("invalid parameter value: " + *text);
       image.options.preallocation = *mode;
     }

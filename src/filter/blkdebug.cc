@@ -23,9 +23,9 @@ bool picks(const BlkdebugRule& rule, RequestKind kind, uint64_t offset, uint64_t
 }  // namespace
 
 Blkdebug::Blkdebug(std::unique_ptr<BlockDevice> below, BlkdebugOptions options)
-    : below_(std::move(below)),
+    : FilterDevice(std::move(below), options.filename),
       options_(std::move(options)),
-      limits_(below_->limits()),
+      limits_(FilterDevice::limits()),
       align_(std::max<uint64_t>(options_.align, 1)),
       rules_(std::move(options_.rules)) {
   limits_.request_alignment = std::max<uint32_t>(limits_.request_alignment, options_.align);
@@ -185,7 +185,7 @@ Task<void> Blkdebug::read(uint64_t offset, IoVector to) {
     const uint64_t length = piece(place, to.size() - done, options_.max_transfer);
     co_await check_blocks(kReadRequest, place, length);
     const IoVector part = to.slice(done, length);
-    co_await below_->read(place, part);
+    co_await below().read(place, part);
     done += length;
   }
 }
@@ -200,7 +200,7 @@ Task<void> Blkdebug::write(uint64_t offset, IoVector from, WriteFlags flags) {
     const uint64_t length = piece(place, from.size() - done, options_.max_transfer);
     co_await check_blocks(kWriteRequest, place, length);
     const IoVector part = from.slice(done, length);
-    co_await below_->write(place, part, flags);
+    co_await below().write(place, part, flags);
     done += length;
   }
   co_await DebugEvents(this).raise(DebugEvent::kPwritevDone);
@@ -214,7 +214,7 @@ Task<void> Blkdebug::write_zero_piece(uint64_t offset, uint64_t length, WriteFla
                 fmt::format("'{}': too small for zeroes without writing them", filename()));
   }
   co_await check_blocks(is_small ? kWriteRequest : kWriteZeroesRequest, offset, length);
-  co_await below_->write_zeroes(offset, length, flags);
+  co_await below().write_zeroes(offset, length, flags);
 }
 
 Task<void> Blkdebug::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
@@ -241,7 +241,7 @@ Task<void> Blkdebug::discard(uint64_t offset, uint64_t length) {
     const uint64_t part = piece(place, length - done, options_.max_discard);
     if (min == 1 || part >= min) {
       co_await check_blocks(kDiscardRequest, place, part);
-      co_await below_->discard(place, part);
+      co_await below().discard(place, part);
     }
     done += part;
   }
@@ -249,17 +249,13 @@ Task<void> Blkdebug::discard(uint64_t offset, uint64_t length) {
 
 Task<void> Blkdebug::flush() {
   co_await check(kFlushRequest, 0, 0);
-  co_await below_->flush();
+  co_await below().flush();
 }
 
 Task<std::vector<Extent>> Blkdebug::extents(uint64_t offset, uint64_t length, ExtentScope scope) {
   check_range(offset, length);
   co_await check(kBlockStatusRequest, offset, length);
-  co_return co_await below_->extents(offset, length, scope);
-}
-
-Task<void> Blkdebug::resize(uint64_t new_size, Preallocation preallocation) {
-  return below_->resize(new_size, preallocation);
+  co_return co_await below().extents(offset, length, scope);
 }
 
 }  // namespace byre::filter

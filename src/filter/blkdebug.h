@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "block/block_device.h"
 #include "filter/blkdebug_rule.h"
+#include "filter/filter_device.h"
 
 namespace byre::filter {
 
@@ -32,17 +32,12 @@ struct BlkdebugOptions {
 // a disk with such sectors would need; only its own bytes are passed on.
 //
 // Requests that wait when it is destroyed never go on.
-class Blkdebug final : public BlockDevice, public DebugListener {
+class Blkdebug final : public FilterDevice, public DebugListener {
  public:
   Blkdebug(std::unique_ptr<BlockDevice> below, BlkdebugOptions options);
 
-  const std::string& filename() const override {
-    return options_.filename.empty() ? below_->filename() : options_.filename;
-  }
   const char* driver() const override { return "blkdebug"; }
-  uint64_t size() const override { return below_->size(); }
   const Limits& limits() const override { return limits_; }
-  bool is_read_only() const override { return below_->is_read_only(); }
 
   Task<void> read(uint64_t offset, IoVector to) override;
   Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
@@ -50,9 +45,9 @@ class Blkdebug final : public BlockDevice, public DebugListener {
   Task<void> discard(uint64_t offset, uint64_t length) override;
   Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
-  Task<void> close() override { return below_->close(); }
-  std::vector<ChildDevice> children() const override { return {{"image", below_.get()}}; }
+  // As in QEMU, nobody knows.
+  std::optional<uint64_t> allocated_size() const override { return std::nullopt; }
+  std::vector<ChildDevice> children() const override { return {{"image", &below()}}; }
   DebugListener* debug_listener() override { return this; }
   using BlockDevice::write;
 
@@ -91,7 +86,6 @@ class Blkdebug final : public BlockDevice, public DebugListener {
   Task<void> write_zero_piece(uint64_t offset, uint64_t length, WriteFlags flags);
   void tell(const char* what, const std::string& tag) const;
 
-  std::unique_ptr<BlockDevice> below_;
   BlkdebugOptions options_;
   Limits limits_;
   uint64_t align_;  // 1 or above

@@ -14,22 +14,17 @@
 namespace byre::filter {
 
 CompressDevice::CompressDevice(std::unique_ptr<BlockDevice> below, std::string filename)
-    : below_(std::move(below)),
-      filename_(std::move(filename)),
-      limits_(below_->limits()),
+    : FilterDevice(std::move(below), std::move(filename)),
+      limits_(FilterDevice::limits()),
       cluster_size_(limits_.compressed_write_size) {
   if (cluster_size_ != 0) limits_.request_alignment = limits_.compressed_write_size;
-}
-
-Task<void> CompressDevice::read(uint64_t offset, IoVector to) {
-  return below_->read(offset, std::move(to));
 }
 
 Task<void> CompressDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
   check_writable(offset, from.size());
   if (cluster_size_ == 0) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                fmt::format("'{}' takes no compressed writes", below_->filename()));
+                fmt::format("'{}' takes no compressed writes", below().filename()));
   }
   uint64_t done = 0;
   while (done < from.size()) {
@@ -48,31 +43,14 @@ Task<void> CompressDevice::write_cluster(uint64_t offset, IoVector from, WriteFl
   const RangeLock::Guard guard =
       co_await clusters_.acquire(start, cluster_size_, RangeLock::Mode::kExclusive);
   if (from.size() == length) {
-    co_await below_->write(start, std::move(from), flags | WriteFlags::kCompressed);
+    co_await below().write(start, std::move(from), flags | WriteFlags::kCompressed);
     co_return;
   }
   Buffer buffer(length);
   const IoVector whole(buffer.bytes());
-  co_await below_->read(start, whole);
+  co_await below().read(start, whole);
   from.copy_to(buffer.bytes(offset - start, from.size()));
-  co_await below_->write(start, whole, flags | WriteFlags::kCompressed);
-}
-
-Task<void> CompressDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
-  return below_->write_zeroes(offset, length, flags);
-}
-
-Task<void> CompressDevice::discard(uint64_t offset, uint64_t length) {
-  return below_->discard(offset, length);
-}
-
-Task<std::vector<Extent>> CompressDevice::extents(uint64_t offset, uint64_t length,
-                                                  ExtentScope scope) {
-  return below_->extents(offset, length, scope);
-}
-
-Task<void> CompressDevice::resize(uint64_t new_size, Preallocation preallocation) {
-  return below_->resize(new_size, preallocation);
+  co_await below().write(start, whole, flags | WriteFlags::kCompressed);
 }
 
 }  // namespace byre::filter

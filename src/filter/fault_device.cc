@@ -50,9 +50,7 @@ const char* operation_name(Operation operation) {
   return "?";
 }
 
-FaultDevice::FaultDevice(std::unique_ptr<BlockDevice> below) : below_(std::move(below)) {
-  BYRE_ASSERT(below_ != nullptr);
-}
+FaultDevice::FaultDevice(std::unique_ptr<BlockDevice> below) : FilterDevice(std::move(below)) {}
 
 void FaultDevice::add_rule(FaultRule rule) {
   rules_.push_back({rule, 0});
@@ -79,7 +77,7 @@ int FaultDevice::space_error(Operation operation, uint64_t offset, uint64_t leng
   const bool takes_space = operation == Operation::kWrite || operation == Operation::kWriteZeroes ||
                            operation == Operation::kResize;
   if (!takes_space || length == 0) return 0;
-  if (!range_fits(offset, length, size_max_) && offset + length > below_->size()) return ENOSPC;
+  if (!range_fits(offset, length, size_max_) && offset + length > below().size()) return ENOSPC;
   if (operation == Operation::kWrite && write_budget_ != UINT64_MAX) {
     if (length > write_budget_) return ENOSPC;
     write_budget_ -= length;
@@ -114,7 +112,7 @@ Task<void> FaultDevice::read(uint64_t offset, IoVector to) {
   co_await delay();
   const Fault fault = begin(Operation::kRead, offset, to.size(), WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kRead, fault.errno_value);
-  co_await below_->read(offset, std::move(to));
+  co_await below().read(offset, std::move(to));
 }
 
 Task<void> FaultDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
@@ -126,11 +124,11 @@ Task<void> FaultDevice::write(uint64_t offset, IoVector from, WriteFlags flags) 
       // A sector is written whole or not at all.
       const uint64_t end = align_down(offset + from.size() / 2, kSectorSize);
       const IoVector half = from.slice(0, end > offset ? end - offset : 0);
-      co_await below_->write(offset, half, WriteFlags::kNone);
+      co_await below().write(offset, half, WriteFlags::kNone);
     }
     fail(Operation::kWrite, fault.errno_value);
   }
-  co_await below_->write(offset, std::move(from), flags);
+  co_await below().write(offset, std::move(from), flags);
 }
 
 Task<void> FaultDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
@@ -138,21 +136,21 @@ Task<void> FaultDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlag
   co_await delay();
   const Fault fault = begin(Operation::kWriteZeroes, offset, length, flags);
   if (fault.errno_value != 0) fail(Operation::kWriteZeroes, fault.errno_value);
-  co_await below_->write_zeroes(offset, length, flags);
+  co_await below().write_zeroes(offset, length, flags);
 }
 
 Task<void> FaultDevice::discard(uint64_t offset, uint64_t length) {
   co_await delay();
   const Fault fault = begin(Operation::kDiscard, offset, length, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kDiscard, fault.errno_value);
-  co_await below_->discard(offset, length);
+  co_await below().discard(offset, length);
 }
 
 Task<void> FaultDevice::flush() {
   co_await delay();
   const Fault fault = begin(Operation::kFlush, 0, 0, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kFlush, fault.errno_value);
-  co_await below_->flush();
+  co_await below().flush();
 }
 
 Task<std::vector<Extent>> FaultDevice::extents(uint64_t offset, uint64_t length,
@@ -160,10 +158,10 @@ Task<std::vector<Extent>> FaultDevice::extents(uint64_t offset, uint64_t length,
   co_await delay();
   const Fault fault = begin(Operation::kExtents, offset, length, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kExtents, fault.errno_value);
-  std::vector<Extent> result = co_await below_->extents(offset, length, scope);
+  std::vector<Extent> result = co_await below().extents(offset, length, scope);
   // Whoever follows an extent to its file must come by here again.
   for (Extent& extent : result) {
-    if (extent.file == below_.get()) extent.file = this;
+    if (extent.file == &below()) extent.file = this;
   }
   co_return result;
 }
@@ -172,14 +170,14 @@ Task<void> FaultDevice::resize(uint64_t new_size, Preallocation preallocation) {
   co_await delay();
   const Fault fault = begin(Operation::kResize, 0, new_size, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kResize, fault.errno_value);
-  co_await below_->resize(new_size, preallocation);
+  co_await below().resize(new_size, preallocation);
 }
 
 Task<void> FaultDevice::close() {
   co_await delay();
   const Fault fault = begin(Operation::kClose, 0, 0, WriteFlags::kNone);
   // As a file's close: it is closed, and the error is told.
-  co_await below_->close();
+  co_await below().close();
   if (fault.errno_value != 0) fail(Operation::kClose, fault.errno_value);
 }
 

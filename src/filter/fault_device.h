@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "block/block_device.h"
+#include "filter/filter_device.h"
 
 namespace byre::filter {
 
@@ -44,15 +44,11 @@ struct FaultEvent {
 
 // A device that fails on demand, keeps a record, and lets requests overtake one another: what every
 // test of an error path and of an order on disk stands on. What it does not fail it passes on.
-class FaultDevice final : public BlockDevice {
+class FaultDevice final : public FilterDevice {
  public:
   explicit FaultDevice(std::unique_ptr<BlockDevice> below);
 
-  const std::string& filename() const override { return below_->filename(); }
-  const char* driver() const override { return below_->driver(); }
-  uint64_t size() const override { return below_->size(); }
-  const Limits& limits() const override { return below_->limits(); }
-  bool is_read_only() const override { return below_->is_read_only(); }
+  const char* driver() const override { return below().driver(); }
 
   Task<void> read(uint64_t offset, IoVector to) override;
   Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
@@ -62,10 +58,8 @@ class FaultDevice final : public BlockDevice {
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
   Task<void> close() override;
-  std::optional<uint64_t> allocated_size() const override { return below_->allocated_size(); }
   using BlockDevice::write;
-
-  BlockDevice& below() { return *below_; }
+  using FilterDevice::below;
 
   void add_rule(FaultRule rule);
   // Takes back all rules, the bounds on space included.
@@ -97,7 +91,6 @@ class FaultDevice final : public BlockDevice {
   int space_error(Operation operation, uint64_t offset, uint64_t length);
   [[noreturn]] void fail(Operation operation, int errno_value) const;
 
-  std::unique_ptr<BlockDevice> below_;
   std::vector<ActiveRule> rules_;
   uint64_t size_max_ = UINT64_MAX;
   uint64_t write_budget_ = UINT64_MAX;

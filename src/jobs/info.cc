@@ -61,7 +61,7 @@ Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   info.backing_filename = image.backing_filename();
   info.backing_format = image.backing_format();
   if (!info.backing_filename.empty()) {
-    info.backing_path = backing_path(open::leaf_of(image).filename(), info.backing_filename);
+    info.backing_path = backing_path(leaf_of(image).filename(), info.backing_filename);
   }
   co_return info;
 }

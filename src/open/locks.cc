@@ -33,16 +33,8 @@ storage::LockPermissions qcow2_lock(const NodeRequest& request) {
 }
 
 void lock_file_below(BlockDevice& device, storage::LockPermissions permissions) {
-  BlockDevice* place = &device;
-  while (true) {
-    if (auto* const file = dynamic_cast<storage::FileDevice*>(place)) {
-      file->set_lock(permissions);
-      return;
-    }
-    const std::vector<ChildDevice> children = place->children();
-    if (children.empty()) return;
-    place = children.front().device;
-  }
+  auto* const file = dynamic_cast<storage::FileDevice*>(&leaf_of(device));
+  if (file != nullptr) file->set_lock(permissions);
 }
 
 }  // namespace byre::open

@@ -83,13 +83,4 @@ bool has_group(const OptionTree& options, std::string_view name) {
   return entry != options.entries().end() && entry->first.starts_with(prefix);
 }
 
-const BlockDevice& leaf_of(const BlockDevice& device) {
-  const BlockDevice* place = &device;
-  while (true) {
-    const std::vector<ChildDevice> children = place->children();
-    if (children.empty()) return *place;
-    place = children.front().device;
-  }
-}
-
 }  // namespace byre::open

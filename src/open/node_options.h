@@ -25,7 +25,5 @@ void take_policy(OptionTree& options, RequestPolicy& policy);
 // Throws in QEMU's words for what is no name of a node.
 void check_node_name(const std::string& name);
 bool has_group(const OptionTree& options, std::string_view name);
-// Where the bytes of a device come from first: what is below all first children.
-const BlockDevice& leaf_of(const BlockDevice& device);
 
 }  // namespace byre::open

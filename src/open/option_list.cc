@@ -20,20 +20,6 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-// The value at the front of `text`, up to a comma that is not doubled; taken off with that comma.
-std::string take_value(std::string_view& text) {
-  std::string value;
-  while (!text.empty()) {
-    if (text.front() == ',') {
-      text.remove_prefix(1);
-      if (text.empty() || text.front() != ',') break;
-    }
-    value += text.front();
-    text.remove_prefix(1);
-  }
-  return value;
-}
-
 // A word without "=": its name and value, with a warning for the value that it did not say.
 std::pair<std::string, std::string> from_flag(const std::string& word,
                                               std::vector<std::string>& warnings) {
@@ -47,6 +33,19 @@ std::pair<std::string, std::string> from_flag(const std::string& word,
 }
 
 }  // namespace
+
+std::string take_option_value(std::string_view& text) {
+  std::string value;
+  while (!text.empty()) {
+    if (text.front() == ',') {
+      text.remove_prefix(1);
+      if (text.empty() || text.front() != ',') break;
+    }
+    value += text.front();
+    text.remove_prefix(1);
+  }
+  return value;
+}
 
 bool is_well_formed_id(std::string_view text) {
   if (text.empty() || !is_letter(text.front())) return false;
@@ -63,10 +62,10 @@ OptionTree parse_option_list(std::string_view text, std::vector<std::string>& wa
     if (has_value) {
       std::string name(text.substr(0, name_end));
       text.remove_prefix(name_end + 1);
-      std::string value = take_value(text);
+      std::string value = take_option_value(text);
       tree.set(std::move(name), std::move(value));
     } else if (is_first) {
-      std::string value = take_value(text);
+      std::string value = take_option_value(text);
       tree.set("file", std::move(value));
     } else {
       const std::string word(text.substr(0, name_end));

@@ -15,6 +15,9 @@ namespace byre::open {
 // these. Of two values for one name the last counts. Throws Error in QEMU's words.
 OptionTree parse_option_list(std::string_view text, std::vector<std::string>& warnings);
 
+// The value at the front of `text`, up to a comma that is not doubled; taken off with that comma.
+std::string take_option_value(std::string_view& text);
+
 // Whether a text may be an "id": letters, digits, '-', '.', '_', a letter first.
 bool is_well_formed_id(std::string_view text);
 // What QEMU says of another one.

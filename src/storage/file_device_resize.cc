@@ -17,20 +17,6 @@ namespace {
 // Freeing more space than this may take a while.
 constexpr uint64_t kQuickShrinkMax = 64 * kMiB;
 
-const char* preallocation_name(Preallocation preallocation) {
-  switch (preallocation) {
-    case Preallocation::kOff:
-      return "off";
-    case Preallocation::kMetadata:
-      return "metadata";
-    case Preallocation::kFalloc:
-      return "falloc";
-    case Preallocation::kFull:
-      return "full";
-  }
-  return "?";
-}
-
 }  // namespace
 
 void FileDevice::check_resize(uint64_t new_size, Preallocation preallocation) const {

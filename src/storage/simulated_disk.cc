@@ -207,19 +207,7 @@ Task<void> SimulatedDisk::flush() {
 
 Task<std::vector<Extent>> SimulatedDisk::extents(uint64_t offset, uint64_t length, ExtentScope) {
   check_range(offset, length);
-  std::vector<Extent> result;
-  const uint64_t end = offset + length;
-  while (offset < end && result.size() < kExtentsMax) {
-    const SparseBytes::Extent run = cache_.now().extent_at(offset, end - offset);
-    Extent extent{.offset = offset, .length = run.length, .present = true};
-    extent.data = run.data;
-    extent.zero = !run.data;
-    extent.host_offset = offset;
-    extent.file = this;
-    result.push_back(extent);
-    offset += run.length;
-  }
-  co_return result;
+  co_return extents_of(cache_.now(), offset, length, kExtentsMax, this);
 }
 
 Task<void> SimulatedDisk::resize(uint64_t new_size, Preallocation) {

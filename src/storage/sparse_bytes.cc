@@ -108,4 +108,21 @@ uint64_t SparseBytes::missing_in(uint64_t offset, uint64_t length) const {
   return missing;
 }
 
+std::vector<byre::Extent> extents_of(const SparseBytes& bytes, uint64_t offset, uint64_t length,
+                                     size_t extents_max, BlockDevice* device) {
+  std::vector<byre::Extent> result;
+  const uint64_t end = offset + length;
+  while (offset < end && result.size() < extents_max) {
+    const SparseBytes::Extent run = bytes.extent_at(offset, end - offset);
+    byre::Extent extent{.offset = offset, .length = run.length, .present = true};
+    extent.data = run.data;
+    extent.zero = !run.data;
+    extent.host_offset = offset;
+    extent.file = device;
+    result.push_back(extent);
+    offset += run.length;
+  }
+  return result;
+}
+
 }  // namespace byre::storage

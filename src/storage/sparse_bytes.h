@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "block/block_device.h"
 
 namespace byre::storage {
 
@@ -50,5 +51,10 @@ class SparseBytes {
   std::map<uint64_t, std::shared_ptr<Chunk>> chunks_;  // by offset; the bytes are the owner's
                                                        // alone, or shared and constant
 };
+
+// What BlockDevice::extents() says of a device that has these bytes: [offset, offset + length) lies
+// inside. At most `extents_max` of them.
+std::vector<byre::Extent> extents_of(const SparseBytes& bytes, uint64_t offset, uint64_t length,
+                                     size_t extents_max, BlockDevice* device);
 
 }  // namespace byre::storage

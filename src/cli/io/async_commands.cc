@@ -4,6 +4,7 @@
 #include "cli/io/payload.h"
 #include "cli/io/report.h"
 #include "cli/io/request.h"
+#include "cli/io/request_options.h"
 #include "cli/messages.h"
 
 namespace byre::cli::io {
@@ -12,13 +13,7 @@ namespace {
 // A request with all that it needs until it has ended, when nobody else remembers it.
 struct AsyncRequest {
   Session* session = nullptr;
-  ReportStyle style;
-  std::optional<uint8_t> pattern;
-  WriteFlags flags = WriteFlags::kNone;
-  bool dump = false;
-  bool zeroes = false;
-  bool invalid = false;     // -i
-  bool registered = false;  // -r
+  RequestOptions options;
   uint64_t offset = 0;
   std::vector<uint64_t> lengths;
   Buffer buffer;
@@ -29,10 +24,6 @@ struct AsyncRequest {
   BlockDevice& device() const { return session->device(); }
 };
 
-[[noreturn]] void refuse(std::string text) {
-  throw Refusal{std::move(text)};
-}
-
 void tell_failure(const Session& session, const char* what, const Error& error) {
   const Refusal failure = failure_of(what, error);
   print(failure.text + "\n");
@@ -40,7 +31,7 @@ void tell_failure(const Session& session, const char* what, const Error& error) 
 }
 
 void tell(const AsyncRequest& request, const char* verb, std::chrono::nanoseconds duration) {
-  print(report_text({verb, duration, request.offset, request.length()}, request.style));
+  print(report_text({verb, duration, request.offset, request.length()}, request.options.style));
 }
 
 // What a request tells comes from the loop, never from the command that began it.
@@ -60,11 +51,11 @@ Task<void> read_beside(AsyncRequest request) {
   }
   const auto duration = Loop::Clock::now() - request.start;
   const ConstBytes bytes = request.buffer.bytes(0, request.length());
-  if (request.pattern.has_value() && !is_all(bytes, *request.pattern)) {
+  if (request.options.pattern.has_value() && !is_all(bytes, *request.options.pattern)) {
     print(pattern_failure(request.offset, bytes.size()));
   }
-  if (request.style.quiet) co_return;
-  if (request.dump) print(dump_text(bytes, request.offset));
+  if (request.options.style.quiet) co_return;
+  if (request.options.dump) print(dump_text(bytes, request.offset));
   tell(request, "read", duration);
 }
 
@@ -73,10 +64,10 @@ Task<void> write_beside(AsyncRequest request) {
   const IoVector from = request.memory();
   const uint64_t length = request.length();
   try {
-    if (request.zeroes) {
-      co_await checked_zeroes(request.device(), request.offset, length, request.flags);
+    if (request.options.zeroes) {
+      co_await checked_zeroes(request.device(), request.offset, length, request.options.flags);
     } else {
-      co_await checked_write(request.device(), request.offset, from, request.flags);
+      co_await checked_write(request.device(), request.offset, from, request.options.flags);
     }
   } catch (const Error& error) {
     failure = error;
@@ -89,41 +80,11 @@ Task<void> write_beside(AsyncRequest request) {
   tell(request, "wrote", Loop::Clock::now() - request.start);
 }
 
-AsyncRequest read_options(Session& session, CommandLine& line, const char* letters) {
+AsyncRequest request_of(Session& session, CommandLine& line, const char* letters) {
   AsyncRequest request;
   request.session = &session;
   while (const std::optional<char> option = line.next_option(letters)) {
-    switch (*option) {
-      case 'C':
-        request.style.machine = true;
-        break;
-      case 'f':
-        request.flags = request.flags | WriteFlags::kFua;
-        break;
-      case 'i':
-        request.invalid = true;
-        break;
-      case 'P':
-        request.pattern = parse_pattern(line.option_argument());
-        break;
-      case 'q':
-        request.style.quiet = true;
-        break;
-      case 'r':
-        request.registered = true;
-        break;
-      case 'u':
-        request.flags = request.flags | WriteFlags::kMayUnmap;
-        break;
-      case 'v':
-        request.dump = true;
-        break;
-      case 'z':
-        request.zeroes = true;
-        break;
-      default:
-        break;
-    }
+    take_request_option(request.options, *option, line);
   }
   return request;
 }
@@ -131,7 +92,7 @@ AsyncRequest read_options(Session& session, CommandLine& line, const char* lette
 void take_range(AsyncRequest& request, const CommandLine& line) {
   const std::vector<std::string>& operands = line.operands();
   request.offset = static_cast<uint64_t>(parse_offset(operands[0]));
-  if (request.zeroes) {
+  if (request.options.zeroes) {
     request.lengths = {static_cast<uint64_t>(parse_offset(operands[1]))};
   } else {
     request.lengths = parse_lengths({operands.begin() + 1, operands.end()});
@@ -141,9 +102,9 @@ void take_range(AsyncRequest& request, const CommandLine& line) {
 }  // namespace
 
 void run_aio_read(Session& session, CommandLine& line) {
-  AsyncRequest request = read_options(session, line, "CP:iqrv");
+  AsyncRequest request = request_of(session, line, "CP:iqrv");
   // QEMU counts it in the statistics of its device, which byre has not.
-  if (request.invalid) {
+  if (request.options.invalid) {
     print("injecting invalid read request\n");
     return;
   }
@@ -155,24 +116,21 @@ void run_aio_read(Session& session, CommandLine& line) {
 }
 
 void run_aio_write(Session& session, CommandLine& line) {
-  AsyncRequest request = read_options(session, line, "CfiP:qruz");
-  if (request.invalid) {
+  AsyncRequest request = request_of(session, line, "CfiP:qruz");
+  if (request.options.invalid) {
     print("injecting invalid write request\n");
     return;
   }
   if (line.operands().size() < 2) throw UsageRequest{};
-  if (request.zeroes && line.operands().size() != 2) {
-    refuse("-z supports only a single length parameter");
+  if (request.options.zeroes && line.operands().size() != 2) {
+    throw Refusal{"-z supports only a single length parameter"};
   }
-  if (has_flag(request.flags, WriteFlags::kMayUnmap) && !request.zeroes) {
-    refuse("-u requires -z to be specified");
-  }
-  if (request.zeroes && request.registered) {
-    refuse("cannot combine zero write with registered I/O buffer");
-  }
+  check_unmap(request.options);
+  check_registered(request.options);
   take_range(request, line);
-  if (!request.zeroes) {
-    request.buffer = pattern_payload(request.length(), request.pattern.value_or(kDefaultPattern));
+  if (!request.options.zeroes) {
+    request.buffer =
+        pattern_payload(request.length(), request.options.pattern.value_or(kDefaultPattern));
   }
   request.start = Loop::Clock::now();
   session.start(write_beside(std::move(request)));

@@ -25,11 +25,9 @@ namespace {
 }
 
 Preallocation parse_preallocation(const std::string& text) {
-  if (text == "off") return Preallocation::kOff;
-  if (text == "metadata") return Preallocation::kMetadata;
-  if (text == "falloc") return Preallocation::kFalloc;
-  if (text == "full") return Preallocation::kFull;
-  refuse("Invalid preallocation mode '" + text + "'");
+  const std::optional<Preallocation> mode = preallocation_named(text);
+  if (!mode) refuse("Invalid preallocation mode '" + text + "'");
+  return *mode;
 }
 
 // Drivers of what has its bytes from nothing that is opened as an image: QEMU names them twice.
@@ -42,9 +40,7 @@ void print_name(const std::string& driver) {
 
 // Whether the bytes come from null-co, of which QEMU has nothing to tell.
 bool stands_on_nothing(const BlockDevice& device) {
-  const std::vector<ChildDevice> children = device.children();
-  return children.empty() ? std::string_view(device.driver()) == "null-co"
-                          : stands_on_nothing(*children.front().device);
+  return std::string_view(leaf_of(device).driver()) == "null-co";
 }
 
 void print_places(uint64_t cluster_size, uint64_t vm_state_offset) {
@@ -57,40 +53,9 @@ void print_places(uint64_t cluster_size, uint64_t vm_state_offset) {
 void run_open(Session& session, CommandLine& line) {
   OpenRequest request;
   while (const std::optional<char> option = line.next_option("snCro:ki:t:d:U")) {
-    switch (*option) {
-      case 's':
-        request.snapshot = true;
-        break;
-      case 'n':
-        request.set_cache("none");
-        break;
-      case 'C':
-        request.copy_on_read = true;
-        break;
-      case 'r':
-        request.read_only = true;
-        break;
-      case 'o':
-        request.add_options(line.option_argument(), session.invocation());
-        break;
-      case 'k':
-        request.native_aio = true;
-        break;
-      case 'i':
-        request.set_aio(line.option_argument());
-        break;
-      case 't':
-        request.set_cache(line.option_argument());
-        break;
-      case 'd':
-        request.set_discard(line.option_argument());
-        break;
-      case 'U':
-        request.force_share = true;
-        break;
-      default:
-        break;
-    }
+    const std::string argument = line.option_argument();
+    if (request.take_option(*option, argument)) continue;
+    if (*option == 'o') request.add_options(argument, session.invocation());
   }
   if (line.operands().size() > 1) throw UsageRequest{};
   if (!line.operands().empty()) request.filename = line.operands()[0];

@@ -59,6 +59,7 @@ struct IoArguments {
 
 void take_option(IoArguments& arguments, int option, const Invocation& invocation) {
   OpenRequest& request = arguments.request;
+  if (request.take_option(option, optarg == nullptr ? "" : optarg)) return;
   switch (option) {
     case 'h':
       print(io::program_usage(invocation));
@@ -69,39 +70,12 @@ void take_option(IoArguments& arguments, int option, const Invocation& invocatio
     case 'c':
       arguments.commands.emplace_back(optarg);
       break;
-    case 'd':
-      request.set_discard(optarg);
-      break;
     case 'f':
       request.options.emplace_back("driver", optarg);
       arguments.has_format = true;
       break;
-    case 'r':
-      request.read_only = true;
-      break;
-    case 's':
-      request.snapshot = true;
-      break;
-    case 'n':
-      request.set_cache("none");
-      break;
-    case 'C':
-      request.copy_on_read = true;
-      break;
-    case 'k':
-      request.native_aio = true;
-      break;
-    case 'i':
-      request.set_aio(optarg);
-      break;
-    case 't':
-      request.set_cache(optarg);
-      break;
     case 'T':
       apply_trace_option(invocation, optarg);
-      break;
-    case 'U':
-      request.force_share = true;
       break;
     case kObjectOption:
       arguments.objects.add(optarg, invocation);

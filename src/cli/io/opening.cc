@@ -93,6 +93,40 @@ Task<std::unique_ptr<BlockDevice>> open_checked(OpenRequest request, Tell on_war
 
 }  // namespace
 
+bool OpenRequest::take_option(int letter, const std::string& argument) {
+  switch (letter) {
+    case 's':
+      snapshot = true;
+      return true;
+    case 'n':
+      set_cache("none");
+      return true;
+    case 'C':
+      copy_on_read = true;
+      return true;
+    case 'r':
+      read_only = true;
+      return true;
+    case 'k':
+      native_aio = true;
+      return true;
+    case 'i':
+      set_aio(argument);
+      return true;
+    case 't':
+      set_cache(argument);
+      return true;
+    case 'd':
+      set_discard(argument);
+      return true;
+    case 'U':
+      force_share = true;
+      return true;
+    default:
+      return false;
+  }
+}
+
 void OpenRequest::set_cache(const std::string& text) {
   const std::optional<storage::CacheMode> mode = storage::parse_cache_mode(text);
   if (!mode.has_value()) refuse_value("cache", text);

@@ -31,6 +31,9 @@ struct OpenRequest {
   storage::IoBackend io = storage::IoBackend::kAuto;
   bool unmap = true;  // -d
 
+  // Takes an option that the program and its command `open` have alike: s, n, C, r, k, i, t, d, U;
+  // `argument` is that of i, t and d. False: it is another one.
+  bool take_option(int letter, const std::string& argument);
   // The values of -t, -d, -i. Throw Error in QEMU's words.
   void set_cache(const std::string& text);
   void set_discard(const std::string& text);

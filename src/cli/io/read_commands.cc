@@ -6,6 +6,7 @@
 #include "cli/io/payload.h"
 #include "cli/io/report.h"
 #include "cli/io/request.h"
+#include "cli/io/request_options.h"
 #include "cli/io/vm_state.h"
 #include "cli/messages.h"
 
@@ -13,10 +14,7 @@ namespace byre::cli::io {
 namespace {
 
 struct ReadArguments {
-  ReportStyle style;
-  bool dump = false;
-  bool vm_state = false;
-  std::optional<uint8_t> pattern;
+  RequestOptions options;
   // What -P looks at; the whole of the read where -s and -l do not say otherwise.
   std::optional<int64_t> check_offset;
   std::optional<int64_t> check_length;
@@ -29,21 +27,21 @@ struct ReadArguments {
 bool show(const ReadArguments& arguments, ConstBytes bytes, std::chrono::nanoseconds duration) {
   const auto offset = static_cast<uint64_t>(arguments.offset);
   bool matches = true;
-  if (arguments.pattern.has_value()) {
+  if (arguments.options.pattern.has_value()) {
     const auto skipped = static_cast<size_t>(arguments.check_offset.value_or(0));
     const auto length = static_cast<size_t>(
         arguments.check_length.value_or(static_cast<int64_t>(bytes.size() - skipped)));
-    matches = is_all(bytes.subspan(skipped, length), *arguments.pattern);
+    matches = is_all(bytes.subspan(skipped, length), *arguments.options.pattern);
     if (!matches) print(pattern_failure(offset + skipped, length));
   }
-  if (arguments.style.quiet) return matches;
-  if (arguments.dump) print(dump_text(bytes, offset));
-  print(report_text({"read", duration, offset, bytes.size()}, arguments.style));
+  if (arguments.options.style.quiet) return matches;
+  if (arguments.options.dump) print(dump_text(bytes, offset));
+  print(report_text({"read", duration, offset, bytes.size()}, arguments.options.style));
   return matches;
 }
 
 void check_range_of_pattern(const ReadArguments& arguments) {
-  if (!arguments.pattern.has_value()) {
+  if (!arguments.options.pattern.has_value()) {
     if (arguments.check_offset.has_value() || arguments.check_length.has_value()) {
       throw UsageRequest{};
     }
@@ -59,62 +57,24 @@ void check_range_of_pattern(const ReadArguments& arguments) {
 ReadArguments read_arguments(CommandLine& line) {
   ReadArguments arguments;
   while (const std::optional<char> option = line.next_option("bCl:pP:qrs:v")) {
-    switch (*option) {
-      case 'b':
-        arguments.vm_state = true;
-        break;
-      case 'C':
-        arguments.style.machine = true;
-        break;
-      case 'l':
-        arguments.check_length = parse_offset(line.option_argument());
-        break;
-      case 'P':
-        arguments.pattern = parse_pattern(line.option_argument());
-        break;
-      case 'q':
-        arguments.style.quiet = true;
-        break;
-      case 's':
-        arguments.check_offset = parse_offset(line.option_argument());
-        break;
-      case 'v':
-        arguments.dump = true;
-        break;
-      default:  // p, r: nothing to do
-        break;
+    if (*option == 'l') {
+      arguments.check_length = parse_offset(line.option_argument());
+    } else if (*option == 's') {
+      arguments.check_offset = parse_offset(line.option_argument());
+    } else {
+      take_request_option(arguments.options, *option, line);
     }
   }
   if (line.operands().size() != 2) throw UsageRequest{};
   arguments.offset = parse_offset(line.operands()[0]);
-  const int64_t length = parse_offset(line.operands()[1]);
-  if (length > kRequestMax) {
-    throw Refusal{"length cannot exceed " + std::to_string(kRequestMax) + ", given " +
-                  line.operands()[1]};
-  }
-  arguments.lengths = {static_cast<uint64_t>(length)};
+  arguments.lengths = {parse_length(line.operands()[1])};
   return arguments;
 }
 
 ReadArguments readv_arguments(CommandLine& line) {
   ReadArguments arguments;
   while (const std::optional<char> option = line.next_option("CP:qrv")) {
-    switch (*option) {
-      case 'C':
-        arguments.style.machine = true;
-        break;
-      case 'P':
-        arguments.pattern = parse_pattern(line.option_argument());
-        break;
-      case 'q':
-        arguments.style.quiet = true;
-        break;
-      case 'v':
-        arguments.dump = true;
-        break;
-      default:
-        break;
-    }
+    take_request_option(arguments.options, *option, line);
   }
   if (line.operands().size() < 2) throw UsageRequest{};
   arguments.offset = parse_offset(line.operands()[0]);
@@ -127,8 +87,8 @@ void read_and_show(Session& session, const ReadArguments& arguments, const char*
   Buffer buffer = make_buffer(total_of(arguments.lengths));
   const Bytes bytes = buffer.bytes(0, total_of(arguments.lengths));
   const IoVector to = segments_of(bytes, arguments.lengths);
-  Task<void> request = arguments.vm_state ? read_vm_state(session.image(), offset, to)
-                                          : checked_read(session.device(), offset, to);
+  Task<void> request = arguments.options.vm_state ? read_vm_state(session.image(), offset, to)
+                                                  : checked_read(session.device(), offset, to);
   const auto duration = run_timed(session, what, std::move(request));
   if (!show(arguments, bytes, duration)) throw Refusal{};
 }
@@ -138,7 +98,7 @@ void read_and_show(Session& session, const ReadArguments& arguments, const char*
 void run_read(Session& session, CommandLine& line) {
   const ReadArguments arguments = read_arguments(line);
   check_range_of_pattern(arguments);
-  if (arguments.vm_state) check_sectors(arguments.offset, arguments.lengths[0]);
+  if (arguments.options.vm_state) check_sectors(arguments.offset, arguments.lengths[0]);
   read_and_show(session, arguments, "read");
 }
 

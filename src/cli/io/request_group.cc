@@ -1,22 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/io/request_group.h"
 
-#include <exception>
 #include <utility>
 
 namespace byre::cli::io {
 
-struct RequestGroup::Detached {
-  struct promise_type {
-    Detached get_return_object() const noexcept { return {}; }
-    std::suspend_never initial_suspend() const noexcept { return {}; }
-    std::suspend_never final_suspend() const noexcept { return {}; }
-    void return_void() const noexcept {}
-    void unhandled_exception() const noexcept { std::terminate(); }
-  };
-};
-
-RequestGroup::Detached RequestGroup::run(RequestGroup* group, Task<void> request) {
+Detached RequestGroup::run(RequestGroup* group, Task<void> request) {
   ++group->in_flight_;
   co_await std::move(request);
   group->one_ended();

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "async/detached.h"
 #include "async/loop.h"
 #include "async/task.h"
 
@@ -27,8 +28,6 @@ class RequestGroup {
   uint64_t in_flight() const { return in_flight_; }
 
  private:
-  // A coroutine that nobody awaits; frees itself at its end.
-  struct Detached;
   static Detached run(RequestGroup* group, Task<void> request);
   void one_ended();
 

@@ -4,6 +4,7 @@
 #include "cli/io/payload.h"
 #include "cli/io/report.h"
 #include "cli/io/request.h"
+#include "cli/io/request_options.h"
 #include "cli/io/vm_state.h"
 #include "cli/messages.h"
 
@@ -11,13 +12,7 @@ namespace byre::cli::io {
 namespace {
 
 struct WriteArguments {
-  ReportStyle style;
-  bool vm_state = false;
-  bool compressed = false;
-  bool zeroes = false;
-  bool registered = false;
-  WriteFlags flags = WriteFlags::kNone;
-  std::optional<uint8_t> pattern;
+  RequestOptions options;
   std::optional<std::string> filename;  // -s
   int64_t offset = 0;
   std::vector<uint64_t> lengths;
@@ -27,61 +22,22 @@ struct WriteArguments {
   throw Refusal{std::move(text)};
 }
 
-void take_option(WriteArguments& arguments, char option, const CommandLine& line) {
-  switch (option) {
-    case 'b':
-      arguments.vm_state = true;
-      break;
-    case 'c':
-      arguments.compressed = true;
-      break;
-    case 'C':
-      arguments.style.machine = true;
-      break;
-    case 'f':
-      arguments.flags = arguments.flags | WriteFlags::kFua;
-      break;
-    case 'n':
-      arguments.flags = arguments.flags | WriteFlags::kNoFallback;
-      break;
-    case 'P':
-      arguments.pattern = parse_pattern(line.option_argument());
-      break;
-    case 'q':
-      arguments.style.quiet = true;
-      break;
-    case 'r':
-      arguments.registered = true;
-      break;
-    case 's':
-      arguments.filename = line.option_argument();
-      break;
-    case 'u':
-      arguments.flags = arguments.flags | WriteFlags::kMayUnmap;
-      break;
-    case 'z':
-      arguments.zeroes = true;
-      break;
-    default:  // p: nothing to do
-      break;
-  }
-}
-
 // Options that do not go together, in QEMU's order.
 void check_together(const WriteArguments& arguments) {
-  if (arguments.vm_state && arguments.zeroes) {
+  if (arguments.options.vm_state && arguments.options.zeroes) {
     refuse("-b and -z cannot be specified at the same time");
   }
-  if (has_flag(arguments.flags, WriteFlags::kFua) && (arguments.vm_state || arguments.compressed)) {
+  if (has_flag(arguments.options.flags, WriteFlags::kFua) &&
+      (arguments.options.vm_state || arguments.options.compressed)) {
     refuse("-f and -b or -c cannot be specified at the same time");
   }
-  if (has_flag(arguments.flags, WriteFlags::kNoFallback) && !arguments.zeroes) {
+  if (has_flag(arguments.options.flags, WriteFlags::kNoFallback) && !arguments.options.zeroes) {
     refuse("-n requires -z to be specified");
   }
-  if (has_flag(arguments.flags, WriteFlags::kMayUnmap) && !arguments.zeroes) {
-    refuse("-u requires -z to be specified");
-  }
-  if (arguments.zeroes + arguments.pattern.has_value() + arguments.filename.has_value() > 1) {
+  check_unmap(arguments.options);
+  if (arguments.options.zeroes + arguments.options.pattern.has_value() +
+          arguments.filename.has_value() >
+      1) {
     refuse("Only one of -z, -P, and -s can be specified at the same time");
   }
 }
@@ -89,30 +45,32 @@ void check_together(const WriteArguments& arguments) {
 WriteArguments write_arguments(CommandLine& line) {
   WriteArguments arguments;
   while (const std::optional<char> option = line.next_option("bcCfnpP:qrs:uz")) {
-    take_option(arguments, *option, line);
+    if (*option == 's') {
+      arguments.filename = line.option_argument();
+    } else {
+      take_request_option(arguments.options, *option, line);
+    }
   }
   if (line.operands().size() != 2) throw UsageRequest{};
   check_together(arguments);
   arguments.offset = parse_offset(line.operands()[0]);
   const int64_t length = parse_offset(line.operands()[1]);
-  if (length > kRequestMax && !has_flag(arguments.flags, WriteFlags::kNoFallback)) {
+  if (length > kRequestMax && !has_flag(arguments.options.flags, WriteFlags::kNoFallback)) {
     refuse("length cannot exceed " + std::to_string(kRequestMax) + " without -n, given " +
            line.operands()[1]);
   }
   arguments.lengths = {static_cast<uint64_t>(length)};
-  if (arguments.vm_state || arguments.compressed) {
+  if (arguments.options.vm_state || arguments.options.compressed) {
     check_sectors(arguments.offset, arguments.lengths[0]);
   }
-  if (arguments.zeroes && arguments.registered) {
-    refuse("cannot combine zero write with registered I/O buffer");
-  }
+  check_registered(arguments.options);
   return arguments;
 }
 
 WriteArguments writev_arguments(CommandLine& line) {
   WriteArguments arguments;
   while (const std::optional<char> option = line.next_option("CfqrP:")) {
-    take_option(arguments, *option, line);
+    take_request_option(arguments.options, *option, line);
   }
   if (line.operands().size() < 2) throw UsageRequest{};
   arguments.offset = parse_offset(line.operands()[0]);
@@ -123,30 +81,31 @@ WriteArguments writev_arguments(CommandLine& line) {
 Buffer payload_of(const WriteArguments& arguments) {
   const uint64_t length = total_of(arguments.lengths);
   if (arguments.filename.has_value()) return file_payload(length, *arguments.filename);
-  return pattern_payload(length, arguments.pattern.value_or(kDefaultPattern));
+  return pattern_payload(length, arguments.options.pattern.value_or(kDefaultPattern));
 }
 
 void tell(const WriteArguments& arguments, std::chrono::nanoseconds duration) {
   print(report_text(
       {"wrote", duration, static_cast<uint64_t>(arguments.offset), total_of(arguments.lengths)},
-      arguments.style));
+      arguments.options.style));
 }
 
 void write_and_tell(Session& session, const WriteArguments& arguments, const char* what) {
   const auto offset = static_cast<uint64_t>(arguments.offset);
   BlockDevice& device = session.device();
-  if (arguments.zeroes) {
-    Task<void> request = checked_zeroes(device, offset, arguments.lengths[0], arguments.flags);
+  if (arguments.options.zeroes) {
+    Task<void> request =
+        checked_zeroes(device, offset, arguments.lengths[0], arguments.options.flags);
     tell(arguments, run_timed(session, what, std::move(request)));
     return;
   }
   Buffer payload = payload_of(arguments);
   const IoVector from =
       segments_of(payload.bytes(0, total_of(arguments.lengths)), arguments.lengths);
-  Task<void> request = arguments.vm_state ? write_vm_state(session.image(), offset, from)
-                       : arguments.compressed
+  Task<void> request = arguments.options.vm_state ? write_vm_state(session.image(), offset, from)
+                       : arguments.options.compressed
                            ? checked_compressed_write(device, offset, from)
-                           : checked_write(device, offset, from, arguments.flags);
+                           : checked_write(device, offset, from, arguments.options.flags);
   tell(arguments, run_timed(session, what, std::move(request)));
 }
 
@@ -163,20 +122,16 @@ void run_writev(Session& session, CommandLine& line) {
 }
 
 void run_discard(Session& session, CommandLine& line) {
-  ReportStyle style;
+  RequestOptions options;
   while (const std::optional<char> option = line.next_option("Cq")) {
-    (*option == 'C' ? style.machine : style.quiet) = true;
+    take_request_option(options, *option, line);
   }
   if (line.operands().size() != 2) throw UsageRequest{};
   const auto offset = static_cast<uint64_t>(parse_offset(line.operands()[0]));
-  const int64_t length = parse_offset(line.operands()[1]);
-  if (length > kRequestMax) {
-    refuse("length cannot exceed " + std::to_string(kRequestMax) + ", given " + line.operands()[1]);
-  }
-  const auto bytes = static_cast<uint64_t>(length);
+  const uint64_t length = parse_length(line.operands()[1]);
   const auto duration =
-      run_timed(session, "discard", checked_discard(session.device(), offset, bytes));
-  print(report_text({"discard", duration, offset, bytes}, style));
+      run_timed(session, "discard", checked_discard(session.device(), offset, length));
+  print(report_text({"discard", duration, offset, length}, options.style));
 }
 
 }  // namespace byre::cli::io

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "block/block_device.h"
+#include "cli/io/command_line.h"
+#include "cli/io/report.h"
+
+namespace byre::cli::io {
+
+// The options of commands that make requests, where they mean the same for all that have them.
+struct RequestOptions {
+  ReportStyle style;                     // -q, -C
+  bool dump = false;                     // -v
+  bool vm_state = false;                 // -b
+  bool compressed = false;               // -c
+  bool zeroes = false;                   // -z
+  bool registered = false;               // -r
+  bool invalid = false;                  // -i
+  WriteFlags flags = WriteFlags::kNone;  // -f, -n, -u
+  std::optional<uint8_t> pattern;        // -P
+};
+
+// Takes the option that next_option() gave. Others, and -p, which says nothing, change nothing.
+void take_request_option(RequestOptions& options, char option, const CommandLine& line);
+
+// Throws Refusal where -u stands without -z; where zeroes would come from a registered buffer.
+void check_unmap(const RequestOptions& options);
+void check_registered(const RequestOptions& options);
+
+// A length for which kRequestMax holds. Throws Refusal.
+uint64_t parse_length(const std::string& text);
+
+}  // namespace byre::cli::io
