@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/info_text.h"
 
-#include <algorithm>
 #include <cstdio>
 #include <ctime>
+#include <utility>
+#include <vector>
 
 #include "cli/sizes.h"
 
@@ -50,90 +51,100 @@ std::string row(const std::string& id, const std::string& tag, const std::string
     return text.size() < width ? std::string(width - text.size(), ' ') + text : text;
   };
   return left(id, 7) + ' ' + left(tag, 16) + ' ' + right(vm_size, 8) + ' ' + right(date, 19) + ' ' +
-         right(clock, 15) + ' ' + right(icount, 10) + '\n';
+         right(clock, 15) + ' ' + right(icount, 10);
 }
 
-// A name as a part of one line: what follows a newline in it is not indented. No name has a zero
-// byte.
-std::string one_line(std::string name) {
-  std::replace(name.begin(), name.end(), '\n', '\0');
-  return name;
-}
-
-void append_qcow2_lines(std::string& text, const jobs::Qcow2Info& qcow2) {
-  if (!qcow2.backing_filename.empty()) {
-    text += "backing file: " + one_line(qcow2.backing_filename);
-    if (qcow2.backing_path != qcow2.backing_filename) {
-      text += " (actual path: " + one_line(qcow2.backing_path) + ")";
-    }
-    text += "\n";
-    if (!qcow2.backing_format.empty())
-      text += "backing file format: " + qcow2.backing_format + "\n";
+// Text of nodes that stand below one another: a level is four spaces before each line. A newline in
+// a name is a part of its line, as in QEMU.
+class NodeText {
+ public:
+  void add_line(const std::string& line) {
+    text_.append(level_ * 4, ' ').append(line).append("\n");
   }
-  if (!qcow2.snapshots.empty()) text += "Snapshot list:\n" + snapshot_table(qcow2.snapshots);
-  text += "Format specific information:\n" + qcow2_details(qcow2).to_human_text(1);
+  void add_details(const JsonText& details) {
+    text_ += details.to_human_text(static_cast<int>(level_) + 1);
+  }
+  void add_node(const jobs::ImageInfo& info, const std::string& path);
+  std::string take() { return std::move(text_); }
+
+ private:
+  void add_storage(const jobs::ImageInfo& info);
+  void add_image(const jobs::ImageInfo& info);
+  void add_qcow2(const jobs::Qcow2Info& qcow2);
+
+  std::string text_;
+  size_t level_ = 0;
+};
+
+void NodeText::add_qcow2(const jobs::Qcow2Info& qcow2) {
+  if (!qcow2.backing_filename.empty()) {
+    std::string line = "backing file: " + qcow2.backing_filename;
+    if (qcow2.backing_path != qcow2.backing_filename) {
+      line += " (actual path: " + qcow2.backing_path + ")";
+    }
+    add_line(line);
+    if (!qcow2.backing_format.empty()) add_line("backing file format: " + qcow2.backing_format);
+  }
+  if (!qcow2.snapshots.empty()) {
+    add_line("Snapshot list:");
+    for (const std::string& line : snapshot_rows(qcow2.snapshots)) add_line(line);
+  }
+  add_line("Format specific information:");
+  add_details(qcow2_details(qcow2));
 }
 
-std::string storage_text(const jobs::ImageInfo& info) {
-  return "filename: " + one_line(info.filename) + "\nprotocol type: " + info.format +
-         "\nfile length: " + size_text(info.size) +
-         "\ndisk size: " + allocated_text(info.allocated_size) + "\n";
+void NodeText::add_storage(const jobs::ImageInfo& info) {
+  add_line("filename: " + info.filename);
+  add_line("protocol type: " + info.format);
+  add_line("file length: " + size_text(info.size));
+  add_line("disk size: " + allocated_text(info.allocated_size));
 }
 
-std::string image_text(const jobs::ImageInfo& info) {
-  std::string text = "image: " + one_line(info.filename) + "\nfile format: " + info.format +
-                     "\nvirtual size: " + size_text(info.size) +
-                     "\ndisk size: " + allocated_text(info.allocated_size) + "\n";
+void NodeText::add_image(const jobs::ImageInfo& info) {
+  add_line("image: " + info.filename);
+  add_line("file format: " + info.format);
+  add_line("virtual size: " + size_text(info.size));
+  add_line("disk size: " + allocated_text(info.allocated_size));
   const bool is_encrypted =
       info.qcow2 && info.qcow2->header.crypt_method != qcow2::layout::CryptMethod::kNone;
-  if (is_encrypted) text += "encrypted: yes\n";
-  if (info.cluster_size) text += "cluster_size: " + std::to_string(*info.cluster_size) + "\n";
-  if (info.is_dirty.value_or(false)) text += "cleanly shut down: no\n";
-  if (info.qcow2) append_qcow2_lines(text, *info.qcow2);
-  return text;
+  if (is_encrypted) add_line("encrypted: yes");
+  if (info.cluster_size) add_line("cluster_size: " + std::to_string(*info.cluster_size));
+  if (info.is_dirty.value_or(false)) add_line("cleanly shut down: no");
+  if (info.qcow2) add_qcow2(*info.qcow2);
 }
 
-// Four spaces a level before each line.
-void append_indented(std::string& text, const std::string& lines, size_t level) {
-  size_t start = 0;
-  while (start < lines.size()) {
-    const size_t end = lines.find('\n', start) + 1;
-    std::string line = lines.substr(start, end - start);
-    std::replace(line.begin(), line.end(), '\0', '\n');
-    text.append(level * 4, ' ').append(line);
-    start = end;
+void NodeText::add_node(const jobs::ImageInfo& info, const std::string& path) {
+  if (level_ > 0 && info.is_storage()) {
+    add_storage(info);
+  } else {
+    add_image(info);
   }
-}
-
-void append_node(std::string& text, const jobs::ImageInfo& info, const std::string& path,
-                 size_t level) {
-  const bool is_below = level > 0;
-  append_indented(text, is_below && info.is_storage() ? storage_text(info) : image_text(info),
-                  level);
   for (const jobs::ChildInfo& child : info.children) {
     const std::string name = path + "/" + child.name;
-    append_indented(text, "Child node '" + name + "':\n", level);
-    append_node(text, child.info, name, level + 1);
+    add_line("Child node '" + name + "':");
+    ++level_;
+    add_node(child.info, name);
+    --level_;
   }
 }
 
 }  // namespace
 
-std::string snapshot_table(const std::vector<qcow2::layout::Snapshot>& snapshots) {
-  std::string text = row("ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT");
+std::vector<std::string> snapshot_rows(const std::vector<qcow2::layout::Snapshot>& snapshots) {
+  std::vector<std::string> rows{row("ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT")};
   for (const qcow2::layout::Snapshot& snapshot : snapshots) {
     const std::optional<int64_t> count = instruction_count(snapshot);
-    text += row(snapshot.id, snapshot.name, human_size(snapshot.vm_state_size),
-                date_text(snapshot.date_sec), clock_text(snapshot.vm_clock_nsec),
-                count.has_value() ? std::to_string(*count) : "--");
+    rows.push_back(row(snapshot.id, snapshot.name, human_size(snapshot.vm_state_size),
+                       date_text(snapshot.date_sec), clock_text(snapshot.vm_clock_nsec),
+                       count.has_value() ? std::to_string(*count) : "--"));
   }
-  return text;
+  return rows;
 }
 
 std::string info_to_human_text(const jobs::ImageInfo& info) {
-  std::string text;
-  append_node(text, info, "", 0);
-  return text;
+  NodeText text;
+  text.add_node(info, "");
+  return text.take();
 }
 
 }  // namespace byre::cli

@@ -22,7 +22,8 @@ JsonText qcow2_details(const jobs::Qcow2Info& qcow2);
 // number.
 std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot);
 
-// The table of internal snapshots, with its heading line; times in the machine's time zone.
-std::string snapshot_table(const std::vector<qcow2::layout::Snapshot>& snapshots);
+// The rows of the table of internal snapshots, without line ends, the heading first; times in the
+// machine's time zone.
+std::vector<std::string> snapshot_rows(const std::vector<qcow2::layout::Snapshot>& snapshots);
 
 }  // namespace byre::cli

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/info_text.h"
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -161,7 +163,7 @@ TEST(SnapshotTable, ColumnsAreQemus) {
   second.name = "a name that is longer than its column";
   second.vm_state_size = 3 << 19;
   second.vm_clock_nsec = 123 * 3600'000'000'000 + 61'007'999'999;
-  EXPECT_EQ(snapshot_table({first, second}),
+  EXPECT_EQ(fmt::format("{}\n", fmt::join(snapshot_rows({first, second}), "\n")),
             "ID      TAG               VM_SIZE                DATE        VM_CLOCK     ICOUNT\n"
             "1       one                   0 B 2026-11-23 12:33:55  0000:00:00.000          0\n"
             "12345678 a name that is longer than its column  1.5 MiB 1970-01-01 00:00:00"

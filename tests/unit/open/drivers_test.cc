@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -14,39 +13,26 @@
 #include "open/option_json.h"
 #include "qcow2/create.h"
 #include "storage/file_device.h"
-#include "unit/qcow2/image_builder.h"
-#include "unit/support/temporary_folder.h"
+#include "unit/open/image_folder_test.h"
+#include "unit/support/without_override.h"
 
 namespace byre::open {
 namespace {
 
 using byre::test::pattern;
-using byre::test::TemporaryFolder;
 using qcow2::test::ImageBuilder;
 using Contents = std::vector<uint8_t>;
 
 constexpr uint64_t kCluster = 65536;
 
-class DriversTest : public testing::Test {
+class DriversTest : public ImageFolderTest {
  protected:
-  DriversTest() : before_(std::filesystem::current_path()) {
-    std::filesystem::current_path(folder_.file("."));
+  DriversTest() {
     folder_.make("a.raw", pattern(0, kCluster, 5));
     ImageBuilder base;
     base.put_data(0, 1);
     put("a.qcow2", base);
     put_overlay("over.qcow2", "a.qcow2", "qcow2");
-  }
-  ~DriversTest() override { std::filesystem::current_path(before_); }
-
-  void put(const std::string& name, ImageBuilder& builder) {
-    const auto file = builder.finish();
-    folder_.make(name, file->get(0, file->size()));
-  }
-  void put_overlay(const std::string& name, const std::string& backing, const std::string& format) {
-    ImageBuilder builder({.backing_filename = backing});
-    if (!format.empty()) builder.first_cluster.extensions.backing_format = format;
-    put(name, builder);
   }
   // An overlay of a.qcow2 that can be written to.
   void make_overlay(const std::string& name) {
@@ -92,11 +78,9 @@ class DriversTest : public testing::Test {
     return name;
   }
 
-  TemporaryFolder folder_;
   Loop loop_;
 
  private:
-  std::filesystem::path before_;
 };
 
 TEST_F(DriversTest, ATreeOfOptionsIsOpenedNodeByNode) {
@@ -393,7 +377,7 @@ TEST_F(DriversTest, WritingThroughCompressCompresses) {
 }
 
 TEST_F(DriversTest, AFileThatMayNotBeWrittenMayBeOpenedReadOnly) {
-  if (geteuid() == 0) GTEST_SKIP() << "root may write any file";
+  const test::WithoutOverride as_anybody;
   std::filesystem::permissions("a.raw", std::filesystem::perms::owner_read);
   EXPECT_THAT(refusal(R"({"driver":"file","filename":"a.raw"})", {.writable = true}),
               testing::HasSubstr("Permission denied"));

@@ -9,38 +9,19 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
-#include "unit/qcow2/image_builder.h"
-#include "unit/support/temporary_folder.h"
+#include "unit/open/image_folder_test.h"
 
 namespace byre::open {
 namespace {
 
 using byre::test::pattern;
-using byre::test::TemporaryFolder;
 using qcow2::test::ImageBuilder;
 using Contents = std::vector<uint8_t>;
 
 constexpr uint64_t kCluster = 65536;
 
-// Tests run inside the folder, so that names are short.
-class OpenTest : public testing::Test {
+class OpenTest : public ImageFolderTest {
  protected:
-  OpenTest() : before_(std::filesystem::current_path()) {
-    std::filesystem::current_path(folder_.file("."));
-  }
-  ~OpenTest() override { std::filesystem::current_path(before_); }
-
-  void put(const std::string& name, ImageBuilder& builder) {
-    const auto file = builder.finish();
-    folder_.make(name, file->get(0, file->size()));
-  }
-  // An overlay without data.
-  void put_overlay(const std::string& name, const std::string& backing, const std::string& format) {
-    ImageBuilder builder({.backing_filename = backing});
-    if (!format.empty()) builder.first_cluster.extensions.backing_format = format;
-    put(name, builder);
-  }
-
   Contents read(const std::string& name, uint64_t offset, size_t length,
                 ImageOptions options = {}) {
     Loop loop;
@@ -60,10 +41,7 @@ class OpenTest : public testing::Test {
     return Error(ErrorKind::kIo, EIO, "nothing was refused");
   }
 
-  TemporaryFolder folder_;
-
  private:
-  std::filesystem::path before_;
 };
 
 TEST_F(OpenTest, ProbesTheFormatOrTakesTheOneThatIsGiven) {

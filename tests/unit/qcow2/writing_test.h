@@ -59,6 +59,16 @@ class WritingTest : public testing::Test {
   std::vector<Extent> extents() {
     return loop_.run(image().extents(0, image().size(), ExtentScope::kLayer));
   }
+  // All that the snapshot of share_everything() holds, once the image is closed.
+  std::vector<uint8_t> read_snapshot() {
+    SnapshotSelector selector;
+    selector.name = "before";
+    OpenImage again = loop_.run(open_disks(opened_.snapshot(), {}, {}));
+    loop_.run(again.image->load_snapshot(selector));
+    std::vector<uint8_t> bytes = loop_.run(read_all(again.image.get()));
+    loop_.run(again.image->close());
+    return bytes;
+  }
   void close_and_check() {
     loop_.run(image().close());
     expect_sound(opened_.snapshot(), false);
