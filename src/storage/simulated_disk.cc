@@ -199,6 +199,8 @@ Task<void> SimulatedDisk::flush() {
   if (is_unlucky(odds_.flush)) {
     if (random_() % 2 == 0) cache_.make_durable(random_() % (called_at + 1));
     if (random_() % 2 == 0) cache_.forget(random_());
+    moment(Moment::kFlushFailed, 0);
+    check_power();
     fail("flush", 0, 0, EIO);
   }
   cache_.flush(called_at);

@@ -42,9 +42,10 @@ class SimulatedDisk final : public BlockDevice {
   };
   // Moments at which a power cut may be worth a look.
   enum class Moment {
-    kWritten,   // a request has changed the contents, and is not done yet
-    kFlushing,  // a flush is about to begin
-    kFlushEnd,  // a flush is about to make things durable
+    kWritten,      // a request has changed the contents, and is not done yet
+    kFlushing,     // a flush is about to begin
+    kFlushEnd,     // a flush is about to make things durable
+    kFlushFailed,  // a flush has failed, and its caller does not know yet
   };
 
   SimulatedDisk(SimulatedCache cache, Options options);

@@ -81,6 +81,26 @@ void pick_growing_refcount_table(Plan* plan, Random& random) {
   create.backing_format.reset();
 }
 
+// A disk of fixed size, with room for all that a history may need at once.
+void fix_file_size(Plan* plan) {
+  const uint64_t cluster_size = plan->create.cluster_size;
+  plan->file_grows = false;
+  plan->file_size =
+      align_up(plan->create.size * 2 + plan->filled + 64 * cluster_size + 64 * kKiB, cluster_size);
+}
+
+// Flushes fail and little else does, while small caches push tables out and clusters hold what
+// strangers left: where a table that goes out after the failure shows.
+void pick_failing_flushes(Plan* plan, Random& random) {
+  plan->error_odds = 16;
+  plan->flush_error_odds = 65536 / (3 + random() % 6);
+  fix_file_size(plan);
+  plan->cache_size = 2 * plan->create.cluster_size;
+  plan->depth = 4 + random() % 5;
+  plan->sessions = 8;
+  plan->requests = 240;
+}
+
 }  // namespace
 
 Plan make_plan(uint64_t seed) {
@@ -94,11 +114,7 @@ Plan make_plan(uint64_t seed) {
   if (one_in(random, 2)) plan.hot_begin = random() % plan.create.size;
   if (one_in(random, 24)) pick_growing_refcount_table(&plan, random);
   const uint64_t cluster_size = plan.create.cluster_size;
-  if (one_in(random, 3)) {
-    plan.file_grows = false;
-    plan.file_size =
-        align_up(plan.create.size * 2 + plan.filled + 64 * cluster_size + 64 * kKiB, cluster_size);
-  }
+  if (one_in(random, 3)) fix_file_size(&plan);
   plan.takes_snapshots =
       !plan.create.data_filename && plan.create.refcount_bits > 1 && one_in(random, 4);
   plan.is_repaired = !plan.create.data_filename && one_in(random, 4);
@@ -116,6 +132,7 @@ Plan make_plan(uint64_t seed) {
   if (one_in(random, 4)) plan.error_odds = 65536 / (20 + random() % 400);
   // After a failed flush an image takes no more writes: often in some seeds, rarely in the others.
   plan.flush_error_odds = one_in(random, 2) ? plan.error_odds * 4 : plan.error_odds / 4;
+  if (one_in(random, 16)) pick_failing_flushes(&plan, random);
   plan.runs_full = plan.file_grows && one_in(random, 6);
   // Each seed looks at some dozens of power cuts; large disks take long to look at.
   plan.cuts_per_moment = one_in(random, 4) ? 2 : 1;

@@ -318,15 +318,18 @@ void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
     return;
   }
   // Before a flush most is at stake; and what is rare and small is the header, or an entry of the
-  // refcount table: there, and a while after that.
-  const bool is_flush = moment != SimulatedDisk::Moment::kWritten;
+  // refcount table: there, and a while after that. Once a flush has failed few moments are left,
+  // those of what is under way: each is looked at.
+  using Moment = SimulatedDisk::Moment;
+  const bool is_flush = moment != Moment::kWritten;
+  has_flush_failed_ |= moment == Moment::kFlushFailed;
   if (length > 0 && length <= kRareWriteMax) {
     rare_moments_left_ = kRareMoments;
   } else if (rare_moments_left_ > 0) {
     --rare_moments_left_;
   }
   const uint64_t weight = rare_moments_left_ > 0 ? 8 : is_flush ? 3 : 1;
-  const uint64_t odds = world_->plan.moment_odds;
+  const uint64_t odds = has_flush_failed_ ? 1 : world_->plan.moment_odds;
   if (cut_random_() % odds >= weight) return;
   for (uint32_t i = 0; i < world_->plan.cuts_per_moment && !is_off_; ++i) {
     const Files files = cut_power(cut_random_());

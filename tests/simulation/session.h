@@ -89,6 +89,7 @@ class Session {
   uint64_t cut_at_ = UINT64_MAX;  // the moment at which the power is cut or the program killed
   uint64_t moments_ = 0;
   uint32_t rare_moments_left_ = 0;
+  bool has_flush_failed_ = false;
   bool is_off_ = false;
   bool is_filling_ = false;
   bool is_closed_ = false;
