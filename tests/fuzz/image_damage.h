@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <set>
+#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
@@ -142,6 +143,11 @@ inline bool is_shared_inside(const storage::MemoryDevice& file,
     }
   }
   return is_shared;
+}
+
+// What the check says of that other one: it could be written in place, and is copied instead.
+inline bool is_missing_flag(std::string_view finding) {
+  return finding.starts_with("ERROR OFLAG_COPIED ") && finding.ends_with(" refcount=1");
 }
 
 // Takes six bytes of the input.

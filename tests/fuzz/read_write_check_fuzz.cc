@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -59,11 +58,6 @@ enum class Trust {
 bool is_refusal(ErrorKind kind) {
   return kind == ErrorKind::kUnsupported || kind == ErrorKind::kNoSpace ||
          kind == ErrorKind::kInvalidArgument;
-}
-
-// A table or cluster of the active disk that could be written in place, and is copied instead.
-bool is_missing_flag(std::string_view finding) {
-  return finding.starts_with("ERROR OFLAG_COPIED ") && finding.ends_with(" refcount=1");
 }
 
 const storage::MemoryDevice& backing_contents() {
@@ -198,7 +192,7 @@ Task<std::optional<qcow2::CheckResult>> Session::check() {
     check_options.findings_max = kFindingsMax;
     uint64_t flags_missing = 0;
     check_options.on_finding = [&](const qcow2::Finding& finding) {
-      if (is_missing_flag(finding.text)) ++flags_missing;
+      if (fuzz::is_missing_flag(finding.text)) ++flags_missing;
     };
     qcow2::CheckResult result = co_await qcow2::check(*image, std::move(check_options));
     if (may_lack_copied_) result.corruptions -= flags_missing;
