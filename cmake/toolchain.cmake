@@ -21,5 +21,6 @@ endif()
 
 find_program(BYRE_CCACHE ccache)
 if(BYRE_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${BYRE_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER
+    ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros ${BYRE_CCACHE})
 endif()

@@ -59,6 +59,14 @@ def find_tools(subject):
                        subject_is_byre="byre" in version.stdout)
 
 
+def remove(folder):
+    try:
+        shutil.rmtree(folder)
+    except PermissionError:
+        subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Runner:
     def __init__(self, tools, base, keep):
         self.tools = tools
@@ -87,8 +95,7 @@ class Runner:
         except Exception:  # whatever a case meets is that case's failure, not the end of the run
             problem = traceback.format_exc()
         if not (self.keep and problem):
-            subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=False)
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)
         with self.lock:
             self.times.append((time.monotonic() - begin, entry.name))
             if skip is not None:
