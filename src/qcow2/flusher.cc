@@ -49,16 +49,8 @@ Task<void> Flusher::run(bool with_refcounts) {
 }
 
 Task<void> Flusher::flush_devices() {
-  std::exception_ptr error;
-  try {
-    co_await state_->events.raise(DebugEvent::kFlushToDisk);
-    if (state_->data_file) co_await state_->data_file->flush();
-    co_await state_->file->flush();
-  } catch (const Error& failure) {
-    state_->write_state->note_failure(failure, true);
-    error = std::current_exception();
-  }
-  if (error) std::rethrow_exception(error);
+  co_await state_->events.raise(DebugEvent::kFlushToDisk);
+  co_await state_->flush_devices();
 }
 
 Task<void> Flusher::write_l1_table() {

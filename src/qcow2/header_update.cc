@@ -22,6 +22,7 @@ Task<void> HeaderUpdate::write(size_t offset, ConstBytes bytes) {
     const IoVector from(bytes);
     co_await state_->file->write(offset, from);
     co_await state_->file->flush();
+    if (state_->failure && names_tables) throw Error(*state_->failure);
   } catch (const Error& failure) {
     state_->write_state->note_failure(failure, true);
     error = std::current_exception();

@@ -100,6 +100,9 @@ struct Image::State {
   // The write side's part of close(): writes back what is dirty and flushes. Part of
   // image_write.cc.
   Task<void> finish_writing();
+  // Flushes the data file and the file. Fails, too, where another flush failed before or meanwhile.
+  // Part of image_write.cc.
+  Task<void> flush_devices();
   // Throws the failure, if there was one; Error(kPermission) if the image is read-only.
   void check_may_write() const;
   // Metadata that breaks the format's rules was met; `finding` in QEMU's words. Warns once an

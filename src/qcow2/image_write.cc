@@ -74,20 +74,6 @@ Task<void> nothing() {
   co_return;
 }
 
-Task<void> flush_devices(Image::State* state) {
-  if (state->failure) throw Error(*state->failure);
-  std::exception_ptr failure;
-  try {
-    if (state->data_file) co_await state->data_file->flush();
-    co_await state->file->flush();
-  } catch (const Error& error) {
-    // The next one could succeed and yet leave out what this one was for.
-    write_state_of(*state).note_failure(error, true);
-    failure = std::current_exception();
-  }
-  if (failure) std::rethrow_exception(failure);
-}
-
 }  // namespace
 
 Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
@@ -129,7 +115,7 @@ Task<void> Image::flush() {
   if (state_->write_state) return run(state_.get(), state_->write_state->flusher.flush());
   // Nothing was written here, but whoever wrote before may have been killed: what can be read is
   // durable afterwards.
-  return flush_devices(state_.get());
+  return state_->flush_devices();
 }
 
 Task<void> Image::resize(uint64_t new_size, Preallocation preallocation) {
@@ -156,6 +142,22 @@ Task<void> Image::State::mark_corrupt() {
   HeaderUpdate update(this);
   co_await update.set_features(header().incompatible_features | layout::incompatible::kCorrupt,
                                header().autoclear_features);
+}
+
+Task<void> Image::State::flush_devices() {
+  if (failure) throw Error(*failure);
+  std::exception_ptr error;
+  try {
+    if (data_file) co_await data_file->flush();
+    co_await file->flush();
+  } catch (const Error& failed) {
+    // The next one could succeed and yet leave out what this one was for.
+    write_state_of(*this).note_failure(failed, true);
+    error = std::current_exception();
+  }
+  if (error) std::rethrow_exception(error);
+  // Another one failed meanwhile, and the host may have forgotten what this one was for.
+  if (failure) throw Error(*failure);
 }
 
 Task<void> Image::State::end_failed_request(std::exception_ptr error) {

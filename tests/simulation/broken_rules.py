@@ -127,9 +127,9 @@ RULES = [
          ("table_cache.h", "return dirty_count_ > 0 || write_mutex_.is_locked();",
           "return dirty_count_ > 0;")),
     rule("a flush reaches the image file",
-         ("flusher.cc", "    co_await state_->file->flush();\n", "")),
+         ("image_write.cc", "    co_await file->flush();\n", "")),
     rule("a flush reaches the external data file",
-         ("flusher.cc", "    if (state_->data_file) co_await state_->data_file->flush();\n", "")),
+         ("image_write.cc", "    if (data_file) co_await data_file->flush();\n", "")),
     rule("a table that goes to disk has settled what it depends on",
          ("table_cache.cc", """  try {
     co_await settle_rules();
@@ -152,7 +152,11 @@ RULES = [
           """    co_await parts->writer.write(offset, std::move(from));
   }""")),
     rule("a flush of an image that was only read reaches its files",
-         ("image_write.cc", "    co_await state->file->flush();\n", "")),
+         ("image_write.cc", "  return state_->flush_devices();\n", "  return nothing();\n")),
+    rule("a flush fails where another one failed meanwhile",
+         ("image_write.cc", """  // Another one failed meanwhile, and the host may have forgotten what this one was for.
+  if (failure) throw Error(*failure);
+""", "")),
 ]
 
 

@@ -290,6 +290,12 @@ Task<void> Session::close() {
     error = caught;
   }
   if (is_off_) co_return;
+  if (!error && has_flush_failed_ && !has_written_) {
+    // The host may have forgotten what whoever wrote last did not flush, and this one was told.
+    world_->leaks_allowed = true;
+    world_->tell("closed after a flush had failed");
+    co_return;
+  }
   if (!error) {
     world_->tell("closed");
     // Nobody promises that closing makes durable what was found when it was opened.

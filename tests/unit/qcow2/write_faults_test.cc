@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
+#include <utility>
 
+#include "async/when_all.h"
 #include "qcow2/image_state.h"
 #include "unit/qcow2/request_script.h"
 
@@ -252,6 +254,32 @@ TEST(WriteFaults, AnImageRefusesWritesAfterAnyFailedFlush) {
     if (n == 1) loop.run(image->close());  // it had nothing to write
   }
   EXPECT_GT(failures, 5u);
+}
+
+Task<void> count_failure(Task<void> request, int* failures) {
+  try {
+    co_await std::move(request);
+  } catch (const Error&) {
+    ++*failures;
+  }
+}
+
+// The host forgets what the one that failed was for, and so what the other one was for.
+TEST(WriteFaults, AFlushFailsWhereAnotherOneFailedMeanwhile) {
+  const Layout layout = layout_of(64 * 1024, 4096);
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Loop loop;
+    OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
+    opened.file->set_delays(seed, 9);
+    opened.file->add_rule({.operation = filter::Operation::kFlush});
+    int failures = 0;
+    std::vector<Task<void>> flushes;
+    flushes.push_back(count_failure(opened.image->flush(), &failures));
+    flushes.push_back(count_failure(opened.image->flush(), &failures));
+    loop.run(when_all(std::move(flushes)));
+    EXPECT_EQ(failures, 2) << "seed " << seed;
+    loop.run(opened.image->close());
+  }
 }
 
 // A write-back that another request began goes no further: what it depends on may be lost with that
