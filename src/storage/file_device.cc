@@ -117,6 +117,7 @@ Task<void> FileDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
 
 Task<void> FileDevice::flush() {
   if (options_.cache == CacheMode::kUnsafe || is_read_only()) co_return;
+  const Mutex::Guard guard = co_await flush_mutex_.lock();
   if (flush_error_ != 0) fail(flush_error_, "flush", 0, size_);
   if (writes_done_ == writes_flushed_) co_return;
   const uint64_t writes = writes_done_;

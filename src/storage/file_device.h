@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "async/mutex.h"
 #include "async/range_lock.h"
 #include "block/block_device.h"
 #include "storage/cache_mode.h"
@@ -114,9 +115,12 @@ class FileDevice final : public BlockDevice {
   // from there on, exclusively, so that no growing write is cut off. And see DirectIo.
   RangeLock ranges_;
   std::optional<DirectIo> direct_;  // with O_DIRECT
+  // One flush at a time: of two the kernel tells only one that pages could not be written, and those
+  // that wait share what the first one did.
+  Mutex flush_mutex_;
   // Writes that are done and not yet durable: how many were done, and how many when the last flush
-  // began.
-  uint64_t writes_done_ = 0;
+  // began. One of them is that of whoever wrote before, and may have been killed.
+  uint64_t writes_done_ = 1;
   uint64_t writes_flushed_ = 0;
   // Of a flush that failed. The kernel then forgets which pages it could not write, so no later
   // flush can promise anything.
