@@ -4,10 +4,12 @@
 
 Both run in turn, round after round, on the same files, which lie in the page cache. QEMU runs with its
 default flags and with each of the flag sets that are said to be its best; the best of those by median
-wall time is shown. Prints Markdown tables of medians and ratios (QEMU's figure / byre's: above 1, byre is better)
-and writes every single figure to build/bench/results.json.
+wall time is shown. Beside both stands a limit: the least that the host needs for such a job, or `cp`.
+Prints Markdown tables of medians and ratios (QEMU's figure / byre's: above 1, byre is better) and writes every single
+figure to build/bench/results.json. --scale shows instead how time and memory grow with the size of a disk.
 """
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -19,91 +21,91 @@ import subprocess
 import sys
 
 import access
-import real_disk
+import scale
+from inputs import COMPRESS_ZSTD, Inputs
 from real_disk import MIB
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build/bench"
-DISK_SIZE = 4096 * MIB
-CONTENT = 3300 * MIB
-COMPRESS_ZSTD = ["-c", "-o", "compression_type=zstd"]
-
-# name -> (arguments, flag sets for QEMU's best). {raw}, {qcow2}, {copy}: inputs; {out}: a new file.
-JOBS = {
-    "info": (["info", "{qcow2}"], []),
-    "create": (["create", "-q", "-f", "qcow2", "{out}", "4G"], []),
-    "create with metadata": (["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "64G"], []),
-    "map": (["map", "--output=json", "{qcow2}"], []),
-    "check": (["check", "{qcow2}"], [["-T", "none"]]),
-    "compare": (["compare", "{raw}", "{qcow2}"], [["-T", "none"]]),
-    "convert raw to qcow2": (["convert", "-f", "raw", "-O", "qcow2", "{raw}", "{out}"], "copy"),
-    "convert qcow2 to raw": (["convert", "-O", "raw", "{qcow2}", "{out}"], "copy"),
-    "convert qcow2 to qcow2": (["convert", "-O", "qcow2", "{qcow2}", "{out}"], "copy"),
-    "convert to deflate": (["convert", "-f", "raw", "-O", "qcow2", "-c", "{raw}", "{out}"], [["-m", "16"]]),
-    "convert to zstd": (["convert", "-f", "raw", "-O", "qcow2", *COMPRESS_ZSTD, "{raw}", "{out}"], [["-m", "16"]]),
-    "convert from deflate": (["convert", "-O", "raw", "{deflate}", "{out}"], "copy"),
-    "convert from zstd": (["convert", "-O", "raw", "{zstd}", "{out}"], "copy"),
-}
 BEST_COPY = [["-m", "16", "-W"], ["-m", "16", "-W", "-T", "none", "-t", "none"], ["-W", "-T", "none"]]
+NO_CACHE = [["-T", "none"]]
+HEADER = ["{limit}", "header", "{qcow2}"]
 
 
-def prepare():
-    """The inputs, made once and kept."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    raw = FOLDER / "disk.raw"
-    if not raw.exists():
-        if shutil.disk_usage(FOLDER).free < 24 << 30:
-            sys.exit(f"scripts/bench needs 24 GiB in {FOLDER}")
-        print("making a file system of 4 GiB; it is kept in build/bench", file=sys.stderr)
-        stage = FOLDER / "stage"
-        shutil.rmtree(stage, ignore_errors=True)
-        files = real_disk.spread(real_disk.machine_files(), 10000, 1100 * MIB)
-        taken, number = 0, 0
-        while taken < CONTENT:
-            part = files if taken + 1100 * MIB <= CONTENT else \
-                real_disk.spread(files, len(files), CONTENT - taken)
-            copied = real_disk.copy_into(stage, part, number)
-            if copied < MIB:
-                break
-            taken, number = taken + copied, number + 1
-        partial = FOLDER / "disk.new"
-        with open(partial, "wb") as file:
-            file.truncate(DISK_SIZE)
-        real_disk.make_file_system(partial, stage, DISK_SIZE)
-        shutil.rmtree(stage)
-        partial.rename(raw)
-    inputs = {"raw": raw, "qcow2": FOLDER / "disk.qcow2", "deflate": FOLDER / "deflate.qcow2",
-              "zstd": FOLDER / "zstd.qcow2"}
-    for name, options in (("qcow2", []), ("deflate", ["-c"]), ("zstd", COMPRESS_ZSTD)):
-        if not inputs[name].exists():
-            partial = FOLDER / "input.new"
-            subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, raw, partial], check=True)
-            partial.rename(inputs[name])
-    return inputs
+@dataclasses.dataclass
+class Job:
+    """{raw} and the other names of inputs stand for their files, {out} for a new file."""
+
+    arguments: list
+    best: list = dataclasses.field(default_factory=list)   # flag sets for QEMU's best
+    levels: list = dataclasses.field(default_factory=list)  # flag sets for byre, a row each
+    limit: list = None                                      # a command
 
 
-def build_runner():
-    runner = FOLDER / "measured_run"
-    source = ROOT / "bench/measured_run.cc"
-    if not runner.exists() or runner.stat().st_mtime < source.stat().st_mtime:
+def copy_of(name):
+    return ["cp", "--sparse=always", f"{{{name}}}", "{out}"]
+
+
+def convert(source, *more, **kinds):
+    raw = ["-f", "raw"] if source == "raw" else []
+    return Job(["convert", *raw, *more, f"{{{source}}}", "{out}"], **kinds)
+
+
+JOBS = {
+    "info": Job(["info", "{qcow2}"], limit=HEADER),
+    "create": Job(["create", "-q", "-f", "qcow2", "{out}", "4G"], limit=HEADER),
+    "map": Job(["map", "--output=json", "{qcow2}"], limit=HEADER),
+    "check": Job(["check", "{qcow2}"], NO_CACHE, limit=HEADER),
+    "compare": Job(["compare", "{raw}", "{qcow2}"], NO_CACHE, limit=["{limit}", "compare", "{raw}", "{raw}"]),
+    "convert raw to qcow2": convert("raw", "-O", "qcow2", best=BEST_COPY, limit=copy_of("raw")),
+    "convert qcow2 to raw": convert("qcow2", "-O", "raw", best=BEST_COPY, limit=copy_of("raw")),
+    "convert qcow2 to qcow2": convert("qcow2", "-O", "qcow2", best=BEST_COPY, limit=copy_of("qcow2")),
+    "convert to deflate": convert("raw", "-O", "qcow2", "-c", best=[["-m", "16"]],
+                                  levels=[["--compress-level", "1"], ["--compress-level", "6"]]),
+    "convert to zstd": convert("raw", "-O", "qcow2", *COMPRESS_ZSTD, best=[["-m", "16"]],
+                               levels=[["--compress-level", "1"]]),
+    "convert from deflate": convert("deflate", "-O", "raw", best=BEST_COPY),
+    "convert from zstd": convert("zstd", "-O", "raw", best=BEST_COPY),
+    "create 1 TiB with metadata": Job(["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "1T"]),
+    "check 1 TiB": Job(["check", "{mapped}"], NO_CACHE, limit=["{limit}", "read", "{mapped}"]),
+    "check 64 snapshots": Job(["check", "{snapshots}"], NO_CACHE, limit=["{limit}", "read", "{snapshots}"]),
+    "map 1 TiB": Job(["map", "--output=json", "{mapped}"], limit=["{limit}", "read", "{mapped}"]),
+    "measure 1 TiB": Job(["measure", "-O", "qcow2", "{mapped}"], limit=["{limit}", "read", "{mapped}"]),
+}
+
+# QEMU's time at its best / byre's: what the rows are to reach.
+GOALS = {"info": 4, "create": 4, "map": 4, "check": 4, "compare": 1.5, "convert raw to qcow2": 1.2,
+         "convert qcow2 to raw": 1.2, "convert qcow2 to qcow2": 1.4, "convert to deflate": 6,
+         "convert to deflate --compress-level 1": 9, "convert to deflate --compress-level 6": 2,
+         "convert to zstd": 1.4, "convert to zstd --compress-level 1": 1.8, "convert from deflate": 2,
+         "convert from zstd": 1.3, "create 1 TiB with metadata": 5, "check 1 TiB": 8, "check 64 snapshots": 8,
+         "map 1 TiB": 8, "measure 1 TiB": 8}
+
+
+def build_tool(name, *flags):
+    """A small program of this folder, built where it is not."""
+    program = FOLDER / name
+    source = ROOT / f"bench/{name}.cc"
+    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
         compiler = next(filter(shutil.which, ("clang++-19", "g++", "c++")), None)
-        subprocess.run([compiler, "-std=c++20", "-O2", source, "-o", runner], check=True)
-    return runner
-
-
-def warm(path):
-    """Puts a file into the page cache."""
-    with open(path, "rb", buffering=0) as file:
-        while file.read(4 * MIB):
-            pass
+        subprocess.run([compiler, "-std=c++20", "-O2", *flags, source, "-o", program], check=True)
+    return program
 
 
 class Bench:
-    def __init__(self, byre, inputs):
+    def __init__(self, byre):
         self.byre = byre
-        self.inputs = inputs
-        self.runner = build_runner()
+        self.inputs = Inputs(FOLDER)
+        self.runner = build_tool("measured_run")
+        self.limit = build_tool("limit", "-static")
         self.out = FOLDER / "out.image"
+
+    def fill_in(self, template):
+        """The command line, and the inputs that it names."""
+        names = re.findall(r"\{(\w+)\}", " ".join(template))
+        places = {"out": self.out, "limit": self.limit}
+        used = {name: self.inputs[name] for name in names if name not in places}
+        return [argument.format(**places, **used) for argument in template], list(used.values())
 
     def measure(self, program, arguments):
         """One run: its figures, and the size of what it wrote."""
@@ -126,21 +128,24 @@ class Bench:
             subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
 
     def run(self, name, rounds):
-        """{"byre": [figures], "QEMU": [...], "QEMU <flags>": [...]}."""
-        template, best = JOBS[name]
-        places = {**self.inputs, "out": self.out}
-        arguments = [argument.format(**places) for argument in template]
-        variants = {"byre": (self.byre, arguments), "QEMU": ("qemu-img", arguments)}
-        for flags in BEST_COPY if best == "copy" else best:
-            variants["QEMU " + " ".join(flags)] = ("qemu-img", [arguments[0], *flags, *arguments[1:]])
-        for path in self.inputs.values():
-            if str(path) in arguments:
-                warm(path)
+        """{"byre": [figures], "byre <flags>": ..., "QEMU": ..., "QEMU <flags>": ..., "limit": ...}."""
+        job = JOBS[name]
+        arguments, inputs = self.fill_in(job.arguments)
+        variants = {}
+        for who, program, sets in (("byre", self.byre, job.levels), ("QEMU", "qemu-img", job.best)):
+            for flags in [[], *sets]:
+                variants[" ".join([who, *flags])] = (program, [arguments[0], *flags, *arguments[1:]])
+        if job.limit:
+            command, more = self.fill_in(job.limit)
+            variants["limit"] = (command[0], command[1:])
+            inputs += more
+        for path in set(inputs):
+            subprocess.run([self.limit, "read", path], check=True)  # into the page cache
         found = {variant: [] for variant in variants}
         for number in range(rounds):
             for variant, (program, command) in variants.items():
                 found[variant].append(self.measure(program, command))
-                if number == 0:
+                if number == 0 and variant != "limit":
                     self.verify(name)
             print(f"{name}: round {number + 1} of {rounds}", file=sys.stderr)
         self.out.unlink(missing_ok=True)
@@ -164,27 +169,32 @@ def ratio(theirs, ours):
 
 
 def tables(results):
-    """Markdown: one row a job."""
-    lines = ["| job | byre | QEMU | ratio | QEMU at its best | ratio | cpu byre | cpu QEMU | ratio "
-             "| peak byre | peak QEMU | ratio |",
-             "| --- |" + " ---: |" * 3 + " --- |" + " ---: |" * 7]
+    """Markdown: one row a job, or a level of byre's."""
+    lines = ["| job | byre | QEMU | ratio | QEMU at its best | ratio | goal | limit | ratio | cpu byre | cpu QEMU "
+             "| ratio | peak byre | peak QEMU | ratio |",
+             "| --- |" + " ---: |" * 3 + " --- |" + " ---: |" * 10]
     sizes = ["| job | size byre | size QEMU | ratio |", "| --- | ---: | ---: | ---: |"]
-    for name, found in results.items():
-        ours, theirs = found["byre"], found["QEMU"]
-        best = min((variant for variant in found if variant != "byre"),
+    for job, found in results.items():
+        theirs = found["QEMU"]
+        best = min((variant for variant in found if variant.startswith("QEMU")),
                    key=lambda variant: median(found[variant], "wall"))
         flags = best.removeprefix("QEMU").strip() or "as it is"
-        row = [name]
-        for key, show in (("wall", seconds), ("cpu", seconds), ("peak", size)):
-            mine, other = median(ours, key), median(theirs, key)
-            row += [show(mine), show(other), ratio(other, mine)]
-            if key == "wall":
-                fast = median(found[best], key)
-                row += [f"{show(fast)} (`{flags}`)", ratio(fast, mine)]
-        lines.append("| " + " | ".join(row) + " |")
-        if ours[0]["size"] is not None and name.startswith("convert to"):
-            mine, other = median(ours, "size"), median(theirs, "size")
-            sizes.append(f"| {name} | {size(mine)} | {size(other)} | {ratio(other, mine)} |")
+        fast = median(found[best], "wall")
+        for variant in (variant for variant in found if variant.startswith("byre")):
+            name, ours = job + variant.removeprefix("byre"), found[variant]
+            wall = median(ours, "wall")
+            row = [name]
+            for key, show in (("wall", seconds), ("cpu", seconds), ("peak", size)):
+                mine, other = median(ours, key), median(theirs, key)
+                row += [show(mine), show(other), ratio(other, mine)]
+                if key == "wall":
+                    least = median(found["limit"], "wall") if "limit" in found else None
+                    row += [f"{seconds(fast)} (`{flags}`)", ratio(fast, wall), str(GOALS.get(name, "")),
+                            seconds(least) if least else "", ratio(least, wall) if least else ""]
+            lines.append("| " + " | ".join(row) + " |")
+            if ours[0]["size"] is not None and name.startswith("convert to"):
+                mine, other = median(ours, "size"), median(theirs, "size")
+                sizes.append(f"| {name} | {size(mine)} | {size(other)} | {ratio(other, mine)} |")
     return "\n".join(lines), "\n".join(sizes) if len(sizes) > 2 else ""
 
 
@@ -198,7 +208,7 @@ def machine():
 def run_commands(arguments, names):
     if not names:
         return {}
-    bench = Bench(arguments.byre.absolute(), prepare())
+    bench = Bench(arguments.byre.absolute())
     return {name: bench.run(name, arguments.rounds) for name in names}
 
 
@@ -219,7 +229,12 @@ def main():
     parser.add_argument("--byre", type=pathlib.Path, default=ROOT / "build/release/bin/byre")
     parser.add_argument("--device-bench", type=pathlib.Path, default=ROOT / "build/release/bin/device_bench")
     parser.add_argument("--json", type=pathlib.Path, default=FOLDER / "results.json")
+    parser.add_argument("--scale", action="store_true", help="cost curves from 1 GiB to 4 TiB of mapped data")
     arguments = parser.parse_args()
+    if arguments.scale:
+        scale.run(FOLDER, arguments.byre.absolute(), arguments.device_bench.absolute(),
+                  build_tool("measured_run"), arguments.rounds, arguments.json, machine())
+        return 0
     access_jobs = access.jobs()
     chosen = [name for name in JOBS if re.search(arguments.jobs, name)]
     chosen_access = [name for name in access_jobs if re.search(arguments.jobs, name)]

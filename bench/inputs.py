@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The images that bench/run.py measures with: each made when a job first asks for it, and kept."""
+import shutil
+import subprocess
+import sys
+
+import real_disk
+from real_disk import MIB
+
+DISK_SIZE = 4096 * MIB
+CONTENT = 3300 * MIB
+COMPRESS_ZSTD = ["-c", "-o", "compression_type=zstd"]
+SNAPSHOTS = 64
+
+
+class Inputs:
+    """{name: path}, as a mapping for str.format_map()."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.makers = {"raw": self._raw, "qcow2": self._converted, "deflate": self._converted,
+                       "zstd": self._converted, "mapped": self._mapped, "snapshots": self._snapshots}
+
+    def __getitem__(self, name):
+        path = self.folder / (f"{name}.qcow2" if name != "raw" else "disk.raw")
+        if not path.exists():
+            print(f"making {path.name}, which is kept", file=sys.stderr)
+            partial = self.folder / "input.new"
+            partial.unlink(missing_ok=True)
+            self.makers[name](name, partial)
+            partial.rename(path)
+        return path
+
+    def _raw(self, _, path):
+        """A file system of 4 GiB, full of real files."""
+        if shutil.disk_usage(self.folder).free < 24 << 30:
+            sys.exit(f"scripts/bench needs 24 GiB in {self.folder}")
+        stage = self.folder / "stage"
+        shutil.rmtree(stage, ignore_errors=True)
+        files = real_disk.spread(real_disk.machine_files(), 10000, 1100 * MIB)
+        taken, number = 0, 0
+        while taken < CONTENT:
+            part = files if taken + 1100 * MIB <= CONTENT else real_disk.spread(files, len(files), CONTENT - taken)
+            copied = real_disk.copy_into(stage, part, number)
+            if copied < MIB:
+                break
+            taken, number = taken + copied, number + 1
+        with open(path, "wb") as file:
+            file.truncate(DISK_SIZE)
+        real_disk.make_file_system(path, stage, DISK_SIZE)
+        shutil.rmtree(stage)
+
+    def _converted(self, name, path):
+        options = {"qcow2": [], "deflate": ["-c"], "zstd": COMPRESS_ZSTD}[name]
+        raw = self["raw"]
+        path.unlink(missing_ok=True)
+        subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, raw, path], check=True)
+
+    def _mapped(self, _, path):
+        """1 TiB with every cluster mapped; they are holes of the file."""
+        make_mapped(path, 1 << 40)
+
+    def _snapshots(self, _, path):
+        """200 GiB with every cluster mapped, and internal snapshots that share them all."""
+        make_mapped(path, 200 << 30)
+        for number in range(SNAPSHOTS):
+            subprocess.run(["qemu-img", "snapshot", "-c", f"snapshot {number}", path], check=True)
+
+
+def make_mapped(path, size):
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", path, str(size)],
+                   check=True)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How time and memory of byre and QEMU grow with the size of a disk: images with every cluster mapped, all of them
+holes of their files, so that the tables are real and the data takes no room. bench/run.py --scale calls it.
+"""
+import json
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+
+import curves
+import inputs
+
+GIB = 1 << 30
+SIZES = [GIB, 16 * GIB, 256 * GIB, 4096 * GIB]
+REQUESTS = 20000
+# An odd number of blocks: each request is far from the one before, and no two are the same.
+STEP_FACTOR = 0.38196601
+
+COMMANDS = {
+    "open": ["info"],
+    "check": ["check"],
+    "map": ["map", "--output=json"],
+    "measure": ["measure", "-O", "qcow2"],
+}
+REQUEST_JOBS = {"random read": [], "random write": ["-w"]}
+
+
+def step(size):
+    return (int(size // 4096 * STEP_FACTOR) | 1) * 4096
+
+
+def run_command(runner, folder, program, arguments):
+    report = folder / "report"
+    subprocess.run([runner, report, program, *arguments], check=True)
+    code, wall, _, _, peak = map(int, report.read_text().split())
+    if code != 0:
+        raise SystemExit(f"{program} {' '.join(map(str, arguments))} ended with {code}")
+    return {"time": wall / 1e9, "memory": peak * 1024}
+
+
+def run_requests(program, flags, size, path):
+    command = [*program, "-f", "qcow2", "-d", "1", "-c", str(REQUESTS), "-s", "4096", "-S", str(step(size)), *flags,
+               path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        out = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    found = re.search(r"Run completed in ([0-9.]+) seconds", out)
+    if process.returncode != 0 or not found:
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}")
+    return {"time": float(found.group(1)) / REQUESTS, "memory": usage.ru_maxrss * 1024}
+
+
+def medians(figures):
+    return {key: statistics.median(figure[key] for figure in figures) for key in figures[0]}
+
+
+def measure(folder, byre, device_bench, runner, rounds):
+    """{job: {who: {size: {"time": seconds, "memory": bytes}}}}; requests: seconds a request."""
+    found = {job: {"byre": {}, "QEMU": {}} for job in [*COMMANDS, *REQUEST_JOBS]}
+    path = folder / "scale.qcow2"
+    for size in SIZES:
+        for job in found:
+            if job == "open" or job in REQUEST_JOBS:
+                path.unlink(missing_ok=True)
+                inputs.make_mapped(path, size)  # small requests leave blocks in the file: each job has a new one
+            figures = {"byre": [], "QEMU": []}
+            for _ in range(rounds):
+                for who, program in (("byre", byre), ("QEMU", "qemu-img")):
+                    if job in COMMANDS:
+                        figure = run_command(runner, folder, program, [*COMMANDS[job], path])
+                    else:
+                        bench = [device_bench] if who == "byre" else ["qemu-img", "bench"]
+                        figure = run_requests(bench, REQUEST_JOBS[job], size, path)
+                    figures[who].append(figure)
+            for who, all_of_them in figures.items():
+                found[job][who][size] = medians(all_of_them)
+            print(f"{job}, {size // GIB} GiB", file=sys.stderr)
+    path.unlink(missing_ok=True)
+    return found
+
+
+def table(found):
+    lines = ["| job | who | " + " | ".join(f"{size // GIB} GiB" for size in SIZES) + " |",
+             "| --- | --- |" + " ---: |" * len(SIZES)]
+    for job, whos in found.items():
+        for who, figures in whos.items():
+            cells = [f"{curves.time_text(figures[size]['time'])}, {curves.bytes_text(figures[size]['memory'])}"
+                     for size in SIZES]
+            lines.append(f"| {job} | {who} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def run(folder, byre, device_bench, runner, rounds, report, machine):
+    folder.mkdir(parents=True, exist_ok=True)
+    found = measure(folder, byre, device_bench, runner, rounds)
+    report.write_text(json.dumps({"machine": machine, "rounds": rounds, "results": found}, indent=1) + "\n")
+    for kind, text in (("time", curves.time_text), ("memory", curves.bytes_text)):
+        picture = pathlib.Path(folder / f"scale-{kind}.svg")
+        picture.write_text(curves.picture(kind, found, text))
+    print(f"{machine}; medians of {rounds} rounds; a random request's time is that of one\n")
+    print(table(found))
+    print(f"\npictures: {folder}/scale-time.svg, {folder}/scale-memory.svg")
