@@ -19,7 +19,10 @@
 namespace byre::jobs {
 namespace {
 
-constexpr uint64_t kBufferSize = 2 * kMiB;
+// What a message about a failed read names the start of, as QEMU's does; and what is compared at once, so little
+// that both buffers stay in the processor's cache.
+constexpr uint64_t kChunkSize = 2 * kMiB;
+constexpr uint64_t kPieceSize = 256 * kKiB;
 
 // The first sector, from the front, in which the two differ; nothing: none does.
 std::optional<uint64_t> first_difference(ConstBytes a, ConstBytes b) {
@@ -90,11 +93,17 @@ class Comparison {
   }
 
  private:
+  // A range in which neither image changes its state.
   struct Chunk {
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    bool read[2] = {false, false};
+  };
+  struct Piece {
     uint64_t number;
     uint64_t offset;
     uint64_t length;
-    bool read[2];
+    Chunk chunk;  // that it is of
   };
 
   Task<void> run_workers() {
@@ -106,35 +115,36 @@ class Comparison {
   Task<void> work() {
     Buffer buffers[2];
     while (true) {
-      const std::optional<Chunk> chunk = co_await take_chunk();
-      if (!chunk.has_value()) break;
+      const std::optional<Piece> piece = co_await take_piece();
+      if (!piece.has_value()) break;
       try {
         std::vector<Task<void>> reads;
         for (int i = 0; i < 2; ++i) {
-          if (!chunk->read[i]) continue;
-          if (buffers[i].size() == 0) buffers[i] = Buffer(kBufferSize);
-          reads.push_back(read(sides_[i], chunk->offset, buffers[i].bytes(0, chunk->length)));
+          if (!piece->chunk.read[i]) continue;
+          if (buffers[i].size() == 0) buffers[i] = Buffer(kPieceSize);
+          reads.push_back(read(sides_[i], *piece, buffers[i].bytes(0, piece->length)));
         }
         co_await when_all(std::move(reads));
-        check(*chunk, buffers);
+        check(*piece, buffers);
       } catch (...) {
-        failure_.note(chunk->offset, std::current_exception());
+        failure_.note(piece->offset, std::current_exception());
       }
     }
   }
 
-  void check(const Chunk& chunk, const Buffer (&buffers)[2]) {
+  void check(const Piece& piece, const Buffer (&buffers)[2]) {
     std::optional<uint64_t> difference;
-    if (chunk.read[0] && chunk.read[1]) {
+    const bool(&read)[2] = piece.chunk.read;
+    if (read[0] && read[1]) {
       difference =
-          first_difference(buffers[0].bytes(0, chunk.length), buffers[1].bytes(0, chunk.length));
-    } else if (chunk.read[0] || chunk.read[1]) {
-      difference = first_nonzero(buffers[chunk.read[0] ? 0 : 1].bytes(0, chunk.length));
+          first_difference(buffers[0].bytes(0, piece.length), buffers[1].bytes(0, piece.length));
+    } else if (read[0] || read[1]) {
+      difference = first_nonzero(buffers[read[0] ? 0 : 1].bytes(0, piece.length));
     }
     if (difference.has_value()) {
-      note({CompareResult::Kind::kContentDiffers, chunk.offset + *difference});
+      note({CompareResult::Kind::kContentDiffers, piece.offset + *difference});
     } else {
-      progress_.done(chunk.number, chunk.length);
+      progress_.done(piece.number, piece.length);
     }
   }
 
@@ -142,12 +152,12 @@ class Comparison {
     if (!found_.has_value() || result.offset < found_->offset) found_ = result;
   }
 
-  static Task<void> read(Side& side, uint64_t offset, Bytes to) {
+  static Task<void> read(Side& side, const Piece& piece, Bytes to) {
     try {
-      co_await side.source.read(offset, to);
+      co_await side.source.read(piece.offset, to);
     } catch (const Error& error) {
       throw CompareError(CompareError::Stage::kRead,
-                         failure_at("Error while reading offset ", offset, error,
+                         failure_at("Error while reading offset ", piece.chunk.offset, error,
                                     " of " + side.device.filename()));
     }
   }
@@ -185,37 +195,47 @@ class Comparison {
     co_return true;
   }
 
-  // The next piece in which neither image changes its state. In strict mode a difference of states
-  // ends the comparison here.
-  Task<std::optional<Chunk>> take_chunk() {
-    std::optional<Chunk> chunk;
+  Task<std::optional<Piece>> take_piece() {
+    std::optional<Piece> piece;
     const auto guard = co_await mutex_.lock();
-    if (position_ == end_ || found_.has_value() || failure_.is_set()) co_return chunk;
-    try {
-      if (cancellation_ != nullptr) cancellation_->check();
-      chunk = Chunk{next_number_, position_, end_ - position_, {false, false}};
-      std::optional<Extent> extents[2];
-      for (int i = 0; i < 2; ++i) {
-        if (position_ >= sides_[i].source.size()) continue;
-        extents[i] = co_await extent_at(sides_[i], position_);
-        chunk->length = std::min(chunk->length, extents[i]->length);
-        chunk->read[i] = !reads_as_zero(*extents[i]);
+    if (found_.has_value() || failure_.is_set()) co_return piece;
+    if (taken_ == position_) {
+      if (position_ == end_) co_return piece;
+      try {
+        co_await look();
+      } catch (...) {
+        failure_.note(position_, std::current_exception());
       }
-      if (options_.strict) {
-        const bool same = co_await same_states_from_here(*extents[0], *extents[1]);
-        if (!same) {
-          note({CompareResult::Kind::kStateDiffers, position_});
-          co_return std::nullopt;
-        }
-      }
-    } catch (...) {
-      failure_.note(position_, std::current_exception());
-      co_return std::nullopt;
+      if (taken_ == position_) co_return piece;
     }
-    if (chunk->read[0] || chunk->read[1]) chunk->length = std::min(chunk->length, kBufferSize);
-    position_ += chunk->length;
-    ++next_number_;
-    co_return chunk;
+    uint64_t length = position_ - taken_;
+    if (chunk_.read[0] || chunk_.read[1]) length = std::min(length, kPieceSize);
+    piece = Piece{next_number_++, taken_, length, chunk_};
+    taken_ += length;
+    co_return piece;
+  }
+
+  // Makes chunk_ the next one. In strict mode a difference of states ends the comparison here.
+  Task<void> look() {
+    if (cancellation_ != nullptr) cancellation_->check();
+    Chunk chunk{position_, end_ - position_};
+    std::optional<Extent> extents[2];
+    for (int i = 0; i < 2; ++i) {
+      if (position_ >= sides_[i].source.size()) continue;
+      extents[i] = co_await extent_at(sides_[i], position_);
+      chunk.length = std::min(chunk.length, extents[i]->length);
+      chunk.read[i] = !reads_as_zero(*extents[i]);
+    }
+    if (options_.strict) {
+      const bool same = co_await same_states_from_here(*extents[0], *extents[1]);
+      if (!same) {
+        note({CompareResult::Kind::kStateDiffers, position_});
+        co_return;
+      }
+    }
+    if (chunk.read[0] || chunk.read[1]) chunk.length = std::min(chunk.length, kChunkSize);
+    chunk_ = chunk;
+    position_ += chunk.length;
   }
 
   Side sides_[2];
@@ -225,7 +245,9 @@ class Comparison {
   const uint64_t total_size_;
 
   Mutex mutex_;
-  uint64_t position_ = 0;
+  Chunk chunk_;            // the last one
+  uint64_t position_ = 0;  // its end
+  uint64_t taken_ = 0;     // what is before it is done or under way
   uint64_t end_ = 0;
   uint64_t next_number_ = 0;
   bool is_tail_known_ = false;

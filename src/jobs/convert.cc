@@ -23,18 +23,20 @@
 
 // How a conversion goes:
 //
-// - One SegmentWalker cuts the source into segments. `in_flight` workers take them from it in
-// order,
-//   each with a ticket and a buffer of its own, so that one's read overlaps another's write.
+// - One SegmentWalker cuts the source into segments, and data segments are cut into pieces that stay
+//   in the processor's cache between read and write. `in_flight` workers take them in order, each
+//   with a ticket and a buffer of its own, so that one's read overlaps another's write. Messages
+//   name segments, as QEMU's do.
 // - Where the order of writes matters, the Turnstile lets tickets through in order. A worker passes
 //   its turn exactly once for each ticket, whether or not its read or write failed.
 // - A failure stops the handing out of segments; what was handed out before ends in its own way.
-//   Every segment below the failed one has then been tried, so the lowest failure is the
+//   Everything below the failed piece has then been tried, so the lowest failure is the
 //   one that a copy without concurrency would have met.
 namespace byre::jobs {
 namespace {
 
-constexpr uint64_t kBufferSize = 2 * kMiB;
+constexpr uint64_t kSegmentSize = 2 * kMiB;
+constexpr uint64_t kPieceSize = 512 * kKiB;
 
 class Conversion {
  public:
@@ -45,7 +47,8 @@ class Conversion {
         options_(std::move(options)),
         cancellation_(cancellation),
         cluster_size_(options_.compressed ? target.limits().compressed_write_size : 0),
-        buffer_size_(std::max<uint64_t>(kBufferSize, cluster_size_)),
+        segment_size_(std::max<uint64_t>(kSegmentSize, cluster_size_)),
+        piece_size_(piece_size(options_, segment_size_)),
         sparse_rule_(sparse_rule(options_.sparse_size, target.limits().request_alignment)),
         offload_(source_, target),
         walker_(source_, rules()),
@@ -66,13 +69,22 @@ class Conversion {
 
  private:
   struct Ticket {
-    Segment segment;
+    Segment piece;
+    Segment segment;  // that the piece is of
     uint64_t number;
   };
 
+  // Compression wants many clusters at once, copies inside the host long ranges; and zeroes are looked for in
+  // no less than what is to count as a run of them.
+  static uint64_t piece_size(const ConvertOptions& options, uint64_t segment_size) {
+    const bool is_whole =
+        options.compressed || options.copy_range || options.sparse_size > kPieceSize;
+    return is_whole ? segment_size : kPieceSize;
+  }
+
   SegmentWalker::Rules rules() const {
     SegmentWalker::Rules rules;
-    rules.data_length_max = buffer_size_;
+    rules.data_length_max = segment_size_;
     rules.cluster_size = cluster_size_;
     rules.top_layer_only = options_.top_layer_only;
     rules.source_backing_size = options_.source_backing_size;
@@ -116,33 +128,33 @@ class Conversion {
     while (true) {
       const std::optional<Ticket> ticket = co_await take_ticket();
       if (!ticket.has_value()) break;
-      const Segment& segment = ticket->segment;
+      const Segment& piece = ticket->piece;
       bool is_read = true;
       bool is_copied = false;
-      if (segment.kind == Segment::Kind::kData) {
+      if (piece.kind == Segment::Kind::kData) {
         try {
-          is_copied = co_await copy_inside_host(segment);
-          if (buffer.size() == 0 && !is_copied) buffer = Buffer(buffer_size_);
-          if (!is_copied) co_await read(segment, buffer.bytes(0, segment.length));
+          is_copied = co_await copy_inside_host(piece);
+          if (buffer.size() == 0 && !is_copied) buffer = Buffer(piece_size_);
+          if (!is_copied) co_await read(*ticket, buffer.bytes(0, piece.length));
         } catch (...) {
-          failure_.note(segment.offset, std::current_exception());
+          failure_.note(piece.offset, std::current_exception());
           is_read = false;
         }
       }
       if (options_.write_order != WriteOrder::kAny) co_await turnstile_.wait(ticket->number);
       if (options_.write_order == WriteOrder::kStarted) turnstile_.pass();
-      if (is_read && !failure_.is_before(segment.offset)) {
+      if (is_read && !failure_.is_before(piece.offset)) {
         try {
-          const bool is_in_buffer = segment.kind == Segment::Kind::kData && !is_copied;
-          const ConstBytes bytes = buffer.bytes().first(is_in_buffer ? segment.length : 0);
-          if (!is_copied) co_await write(segment, bytes);
-          progress_.done(ticket->number, work_in(segment));
+          const bool is_in_buffer = piece.kind == Segment::Kind::kData && !is_copied;
+          const ConstBytes bytes = buffer.bytes().first(is_in_buffer ? piece.length : 0);
+          if (!is_copied) co_await write(piece, bytes);
+          progress_.done(ticket->number, work_in(piece));
         } catch (const Error& error) {
-          failure_.note(segment.offset,
-                        std::make_exception_ptr(
-                            failure_at("error while writing at byte ", segment.offset, error)));
+          failure_.note(piece.offset,
+                        std::make_exception_ptr(failure_at("error while writing at byte ",
+                                                           ticket->segment.offset, error)));
         } catch (...) {
-          failure_.note(segment.offset, std::current_exception());
+          failure_.note(piece.offset, std::current_exception());
         }
       }
       if (options_.write_order == WriteOrder::kOneByOne) turnstile_.pass();
@@ -155,12 +167,17 @@ class Conversion {
     if (failure_.is_set() || is_at_end_) co_return ticket;
     try {
       if (cancellation_ != nullptr) cancellation_->check();
-      const std::optional<Segment> segment = co_await next_segment(walker_);
-      if (segment.has_value()) {
-        ticket = Ticket{*segment, next_ticket_++};
-      } else {
-        is_at_end_ = true;
+      if (rest_.length == 0) {
+        const std::optional<Segment> segment = co_await next_segment(walker_);
+        is_at_end_ = !segment.has_value();
+        if (is_at_end_) co_return ticket;
+        segment_ = rest_ = *segment;
       }
+      Segment piece = rest_;
+      if (piece.kind == Segment::Kind::kData) piece.length = std::min(piece.length, piece_size_);
+      rest_.offset += piece.length;
+      rest_.length -= piece.length;
+      ticket = Ticket{piece, segment_, next_ticket_++};
     } catch (...) {
       failure_.note(walker_.position(), std::current_exception());
     }
@@ -179,26 +196,28 @@ class Conversion {
     co_return is_copied;
   }
 
-  Task<void> read(const Segment& segment, Bytes to) {
+  Task<void> read(const Ticket& ticket, Bytes to) {
     std::optional<Error> failed;
     try {
-      co_await source_.read(segment.offset, to);
+      co_await source_.read(ticket.piece.offset, to);
       co_return;
     } catch (const Error& error) {
       failed = error;
     }
     if (options_.salvage) {
-      co_await salvage(segment.offset, to);
+      co_await salvage(ticket.piece.offset, to);
       co_return;
     }
-    const uint64_t place = co_await first_unreadable(segment.offset, to);
+    const uint64_t place = co_await first_unreadable(ticket.segment);
     throw failure_at("error while reading at byte ", place, *failed);
   }
 
   // The start of the first extent that cannot be read: a segment may hold several, and the user is
   // told of the one that is damaged.
-  Task<uint64_t> first_unreadable(const uint64_t start, Bytes to) {
-    uint64_t offset = start;
+  Task<uint64_t> first_unreadable(Segment segment) {
+    Buffer buffer(segment.length);
+    Bytes to = buffer.bytes();
+    uint64_t offset = segment.offset;
     const ExtentScope scope = options_.top_layer_only ? ExtentScope::kLayer : ExtentScope::kChain;
     try {
       while (!to.empty()) {
@@ -212,7 +231,7 @@ class Conversion {
     } catch (const Error&) {
       co_return offset;
     }
-    co_return start;  // all could be read this time
+    co_return segment.offset;  // all could be read this time
   }
 
   // Sector by sector; what is lost becomes zeroes.
@@ -293,12 +312,15 @@ class Conversion {
   ConvertOptions options_;
   const Cancellation* const cancellation_;
   const uint64_t cluster_size_;
-  const uint64_t buffer_size_;
+  const uint64_t segment_size_;
+  const uint64_t piece_size_;
   const SparseRule sparse_rule_;
 
   CopyOffload offload_;
   Mutex walker_mutex_;
   SegmentWalker walker_;
+  Segment segment_;  // the last one of the walker, and what of it is still to be taken
+  Segment rest_;
   uint64_t next_ticket_ = 0;
   bool is_at_end_ = false;
   Turnstile turnstile_;

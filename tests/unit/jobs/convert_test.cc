@@ -83,6 +83,29 @@ TEST(Convert, SeveralSourcesStandOneBehindTheOther) {
   EXPECT_EQ(target.get(1024, b.size()), b);
 }
 
+TEST(Convert, LargeDataGoesInPiecesThatStayInTheProcessorsCache) {
+  const auto bytes = test::pattern(0, 3 << 20, 1);
+  MemoryDevice source{ConstBytes(bytes)};
+  ScriptedDevice target(bytes.size());
+  sync_wait(convert({&source}, target, {}, nullptr, nullptr));
+  EXPECT_EQ(target.started.size(), 6u);
+  for (const ScriptedDevice::Write& write : target.started) EXPECT_LE(write.length, 512u << 10);
+}
+
+TEST(Convert, ZeroesAreLookedForInNoLessThanWhatCountsAsARun) {
+  MemoryDevice source(4 << 20);
+  source.put(0, test::pattern(0, 1 << 20, 1));
+  source.put(1 << 20, std::vector<uint8_t>(1 << 20, 0));
+  source.put(2 << 20, test::pattern(2 << 20, 2 << 20, 1));
+  ScriptedDevice target(4 << 20);
+  ConvertOptions options;
+  options.sparse_size = 1 << 20;
+  options.target_is_zero = true;
+  sync_wait(convert({&source}, target, options, nullptr, nullptr));
+  EXPECT_EQ(target.started, (std::vector<ScriptedDevice::Write>{{0, 1 << 20, false, false},
+                                                                {2 << 20, 2 << 20, false, false}}));
+}
+
 TEST(Convert, AZeroTargetGetsDataOnly) {
   MemoryDevice source(kSize);
   source.put(0, test::pattern(0, 4096, 1));
@@ -102,8 +125,12 @@ TEST(Convert, WithSparseSizeZeroHolesAreWrittenAsData) {
   options.target_is_zero = true;
   options.sparse_size = 0;
   sync_wait(convert({&source}, target, options, nullptr, nullptr));
-  EXPECT_EQ(target.started, (std::vector<ScriptedDevice::Write>{{0, 2 << 20, false, false},
-                                                                {2 << 20, 2 << 20, false, false}}));
+  uint64_t written = 0;
+  for (const ScriptedDevice::Write& write : target.started) {
+    EXPECT_FALSE(write.zeroes);
+    written += write.length;
+  }
+  EXPECT_EQ(written, target.size());
 }
 
 TEST(Convert, WritesBeginInOrderUnlessToldOtherwise) {
@@ -241,7 +268,9 @@ TEST(Convert, StopsSoonAfterItWasAskedTo) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kCancelled);
   }
-  EXPECT_LE(target.started.size(), 6u);
+  uint64_t written = 0;
+  for (const ScriptedDevice::Write& write : target.started) written += write.length;
+  EXPECT_LE(written, uint64_t{6} << 20);
 }
 
 struct Record : Progress {
@@ -257,8 +286,11 @@ TEST(Convert, ProgressCountsWhatHasToBeDoneInOrder) {
   options.target_is_zero = true;
   Record record;
   sync_wait(convert({&source}, target, options, &record, nullptr));
-  EXPECT_EQ(record.calls, (std::vector<std::pair<uint64_t, uint64_t>>{
-                              {2 << 20, 4 << 20}, {4 << 20, 4 << 20}, {4 << 20, 4 << 20}}));
+  ASSERT_GE(record.calls.size(), 2u);
+  EXPECT_TRUE(std::ranges::is_sorted(record.calls));
+  EXPECT_GT(record.calls.front().first, 0u);
+  for (const auto& [done, total] : record.calls) EXPECT_EQ(total, uint64_t{4} << 20);
+  EXPECT_EQ(record.calls.back().first, uint64_t{4} << 20);
 }
 
 TEST(Convert, ARateLimitIsKept) {
@@ -270,7 +302,7 @@ TEST(Convert, ARateLimitIsKept) {
   Loop loop({.seed = 3});
   const auto start = loop.now();
   loop.run(convert({&source}, target, options, nullptr, nullptr));
-  EXPECT_EQ(loop.now() - start, std::chrono::seconds(6));  // the last two MiB take no waiting
+  EXPECT_EQ(loop.now() - start, std::chrono::milliseconds(7500));  // nothing waits for the last piece
 }
 
 }  // namespace
