@@ -64,12 +64,12 @@ void SimulatedCache::flush(uint64_t called_at) {
   durable_.resize(now_.size());
 }
 
-void SimulatedCache::forget(uint64_t seed) {
+void SimulatedCache::forget(uint64_t seed, uint64_t kept_of) {
   std::mt19937_64 random(seed);
   for (auto sector = pending_.begin(); sector != pending_.end();) {
     const bool is_under_way = std::ranges::any_of(
         sector->second, [](const Version& version) { return version.write->done_at == kUnderWay; });
-    if (is_under_way || random() % 2 == 0) {
+    if (is_under_way || random() % kept_of == 0) {
       ++sector;
     } else {
       forgotten_.insert(sector->first);

@@ -42,9 +42,10 @@ class SimulatedCache {
   void make_durable(uint64_t called_at);
   // The same of a flush: sizes, too, all that was done to them.
   void flush(uint64_t called_at);
-  // A flush failed: part of what waited is not kept for the next one. It is still read, until
-  // settle(), as a host's page cache has it, and no later flush makes it durable.
-  void forget(uint64_t seed);
+  // A flush failed: of what waited about one sector in `kept_of` is kept for the next one. The rest
+  // is still read, until settle(), as a host's page cache has it, and no later flush makes it
+  // durable.
+  void forget(uint64_t seed, uint64_t kept_of);
   // Whoever made requests is gone; what these have done so far counts as done. Gives the last id.
   uint64_t settle();
 

@@ -72,6 +72,19 @@ void SimulatedDisk::fail(const char* what, uint64_t offset, uint64_t length,
 }
 
 // Now and then nothing, or a few turns, or a while in which all that can go on does.
+namespace {
+
+// One more while it lives.
+struct Count {
+  explicit Count(uint32_t* n) : number(n) { ++*number; }
+  ~Count() { --*number; }
+  Count(const Count&) = delete;
+  Count& operator=(const Count&) = delete;
+  uint32_t* number;
+};
+
+}  // namespace
+
 Task<void> SimulatedDisk::wait() {
   Loop& loop = Loop::current();
   const uint64_t mood = random_() % 4;
@@ -190,15 +203,21 @@ Task<void> SimulatedDisk::apply(Change change) {
 Task<void> SimulatedDisk::flush() {
   check_power();
   const uint64_t called_at = clock_++;
+  const Count under_way(&flushes_under_way_);
   moment(Moment::kFlushing, 0);
-  co_await wait();
+  for (uint32_t i = 0; i < options_.flush_waits; ++i) co_await wait();
   check_power();
   ++next_id_;
   moment(Moment::kFlushEnd, 0);
   check_power();
-  if (is_unlucky(odds_.flush)) {
-    if (random_() % 2 == 0) cache_.make_durable(random_() % (called_at + 1));
-    if (random_() % 2 == 0) cache_.forget(random_());
+  const bool may_fail = !options_.loses_one_of_two_flushes || flushes_under_way_ > 1;
+  if (may_fail && is_unlucky(odds_.flush)) {
+    if (options_.loses_one_of_two_flushes) {
+      cache_.forget(random_(), 16);
+    } else {
+      if (random_() % 2 == 0) cache_.make_durable(random_() % (called_at + 1));
+      if (random_() % 2 == 0) cache_.forget(random_(), 2);
+    }
     moment(Moment::kFlushFailed, 0);
     check_power();
     fail("flush", 0, 0, EIO);

@@ -33,6 +33,11 @@ class SimulatedDisk final : public BlockDevice {
     bool grows = true;  // a file; else a disk of fixed size
     // A discarded range reads as zeroes; else it may keep what it had.
     bool discard_clears = true;
+    // How many times as long as another request a flush takes.
+    uint32_t flush_waits = 1;
+    // Of flushes only those fail that end while another one is under way, and they lose nearly all
+    // that was not durable.
+    bool loses_one_of_two_flushes = false;
   };
   // Of 65536 requests that many fail.
   struct Odds {
@@ -103,6 +108,7 @@ class SimulatedDisk final : public BlockDevice {
   Limits limits_;
   std::mt19937_64 random_;
   Odds odds_;
+  uint32_t flushes_under_way_ = 0;
   uint64_t room_ = UINT64_MAX;
   bool is_off_ = false;
   uint64_t clock_ = 1;  // counts what happens

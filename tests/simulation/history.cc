@@ -61,7 +61,7 @@ void take_snapshot(World* world) {
 Session::End draw_end(Random& random) {
   const uint64_t lot = random() % 8;
   if (lot < 2) return Session::End::kClose;
-  if (lot < 3) return Session::End::kKill;
+  if (lot < 4) return Session::End::kKill;
   return Session::End::kPowerCut;
 }
 
@@ -94,8 +94,16 @@ Result run_history(uint64_t seed, std::function<void(const std::string&)> trace)
       if (world.plan.takes_snapshots && i > 0 && is_whole && one_in(random, 2)) {
         take_snapshot(&world);
       }
-      Session session(&world, random(), world.plan.requests / sessions + 1, end);
-      result.failure = session.run();
+      const uint32_t requests = world.plan.requests / sessions + 1;
+      result.failure =
+          Session(&world, random(), requests, end, Session::Guest::kReadsAndWrites).run();
+      // What a killed writer left unflushed, and others then read and flushed, stays.
+      if (result.failure || end != Session::End::kKill || one_in(random, 2)) continue;
+      world.tell("somebody who only reads");
+      constexpr uint32_t kRequests = 8;
+      result.failure =
+          Session(&world, random(), kRequests, Session::End::kClose, Session::Guest::kOnlyReads)
+              .run();
     }
   } catch (const Error& error) {
     result.failure = fmt::format("{} ({})", error.message(), error.hint());

@@ -90,14 +90,18 @@ void fix_file_size(Plan* plan) {
 }
 
 // Flushes fail and little else does, while small caches push tables out and clusters hold what
-// strangers left: where a table that goes out after the failure shows.
+// strangers left: where a table that goes out after the failure shows. Flushes take long, so that
+// much is under way meanwhile, other flushes too.
 void pick_failing_flushes(Plan* plan, Random& random) {
   plan->error_odds = 16;
   plan->flush_error_odds = 65536 / (3 + random() % 6);
   fix_file_size(plan);
   plan->cache_size = 2 * plan->create.cluster_size;
   plan->depth = 4 + random() % 5;
-  plan->sessions = 8;
+  plan->flush_waits = 1 + random() % 12;
+  plan->loses_one_of_two_flushes = one_in(random, 2);
+  if (plan->loses_one_of_two_flushes) plan->flush_error_odds = 65536;
+  plan->sessions = 12;
   plan->requests = 240;
 }
 
@@ -112,7 +116,7 @@ Plan make_plan(uint64_t seed) {
   pick_features(&plan, random);
   plan.hot_size = (1 + random() % 6) * plan.create.cluster_size;
   if (one_in(random, 2)) plan.hot_begin = random() % plan.create.size;
-  if (one_in(random, 24)) pick_growing_refcount_table(&plan, random);
+  if (one_in(random, 8)) pick_growing_refcount_table(&plan, random);
   const uint64_t cluster_size = plan.create.cluster_size;
   if (one_in(random, 3)) fix_file_size(&plan);
   plan.takes_snapshots =
@@ -132,7 +136,7 @@ Plan make_plan(uint64_t seed) {
   if (one_in(random, 4)) plan.error_odds = 65536 / (20 + random() % 400);
   // After a failed flush an image takes no more writes: often in some seeds, rarely in the others.
   plan.flush_error_odds = one_in(random, 2) ? plan.error_odds * 4 : plan.error_odds / 4;
-  if (one_in(random, 16)) pick_failing_flushes(&plan, random);
+  if (one_in(random, 6)) pick_failing_flushes(&plan, random);
   plan.runs_full = plan.file_grows && one_in(random, 6);
   // Each seed looks at some dozens of power cuts; large disks take long to look at.
   plan.cuts_per_moment = one_in(random, 4) ? 2 : 1;

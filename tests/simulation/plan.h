@@ -33,16 +33,18 @@ struct Plan {
   uint64_t filled = 0;           // written before everything else
   uint64_t hot_begin = 0;        // where half of the requests go
   uint64_t hot_size = 0;
-  bool takes_snapshots = false;   // internal ones, between openings
-  bool is_repaired = false;       // now and then, between openings
-  uint32_t depth = 1;             // requests at a time
-  uint32_t requests = 0;          // in all
-  uint32_t sessions = 1;          // openings
-  uint32_t flush_error_odds = 0;  // of 65536 flushes
-  uint32_t error_odds = 0;        // of 65536 requests to a disk
-  bool runs_full = false;         // disks run out of space now and then
-  uint32_t cuts_per_moment = 1;   // power cuts looked at each time
-  uint64_t moment_odds = 1;       // one moment in so many is looked at
+  bool takes_snapshots = false;           // internal ones, between openings
+  bool is_repaired = false;               // now and then, between openings
+  uint32_t depth = 1;                     // requests at a time
+  uint32_t requests = 0;                  // in all
+  uint32_t sessions = 1;                  // openings
+  uint32_t flush_error_odds = 0;          // of 65536 flushes
+  uint32_t flush_waits = 1;               // how many times as long as other requests they take
+  bool loses_one_of_two_flushes = false;  // and no others
+  uint32_t error_odds = 0;                // of 65536 requests to a disk
+  bool runs_full = false;                 // disks run out of space now and then
+  uint32_t cuts_per_moment = 1;           // power cuts looked at each time
+  uint64_t moment_odds = 1;               // one moment in so many is looked at
 
   // What is worth counting: "version 2", "extended L2", ...
   std::vector<std::string> features() const;

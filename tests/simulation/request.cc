@@ -19,6 +19,7 @@ constexpr uint64_t kLengthMax = 256 * kKiB;
 
 Kind draw_kind(Random& random, const RequestBounds& bounds) {
   const uint64_t lot = random() % 200;
+  if (bounds.only_reads) return lot < 100 ? Kind::kRead : Kind::kFlush;
   if (lot < 24) return Kind::kRead;
   if (lot < 96) return Kind::kWrite;
   if (lot < 120) return bounds.can_compress ? Kind::kCompressed : Kind::kWrite;

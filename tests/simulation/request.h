@@ -37,7 +37,8 @@ struct RequestBounds {
   uint64_t hot_size = 0;
   uint64_t cluster_size = 0;
   bool can_compress = false;
-  uint64_t size_max = 0;  // what it may grow to
+  bool only_reads = false;  // and flushes
+  uint64_t size_max = 0;    // what it may grow to
 };
 
 // Any offset and length, but most often near one another and at the borders of clusters.

@@ -33,13 +33,14 @@ bool raw_begins_with(const Files& files, const std::vector<uint8_t>& bytes) {
 
 }  // namespace
 
-Session::Session(World* world, uint64_t seed, uint32_t requests, End end)
+Session::Session(World* world, uint64_t seed, uint32_t requests, End end, Guest guest)
     : world_(world),
       random_(seed),
       cut_random_(seed + 1),
       loop_seed_(seed + 2),
       requests_left_(requests),
-      end_(end) {
+      end_(end),
+      guest_(guest) {
   if (end_ != End::kClose) cut_at_ = 1 + cut_random_() % (uint64_t{6} * requests + 1);
 }
 
@@ -82,6 +83,8 @@ Task<void> Session::live() {
     options.filename = name;
     options.grows = grows;
     options.discard_clears = plan.discard_clears;
+    options.flush_waits = plan.flush_waits;
+    options.loses_one_of_two_flushes = plan.loses_one_of_two_flushes;
     auto disk = std::make_unique<SimulatedDisk>(std::move(**cache), options);
     disk->set_trace(world_->trace);
     disk->set_on_moment(
@@ -128,6 +131,7 @@ Task<void> Session::fill() {
 
 RequestBounds Session::bounds() const {
   RequestBounds bounds;
+  bounds.only_reads = guest_ == Guest::kOnlyReads;
   bounds.disk_size = world_->model->size();
   bounds.cluster_size = world_->plan.create.cluster_size;
   bounds.can_compress = !world_->data && !world_->plan.create.data_filename;

@@ -54,8 +54,9 @@ struct World {
 class Session {
  public:
   enum class End { kClose, kKill, kPowerCut };
+  enum class Guest { kReadsAndWrites, kOnlyReads };
 
-  Session(World* world, uint64_t seed, uint32_t requests, End end);
+  Session(World* world, uint64_t seed, uint32_t requests, End end, Guest guest);
 
   // What is wrong; nothing if all was as promised.
   std::optional<std::string> run();
@@ -86,6 +87,7 @@ class Session {
   uint64_t loop_seed_;
   uint32_t requests_left_;
   End end_;
+  Guest guest_;
   uint64_t cut_at_ = UINT64_MAX;  // the moment at which the power is cut or the program killed
   uint64_t moments_ = 0;
   uint32_t rare_moments_left_ = 0;
