@@ -19,8 +19,8 @@
 namespace byre::jobs {
 namespace {
 
-// What a message about a failed read names the start of, as QEMU's does; and what is compared at once, so little
-// that both buffers stay in the processor's cache.
+// What a message about a failed read names the start of, as QEMU's does; and what is compared at
+// once, so little that both buffers stay in the processor's cache.
 constexpr uint64_t kChunkSize = 2 * kMiB;
 constexpr uint64_t kPieceSize = 256 * kKiB;
 

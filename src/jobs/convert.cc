@@ -23,7 +23,8 @@
 
 // How a conversion goes:
 //
-// - One SegmentWalker cuts the source into segments, and data segments are cut into pieces that stay
+// - One SegmentWalker cuts the source into segments, and data segments are cut into pieces that
+// stay
 //   in the processor's cache between read and write. `in_flight` workers take them in order, each
 //   with a ticket and a buffer of its own, so that one's read overlaps another's write. Messages
 //   name segments, as QEMU's do.
@@ -74,8 +75,8 @@ class Conversion {
     uint64_t number;
   };
 
-  // Compression wants many clusters at once, copies inside the host long ranges; and zeroes are looked for in
-  // no less than what is to count as a run of them.
+  // Compression wants many clusters at once, copies inside the host long ranges; and zeroes are
+  // looked for in no less than what is to count as a run of them.
   static uint64_t piece_size(const ConvertOptions& options, uint64_t segment_size) {
     const bool is_whole =
         options.compressed || options.copy_range || options.sparse_size > kPieceSize;

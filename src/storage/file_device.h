@@ -115,8 +115,8 @@ class FileDevice final : public BlockDevice {
   // from there on, exclusively, so that no growing write is cut off. And see DirectIo.
   RangeLock ranges_;
   std::optional<DirectIo> direct_;  // with O_DIRECT
-  // One flush at a time: of two the kernel tells only one that pages could not be written, and those
-  // that wait share what the first one did.
+  // One flush at a time: of two the kernel tells only one that pages could not be written, and
+  // those that wait share what the first one did.
   Mutex flush_mutex_;
   // Writes that are done and not yet durable: how many were done, and how many when the last flush
   // began. One of them is that of whoever wrote before, and may have been killed.

@@ -302,7 +302,8 @@ TEST(Convert, ARateLimitIsKept) {
   Loop loop({.seed = 3});
   const auto start = loop.now();
   loop.run(convert({&source}, target, options, nullptr, nullptr));
-  EXPECT_EQ(loop.now() - start, std::chrono::milliseconds(7500));  // nothing waits for the last piece
+  EXPECT_EQ(loop.now() - start,
+            std::chrono::milliseconds(7500));  // nothing waits for the last piece
 }
 
 }  // namespace
