@@ -95,7 +95,7 @@ FaultDevice::Fault FaultDevice::begin(Operation operation, uint64_t offset, uint
     if (!picks(rule, operation, offset, length)) continue;
     const uint64_t number = ++active.seen;
     if (number < rule.first || number - rule.first >= rule.count) continue;
-    if (fault.errno_value == 0) fault = {rule.errno_value, rule.torn};
+    if (fault.errno_value == 0) fault = {rule.errno_value, rule.written};
   }
   if (fault.errno_value == 0) fault.errno_value = space_error(operation, offset, length);
   events_.push_back({operation, offset, length, flags, fault.errno_value != 0});
@@ -120,12 +120,13 @@ Task<void> FaultDevice::write(uint64_t offset, IoVector from, WriteFlags flags) 
   co_await delay();
   const Fault fault = begin(Operation::kWrite, offset, from.size(), flags);
   if (fault.errno_value != 0) {
-    if (fault.torn) {
-      // A sector is written whole or not at all.
-      const uint64_t end = align_down(offset + from.size() / 2, kSectorSize);
-      const IoVector half = from.slice(0, end > offset ? end - offset : 0);
-      co_await below().write(offset, half, WriteFlags::kNone);
-    }
+    uint64_t length = 0;
+    // A sector is written whole or not at all.
+    const uint64_t end = align_down(offset + from.size() / 2, kSectorSize);
+    if (fault.written == Written::kHalf) length = end > offset ? end - offset : 0;
+    if (fault.written == Written::kAll) length = from.size();
+    const IoVector part = from.slice(0, length);
+    if (length > 0) co_await below().write(offset, part, WriteFlags::kNone);
     fail(Operation::kWrite, fault.errno_value);
   }
   co_await below().write(offset, std::move(from), flags);

@@ -18,6 +18,9 @@ inline constexpr size_t kOperationCount = 8;
 const char* operation_name(Operation operation);
 
 // Which requests fail, and how.
+// What a failing write has written: kHalf up to the sector that has its middle.
+enum class Written : uint8_t { kNothing, kHalf, kAll };
+
 struct FaultRule {
   Operation operation = Operation::kWrite;
   // Counted from 1, from when the rule was given, among the requests that `operation` and the range
@@ -28,8 +31,7 @@ struct FaultRule {
   // Only requests that touch this range; flush and close have no range and are picked by any.
   uint64_t offset = 0;
   uint64_t length = UINT64_MAX;
-  // A failing write has written its first half, up to the sector that has its middle.
-  bool torn = false;
+  Written written = Written::kNothing;
 };
 
 // What was asked of the device, in the order in which it was passed on to the device below or
@@ -83,7 +85,7 @@ class FaultDevice final : public FilterDevice {
   };
   struct Fault {
     int errno_value = 0;  // 0: none
-    bool torn = false;
+    Written written = Written::kNothing;
   };
 
   Task<void> delay();

@@ -112,6 +112,7 @@ bool Allocator::is_blank(ClusterRange range) {
 Task<Allocator::Allocation> Allocator::allocate(uint64_t count) {
   co_await state_->events.raise(DebugEvent::kClusterAlloc);
   const Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
   const uint64_t useful = std::max<uint64_t>(kUsefulBytes >> state_->geometry.cluster_bits(), 1);
   Allocation place;
   place.range = co_await find(count, std::min(count, useful));
@@ -123,12 +124,14 @@ Task<Allocator::Allocation> Allocator::allocate(uint64_t count) {
 Task<ClusterRange> Allocator::allocate_all(uint64_t count) {
   co_await state_->events.raise(DebugEvent::kClusterAlloc);
   const Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
   const ClusterRange range = co_await find(count, count);
   co_return co_await claim(range);
 }
 
 Task<ClusterRange> Allocator::allocate_at_end(uint64_t count) {
   const Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
   const ClusterRange range = co_await find_at_end(count, count);
   check_end(range);
   co_return co_await claim(range);
@@ -160,6 +163,7 @@ Task<bool> Allocator::share(HostCluster cluster) {
 Task<HostOffset> Allocator::allocate_bytes(uint64_t size) {
   co_await state_->events.raise(DebugEvent::kClusterAllocBytes);
   const Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
   const layout::Geometry& geometry = state_->geometry;
   const HostOffset packed_end = packed_end_;
   HostOffset place;
@@ -287,6 +291,7 @@ Task<void> Allocator::cut_file() {
   const Mutex::Guard guard = co_await mutex_.lock();
   BlockDevice& file = *state_->file;
   if (!file.limits().grows) co_return;
+  co_await refcounts_->finish_block();
   end_ = co_await refcounts_->end_of_used();
   const uint64_t end = state_->geometry.offset_of(*end_).value();
   if (end < file.size()) co_await file.resize(end, Preallocation::kOff);

@@ -217,12 +217,13 @@ Task<void> Refcounts::set_in_new_block(HostOffset block, HostCluster cluster) {
   slice.mark_dirty();
 }
 
-Task<void> Refcounts::write_table_entry(uint64_t table_index, uint64_t entry) {
+// The entry that is tried is remembered until it is written: after a failure it may be on disk.
+Task<void> Refcounts::write_table_entry(NewBlock block) {
   uint8_t bytes[8];
-  store_big_endian<uint64_t>(bytes, entry);
+  store_big_endian<uint64_t>(bytes, entry_of(block).word());
   const IoVector from((Bytes(bytes)));
   const uint64_t offset =
-      state_->header().refcount_table_offset.value() + table_index * sizeof bytes;
+      state_->header().refcount_table_offset.value() + block.table_index * sizeof bytes;
   bool in_flush = true;
   std::exception_ptr error;
   const OverlapCheck& overlap = state_->write_state->overlap;
@@ -232,46 +233,60 @@ Task<void> Refcounts::write_table_entry(uint64_t table_index, uint64_t entry) {
     if (state_->failure) throw Error(*state_->failure);
     overlap.check(HostOffset(offset), sizeof bytes, MetadataKind::kRefcountTable);
     co_await state_->events.raise(DebugEvent::kRefblockAllocHookup);
+    unfinished_ = block;
     co_await state_->file->write(offset, from);
   } catch (const Error& failure) {
     state_->write_state->note_failure(failure, in_flush);
     error = std::current_exception();
   }
   if (error) std::rethrow_exception(error);
+  unfinished_.reset();
+}
+
+RefcountTableEntry Refcounts::entry_of(const NewBlock& block) const {
+  return RefcountTableEntry::block(state_->geometry.offset_of(block.place));
 }
 
 Task<void> Refcounts::add_block(uint64_t table_index, HostCluster place) {
+  BYRE_ASSERT(!unfinished_);
   co_await state_->events.raise(DebugEvent::kRefblockAlloc);
-  const HostOffset block = state_->geometry.offset_of(place);
-  const uint64_t cluster_size = state_->geometry.cluster_size();
-  const bool counts_itself = this->table_index(place) == table_index;
+  const NewBlock block{table_index, place, false};
+  co_await put_into_table(block);
+}
+
+Task<void> Refcounts::finish_block() {
+  if (!unfinished_) co_return;
+  const NewBlock block = *unfinished_;
+  co_await put_into_table(block);
+}
+
+Task<void> Refcounts::put_into_table(NewBlock block) {
+  const HostOffset offset = state_->geometry.offset_of(block.place);
+  const bool counts_itself = table_index(block.place) == block.table_index;
+  const ClusterRange own{block.place, 1};
   std::exception_ptr error;
-  bool counted_elsewhere = false;
   try {
-    co_await clear_new_block(block);
+    co_await clear_new_block(offset);
     if (counts_itself) {
-      co_await set_in_new_block(block, place);
-    } else {
-      const ClusterRange own{place, 1};
+      co_await set_in_new_block(offset, block.place);
+    } else if (!block.is_counted) {
       co_await add(own);
-      counted_elsewhere = true;
+      block.is_counted = true;
     }
     co_await state_->refcount_cache->write_back();
-    co_await write_table_entry(table_index, RefcountTableEntry::block(block).word());
+    co_await write_table_entry(block);
   } catch (...) {
     error = std::current_exception();
   }
   if (!error) {
-    table_[table_index] = RefcountTableEntry::block(block).word();
-    state_->write_state->overlap.add_refcount_block(block);
+    table_[block.table_index] = entry_of(block).word();
+    state_->write_state->overlap.add_refcount_block(offset);
     co_return;
   }
-  // The place is free again, so nothing may be written there as a block any more.
-  co_await state_->refcount_cache->drop(block.value(), cluster_size);
-  if (counted_elsewhere) {
-    const ClusterRange own{place, 1};
-    co_await subtract(own, nullptr);
-  }
+  // It is no block of the table, so nothing may be written there as one. Its place is free again,
+  // unless the entry on disk may name it.
+  co_await state_->refcount_cache->drop(offset.value(), state_->geometry.cluster_size());
+  if (block.is_counted && !unfinished_) co_await subtract(own, nullptr);
   std::rethrow_exception(error);
 }
 

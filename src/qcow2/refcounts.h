@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "async/task.h"
 #include "qcow2/image.h"
+#include "qcow2/layout/refcount_entry.h"
 #include "qcow2/layout/types.h"
 #include "qcow2/table_cache.h"
 
@@ -64,8 +66,12 @@ class Refcounts {
 
   // Puts an empty block, at a free cluster that it may or may not count itself, into the table, on
   // disk and in memory. Durable in the order block, entry; the entry itself is durable after the
-  // next flush. The block's own reference is counted. Fails without a trace.
+  // next flush. The block's own reference is counted. Where the write of the entry fails, the entry
+  // may yet be on disk: finish_block() comes before whatever is allocated next. Any other failure
+  // leaves no trace.
   Task<void> add_block(uint64_t table_index, HostCluster place);
+  // Tries again to put that block into the table, if there is one.
+  Task<void> finish_block();
   // The table has grown and moved, as the header says now; new entries are in `table`.
   void replace_table(std::vector<uint64_t> table) { table_ = std::move(table); }
 
@@ -74,8 +80,16 @@ class Refcounts {
   Task<void> set_in_new_block(HostOffset block, HostCluster cluster);
 
  private:
+  struct NewBlock {
+    uint64_t table_index;
+    HostCluster place;
+    bool is_counted;  // by another block
+  };
+
+  Task<void> put_into_table(NewBlock block);
   // The block that it names is on disk before it is.
-  Task<void> write_table_entry(uint64_t table_index, uint64_t entry);
+  Task<void> write_table_entry(NewBlock block);
+  layout::RefcountTableEntry entry_of(const NewBlock& block) const;
   uint64_t entries_per_slice() const;
   // The slice that has the refcount of `cluster`, and the entry's index in it.
   Task<TableCache::Slice> slice_of(HostCluster cluster);
@@ -86,6 +100,7 @@ class Refcounts {
 
   Image::State* state_;
   std::vector<uint64_t> table_;
+  std::optional<NewBlock> unfinished_;  // its entry could not be written
 };
 
 }  // namespace byre::qcow2

@@ -60,7 +60,7 @@ RULES = [
     in_flush = false;""", "    in_flush = false;")),
     rule("a refcount block before its refcount table entry: not written",
          ("refcounts.cc", """    co_await state_->refcount_cache->write_back();
-    co_await write_table_entry""", "    co_await write_table_entry")),
+    co_await write_table_entry(block)""", "    co_await write_table_entry(block)")),
     rule("a new refcount table before the header names it",
          ("header_update.cc", """    co_await state_->file->flush();
     // What""", """    if (offset != offsetof(RawHeader, refcount_table_offset)) co_await state_->file->flush();

@@ -80,10 +80,10 @@ TEST_F(FaultDeviceTest, AFailedWriteChangesNothingOrIsTorn) {
   EXPECT_EQ(write(0, 100), EIO);
   EXPECT_EQ(memory().get(0, 100), Contents(100));
   // Torn at the sector that has its middle: sectors are written whole or not at all.
-  device_.add_rule({.first = 1, .torn = true});
+  device_.add_rule({.first = 1, .written = Written::kHalf});
   EXPECT_EQ(write(0, 100), EIO);
   EXPECT_EQ(memory().get(0, 100), Contents(100));
-  device_.add_rule({.first = 1, .torn = true});
+  device_.add_rule({.first = 1, .written = Written::kHalf});
   EXPECT_EQ(write(0, 2048), EIO);
   Contents half = pattern(0, 1024, 1);
   half.resize(2048);

@@ -306,7 +306,7 @@ TEST_P(EachDamage, AFailedWriteIsToldAndLosesNothing) {
       faults.add_rule({.operation = filter::Operation::kWrite,
                        .first = write,
                        .errno_value = number,
-                       .torn = true});
+                       .written = filter::Written::kHalf});
       failed = false;
       try {
         test::repair(faults);

@@ -103,7 +103,7 @@ void fail_each(filter::Operation operation, int errno_value, bool torn) {
       rule.operation = operation;
       rule.first = n;
       rule.errno_value = errno_value;
-      rule.torn = torn;
+      if (torn) rule.written = filter::Written::kHalf;
       opened.file->add_rule(rule);
       const Outcome outcome = loop.run(run_script(opened.image.get(), &model, script));
       failures += outcome.any_failed ? 1 : 0;
@@ -280,6 +280,45 @@ TEST(WriteFaults, AFlushFailsWhereAnotherOneFailedMeanwhile) {
     EXPECT_EQ(failures, 2) << "seed " << seed;
     loop.run(opened.image->close());
   }
+}
+
+// Its write fails, and the new block's place must not be given away while the entry may name it.
+TEST(WriteFaults, AnEntryOfTheRefcountTableThatCouldNotBeWrittenMayBeOnDisk) {
+  constexpr uint64_t kLength = 40 * 1024;  // more than a refcount block counts
+  Layout layout = layout_of(20 * kLength, 512);
+  layout.create.refcount_bits = 64;
+  const std::vector<uint8_t> bytes = pattern(0, layout.create.size, 1);
+  uint64_t failures = 0;
+  for (uint64_t n = 1;; ++n) {
+    SCOPED_TRACE(testing::Message() << "entry " << n);
+    Loop loop;
+    OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
+    const uint64_t table = opened.image->state().header().refcount_table_offset.value();
+    opened.file->add_rule({.first = n,
+                           .errno_value = ENOSPC,
+                           .offset = table,
+                           .length = 512,
+                           .written = filter::Written::kAll});
+    bool has_failed = false;
+    for (uint64_t offset = 0; offset < bytes.size();) {
+      try {
+        loop.run(opened.image->write(offset, ConstBytes(bytes).subspan(offset, kLength)));
+        offset += kLength;
+      } catch (const Error& error) {
+        EXPECT_EQ(error.kind(), ErrorKind::kNoSpace);
+        has_failed = true;
+        loop.run(opened.image->flush());
+      }
+      expect_sound(opened.snapshot(), true);
+      if (testing::Test::HasFailure()) return;
+    }
+    loop.run(opened.image->close());
+    expect_sound(opened.snapshot(), false);
+    EXPECT_EQ(sync_wait(read_disks(opened.snapshot(), {})), bytes);
+    if (!has_failed) break;
+    ++failures;
+  }
+  EXPECT_GT(failures, 5u);
 }
 
 // A write-back that another request began goes no further: what it depends on may be lost with that
