@@ -195,7 +195,7 @@ Task<void> SimulatedDisk::apply(Change change) {
     cache_.make_durable(write->done_at);
     co_return;
   }
-  co_await wait();
+  for (uint32_t i = 0; i < options_.write_waits; ++i) co_await wait();
   write->done_at = clock_++;
   check_power();
 }

@@ -35,6 +35,7 @@ class SimulatedDisk final : public BlockDevice {
     bool discard_clears = true;
     // How many times as long as another request a flush takes.
     uint32_t flush_waits = 1;
+    uint32_t write_waits = 1;  // and a write
     // Of flushes only those fail that end while another one is under way, and they lose nearly all
     // that was not durable.
     bool loses_one_of_two_flushes = false;

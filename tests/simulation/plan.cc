@@ -136,11 +136,12 @@ Plan make_plan(uint64_t seed) {
   if (one_in(random, 4)) plan.error_odds = 65536 / (20 + random() % 400);
   // After a failed flush an image takes no more writes: often in some seeds, rarely in the others.
   plan.flush_error_odds = one_in(random, 2) ? plan.error_odds * 4 : plan.error_odds / 4;
+  if (one_in(random, 3)) plan.write_waits = 2 + random() % 6;
   if (one_in(random, 6)) pick_failing_flushes(&plan, random);
   plan.runs_full = plan.file_grows && one_in(random, 6);
   // Each seed looks at some dozens of power cuts; large disks take long to look at.
   plan.cuts_per_moment = one_in(random, 4) ? 2 : 1;
-  plan.moment_odds = 8 + random() % 16;
+  plan.moment_odds = 40 + random() % 48;
   if (plan.create.size > kMiB) plan.moment_odds += 8;
   return plan;
 }

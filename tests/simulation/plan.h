@@ -40,6 +40,7 @@ struct Plan {
   uint32_t sessions = 1;                  // openings
   uint32_t flush_error_odds = 0;          // of 65536 flushes
   uint32_t flush_waits = 1;               // how many times as long as other requests they take
+  uint32_t write_waits = 1;               // and writes, once the disk has what they write
   bool loses_one_of_two_flushes = false;  // and no others
   uint32_t error_odds = 0;                // of 65536 requests to a disk
   bool runs_full = false;                 // disks run out of space now and then

@@ -21,6 +21,10 @@ constexpr uint32_t kErrorsInTurnMax = 6;
 // Writes of so few bytes are looked at most often.
 constexpr uint64_t kRareWriteMax = 24;
 constexpr uint32_t kRareMoments = 10;
+// The header names another table.
+constexpr uint64_t kTableWrite = 12;
+constexpr uint32_t kTableMoments = 16;
+constexpr uint32_t kCutsOfTableMoment = 6;
 // One look in so many also tries whether the image can be written to.
 constexpr uint64_t kTrialOdds = 6;
 
@@ -84,6 +88,7 @@ Task<void> Session::live() {
     options.grows = grows;
     options.discard_clears = plan.discard_clears;
     options.flush_waits = plan.flush_waits;
+    options.write_waits = plan.write_waits;
     options.loses_one_of_two_flushes = plan.loses_one_of_two_flushes;
     auto disk = std::make_unique<SimulatedDisk>(std::move(**cache), options);
     disk->set_trace(world_->trace);
@@ -234,6 +239,7 @@ Task<void> Session::do_request(Request request) {
     model.resized(image_->size(), is_known);
   } else if (request.kind == Kind::kFlush && !error) {
     model.flushed(called_at);
+    if (!is_filling_) look_at_cuts();  // now most is promised
   } else if (request.kind == Kind::kRead && !error) {
     const std::optional<std::string> wrong = model.check_read(request.offset, bytes);
     if (wrong) fail(fmt::format("{}: {}", request.describe(), *wrong));
@@ -333,15 +339,24 @@ void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
   using Moment = SimulatedDisk::Moment;
   const bool is_flush = moment != Moment::kWritten;
   has_flush_failed_ |= moment == Moment::kFlushFailed;
-  if (length > 0 && length <= kRareWriteMax) {
+  if (length > 0 && length <= kRareWriteMax && length % 4 == 0) {
     rare_moments_left_ = kRareMoments;
   } else if (rare_moments_left_ > 0) {
     --rare_moments_left_;
   }
+  if (length == kTableWrite) {
+    table_moments_left_ = kTableMoments;
+  } else if (table_moments_left_ > 0) {
+    --table_moments_left_;
+  }
   const uint64_t weight = rare_moments_left_ > 0 ? 8 : is_flush ? 3 : 1;
   const uint64_t odds = has_flush_failed_ ? 1 : world_->plan.moment_odds;
-  if (cut_random_() % odds >= weight) return;
-  for (uint32_t i = 0; i < world_->plan.cuts_per_moment && !is_off_; ++i) {
+  if (cut_random_() % odds < weight) look_at_cuts();
+}
+
+void Session::look_at_cuts() {
+  const uint32_t cuts = table_moments_left_ > 0 ? kCutsOfTableMoment : world_->plan.cuts_per_moment;
+  for (uint32_t i = 0; i < cuts && !is_off_; ++i) {
     const Files files = cut_power(cut_random_());
     const bool writes = one_in(cut_random_, kTrialOdds);
     look(files, writes);

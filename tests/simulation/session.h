@@ -73,6 +73,7 @@ class Session {
 
   void on_moment(storage::SimulatedDisk::Moment moment, uint64_t length);
   Files cut_power(uint64_t seed);
+  void look_at_cuts();
   void look(const Files& files, bool writes);
   void end_at_power_cut();
   void power_off();
@@ -91,6 +92,7 @@ class Session {
   uint64_t cut_at_ = UINT64_MAX;  // the moment at which the power is cut or the program killed
   uint64_t moments_ = 0;
   uint32_t rare_moments_left_ = 0;
+  uint32_t table_moments_left_ = 0;
   bool has_flush_failed_ = false;
   bool is_off_ = false;
   bool is_filling_ = false;
