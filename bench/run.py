@@ -143,7 +143,7 @@ class Bench:
             subprocess.run([self.limit, "read", path], check=True)  # into the page cache
         found = {variant: [] for variant in variants}
         for number in range(rounds):
-            for variant, (program, command) in variants.items():
+            for variant, (program, command) in access.in_turn(variants, number):
                 found[variant].append(self.measure(program, command))
                 if number == 0 and variant != "limit":
                     self.verify(name)
