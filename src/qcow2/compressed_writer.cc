@@ -110,6 +110,7 @@ Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes com
     co_await state_->file->write(place.value(), from);
     const L2Entry entry = L2Entry::compressed(place, compressed.size(), geometry);
     const Linker::Change change = [entry](uint64_t, const L2Entry&) { return entry; };
+    co_await state_->events.raise(DebugEvent::kL2UpdateCompressed);
     co_await linker_->change(offset, 1, change);
   } catch (...) {
     error = std::current_exception();

@@ -152,7 +152,8 @@ uint64_t Image::vm_state_start() const {
 
 Task<void> Image::read_vm_state(uint64_t offset, IoVector to) {
   const GuestOffset place = state_->vm_state_offset(offset, to.size());
-  return state_->read_guest(place, std::move(to));
+  co_await state_->events.raise(DebugEvent::kVmstateLoad);
+  co_await state_->read_guest(place, std::move(to));
 }
 
 Task<void> Image::close() {

@@ -32,6 +32,7 @@ Task<void> write_bytes(WriteState* parts, GuestOffset offset, IoVector from, Wri
 
 Task<void> write_vm_state_bytes(WriteState* parts, GuestOffset offset, IoVector from) {
   co_await begin(parts);
+  co_await parts->state->events.raise(DebugEvent::kVmstateSave);
   co_await parts->growth.make_l1_entries(offset + from.size());
   co_await parts->writer.write(offset, std::move(from));
 }

@@ -150,10 +150,14 @@ Task<void> Linker::fill_table(HostOffset new_table, HostOffset old_table) {
   TableCache& cache = *state_->l2_cache;
   for (uint64_t at = 0; at < state_->geometry.cluster_size(); at += cache.slice_size()) {
     TableCache::Slice from;
-    if (!old_table.is_zero()) from = co_await cache.get(old_table.value() + at);
+    if (!old_table.is_zero()) {
+      co_await state_->events.raise(DebugEvent::kL2AllocCowRead);
+      from = co_await cache.get(old_table.value() + at);
+    }
     const TableCache::Slice to = co_await cache.get_new(new_table.value() + at);
     if (from) std::memcpy(to.bytes().data(), from.bytes().data(), to.bytes().size());
     to.mark_dirty();
+    co_await state_->events.raise(DebugEvent::kL2AllocWrite);
   }
 }
 

@@ -273,6 +273,7 @@ Task<void> Refcounts::put_into_table(NewBlock block) {
       co_await add(own);
       block.is_counted = true;
     }
+    co_await state_->events.raise(DebugEvent::kRefblockAllocWrite);
     co_await state_->refcount_cache->write_back();
     co_await write_table_entry(block);
   } catch (...) {

@@ -28,7 +28,11 @@ Task<void> Shrink::run(uint64_t new_size) {
   if (new_size >= state_->size) co_return;
   co_await clear_rest_of_cluster(new_size);
   co_await unmap_in_last_table(new_size);
-  co_await drop_tables(state_->geometry.l1_entries_for(new_size));
+  const uint64_t l1_entries = state_->geometry.l1_entries_for(new_size);
+  const bool drops_entries = l1_entries < state_->l1.size();
+  if (drops_entries) co_await state_->events.raise(DebugEvent::kL1ShrinkFreeL2Clusters);
+  co_await drop_tables(l1_entries);
+  if (drops_entries) co_await state_->events.raise(DebugEvent::kL1ShrinkWriteTable);
   co_await flusher_->flush();
   HeaderUpdate update(state_);
   co_await update.set_size(new_size);

@@ -6,11 +6,14 @@ from case import Case
 EVENTS = ("l1_update", "l1_grow_alloc_table", "l1_grow_write_table", "l1_grow_activate_table", "l2_load", "l2_update",
           "read_aio", "write_aio", "reftable_load", "refblock_load", "refblock_update_part", "refblock_alloc",
           "refblock_alloc_hookup", "cluster_alloc", "cluster_free", "flush_to_os", "flush_to_disk", "pwritev",
-          "pwritev_done")
+          "pwritev_done", "l2_alloc_write", "l2_update_compressed", "refblock_alloc_write", "cluster_alloc_bytes",
+          "vmstate_save", "vmstate_load", "l1_shrink_write_table", "l1_shrink_free_l2_clusters")
 ERRORS = {"EIO": 5, "ENOSPC": 28}
-# Allocation, overwriting, refcount blocks (clusters of 512 bytes), zeroes, discards, a larger L1 table.
+# Allocation, overwriting, refcount blocks (clusters of 512 bytes), zeroes, discards, a larger L1 table, machine state,
+# compression, a smaller disk.
 COMMANDS = ("write -P 2 1k 100", "write -P 3 100k 300k", "flush", "discard 0 4k", "write -z 8k 8k", "read 0 64k",
-            "flush", "truncate 64M", "write -P 5 32M 1M", "flush")
+            "flush", "truncate 64M", "write -P 5 32M 1M", "flush", "write -b -P 6 0 4k", "read -b 0 4k",
+            "write -c -P 7 20M 512", "write -c -P 8 21M 512", "flush", "truncate 16M", "flush")
 LEAKS = 3
 
 
