@@ -3,7 +3,7 @@
 import math
 
 WIDTH, HEIGHT = 280, 200
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 28, 32
+LEFT, RIGHT, TOP, BOTTOM = 58, 28, 28, 32
 COLUMNS = 3
 COLORS = {"byre": "#0b6e99", "QEMU": "#c4561d"}
 GIB = 1 << 30
