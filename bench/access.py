@@ -13,6 +13,8 @@ import statistics
 import subprocess
 import sys
 
+from inputs import make_mapped
+
 KIB = 1024
 GIB = 1 << 30
 DISK = GIB                # of the images that hold data
@@ -71,6 +73,18 @@ def in_turn(variants, number):
     return items[number % len(items):] + items[:number % len(items)]
 
 
+def run_requests(command):
+    """Runs device_bench or qemu-img bench: the seconds that it tells, and what the process used."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        out = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    found = re.search(r"Run completed in ([0-9.]+) seconds", out)
+    if process.returncode != 0 or not found:
+        raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}")
+    return float(found.group(1)), usage
+
+
 class AccessBench:
     def __init__(self, folder, device_bench):
         self.folder = folder
@@ -97,7 +111,7 @@ class AccessBench:
             more = ["-o", "extended_l2=on"] if image.endswith("extended") else []
             subprocess.run([*create, *more, path, str(EMPTY_DISK)], check=True)
         elif image == "large":
-            subprocess.run([*create, "-o", "preallocation=metadata", path, str(LARGE_DISK)], check=True)
+            make_mapped(path, LARGE_DISK)
         else:
             more = ["-o", "extended_l2=on"] if image == "extended" else []
             subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *more, self._make("raw"), path],
@@ -111,14 +125,8 @@ class AccessBench:
         image_format = "raw" if "raw" in image else "qcow2"
         command = [*program, "-f", image_format, *flags, "-d", str(job.depth), "-c", str(job.count), *job.arguments,
                    path]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            out = process.stdout.read()
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        found = re.search(r"Run completed in ([0-9.]+) seconds", out)
-        if process.returncode != 0 or not found:
-            raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}")
-        return {"wall": float(found.group(1)) / job.count, "cpu": (usage.ru_utime + usage.ru_stime) / job.count}
+        seconds, usage = run_requests(command)
+        return {"wall": seconds / job.count, "cpu": (usage.ru_utime + usage.ru_stime) / job.count}
 
     def run(self, job, rounds):
         """{"byre": [figures], "raw": [...], "QEMU": [...], "QEMU <flags>": [...]}, each per request, in seconds."""

@@ -3,13 +3,12 @@
 holes of their files, so that the tables are real and the data takes no room. bench/run.py --scale calls it.
 """
 import json
-import os
 import pathlib
-import re
 import statistics
 import subprocess
 import sys
 
+import access
 import curves
 import inputs
 
@@ -46,14 +45,8 @@ def run_command(runner, folder, program, arguments):
 def run_requests(program, flags, size, path):
     command = [*program, "-f", "qcow2", "-d", "1", "-c", str(REQUESTS), "-s", "4096", "-S", str(step(size)), *flags,
                path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        out = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    found = re.search(r"Run completed in ([0-9.]+) seconds", out)
-    if process.returncode != 0 or not found:
-        raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return {"time": float(found.group(1)) / REQUESTS, "memory": usage.ru_maxrss * 1024}
+    seconds, usage = access.run_requests(command)
+    return {"time": seconds / REQUESTS, "memory": usage.ru_maxrss * 1024}
 
 
 def medians(figures):

@@ -17,10 +17,10 @@ enum class Operation { kRead, kWrite, kWriteZeroes, kDiscard, kFlush, kExtents, 
 inline constexpr size_t kOperationCount = 8;
 const char* operation_name(Operation operation);
 
-// Which requests fail, and how.
 // What a failing write has written: kHalf up to the sector that has its middle.
 enum class Written : uint8_t { kNothing, kHalf, kAll };
 
+// Which requests fail, and how.
 struct FaultRule {
   Operation operation = Operation::kWrite;
   // Counted from 1, from when the rule was given, among the requests that `operation` and the range
