@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "base/bytes.h"
+
 namespace byre::qcow2 {
 
 // How many references a checker has found to each host cluster, and whether L1 and L2 entries that
@@ -32,15 +34,9 @@ class ReferenceCounts {
   // Adds up to `times` references to a cluster below cluster_count(), as many as fit below
   // count_max. Gives how many did not fit.
   uint64_t add(uint64_t cluster, uint64_t times, Claim claim);
-  // The same, once, for the many: true where it was done.
-  bool add_fast(uint64_t cluster, Claim claim) {
-    Page* const page = pages_[cluster >> kPageBits].get();
-    if (page == nullptr || page->narrow == nullptr) return false;
-    uint8_t& cell = page->narrow[cluster & (kPageClusters - 1)];
-    if ((cell & kNarrowCountMask) >= narrow_max_) return false;
-    cell = static_cast<uint8_t>((cell + 1) | (static_cast<unsigned>(claim) << kNarrowCountBits));
-    return true;
-  }
+  // The same, once, for each of the many clusters [first, first + count): how many were done, from
+  // the first one on.
+  uint64_t add_fast(uint64_t first, uint64_t count, Claim claim);
 
   uint64_t count(uint64_t cluster) const;
 
@@ -49,6 +45,9 @@ class ReferenceCounts {
   using PageCounts = std::array<uint64_t, kPageClusters>;
   bool load_page(uint64_t page, PageCounts* room) const;
   uint64_t page_count() const { return pages_.size(); }
+  // Whether the counts of these clusters of one page are the 16-bit big-endian numbers in
+  // `refcounts` as they stand on disk. No where that is not easily told.
+  bool surely_equal(uint64_t first, ConstBytes refcounts) const;
   bool page_is_empty(uint64_t page) const { return pages_[page] == nullptr; }
   // Whether every claim agrees with the count: copied where it is 1, not copied where it is not.
   bool claims_hold() const;
@@ -56,6 +55,10 @@ class ReferenceCounts {
  private:
   static constexpr unsigned kNarrowCountBits = 6;
   static constexpr unsigned kNarrowCountMask = (1u << kNarrowCountBits) - 1;
+  static constexpr unsigned kNarrowCopied = static_cast<unsigned>(Claim::kCopied)
+                                            << kNarrowCountBits;
+  static constexpr unsigned kNarrowNotCopied = static_cast<unsigned>(Claim::kNotCopied)
+                                               << kNarrowCountBits;
   static constexpr size_t kFewMax = 128;
 
   // A count with two bits of claims above it.
@@ -75,6 +78,7 @@ class ReferenceCounts {
   uint8_t* few_cell(Page& page, uint16_t index);
   static void make_narrow(Page& page);
   static void make_wide(Page& page);
+  static bool narrow_claims_hold(const uint8_t* cells);
 
   uint64_t cluster_count_;
   uint64_t count_max_;

@@ -3,9 +3,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace byre::qcow2 {
 
 using layout::L2Entry;
+using layout::L2Stretch;
 
 L2EntryCounter::L2EntryCounter(ReferenceCounter* references, bool active)
     : references_(references),
@@ -20,40 +23,42 @@ ReferenceCounts::Claim L2EntryCounter::claim_of(const L2Entry& entry) const {
 
 void L2EntryCounter::count(ConstBytes table) {
   const uint32_t entries = geometry_.l2_entries();
-  if (geometry_.extended_l2()) {
-    for (uint32_t i = 0; i < entries; ++i) {
-      const L2Entry entry(load_big_endian<uint64_t>(&table[i * 16]),
-                          load_big_endian<uint64_t>(&table[i * 16 + 8]));
-      if (!count_plain(entry)) count_entry(entry, i);
+  for (uint32_t i = 0; i < entries;) {
+    const L2Stretch stretch = layout::l2_stretch_at(table, i, entries, geometry_);
+    for (uint32_t done = 0; done < stretch.count;) {
+      const L2Stretch rest{stretch.entry(done), stretch.step, stretch.count - done};
+      const uint32_t plain = count_plain(rest);
+      if (plain == 0) count_entry(rest.first, i + done);
+      done += std::max(plain, 1u);
     }
-    return;
-  }
-  for (uint32_t i = 0; i < entries; ++i) {
-    const L2Entry entry(load_big_endian<uint64_t>(&table[i * 8]));
-    if (!count_plain(entry)) count_entry(entry, i);
+    i += stretch.count;
   }
 }
 
-// The entries that nearly all are: nothing at all, or a cluster in the file without any fault.
-bool L2EntryCounter::count_plain(const L2Entry& entry) {
-  if ((entry.word() | entry.bitmap()) == 0) return true;
+// The entries that nearly all are: nothing at all, or clusters in the file without any fault. How
+// many of the stretch were counted, from its first one on.
+uint32_t L2EntryCounter::count_plain(const L2Stretch& stretch) {
+  const L2Entry& first = stretch.first;
+  if ((first.word() | first.bitmap()) == 0 && stretch.step == 0) return stretch.count;
   constexpr uint64_t kPlain = L2Entry::kOffsetMask | L2Entry::kCopied | L2Entry::kZero;
-  const uint64_t offset = entry.offset().value();
-  if ((entry.word() & ~kPlain) != 0 || offset == 0 || offset >= plain_end_) return false;
-  if (!geometry_.is_cluster_aligned(entry.offset())) return false;
-  if ((entry.bitmap() & (entry.bitmap() >> 32)) != 0) return false;
-  if (!references_->counts().add_fast(geometry_.cluster_of(entry.offset()).value(),
-                                      claim_of(entry))) {
-    return false;
-  }
-  note_place(offset);
-  return true;
+  const uint64_t offset = first.offset().value();
+  if ((first.word() & ~kPlain) != 0 || offset == 0 || offset >= plain_end_) return 0;
+  if (!geometry_.is_cluster_aligned(first.offset())) return 0;
+  if ((first.bitmap() & (first.bitmap() >> 32)) != 0) return 0;
+  if (stretch.count > 1 && stretch.step == 0) return 0;  // one cluster again and again
+  const uint64_t clusters =
+      std::min<uint64_t>(stretch.count, geometry_.clusters_for(plain_end_ - offset));
+  const uint64_t counted = references_->counts().add_fast(
+      geometry_.cluster_of(first.offset()).value(), clusters, claim_of(first));
+  if (counted > 0) note_places(offset, counted);
+  return static_cast<uint32_t>(counted);
 }
 
-void L2EntryCounter::note_place(uint64_t offset) {
-  ++statistics_.allocated;
+// Clusters that follow one another.
+void L2EntryCounter::note_places(uint64_t offset, uint64_t clusters) {
+  statistics_.allocated += clusters;
   if (contiguous_offset_ != 0 && offset != contiguous_offset_) ++statistics_.fragmented;
-  contiguous_offset_ = offset + geometry_.cluster_size();
+  contiguous_offset_ = offset + (clusters << geometry_.cluster_bits());
 }
 
 // Every bit pattern means something to a checker: what the entry would be if its faults were not
@@ -149,7 +154,7 @@ void L2EntryCounter::count_allocated(const L2Entry& entry) {
                  });
     if (mends) return;
   }
-  note_place(offset);
+  note_places(offset, 1);
   if (!geometry_.external_data_file()) {
     references_->count_region(offset, geometry_.cluster_size(), claim_of(entry));
   } else if (active_ && !entry.copied()) {

@@ -7,6 +7,7 @@
 #include "qcow2/checker_references.h"
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/l2_entry.h"
+#include "qcow2/layout/l2_stretch.h"
 
 namespace byre::qcow2 {
 
@@ -32,11 +33,11 @@ class L2EntryCounter {
  private:
   using Claim = ReferenceCounts::Claim;
 
-  bool count_plain(const layout::L2Entry& entry);
+  uint32_t count_plain(const layout::L2Stretch& stretch);
   void count_entry(const layout::L2Entry& entry, uint32_t index);
   void count_compressed(layout::L2Entry entry, uint32_t index);
   void count_allocated(const layout::L2Entry& entry);
-  void note_place(uint64_t offset);
+  void note_places(uint64_t offset, uint64_t clusters);
   Claim claim_of(const layout::L2Entry& entry) const;
 
   ReferenceCounter* references_;

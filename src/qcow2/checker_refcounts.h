@@ -67,6 +67,7 @@ class StoredRefcounts {
   bool is_unused(uint64_t first, uint64_t count) const;
   Task<bool> load_block(uint64_t index);
   void report_unreadable(uint64_t first, uint64_t count);
+  bool agrees(ConstBytes block, uint64_t index, uint64_t first, uint64_t count);
   void compare_block(ConstBytes block, uint64_t first, uint64_t count);
 
   struct Place {

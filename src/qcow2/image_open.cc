@@ -69,8 +69,10 @@ CacheSizes check_options(const OpenOptions& options, const layout::Geometry& geo
 
 void make_caches(Image::State* state, const CacheSizes& sizes) {
   BlockDevice* const file = state->file.get();
-  const TableCache::Options l2{
-      .name = "L2 table", .slice_size = sizes.l2_slice_size, .slices_max = sizes.l2_slices_max};
+  const TableCache::Options l2{.name = "L2 table",
+                               .slice_size = sizes.l2_slice_size,
+                               .slices_max = sizes.l2_slices_max,
+                               .l2_geometry = &state->geometry};
   const TableCache::Options refcount{.name = "refcount block",
                                      .slice_size = sizes.refcount_slice_size,
                                      .slices_max = sizes.refcount_slices_max,

@@ -14,6 +14,7 @@ using layout::L1Entry;
 using layout::L1Kind;
 using layout::L2Entry;
 using layout::L2Problem;
+using layout::L2Stretch;
 using layout::SubclusterKind;
 
 namespace {
@@ -104,15 +105,21 @@ std::optional<Run> Mapping::find_run(GuestOffset guest_offset, uint64_t length, 
 }
 
 Task<Run> Mapping::run_at(GuestOffset guest_offset, uint64_t length, Lookup lookup) {
-  const TableCache::Slice slice = co_await l2_slice(guest_offset, lookup);
+  const TableCache::Slice slice = co_await l2_slice(guest_offset, lookup, length);
   if (!slice) co_return run_without_l2_table(guest_offset, length);
   co_return run_in_slice(slice, guest_offset, length, lookup);
 }
 
-Task<TableCache::Slice> Mapping::l2_slice(GuestOffset guest_offset, Lookup lookup) {
+Task<TableCache::Slice> Mapping::l2_slice(GuestOffset guest_offset, Lookup lookup,
+                                          uint64_t length) {
   const HostOffset table = l2_table_of(guest_offset, lookup);
   if (table.is_zero()) co_return TableCache::Slice();
-  co_return co_await state_->l2_cache->get(l2_slice_offset(table, guest_offset).value());
+  const uint64_t place = l2_slice_offset(table, guest_offset).value();
+  const uint64_t in_slice = guest_offset.value() & (bytes_per_slice() - 1);
+  const uint64_t slices = div_ceil(in_slice + length, bytes_per_slice());
+  const uint64_t rest_of_table = table.value() + state_->geometry.cluster_size() - place;
+  const uint64_t slice_size = state_->l2_cache->slice_size();
+  co_return co_await state_->l2_cache->get(place, std::min(slices * slice_size, rest_of_table));
 }
 
 Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) const {
@@ -132,26 +139,48 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
                           Lookup lookup) {
   const layout::Geometry& geometry = state_->geometry;
   const uint32_t entries = state_->l2_cache->slice_size() / geometry.l2_entry_size();
-  const ConstBytes bytes = slice.bytes();
   uint32_t index = l2_slice_index(guest_offset);
-  const L2Entry first = L2Entry::load(bytes, index, geometry);
-  Run run = run_in_entry(first, guest_offset);
-  if (run.kind == RunKind::kInvalid) throw invalid_entry(first, guest_offset, lookup);
+  const uint64_t in_cluster = geometry.offset_in_cluster(guest_offset);
+  const auto count_max = static_cast<uint32_t>(
+      std::min<uint64_t>(entries, geometry.clusters_for(in_cluster + length)));
+  L2Stretch stretch = slice.l2_stretch(index, count_max);
+  Run run = run_in_entry(stretch.first, guest_offset);
+  if (run.kind == RunKind::kInvalid) throw invalid_entry(stretch.first, guest_offset, lookup);
   // Neighbouring runs of one entry are always different, so more of the same begins with an entry.
-  while (run.length < length && geometry.offset_in_cluster(guest_offset + run.length) == 0 &&
-         ++index < entries) {
-    const L2Entry entry = L2Entry::load(bytes, index, geometry);
-    const Run next = run_in_entry(entry, guest_offset + run.length);
+  while (true) {
+    const uint32_t followers = followers_in_run(stretch, run);
+    run.length += uint64_t{followers} << geometry.cluster_bits();
+    index += 1 + followers;
+    if (run.length >= length || geometry.offset_in_cluster(guest_offset + run.length) != 0 ||
+        index >= entries) {
+      break;
+    }
+    stretch = slice.l2_stretch(index, count_max);
+    const Run next = run_in_entry(stretch.first, guest_offset + run.length);
     // QEMU looks at the subclusters behind a run before it knows the run's end.
     if (next.kind == RunKind::kInvalid && run.kind != RunKind::kCompressed &&
-        has_bad_subcluster(entry.problem(geometry))) {
-      throw invalid_entry(entry, guest_offset + run.length, lookup);
+        has_bad_subcluster(stretch.first.problem(geometry))) {
+      throw invalid_entry(stretch.first, guest_offset + run.length, lookup);
     }
     if (!continues(run, next)) break;
     run.length += next.length;
   }
   run.length = std::min(run.length, length);
   return run;
+}
+
+// How many entries of a stretch, behind its first one with which `run` ends, are more of the same.
+uint32_t Mapping::followers_in_run(const L2Stretch& stretch, const Run& run) const {
+  const layout::Geometry& geometry = state_->geometry;
+  const uint64_t bitmap = stretch.first.bitmap();
+  // All subclusters of an entry are in one state, or the run ends with its last ones.
+  if (bitmap != 0 && bitmap != L2Entry::kAllAllocated && bitmap != L2Entry::kAllZero) return 0;
+  if (run.kind == RunKind::kCompressed) return 0;
+  if (stretch.step != (run.has_host_offset ? geometry.cluster_size() : 0)) return 0;
+  // What goes beyond the offset's last bit is another flag.
+  const uint64_t room = L2Entry::kOffsetMask - stretch.first.offset().value();
+  const uint64_t clusters = room >> geometry.cluster_bits();
+  return static_cast<uint32_t>(std::min<uint64_t>(stretch.count - 1, clusters));
 }
 
 // The run that begins at guest_offset and ends with its cluster at the latest.

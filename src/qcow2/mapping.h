@@ -70,12 +70,15 @@ class Mapping {
   // The hot path: nothing when the L2 slice is not in memory.
   std::optional<Run> find_run(GuestOffset guest_offset, uint64_t length,
                               Lookup lookup = Lookup::kNow);
-  // The same; reads the slice where it must.
+  // The same; reads the slice where it must, and in the same read what else of its L2 table maps
+  // `length` bytes.
   Task<Run> run_at(GuestOffset guest_offset, uint64_t length, Lookup lookup = Lookup::kNow);
 
   // The cached slice that holds the L2 entry of guest_offset, pinned; an empty guard where its L1
-  // entry is unallocated.
-  Task<TableCache::Slice> l2_slice(GuestOffset guest_offset, Lookup lookup = Lookup::kNow);
+  // entry is unallocated. Where it must be read, slices behind it that map `length` bytes come
+  // along.
+  Task<TableCache::Slice> l2_slice(GuestOffset guest_offset, Lookup lookup = Lookup::kNow,
+                                   uint64_t length = 1);
   // Where in an L2 table's file bytes that slice begins: L2 table offset + slice offset.
   HostOffset l2_slice_offset(HostOffset l2_table_offset, GuestOffset guest_offset) const;
   // Index of the entry of guest_offset in its slice.
@@ -90,6 +93,7 @@ class Mapping {
   Run run_without_l2_table(GuestOffset guest_offset, uint64_t length) const;
   Run run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length,
                    Lookup lookup);
+  uint32_t followers_in_run(const layout::L2Stretch& stretch, const Run& run) const;
   Run run_in_entry(const layout::L2Entry& entry, GuestOffset guest_offset) const;
   Error invalid_entry(const layout::L2Entry& entry, GuestOffset guest_offset, Lookup lookup);
   Error corruption(const std::string& finding, Lookup lookup);

@@ -104,7 +104,7 @@ Task<std::vector<ClusterRange>> Shrink::clusters_of(uint64_t l1_index, HostOffse
     const GuestOffset start = geometry.guest_offset(l1_index, first);
     const TableCache::Slice slice = co_await state_->mapping.l2_slice(start);
     for (uint32_t i = 0; i < per_slice; ++i) {
-      const L2Entry entry = L2Entry::load(slice.bytes(), i, geometry);
+      const L2Entry entry = slice.l2_entry(i);
       const GuestOffset cluster = start + (uint64_t{i} << geometry.cluster_bits());
       linker_->check_entry(entry, cluster, geometry.cluster_size());
       if (geometry.external_data_file()) continue;

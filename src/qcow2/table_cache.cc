@@ -6,54 +6,33 @@
 #include <algorithm>
 #include <coroutine>
 #include <cstring>
+#include <optional>
 
 #include "async/loop.h"
 #include "async/when_all.h"
 #include "base/checked.h"
 #include "base/units.h"
 #include "qcow2/padded_read.h"
+#include "qcow2/table_cache_entry.h"
 
-// Invariants:
-// - An entry that is being read or written, or pinned, is not evicted. drop() takes it out of
-// entries_
-//   all the same; then it lives until its last pin is gone, and nothing of it is written.
-// - An entry that is dirty leaves entries_ only through drop() and drop_all(), which hold
-// write_mutex_:
-//   so a write-back may keep pointers to dirty entries across awaits.
-// - What a write-back writes is a copy taken at one moment, and every rule (depend_on) that was set
-//   before that moment is fulfilled before the copy is written. Rules that come later are about
-//   changes that the copy does not have; waiting for them as well could go on for ever.
 namespace byre::qcow2 {
 
 namespace {
 
-// Slices that a write-back copies at a time.
-constexpr size_t kBatchBytes = 4 << 20;
 // How many dirty slices an eviction passes over in search of a clean one before it has all written.
 constexpr int kVictimSearchMax = 64;
 // How often an eviction writes back and looks again before it lets the cache grow instead.
 constexpr int kMakeRoomTriesMax = 4;
+// What one read brings at most.
+constexpr uint64_t kReadBytesMax = 2 << 20;
+// Buffers that wait for the next slice.
+constexpr uint64_t kSpareBytesMax = 256 << 10;
+// What a slice takes beside its entries, roughly.
+constexpr uint64_t kEntryBytes = 192;
+// A slice is packed where that makes it as much smaller.
+constexpr uint64_t kPackedShare = 8;
 
 }  // namespace
-
-struct TableCache::Entry {
-  uint64_t offset = 0;
-  Buffer buffer;
-  uint64_t generation = 0;  // of the cache, when it was last asked for
-  uint32_t pins = 0;
-  bool dirty = false;
-  bool loaded = false;
-  bool removed = false;  // not in entries_ any more
-  Entry* newer = nullptr;
-  Entry* older = nullptr;
-  std::vector<std::coroutine_handle<>> waiting;  // for loaded, or for the failure of the read
-};
-
-// Neighbouring slices that go out in one write.
-struct TableCache::Run {
-  std::vector<Entry*> entries;
-  Buffer copy;
-};
 
 TableCache::Slice::Slice(TableCache* cache, Entry* entry) : cache_(cache), entry_(entry) {
   ++entry->pins;
@@ -64,7 +43,14 @@ uint64_t TableCache::Slice::offset() const {
 }
 
 Bytes TableCache::Slice::bytes() const {
+  if (entry_->packed) cache_->unpack(entry_);
   return entry_->buffer.bytes();
+}
+
+layout::L2Stretch TableCache::Slice::l2_stretch(uint32_t index, uint32_t count_max) const {
+  if (entry_->packed) return entry_->packed->stretch_at(index, count_max);
+  const ConstBytes bytes = entry_->buffer.bytes();
+  return layout::l2_stretch_at(bytes, index, count_max, *cache_->options_.l2_geometry);
 }
 
 void TableCache::Slice::mark_dirty() const {
@@ -119,15 +105,62 @@ void TableCache::set_dirty(Entry* entry, bool dirty) {
   dirty_count_ += dirty ? 1 : -1;
 }
 
+uint64_t TableCache::memory_of(const Entry& entry) {
+  if (!entry.packed) return entry.buffer.size();
+  return kEntryBytes + entry.packed->stretches() * layout::PackedL2::kStretchBytes;
+}
+
 TableCache::Entry* TableCache::insert(uint64_t offset) {
   auto entry = std::make_unique<Entry>();
   entry->offset = offset;
   entry->generation = generation_;
-  entry->buffer = Buffer(options_.slice_size);
+  entry->buffer = take_buffer();
   Entry* const result = entry.get();
   entries_.emplace(offset, std::move(entry));
+  memory_ += memory_of(*result);
   push_front(result);
   return result;
+}
+
+std::vector<TableCache::Slice> TableCache::insert_missing(uint64_t offset, uint64_t length) {
+  std::vector<Slice> slices;
+  const uint64_t end = offset + length;
+  do {
+    slices.push_back(Slice(this, insert(offset)));
+    offset += options_.slice_size;
+  } while (offset < end && find_entry(offset) == nullptr);
+  return slices;
+}
+
+Buffer TableCache::take_buffer() {
+  if (spare_.empty()) return Buffer(options_.slice_size);
+  Buffer buffer = std::move(spare_.back());
+  spare_.pop_back();
+  return buffer;
+}
+
+void TableCache::give_back(Buffer buffer) {
+  const uint64_t spare_max = std::max<uint64_t>(kSpareBytesMax / options_.slice_size, 1);
+  if (buffer.size() > 0 && spare_.size() < spare_max) spare_.push_back(std::move(buffer));
+}
+
+void TableCache::pack(Entry* entry) {
+  const uint64_t bytes_max = options_.slice_size / kPackedShare;
+  if (options_.l2_geometry == nullptr || bytes_max <= kEntryBytes) return;
+  const size_t stretches_max = (bytes_max - kEntryBytes) / layout::PackedL2::kStretchBytes;
+  entry->packed =
+      layout::PackedL2::pack(entry->buffer.bytes(), *options_.l2_geometry, stretches_max);
+  if (!entry->packed) return;
+  give_back(std::exchange(entry->buffer, Buffer()));
+  if (!entry->removed) memory_ -= options_.slice_size - memory_of(*entry);
+}
+
+void TableCache::unpack(Entry* entry) {
+  Buffer buffer = take_buffer();
+  entry->packed->unpack(buffer.bytes(), *options_.l2_geometry);
+  if (!entry->removed) memory_ += options_.slice_size - memory_of(*entry);
+  entry->packed.reset();
+  entry->buffer = std::move(buffer);
 }
 
 void TableCache::remove(Entry* entry) {
@@ -136,7 +169,11 @@ void TableCache::remove(Entry* entry) {
   const auto place = entries_.find(entry->offset);
   std::unique_ptr<Entry> owned = std::move(place->second);
   entries_.erase(place);
-  if (owned->pins == 0) return;
+  memory_ -= memory_of(*owned);
+  if (owned->pins == 0) {
+    give_back(std::move(owned->buffer));
+    return;
+  }
   owned->removed = true;
   owned.release();  // unpin() frees it
 }
@@ -152,27 +189,31 @@ TableCache::Slice TableCache::find(uint64_t offset) {
   return Slice(this, entry);
 }
 
-Task<TableCache::Slice> TableCache::get(uint64_t offset) {
+Task<TableCache::Slice> TableCache::get(uint64_t offset, uint64_t length) {
   BYRE_ASSERT(is_aligned(offset, options_.slice_size));
+  const uint64_t length_max = std::min(kReadBytesMax, memory_max() / 2);
+  length = std::max<uint64_t>(std::min(length, length_max), options_.slice_size);
+  if (memory_ > memory_max()) co_await make_room(0);  // slices have been unpacked
   while (true) {
     Slice slice = find(offset);
     if (slice) co_return slice;
-    if (find_entry(offset) == nullptr) co_await make_room();
+    if (find_entry(offset) == nullptr) co_await make_room(length);
     // Somebody may have been faster.
     if (Entry* const loading = find_entry(offset); loading != nullptr) {
       co_await wait_until_loaded(loading);
-    } else {
-      Slice mine(this, insert(offset));
-      co_await load(mine.entry_);
-      if (!mine.entry_->removed) co_return mine;
+      continue;
     }
+    std::vector<Slice> missing = insert_missing(offset, length);
+    slice = Slice(this, missing.front().entry_);
+    co_await load(std::move(missing));
+    if (!slice.entry_->removed) co_return slice;
   }
 }
 
 Task<TableCache::Slice> TableCache::get_new(uint64_t offset) {
   BYRE_ASSERT(is_aligned(offset, options_.slice_size));
   while (true) {
-    if (find_entry(offset) == nullptr) co_await make_room();
+    if (find_entry(offset) == nullptr) co_await make_room(options_.slice_size);
     Entry* entry = find_entry(offset);
     if (entry != nullptr && !entry->loaded) {
       // The image refers to a place that was free: somebody reads it as a table.
@@ -181,10 +222,11 @@ Task<TableCache::Slice> TableCache::get_new(uint64_t offset) {
     }
     if (entry == nullptr) entry = insert(offset);
     entry->loaded = true;
-    std::memset(entry->buffer.data(), 0, options_.slice_size);
+    Slice slice(this, entry);
+    std::ranges::fill(slice.bytes(), uint8_t{0});
     set_dirty(entry, true);
     make_newest(entry);
-    co_return Slice(this, entry);
+    co_return slice;
   }
 }
 
@@ -199,26 +241,47 @@ Task<void> TableCache::wait_until_loaded(Entry* entry) {
   co_await loaded;
 }
 
-// The caller has it pinned.
-Task<void> TableCache::load(Entry* entry) {
+Task<void> TableCache::load(std::vector<Slice> slices) {
+  std::exception_ptr error = co_await read_slices(slices);
+  if (error && slices.size() > 1) {
+    // The fault may lie in what nobody has asked for yet.
+    for (size_t i = 1; i < slices.size(); ++i) finish_load(slices[i].entry_, false);
+    slices.erase(slices.begin() + 1, slices.end());
+    error = co_await read_slices(slices);
+  }
+  for (const Slice& slice : slices) finish_load(slice.entry_, !error);
+  if (error) std::rethrow_exception(error);
+}
+
+// What went wrong, if anything did.
+Task<std::exception_ptr> TableCache::read_slices(std::span<const Slice> slices) {
   ++reads_;
+  const uint64_t offset = slices.front().entry_->offset;
+  IoVector to;
+  for (const Slice& slice : slices) to.append(slice.entry_->buffer.data(), options_.slice_size);
   std::exception_ptr error;
   try {
     co_await events_.raise(options_.load_event);
-    co_await padded_read(file_, entry->offset, entry->buffer.bytes());
+    co_await padded_read(file_, offset, std::move(to));
   } catch (const Error& failure) {
-    error = std::make_exception_ptr(
-        failure.with_hint(fmt::format("'{}': the {} at {:#x} could not be read", file_->filename(),
-                                      options_.name, entry->offset)));
+    error = std::make_exception_ptr(failure.with_hint(fmt::format(
+        "'{}': the {} at {:#x} could not be read", file_->filename(), options_.name, offset)));
   } catch (...) {
     error = std::current_exception();
   }
-  entry->loaded = !error;
+  co_return error;
+}
+
+// Whoever waits for the slice looks for it again.
+void TableCache::finish_load(Entry* entry, bool loaded) {
+  entry->loaded = loaded;
   for (const std::coroutine_handle<> waiter : entry->waiting) Loop::current().schedule(waiter);
   entry->waiting.clear();
-  if (!error) co_return;
-  if (!entry->removed) remove(entry);
-  std::rethrow_exception(error);
+  if (loaded) {
+    pack(entry);
+  } else if (!entry->removed) {
+    remove(entry);
+  }
 }
 
 TableCache::Entry* TableCache::clean_victim() const {
@@ -231,159 +294,30 @@ TableCache::Entry* TableCache::clean_victim() const {
   return nullptr;
 }
 
-Task<void> TableCache::make_room() {
+Task<void> TableCache::make_room(uint64_t bytes) {
   for (int tries = 0; tries < kMakeRoomTriesMax; ++tries) {
-    while (entries_.size() >= options_.slices_max) {
+    while (memory_ + bytes > memory_max()) {
       Entry* const victim = clean_victim();
       if (victim == nullptr) break;
       remove(victim);
     }
-    if (entries_.size() < options_.slices_max || dirty_count_ == 0) co_return;
+    if (memory_ + bytes <= memory_max() || dirty_count_ == 0) co_return;
     co_await write_back();
   }
-}
-
-std::vector<TableCache::Entry*> TableCache::dirty_entries(uint64_t offset, uint64_t length) const {
-  std::vector<Entry*> dirty;
-  uint64_t left = dirty_count_;
-  for (Entry* entry = newest_; entry != nullptr && left > 0; entry = entry->older) {
-    if (!entry->dirty) continue;
-    --left;
-    if (entry->offset >= offset && entry->offset - offset < length) dirty.push_back(entry);
-  }
-  std::ranges::sort(dirty, {}, &Entry::offset);
-  return dirty;
-}
-
-Task<void> TableCache::write_back() {
-  return write_back_range(0, UINT64_MAX);
-}
-
-Task<void> TableCache::write_back_range(uint64_t offset, uint64_t length) {
-  // Even with nothing dirty a write may be under way that was called for before: wait for it.
-  if (dirty_count_ == 0 && !write_mutex_.is_locked()) co_return;
-  const Mutex::Guard guard = co_await write_mutex_.lock();
-  const std::vector<Entry*> dirty = dirty_entries(offset, length);
-  const size_t batch_max = std::max<size_t>(kBatchBytes / options_.slice_size, 1);
-  for (size_t first = 0; first < dirty.size(); first += batch_max) {
-    const size_t count = std::min(batch_max, dirty.size() - first);
-    const std::span<Entry* const> batch = std::span(dirty).subspan(first, count);
-    co_await write_batch(batch);
-  }
-}
-
-Task<void> TableCache::write_batch(std::span<Entry* const> batch) {
-  std::vector<std::unique_ptr<Run>> runs;
-  for (Entry* const entry : batch) {
-    if (runs.empty() ||
-        runs.back()->entries.back()->offset + options_.slice_size != entry->offset) {
-      runs.push_back(std::make_unique<Run>());
-    }
-    runs.back()->entries.push_back(entry);
-  }
-  for (const auto& run : runs) run->copy = Buffer(run->entries.size() * options_.slice_size);
-  // Nothing below this line and before the await can fail.
-  for (const auto& run : runs) {
-    uint8_t* to = run->copy.data();
-    for (Entry* const entry : run->entries) {
-      std::memcpy(to, entry->buffer.data(), options_.slice_size);
-      to += options_.slice_size;
-      set_dirty(entry, false);
-      ++entry->pins;
-    }
-  }
-  std::exception_ptr error;
-  try {
-    co_await settle_rules();
-  } catch (...) {
-    error = std::current_exception();
-  }
-  if (error) {
-    for (Entry* const entry : batch) {
-      set_dirty(entry, true);
-      unpin(entry);
-    }
-    std::rethrow_exception(error);
-  }
-  std::vector<Task<void>> writes;
-  for (const auto& run : runs) writes.push_back(write_run(run.get()));
-  co_await when_all(std::move(writes));
-}
-
-Task<void> TableCache::write_run(Run* run) {
-  ++writes_;
-  std::exception_ptr error;
-  const uint64_t offset = run->entries.front()->offset;
-  try {
-    if (before_write_) before_write_(offset, run->copy.size());
-    co_await events_.raise(options_.update_event);
-    co_await file_->write(offset, run->copy.bytes());
-  } catch (...) {
-    error = std::current_exception();
-  }
-  for (Entry* const entry : run->entries) {
-    if (error) set_dirty(entry, true);
-    unpin(entry);
-  }
-  if (!error) co_return;
-  tell(error, Failure::kWrite);
-  std::rethrow_exception(error);
-}
-
-void TableCache::tell(const std::exception_ptr& error, Failure failure) const {
-  if (!on_failure_) return;
-  try {
-    std::rethrow_exception(error);
-  } catch (const Error& known) {
-    on_failure_(known, failure);
-  } catch (const std::exception&) {
-    // Out of memory: nothing was written.
-  }
-}
-
-Task<void> TableCache::settle_rules() {
-  if (rules_settled_ == rule_changes_) co_return;
-  const uint64_t rules = rule_changes_;
-  if (depends_on_ != nullptr) co_await depends_on_->write_back();
-  std::exception_ptr error;
-  try {
-    if (flush_needed_ && data_device_ != nullptr) co_await data_device_->flush();
-    co_await file_->flush();
-  } catch (...) {
-    error = std::current_exception();
-  }
-  if (error) {
-    tell(error, Failure::kFlush);
-    std::rethrow_exception(error);
-  }
-  rules_settled_ = rules;
-  if (rules == rule_changes_) {
-    depends_on_ = nullptr;
-    flush_needed_ = false;
-  }
-}
-
-Task<void> TableCache::depend_on(TableCache& other) {
-  // The opposite rule, or a rule about a third cache, is fulfilled first, so that no circle can
-  // arise.
-  while (other.depends_on_ == this || (depends_on_ != nullptr && depends_on_ != &other)) {
-    if (other.depends_on_ == this) co_await other.settle();
-    if (depends_on_ != nullptr && depends_on_ != &other) co_await settle();
-  }
-  depends_on_ = &other;
-  ++rule_changes_;
-}
-
-Task<void> TableCache::settle() {
-  const Mutex::Guard guard = co_await write_mutex_.lock();
-  co_await settle_rules();
 }
 
 Task<void> TableCache::drop(uint64_t offset, uint64_t length) {
   const Mutex::Guard guard = co_await write_mutex_.lock();
   std::vector<Entry*> gone;
-  for (const auto& [place, entry] : entries_) {
-    if (place >= offset && place - offset < length) gone.push_back(entry.get());
+  BYRE_ASSERT(is_aligned(offset, options_.slice_size));
+  if (length / options_.slice_size < entries_.size()) {
+    for (uint64_t done = 0; done < length; done += options_.slice_size) {
+      if (Entry* const entry = find_entry(offset + done); entry != nullptr) gone.push_back(entry);
+    }
+  } else {
+    for (const auto& [place, entry] : entries_) {
+      if (place >= offset && place - offset < length) gone.push_back(entry.get());
+    }
   }
   for (Entry* const entry : gone) remove(entry);
 }

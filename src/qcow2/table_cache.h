@@ -15,6 +15,8 @@
 #include "block/block_device.h"
 #include "block/buffer.h"
 #include "byre/error.h"
+#include "qcow2/layout/geometry.h"
+#include "qcow2/layout/l2_stretch.h"
 
 namespace byre::qcow2 {
 
@@ -27,6 +29,10 @@ namespace byre::qcow2 {
 // its place is needed for another slice. Until then it is visible in memory only. A write takes a
 // copy of the slice first, so it may be changed again while it is being written.
 //
+// A slice of an L2 table whose entries make few stretches is kept as those, in a few hundred bytes,
+// until somebody wants to change it: so the mapping of a disk that was mostly written in order is
+// in memory as a whole, however big it is.
+//
 // Order: before any slice of this cache is written, what it depends on is written and flushed (see
 // depend_on() and depend_on_flush()). write_back() itself does not flush the file afterwards.
 //
@@ -37,10 +43,11 @@ class TableCache {
 
  public:
   struct Options {
-    const char* name = "";                        // "L2 table", "refcount block": for messages
-    uint32_t slice_size = 0;                      // power of two, at least 512
-    uint64_t slices_max = 2;                      // more only while that many are pinned at once
-    DebugEvent load_event = DebugEvent::kL2Load;  // raised before a slice is read
+    const char* name = "";    // "L2 table", "refcount block": for messages
+    uint32_t slice_size = 0;  // power of two, at least 512
+    uint64_t slices_max = 2;  // whole ones in memory; more only while that many are pinned at once
+    const layout::Geometry* l2_geometry = nullptr;    // of L2 tables, which may be kept packed
+    DebugEvent load_event = DebugEvent::kL2Load;      // raised before a slice is read
     DebugEvent update_event = DebugEvent::kL2Update;  // before slices are written
   };
 
@@ -61,8 +68,13 @@ class TableCache {
     explicit operator bool() const { return entry_ != nullptr; }
     // In the file, in bytes.
     uint64_t offset() const;
-    // The slice's bytes as they stand on disk (big-endian), valid while pinned.
+    // The slice's bytes as they stand on disk (big-endian), valid while pinned. A packed slice is
+    // unpacked for it, so who only reads an L2 table had better ask for its entries. May throw
+    // Error(kNoMemory), but not a second time.
     Bytes bytes() const;
+    // Of an L2 table: one entry, and the stretch of at most `count_max` entries that begins there.
+    layout::L2Entry l2_entry(uint32_t index) const { return l2_stretch(index, 1).first; }
+    layout::L2Stretch l2_stretch(uint32_t index, uint32_t count_max) const;
     // After a change, before the next await. The slice will be written.
     void mark_dirty() const;
     bool is_dirty() const;
@@ -87,8 +99,10 @@ class TableCache {
   // I/O, no allocation: the hot path.
   Slice find(uint64_t offset);
   // The same, read from the file where it is not in memory. Bytes past the end of the file are
-  // zeroes. Two callers that miss the same slice share one read.
-  Task<Slice> get(uint64_t offset);
+  // zeroes. Two callers that miss the same slice share one read. Where it must be read, slices
+  // behind it come along in the same read, as far as `length` bytes from offset reach; that these
+  // cannot be read is no failure.
+  Task<Slice> get(uint64_t offset, uint64_t length = 0);
   // A slice of a table that is new: zeroes, dirty, nothing read. Replaces what was cached there.
   Task<Slice> get_new(uint64_t offset);
 
@@ -133,8 +147,10 @@ class TableCache {
 
   // A slice waits to be written, or is being written: then write_back() waits for that.
   bool has_dirty() const { return dirty_count_ > 0 || write_mutex_.is_locked(); }
-  // For tests and statistics: slices in memory, reads and writes of the file so far.
+  // For tests and statistics: slices in memory and the bytes that they take, reads and writes of
+  // the file so far.
   uint64_t slices() const { return entries_.size(); }
+  uint64_t memory() const { return memory_; }
   uint64_t reads() const { return reads_; }
   uint64_t writes() const { return writes_; }
 
@@ -148,14 +164,25 @@ class TableCache {
   void unlink(Entry* entry);
   void push_front(Entry* entry);
   void set_dirty(Entry* entry, bool dirty);
-  // Evicts until there is room for one more slice, or all are pinned.
-  Task<void> make_room();
+  uint64_t memory_max() const { return options_.slices_max * options_.slice_size; }
+  static uint64_t memory_of(const Entry& entry);
+  // Evicts until there is room for so many more bytes, or all are pinned.
+  Task<void> make_room(uint64_t bytes);
   Entry* clean_victim() const;
   Entry* insert(uint64_t offset);
+  // The slices of the range, up to the first that is in memory already.
+  std::vector<Slice> insert_missing(uint64_t offset, uint64_t length);
+  Buffer take_buffer();
+  void give_back(Buffer buffer);
+  void pack(Entry* entry);
+  void unpack(Entry* entry);
   // Out of entries_; freed at once, or with the last pin.
   void remove(Entry* entry);
   static void unpin(Entry* entry);
-  Task<void> load(Entry* entry);
+  // Neighbours; only the first one has to succeed.
+  Task<void> load(std::vector<Slice> slices);
+  Task<std::exception_ptr> read_slices(std::span<const Slice> slices);
+  void finish_load(Entry* entry, bool loaded);
   static Task<void> wait_until_loaded(Entry* entry);
   std::vector<Entry*> dirty_entries(uint64_t offset, uint64_t length) const;
   // Writes what stood in these entries at its start. The caller holds write_mutex_.
@@ -175,6 +202,8 @@ class TableCache {
   Entries entries_;
   Entry* newest_ = nullptr;  // least recently used last
   Entry* oldest_ = nullptr;
+  std::vector<Buffer> spare_;
+  uint64_t memory_ = 0;  // of entries_
   uint64_t dirty_count_ = 0;
   uint64_t generation_ = 0;  // the count of calls of drop_unused()
   uint64_t reads_ = 0;

@@ -146,7 +146,7 @@ Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
       const GuestOffset cluster_end = smaller(end, geometry.cluster_start(at) + cluster_size);
       L2Entry entry;
       if (slice) {
-        entry = L2Entry::load(slice.bytes(), state_->mapping.l2_slice_index(at), geometry);
+        entry = slice.l2_entry(state_->mapping.l2_slice_index(at));
         linker_->check_entry(entry, at, cluster_end - at);
       }
       const Part next = classify(entry, at, cluster_end);

@@ -21,7 +21,7 @@ TEST(ReferenceCounts, CountAsAMapDoesInEveryFormOfAPage) {
       // The first page stays a list, the others become arrays.
       const uint64_t cluster = i % 60 == 0 ? random() % 50 : 4096 + random() % 8192;
       const uint64_t times = random() % 16 == 0 ? random() % 200 : 1;
-      if (times != 1 || !counts.add_fast(cluster, Claim::kNone)) {
+      if (times != 1 || counts.add_fast(cluster, 1, Claim::kNone) == 0) {
         const uint64_t room = count_max - expected[cluster];
         const uint64_t overflow = counts.add(cluster, times, Claim::kNone);
         EXPECT_EQ(overflow, times > room ? times - room : 0);

@@ -108,11 +108,23 @@ TEST(Mapping, CutsTablesIntoSlicesAndARunEndsWithItsSlice) {
   const auto image = builder.open();
   EXPECT_EQ(image->state().mapping.bytes_per_slice(), per_slice * kCluster);
   EXPECT_EQ(image->state().mapping.bytes_per_l2_table(), 8192 * kCluster);
-  const qcow2::Run run = run_at(*image, (per_slice - 1) * kCluster);
+  const qcow2::Run run = run_at(*image, (per_slice - 1) * kCluster, kCluster);
   EXPECT_EQ(run.length, kCluster);
   EXPECT_EQ(image->state().l2_cache->reads(), 1u);
-  EXPECT_EQ(run_at(*image, per_slice * kCluster).host_offset, host + kCluster);
+  EXPECT_EQ(run_at(*image, per_slice * kCluster, kCluster).host_offset, host + kCluster);
   EXPECT_EQ(image->state().l2_cache->reads(), 2u);
+}
+
+TEST(Mapping, ReadsTheSlicesOfALongRangeAtOnce) {
+  ImageBuilder builder({.size = uint64_t{2} << 30});
+  const uint64_t per_slice = 2048;
+  builder.put_data(0, 1);
+  builder.put_data(8192, 1);  // in the next table
+  const auto image = builder.open();
+  run_at(*image, per_slice * kCluster, uint64_t{1} << 30);
+  EXPECT_EQ(image->state().l2_cache->slices(), 3u);
+  for (const uint64_t slice : {1, 2, 3}) run_at(*image, slice * per_slice * kCluster, kCluster);
+  EXPECT_EQ(image->state().l2_cache->reads(), 1u);
 }
 
 TEST(Mapping, TheSmallestClustersHaveOneSliceATable) {

@@ -194,6 +194,35 @@ TEST_F(TableCacheTest, GrowsWhileEverythingIsPinnedAndShrinksAfterwards) {
   EXPECT_EQ(cache.slices(), 2u);
 }
 
+TEST_F(TableCacheTest, ReadsWhatIsMissingOfARangeInOneRead) {
+  TableCache cache = make();
+  get(cache, 4);
+  EXPECT_EQ(sync_wait(cache.get(1 * kSlice, 4 * kSlice)).offset(), 1 * kSlice);
+  EXPECT_EQ(cache.reads(), 2u);
+  EXPECT_EQ(cache.slices(), 4u);
+  for (const uint64_t index : {1, 2, 3, 4}) {
+    const TableCache::Slice slice = cache.find(index * kSlice);
+    ASSERT_TRUE(slice);
+    EXPECT_TRUE(std::ranges::equal(slice.bytes(), pattern(index * kSlice, kSlice, 1)));
+  }
+}
+
+TEST_F(TableCacheTest, ARangeTakesHalfOfTheCacheAtMost) {
+  TableCache cache = make(8);
+  sync_wait(cache.get(0, 100 * kSlice));
+  EXPECT_EQ(cache.slices(), 4u);
+}
+
+TEST_F(TableCacheTest, ASliceThatComesAlongMayFail) {
+  file_->add_rule(
+      {.operation = Operation::kRead, .count = UINT64_MAX, .offset = 2 * kSlice, .length = kSlice});
+  TableCache cache = make();
+  const TableCache::Slice slice = sync_wait(cache.get(kSlice, 2 * kSlice));
+  EXPECT_TRUE(std::ranges::equal(slice.bytes(), pattern(kSlice, kSlice, 1)));
+  EXPECT_FALSE(cache.find(2 * kSlice));
+  EXPECT_THROW(get(cache, 2), Error);
+}
+
 TEST_F(TableCacheTest, AFailedWriteStaysDirtyAndIsToldToWhoeverNeededIt) {
   TableCache cache = make(2);
   change(cache, 1, 1);
@@ -365,6 +394,66 @@ TEST_F(TableCacheTest, ANewTableInAPlaceThatIsBeingReadWaitsForTheRead) {
   TableCache cache = make();
   sync_wait(get_and_get_new(&cache, kSlice));
   EXPECT_TRUE(is_all_zero(cache.find(kSlice).bytes()));
+}
+
+// L2 tables of a disk that was written in order.
+class PackedTableCacheTest : public testing::Test {
+ protected:
+  static constexpr uint32_t kBig = 16384;
+  static constexpr uint64_t kSlices = 64;
+
+  PackedTableCacheTest() : file_(contents()) {}
+
+  static uint64_t word(uint64_t index) { return layout::L2Entry::kCopied | (index + 100) << 16; }
+  ConstBytes contents() {
+    bytes_.resize(kSlices * kBig);
+    for (uint64_t i = 0; i < bytes_.size() / 8; ++i) store_big_endian(&bytes_[i * 8], word(i));
+    return bytes_;
+  }
+  TableCache make(uint64_t slices_max) {
+    return {&file_, {.slice_size = kBig, .slices_max = slices_max, .l2_geometry = &geometry_}};
+  }
+
+  const layout::Geometry geometry_{layout::Header{}};
+  std::vector<uint8_t> bytes_;
+  storage::MemoryDevice file_;
+};
+
+TEST_F(PackedTableCacheTest, SlicesThatWereWrittenInOrderAreAllInMemory) {
+  TableCache cache = make(2);
+  for (uint64_t i = 0; i < kSlices; ++i) sync_wait(cache.get(i * kBig));
+  EXPECT_EQ(cache.slices(), kSlices);
+  EXPECT_LE(cache.memory(), 2 * kBig);
+  const TableCache::Slice slice = cache.find(5 * kBig);
+  EXPECT_EQ(slice.l2_entry(77).word(), word(5 * 2048 + 77));
+  EXPECT_EQ(slice.l2_stretch(77, 5000).count, 2048u - 77);
+  EXPECT_TRUE(std::ranges::equal(slice.bytes(), file_.get(5 * kBig, kBig)));
+}
+
+TEST_F(PackedTableCacheTest, AChangeUnpacksAndTheBoundStillHolds) {
+  TableCache cache = make(4);
+  for (uint64_t i = 0; i < kSlices; ++i) sync_wait(cache.get(i * kBig));
+  for (uint64_t i = 0; i < kSlices; ++i) {
+    const TableCache::Slice slice = sync_wait(cache.get(i * kBig));
+    layout::L2Entry(7).store(slice.bytes(), 3, geometry_);
+    slice.mark_dirty();
+    EXPECT_EQ(slice.l2_entry(3).word(), 7u);
+    EXPECT_EQ(slice.l2_stretch(4, 5000).count, 2048u - 4);
+    EXPECT_LE(cache.memory(), 6 * kBig);
+  }
+  sync_wait(cache.write_back());
+  for (uint64_t i = 0; i < kSlices; ++i) {
+    EXPECT_EQ(load_big_endian<uint64_t>(file_.get(i * kBig + 24, 8).data()), 7u);
+    EXPECT_EQ(sync_wait(cache.get(i * kBig)).l2_entry(3).word(), 7u);
+  }
+}
+
+TEST_F(PackedTableCacheTest, WhatIsInDisorderStaysAsItIs) {
+  TableCache cache = make(8);
+  for (uint64_t i = 0; i < kBig / 8; i += 3) store_big_endian(&bytes_[i * 8], i << 16);
+  sync_wait(file_.write(0, ConstBytes(bytes_)));
+  EXPECT_EQ(sync_wait(cache.get(0)).l2_entry(3).word(), 3u << 16);
+  EXPECT_EQ(cache.memory(), kBig);
 }
 
 }  // namespace
