@@ -72,12 +72,13 @@ Task<void> Growth::grow(uint64_t new_size, Preallocation preallocation) {
       co_await state_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
   // Somebody else may have been faster.
   if (new_size <= state_->size) co_return;
-  if (state_->data_file && state_->data_file->size() < new_size) {
+  const uint64_t data_end = state_->data_file ? state_->data_file->size() : 0;
+  if (state_->data_file && data_end < new_size) {
     co_await state_->data_file->resize(new_size, preallocation);
   }
   const uint64_t entries = state_->geometry.l1_entries_for(new_size);
   if (entries > state_->l1.size()) co_await grow_l1_table(entries);
-  co_await clear_behind_end(new_size);
+  co_await clear_behind_end(new_size, data_end);
   if (preallocation != Preallocation::kOff) {
     Preallocator preallocator(state_, allocator_, linker_);
     co_await preallocator.run(GuestOffset(state_->size), GuestOffset(new_size), preallocation);
@@ -102,15 +103,14 @@ Task<void> Growth::make_l1_entries(layout::GuestOffset end) {
 }
 
 // What the last cluster has behind the old end, what entries behind it say, and what a longer
-// backing file would show.
-Task<void> Growth::clear_behind_end(uint64_t new_size) {
+// backing file would show, or a raw data file that ended at `data_end`.
+Task<void> Growth::clear_behind_end(uint64_t new_size, uint64_t data_end) {
   const layout::Geometry& geometry = state_->geometry;
   const uint64_t old_size = state_->size;
   uint64_t end = align_up(old_size, geometry.l2_coverage());
   // The VM state area begins behind the last L2 table; where the disk grows into it, it is gone.
-  if (!state_->header().has_raw_external_data()) {
-    end = std::max(end, uint64_t{state_->l1.size()} * geometry.l2_coverage());
-  }
+  const bool is_raw = state_->header().has_raw_external_data();
+  end = std::max(end, is_raw ? data_end : uint64_t{state_->l1.size()} * geometry.l2_coverage());
   if (state_->backing) end = std::max(end, state_->backing->size());
   end = std::min(end, align_up(new_size, geometry.cluster_size()));
   if (end > old_size) {

@@ -38,7 +38,7 @@ class Growth {
   Task<void> make_l1_entries(layout::GuestOffset end);
 
  private:
-  Task<void> clear_behind_end(uint64_t new_size);
+  Task<void> clear_behind_end(uint64_t new_size, uint64_t data_end);
   Task<void> grow_l1_table(uint64_t entries);
 
   Image::State* state_;

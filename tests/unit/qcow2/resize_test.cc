@@ -119,6 +119,32 @@ TEST_F(Resize, ARawDataFileIsAsLongAsTheDisk) {
   close_and_check();
 }
 
+// Whatever left it there, and with it entries that map it.
+TEST_F(Resize, WhatARawDataFileHasBehindTheDiskIsNotShown) {
+  Layout layout = layout_of(200 * kKiB, 512);  // an L2 table maps 32 KiB
+  layout.create.data_filename = "data";
+  layout.create.data_file_raw = true;
+  const std::vector<uint8_t> bytes = pattern(0, 200 * kKiB, 1);
+  for (const uint64_t size : {uint64_t{0}, uint64_t{512}, 40 * kKiB}) {
+    SCOPED_TRACE(size);
+    open(layout);
+    write(0, bytes);
+    close_and_check();
+    Disks disks = opened_.snapshot();
+    std::vector<uint8_t> size_field(8);
+    store_big_endian<uint64_t>(size_field.data(), size);
+    sync_wait(disks.file->write(24, ConstBytes(size_field)));
+    open(std::move(disks), layout);
+    resize(150 * kKiB);
+    std::vector<uint8_t> expected(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(size));
+    expected.resize(150 * kKiB);
+    EXPECT_EQ(first_difference(read(0, 150 * kKiB), expected), std::nullopt);
+    const std::vector<uint8_t> raw = opened_.data_memory->get(0, 150 * kKiB);
+    EXPECT_EQ(first_difference(raw, expected), std::nullopt);
+    close_and_check();
+  }
+}
+
 TEST_F(Resize, NewBytesHaveClustersOfTheirOwnWherePreallocationSaysSo) {
   for (const Preallocation mode :
        {Preallocation::kMetadata, Preallocation::kFalloc, Preallocation::kFull}) {
