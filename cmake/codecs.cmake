@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # The libraries behind src/codec: zlib always, the others as the BYRE_WITH_ options say.
 set(BYRE_CODEC_LIBRARIES PkgConfig::zlib)
+# ISA-L, which has no static library, is loaded when it is first used: most commands never do.
 if(BYRE_WITH_ISAL)
   pkg_check_modules(isal REQUIRED IMPORTED_TARGET libisal)
-  list(APPEND BYRE_CODEC_LIBRARIES PkgConfig::isal)
+  find_library(BYRE_ISAL_LIBRARY isal REQUIRED HINTS ${isal_LIBRARY_DIRS})
+  file(REAL_PATH ${BYRE_ISAL_LIBRARY} isal_file)
+  string(REGEX MATCH "libisal\\.so\\.[0-9]+" BYRE_ISAL_SONAME ${isal_file})
+  list(APPEND BYRE_CODEC_LIBRARIES ${CMAKE_DL_LIBS})
 endif()
 if(BYRE_WITH_LIBDEFLATE)
   pkg_check_modules(deflate REQUIRED IMPORTED_TARGET libdeflate)
@@ -19,4 +23,8 @@ function(byre_codec_definitions)
   foreach(library ISAL LIBDEFLATE ZSTD)
     target_compile_definitions(byre_codec PUBLIC BYRE_WITH_${library}=$<BOOL:${BYRE_WITH_${library}}>)
   endforeach()
+  if(BYRE_WITH_ISAL)
+    target_compile_definitions(byre_codec PRIVATE BYRE_ISAL_SONAME="${BYRE_ISAL_SONAME}")
+    target_include_directories(byre_codec SYSTEM PRIVATE ${isal_INCLUDE_DIRS})
+  endif()
 endfunction()

@@ -10,7 +10,8 @@
 namespace byre::codec {
 
 #if BYRE_WITH_ISAL
-std::unique_ptr<Compressor> make_isal_compressor(int level);  // 0..3
+bool isal_is_there();  // it is loaded at run time, if the machine has it
+std::unique_ptr<Compressor> make_isal_compressor(int level);  // 0..3; only where it is there
 #endif
 #if BYRE_WITH_LIBDEFLATE
 std::unique_ptr<Compressor> make_libdeflate_compressor(int level);  // 1..12

@@ -3,6 +3,7 @@
 
 #if BYRE_WITH_ISAL
 
+#include <dlfcn.h>
 #include <isa-l/igzip_lib.h>
 
 #include <vector>
@@ -12,12 +13,42 @@
 namespace byre::codec {
 namespace {
 
+// The library's functions, loaded when somebody first asks for them: a program that does not
+// compress starts sooner without. All are nullptr where it cannot be loaded.
+struct Isal {
+  decltype(&isal_deflate_init) deflate_init = nullptr;
+  decltype(&isal_deflate_reset) deflate_reset = nullptr;
+  decltype(&isal_deflate) deflate = nullptr;
+};
+
+template <typename Function>
+void find_function(void* library, const char* name, Function* function) {
+  *function = reinterpret_cast<Function>(dlsym(library, name));
+}
+
+// It stays for the life of the process.
+Isal load_isal() {
+  Isal isal;
+  void* const library = dlopen(BYRE_ISAL_SONAME, RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) return isal;
+  find_function(library, "isal_deflate_init", &isal.deflate_init);
+  find_function(library, "isal_deflate_reset", &isal.deflate_reset);
+  find_function(library, "isal_deflate", &isal.deflate);
+  const bool is_complete = isal.deflate_init != nullptr && isal.deflate_reset != nullptr;
+  return is_complete && isal.deflate != nullptr ? isal : Isal();
+}
+
+const Isal& isal() {
+  static const Isal loaded = load_isal();
+  return loaded;
+}
+
 // ISA-L's deflate: the fastest of the three libraries, with the least choice between speed and
 // size. Its dynamic Huffman blocks are as large as its token buffer, so that gets its largest size.
 class IsalCompressor final : public Compressor {
  public:
   explicit IsalCompressor(int level) : level_buffer_(level_buffer_size(level)) {
-    isal_deflate_init(&stream_);
+    isal().deflate_init(&stream_);
     stream_.level = static_cast<uint32_t>(level);
     stream_.level_buf = level_buffer_.data();
     stream_.level_buf_size = static_cast<uint32_t>(level_buffer_.size());
@@ -25,7 +56,7 @@ class IsalCompressor final : public Compressor {
 
   std::optional<size_t> compress(ConstBytes in, Bytes out) override {
     BYRE_ASSERT(in.size() <= kInputSizeMax && out.size() <= kInputSizeMax);
-    isal_deflate_reset(&stream_);
+    isal().deflate_reset(&stream_);
     stream_.gzip_flag = IGZIP_DEFLATE;
     stream_.flush = NO_FLUSH;
     stream_.end_of_stream = 1;
@@ -33,7 +64,7 @@ class IsalCompressor final : public Compressor {
     stream_.avail_in = static_cast<uint32_t>(in.size());
     stream_.next_out = out.data();
     stream_.avail_out = static_cast<uint32_t>(out.size());
-    BYRE_ASSERT(isal_deflate(&stream_) == COMP_OK);
+    BYRE_ASSERT(isal().deflate(&stream_) == COMP_OK);
     if (stream_.internal_state.state != ZSTATE_END) return std::nullopt;
     return out.size() - stream_.avail_out;
   }
@@ -58,8 +89,12 @@ class IsalCompressor final : public Compressor {
 
 }  // namespace
 
+bool isal_is_there() {
+  return isal().deflate != nullptr;
+}
+
 std::unique_ptr<Compressor> make_isal_compressor(int level) {
-  BYRE_ASSERT(level >= 0 && level <= 3);
+  BYRE_ASSERT(level >= 0 && level <= 3 && isal_is_there());
   return std::make_unique<IsalCompressor>(level);
 }
 

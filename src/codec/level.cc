@@ -62,10 +62,19 @@ constexpr std::array<DeflateLevel, kLevels> kDeflateLevels{{{Library::kZlib, 1},
                                                             {Library::kZlib, 9}}};
 #endif
 
+#if BYRE_WITH_ISAL
+// What stands for a level of ISA-L on a machine without it: as in a build without it.
+DeflateLevel without_isal(DeflateLevel level) {
+  const Library library = BYRE_WITH_LIBDEFLATE != 0 ? Library::kLibdeflate : Library::kZlib;
+  return {library, (level.level + 1) / 2};
+}
+#endif
+
 std::unique_ptr<Compressor> make_deflate_compressor(DeflateLevel level) {
   switch (level.library) {
 #if BYRE_WITH_ISAL
     case Library::kIsal:
+      if (!isal_is_there()) return make_deflate_compressor(without_isal(level));
       return make_isal_compressor(level.level);
 #endif
 #if BYRE_WITH_LIBDEFLATE
