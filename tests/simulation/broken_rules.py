@@ -41,13 +41,13 @@ RULES = [
          ("flusher.cc", "  if (with_refcounts) co_await state_->refcount_cache->write_back();\n", "")),
     rule("data before the L2 entry that shows it",
          NO_DATA_FLUSH,
-         ("table_cache.cc", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
+         ("table_cache_write.cc", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
   std::exception_ptr error;
   try {""", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
   std::exception_ptr error;
   if (false) try {""")),
     rule("data in the external data file before the L2 entry that shows it",
-         ("table_cache.cc",
+         ("table_cache_write.cc",
           "    if (flush_needed_ && data_device_ != nullptr) co_await data_device_->flush();\n", "")),
     rule("an L2 table before its L1 entry",
          ("flusher.cc", """  co_await flush_devices();
@@ -131,7 +131,7 @@ RULES = [
     rule("a flush reaches the external data file",
          ("image_write.cc", "    if (data_file) co_await data_file->flush();\n", "")),
     rule("a table that goes to disk has settled what it depends on",
-         ("table_cache.cc", """  try {
+         ("table_cache_write.cc", """  try {
     co_await settle_rules();
   } catch""", """  try {
   } catch""")),
