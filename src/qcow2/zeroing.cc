@@ -93,7 +93,8 @@ Task<void> Zeroing::clear_locked(GuestOffset offset, uint64_t length) {
 Task<void> Zeroing::zero_piece(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   if (state_->header().has_raw_external_data()) {
     co_await zero_raw(begin, end, flags);
-    co_return;
+    // Nobody makes such an image with a backing file, but what has no entry shows that one.
+    if (!state_->backing) co_return;
   }
   if (state_->geometry.version() < 3) {
     co_await zero_without_flag(begin, end, flags);

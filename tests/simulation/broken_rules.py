@@ -81,11 +81,11 @@ RULES = [
     // What""", """    if (offset != offsetof(RawHeader, l1_size)) co_await state_->file->flush();
     // What""")),
     rule("what the last cluster has behind the old end is cleared before the disk grows",
-         ("growth.cc", """  co_await clear_behind_end(new_size);
+         ("growth.cc", """  co_await clear_behind_end(new_size, data_end);
   if (preallocation""", "  if (preallocation"),
          ("growth.cc", """  co_await update.set_size(new_size);
 """, """  co_await update.set_size(new_size);
-  co_await clear_behind_end(new_size);
+  co_await clear_behind_end(new_size, data_end);
   co_await flusher_->flush();
 """)),
     rule("the last reference is gone before the refcount goes down",

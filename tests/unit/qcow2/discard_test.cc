@@ -309,6 +309,27 @@ TEST_F(Discard, ARawDataFileReadsAsTheDiskAfterDiscardsToo) {
   close_and_check();
 }
 
+TEST_F(Discard, ZeroesOfARawDataFileHideWhatABackingFileHas) {
+  for (const bool extended : {false, true}) {
+    Layout layout = layout_of(4 * kCluster, kCluster);
+    layout.create.extended_l2 = extended;
+    layout.create.data_filename = "data";
+    layout.create.backing_filename = "backing";
+    layout.create.backing_format = "raw";
+    layout.backing_size = layout.create.size;
+    Disks disks = make_disks(layout);
+    // byre and QEMU refuse to make it so: the bit of raw external data.
+    const std::vector<uint8_t> autoclear = {2};
+    sync_wait(disks.file->write(95, ConstBytes(autoclear)));
+    open(std::move(disks), layout);
+    std::vector<uint8_t> expected = backing_bytes(layout.create.size);
+    zero(1000, 2 * kCluster, WriteFlags::kMayUnmap);
+    std::fill_n(expected.begin() + 1000, 2 * kCluster, uint8_t{0});
+    EXPECT_EQ(first_difference(read(0, layout.create.size), expected), std::nullopt);
+    close_and_check();
+  }
+}
+
 // What says less than before waits for nothing: one flush, not two.
 TEST_F(Discard, OrZeroesAndAFlushCostOneFlushOfTheFile) {
   open(layout_of(kMiB, kCluster));
