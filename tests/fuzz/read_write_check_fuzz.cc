@@ -376,6 +376,8 @@ Task<void> Session::resize() {
     co_await image_->resize(new_size, Preallocation::kOff);
   } catch (const Error& error) {
     BYRE_ASSERT(trust_ != Trust::kOurs || is_refusal(error.kind()));
+    // What was to be cut off may have gone before the bad place was met.
+    if (is_trusted() && shrinks) model_.forget(new_size, old_size - new_size);
     co_return;
   }
   BYRE_ASSERT(image_->size() == new_size);
