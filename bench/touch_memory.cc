@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// touch_memory BYTES: writes to so much memory and gives it back. A virtual machine's host may provide
-// memory only when it is first written to, and take back what lies idle; a copy that meets such memory
-// takes several times as long. bench/run.py calls this before each conversion, so that all of them
-// find memory that is there.
+// touch_memory BYTES: writes to so much memory and gives it back. A virtual machine's host may
+// provide memory only when it is first written to, and take back what lies idle; a copy that meets
+// such memory takes several times as long. bench/run.py calls this before each conversion, so that
+// all of them find memory that is there.
 #include <sys/mman.h>
 
 #include <cstdio>

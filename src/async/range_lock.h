@@ -3,6 +3,7 @@
 
 #include <coroutine>
 #include <cstdint>
+#include <iterator>
 #include <list>
 #include <utility>
 
@@ -71,12 +72,20 @@ class RangeLock {
       void await_suspend(std::coroutine_handle<> self) const { place->waiting = self; }
       Guard await_resume() const { return Guard(owner, place); }
     };
-    const Place place = requests_.insert(requests_.end(), {offset, length, mode, false, {}});
+    const Place place = append({offset, length, mode, false, {}});
     place->granted = may_go(place);
     return Awaiter{this, place};
   }
 
  private:
+  // Nodes of the list are used again: most requests come and go alone, and many.
+  Place append(const Request& request) {
+    if (spare_.empty()) return requests_.insert(requests_.end(), request);
+    spare_.front() = request;
+    requests_.splice(requests_.end(), spare_, spare_.begin());
+    return std::prev(requests_.end());
+  }
+
   bool may_go(Place place) {
     for (Place earlier = requests_.begin(); earlier != place; ++earlier) {
       if (place->conflicts_with(*earlier)) return false;
@@ -86,7 +95,9 @@ class RangeLock {
 
   void release(Place place) {
     const Request gone = *place;
-    Place later = requests_.erase(place);
+    Place later = std::next(place);
+    spare_.splice(spare_.begin(), requests_, place);
+    if (spare_.size() > kSpareMax) spare_.pop_back();
     for (; later != requests_.end(); ++later) {
       if (later->granted || !later->conflicts_with(gone) || !may_go(later)) continue;
       later->granted = true;
@@ -94,7 +105,10 @@ class RangeLock {
     }
   }
 
+  static constexpr size_t kSpareMax = 64;
+
   std::list<Request> requests_;  // in the order of arrival
+  std::list<Request> spare_;
 };
 
 }  // namespace byre

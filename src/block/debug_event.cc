@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace byre {
 
@@ -69,6 +70,11 @@ std::optional<DebugEvent> parse_debug_event(std::string_view name) {
   const auto found = std::ranges::find(kNames, name);
   if (found == kNames.end()) return std::nullopt;
   return static_cast<DebugEvent>(found - kNames.begin());
+}
+
+Task<void> raise_and_do(DebugEvents events, DebugEvent event, Task<void> next) {
+  co_await events.raise(event);
+  co_await std::move(next);
 }
 
 }  // namespace byre

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "async/task.h"
+
 namespace byre {
 
 // Points in the work of a device at which a fault injector below it may act. Names and order are
@@ -120,5 +122,8 @@ class DebugEvents {
  private:
   DebugListener* listener_ = nullptr;
 };
+
+// Raises an event, then does it: for what is no coroutine where nobody listens.
+Task<void> raise_and_do(DebugEvents events, DebugEvent event, Task<void> next);
 
 }  // namespace byre

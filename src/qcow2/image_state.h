@@ -54,6 +54,8 @@ struct Image::State {
   std::unique_ptr<TableCache> refcount_cache;
   std::chrono::seconds clean_interval{0};  // of both; 0: never
   std::optional<Loop::Clock::time_point> clean_time;
+  static constexpr uint64_t kRequestsPerClockLook = 16;
+  uint64_t requests = 0;
   Mapping mapping{this};
 
   // Guest ranges in work. Whoever relies on a mapping across an await holds it shared, whoever

@@ -14,14 +14,8 @@ WriteState& write_state_of(Image::State& state) {
   return *state.write_state;
 }
 
-// What every request that changes something does first.
-Task<void> begin(WriteState* parts) {
-  co_await parts->begin();
-  co_await parts->relieve();
-}
-
 Task<void> write_bytes(WriteState* parts, GuestOffset offset, IoVector from, WriteFlags flags) {
-  co_await begin(parts);
+  if (!parts->begin_at_once()) co_await parts->begin();
   if (has_flag(flags, WriteFlags::kCompressed)) {
     co_await parts->compressed.write(offset, std::move(from));
   } else {
@@ -31,20 +25,20 @@ Task<void> write_bytes(WriteState* parts, GuestOffset offset, IoVector from, Wri
 }
 
 Task<void> write_vm_state_bytes(WriteState* parts, GuestOffset offset, IoVector from) {
-  co_await begin(parts);
+  if (!parts->begin_at_once()) co_await parts->begin();
   co_await parts->state->events.raise(DebugEvent::kVmstateSave);
   co_await parts->growth.make_l1_entries(offset + from.size());
   co_await parts->writer.write(offset, std::move(from));
 }
 
 Task<void> zero_bytes(WriteState* parts, GuestOffset offset, uint64_t length, WriteFlags flags) {
-  co_await begin(parts);
+  if (!parts->begin_at_once()) co_await parts->begin();
   co_await parts->zeroing.write_zeroes(offset, length, flags);
   if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();
 }
 
 Task<void> discard_bytes(WriteState* parts, GuestOffset offset, uint64_t length) {
-  co_await begin(parts);
+  if (!parts->begin_at_once()) co_await parts->begin();
   co_await parts->zeroing.discard(offset, length);
 }
 

@@ -57,10 +57,13 @@ bool has_bad_subcluster(L2Problem problem) {
 
 }  // namespace
 
+uint32_t Mapping::entries_per_slice() const {
+  const uint32_t entry_bits = state_->geometry.extended_l2() ? 4 : 3;
+  return state_->l2_cache->slice_size() >> entry_bits;
+}
+
 uint64_t Mapping::bytes_per_slice() const {
-  const layout::Geometry& geometry = state_->geometry;
-  return uint64_t{state_->l2_cache->slice_size() / geometry.l2_entry_size()}
-         << geometry.cluster_bits();
+  return uint64_t{entries_per_slice()} << state_->geometry.cluster_bits();
 }
 
 uint64_t Mapping::bytes_per_l2_table() const {
@@ -75,8 +78,7 @@ HostOffset Mapping::l2_slice_offset(HostOffset l2_table_offset, GuestOffset gues
 }
 
 uint32_t Mapping::l2_slice_index(GuestOffset guest_offset) const {
-  const uint32_t entries = state_->l2_cache->slice_size() / state_->geometry.l2_entry_size();
-  return state_->geometry.l2_index(guest_offset) & (entries - 1);
+  return state_->geometry.l2_index(guest_offset) & (entries_per_slice() - 1);
 }
 
 HostOffset Mapping::l2_table_of(GuestOffset guest_offset, Lookup lookup) {
@@ -122,6 +124,12 @@ Task<TableCache::Slice> Mapping::l2_slice(GuestOffset guest_offset, Lookup looku
   co_return co_await state_->l2_cache->get(place, std::min(slices * slice_size, rest_of_table));
 }
 
+TableCache::Slice Mapping::find_l2_slice(GuestOffset guest_offset) {
+  const HostOffset table = l2_table_of(guest_offset, Lookup::kNow);
+  if (table.is_zero()) return {};
+  return state_->l2_cache->find(l2_slice_offset(table, guest_offset).value());
+}
+
 Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) const {
   const layout::Geometry& geometry = state_->geometry;
   const uint64_t first = geometry.l1_index(guest_offset);
@@ -138,7 +146,7 @@ Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) con
 Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length,
                           Lookup lookup) {
   const layout::Geometry& geometry = state_->geometry;
-  const uint32_t entries = state_->l2_cache->slice_size() / geometry.l2_entry_size();
+  const uint32_t entries = entries_per_slice();
   uint32_t index = l2_slice_index(guest_offset);
   const uint64_t in_cluster = geometry.offset_in_cluster(guest_offset);
   const auto count_max = static_cast<uint32_t>(

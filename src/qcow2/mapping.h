@@ -79,6 +79,8 @@ class Mapping {
   // along.
   Task<TableCache::Slice> l2_slice(GuestOffset guest_offset, Lookup lookup = Lookup::kNow,
                                    uint64_t length = 1);
+  // The same; empty also where it is not in memory.
+  TableCache::Slice find_l2_slice(GuestOffset guest_offset);
   // Where in an L2 table's file bytes that slice begins: L2 table offset + slice offset.
   HostOffset l2_slice_offset(HostOffset l2_table_offset, GuestOffset guest_offset) const;
   // Index of the entry of guest_offset in its slice.
@@ -88,6 +90,7 @@ class Mapping {
   uint64_t bytes_per_l2_table() const;
 
  private:
+  uint32_t entries_per_slice() const;
   // The L2 table for guest_offset, checked; 0 where there is none.
   HostOffset l2_table_of(GuestOffset guest_offset, Lookup lookup);
   Run run_without_l2_table(GuestOffset guest_offset, uint64_t length) const;

@@ -22,12 +22,6 @@ Task<void> nothing() {
   co_return;
 }
 
-// Raises an event, then does it: for paths that are no coroutines where nobody listens.
-Task<void> tell_and_do(DebugEvents events, DebugEvent event, Task<void> next) {
-  co_await events.raise(event);
-  co_await std::move(next);
-}
-
 // Whether `next` can be read with `run` in one go.
 bool continues(const Run& run, const Run& next) {
   if (next.kind != run.kind) return false;
@@ -59,7 +53,7 @@ Task<void> Reader::read_plain(const Run& run, IoVector to) {
     Task<void> reading =
         padded_read(&state_->data_device(), run.host_offset.value(), std::move(to));
     if (!state_->data_events.has_listener()) return reading;
-    return tell_and_do(state_->data_events, DebugEvent::kReadAio, std::move(reading));
+    return raise_and_do(state_->data_events, DebugEvent::kReadAio, std::move(reading));
   }
   if (run.kind == RunKind::kUnallocated && state_->backing &&
       run.guest_offset < state_->vm_state_start()) {
@@ -73,7 +67,7 @@ Task<void> Reader::read_backing(GuestOffset offset, IoVector to) {
   if (state_->backing) {
     Task<void> reading = padded_read(state_->backing.get(), offset.value(), std::move(to));
     if (!state_->events.has_listener()) return reading;
-    return tell_and_do(state_->events, DebugEvent::kReadBackingAio, std::move(reading));
+    return raise_and_do(state_->events, DebugEvent::kReadBackingAio, std::move(reading));
   }
   to.fill_zero();
   return nothing();

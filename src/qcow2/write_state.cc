@@ -59,15 +59,25 @@ void WriteState::note_failure(const Error& error, bool in_flush) {
                                      state->file->filename()));
 }
 
-Task<void> WriteState::begin() {
+bool WriteState::begin_at_once() {
   state->check_may_write();
   state->check_medium();
   state->clean_caches();
-  if (is_ready_) co_return;
-  const Mutex::Guard guard = co_await begin_mutex_.lock();
-  if (is_ready_) co_return;
-  co_await prepare();
-  is_ready_ = true;
+  return is_ready_ && !needs_relief();
+}
+
+Task<void> WriteState::begin() {
+  if (begin_at_once()) co_return;
+  {
+    const Mutex::Guard guard = co_await begin_mutex_.lock();
+    if (!is_ready_) co_await prepare();
+    is_ready_ = true;
+  }
+  co_await relieve();
+}
+
+Task<void> WriteState::relieve() {
+  if (needs_relief()) co_await flusher.flush();
 }
 
 Task<void> WriteState::prepare() {
@@ -98,9 +108,8 @@ Task<void> WriteState::prepare() {
   is_marked_dirty_ = header.is_dirty();
 }
 
-Task<void> WriteState::relieve() {
-  const uint64_t waiting = allocator.waiting_clusters() << state->geometry.cluster_bits();
-  if (waiting > kWaitingBytesMax) co_await flusher.flush();
+bool WriteState::needs_relief() const {
+  return allocator.waiting_clusters() << state->geometry.cluster_bits() > kWaitingBytesMax;
 }
 
 Task<void> WriteState::finish() {

@@ -24,8 +24,10 @@ struct WriteState {
 
   // Before every request that changes something: throws where the image may not be written. The
   // first time, reads the refcount table and changes the header as the specification asks for
-  // before the first write.
+  // before the first write. Ends with relieve().
   Task<void> begin();
+  // The same where nothing has to be waited for; false where begin() must be called.
+  bool begin_at_once();
   // Makes room in memory and on disk: flushes where much waits for it.
   Task<void> relieve();
   // A metadata write, or a flush, failed: the image refuses further writes, unless the disk was
@@ -48,6 +50,7 @@ struct WriteState {
 
  private:
   Task<void> prepare();
+  bool needs_relief() const;
 
   Mutex begin_mutex_;
   bool is_ready_ = false;

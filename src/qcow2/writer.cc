@@ -47,6 +47,11 @@ Task<void> Writer::write(GuestOffset offset, IoVector from) {
     {
       const RangeLock::Guard guard =
           co_await state_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kShared);
+      const std::optional<Part> part = part_in_memory(at, at + length);
+      if (part && part->place == Place::kInPlace) {
+        co_await write_to(part->host + state_->geometry.offset_in_cluster(at), piece);
+        continue;
+      }
       const bool is_written = co_await write_in_place(at, piece);
       if (is_written) continue;
     }
@@ -132,6 +137,17 @@ bool Writer::joins(const Part& part, const Part& next) const {
   return next.host - part.host == next.begin - part.first_cluster(state_->geometry);
 }
 
+// All of [begin, end), where it lies in one cluster whose entry is in memory: most requests.
+std::optional<Writer::Part> Writer::part_in_memory(GuestOffset begin, GuestOffset end) {
+  const Geometry& geometry = state_->geometry;
+  if (geometry.cluster_start(begin) != geometry.cluster_start(end - 1)) return std::nullopt;
+  const TableCache::Slice slice = state_->mapping.find_l2_slice(begin);
+  if (!slice) return std::nullopt;
+  const L2Entry entry = slice.l2_entry(state_->mapping.l2_slice_index(begin));
+  linker_->check_entry(entry, begin, end - begin);
+  return classify(entry, begin, end);
+}
+
 // The longest part that begins at `begin`.
 Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
   const Geometry& geometry = state_->geometry;
@@ -165,8 +181,10 @@ Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
 
 Task<void> Writer::write_to(HostOffset host, IoVector from) {
   if (!state_->data_file) state_->write_state->overlap.check(host, from.size());
-  co_await state_->data_events.raise(DebugEvent::kWriteAio);
-  co_await state_->data_device().write(host.value(), std::move(from));
+  Task<void> writing =
+      state_->data_device().write(host.value(), std::move(from), WriteFlags::kNone);
+  if (!state_->data_events.has_listener()) return writing;
+  return raise_and_do(state_->data_events, DebugEvent::kWriteAio, std::move(writing));
 }
 
 // Without what is copied and is zero, for a place that reads as zeroes already.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "async/task.h"
 #include "block/io_vector.h"
@@ -55,6 +56,7 @@ class Writer {
   };
 
   Task<bool> write_in_place(GuestOffset offset, IoVector from);
+  std::optional<Part> part_in_memory(GuestOffset begin, GuestOffset end);
   Task<Part> part_at(GuestOffset begin, GuestOffset end);
   Part classify(const layout::L2Entry& entry, GuestOffset begin, GuestOffset end) const;
   bool joins(const Part& part, const Part& next) const;
