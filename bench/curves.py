@@ -17,6 +17,10 @@ def time_text(seconds):
     raise AssertionError
 
 
+# Of which the lines of a picture are powers of ten.
+UNITS = {"time": 1, "memory": 1 << 20}
+
+
 def bytes_text(size):
     return f"{size / (1 << 20):.1f} MiB"
 
@@ -25,18 +29,18 @@ def size_text(size):
     return f"{size // GIB} GiB" if size < 1024 * GIB else f"{size // (1024 * GIB)} TiB"
 
 
-def _scale(values, low, high):
+def _scale(values, unit, low, high):
     """A function from values to places between low and high, and the powers of ten within."""
-    first, last = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    first, last = math.floor(math.log10(min(values) / unit)), math.ceil(math.log10(max(values) / unit))
     last = max(last, first + 1)
-    ticks = [10.0 ** power for power in range(first, last + 1)]
-    return lambda value: low + (math.log10(value) - first) / (last - first) * (high - low), ticks
+    ticks = [unit * 10.0 ** power for power in range(first, last + 1)]
+    return lambda value: low + (math.log10(value / unit) - first) / (last - first) * (high - low), ticks
 
 
 def _diagram(kind, job, whos, text, left, top):
     sizes = sorted(next(iter(whos.values())))
     values = [figures[size][kind] for figures in whos.values() for size in sizes]
-    y, ticks = _scale(values, top + HEIGHT - BOTTOM, top + TOP)
+    y, ticks = _scale(values, UNITS[kind], top + HEIGHT - BOTTOM, top + TOP)
     x_low, x_high = left + LEFT, left + WIDTH - RIGHT
 
     def x(size):

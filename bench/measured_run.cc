@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// measured_run REPORT PROGRAM ARGUMENTS...: runs a program with its output thrown away and writes
-// to REPORT
-// "<exit code> <wall ns> <user us> <system us> <peak KiB>". It is small, so that the peak of a
-// small program is not hidden behind that of what started it: a child inherits the peak of its
-// parent.
+// measured_run REPORT OUTPUT PROGRAM ARGUMENTS...: runs a program with its output in the file OUTPUT
+// and writes to REPORT "<exit code> <wall ns> <user us> <system us> <peak KiB>". It is small, so that
+// the peak of a small program is not hidden behind that of what started it: a child inherits the peak
+// of its parent.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -27,14 +26,15 @@ long long microseconds(const timeval& time) {
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count < 3) return 2;
+  if (count < 4) return 2;
   const long long begin = now_ns();
   const pid_t child = fork();
   if (child == 0) {
     const int nothing = open("/dev/null", O_RDWR);
+    const int output = open(arguments[2], O_WRONLY | O_CREAT | O_TRUNC, 0644);
     dup2(nothing, STDIN_FILENO);
-    dup2(nothing, STDOUT_FILENO);
-    execvp(arguments[2], arguments + 2);
+    dup2(output, STDOUT_FILENO);
+    execvp(arguments[3], arguments + 3);
     _exit(127);
   }
   int status = 0;

@@ -21,6 +21,7 @@ import subprocess
 import sys
 
 import access
+import measured
 import scale
 from inputs import COMPRESS_ZSTD, Inputs
 from real_disk import MIB
@@ -98,7 +99,7 @@ class Bench:
     def __init__(self, byre):
         self.byre = byre
         self.inputs = Inputs(FOLDER)
-        self.runner = build_tool("measured_run")
+        self.runner = measured.Runner(build_tool("measured_run"), FOLDER)
         self.limit = build_tool("limit", "-static")
         self.touch_memory = build_tool("touch_memory")
         self.out = FOLDER / "out.image"
@@ -116,14 +117,9 @@ class Bench:
         os.sync()
         if copies:
             subprocess.run([self.touch_memory, str(TOUCHED_BYTES)], check=True)
-        report = FOLDER / "report"
-        report.unlink(missing_ok=True)
-        subprocess.run([self.runner, report, program, *arguments], check=True)
-        code, wall, user, system, peak = map(int, report.read_text().split())
-        if code != 0:
-            sys.exit(f"{program} {' '.join(map(str, arguments))} ended with {code}")
+        run = self.runner.run([program, *arguments])
         size = self.out.stat().st_blocks * 512 if self.out.exists() else None
-        return {"wall": wall / 1e9, "cpu": (user + system) / 1e6, "peak": peak * 1024, "size": size}
+        return {"wall": run.wall, "cpu": run.cpu, "peak": run.peak, "size": size}
 
     def verify(self, name):
         """What a conversion wrote is the disk; not measured."""
@@ -238,7 +234,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.scale:
         scale.run(FOLDER, arguments.byre.absolute(), arguments.device_bench.absolute(),
-                  build_tool("measured_run"), arguments.rounds, arguments.json, machine())
+                  measured.Runner(build_tool("measured_run"), FOLDER), arguments.rounds, arguments.json, machine())
         return 0
     access_jobs = access.jobs()
     chosen = [name for name in JOBS if re.search(arguments.jobs, name)]

@@ -5,7 +5,6 @@ holes of their files, so that the tables are real and the data takes no room. be
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 
 import access
@@ -33,20 +32,14 @@ def step(size):
     return (min(int(size * STEP_FACTOR), STEP_MAX) // 4096 | 1) * 4096
 
 
-def run_command(runner, folder, program, arguments):
-    report = folder / "report"
-    subprocess.run([runner, report, program, *arguments], check=True)
-    code, wall, _, _, peak = map(int, report.read_text().split())
-    if code != 0:
-        raise SystemExit(f"{program} {' '.join(map(str, arguments))} ended with {code}")
-    return {"time": wall / 1e9, "memory": peak * 1024}
+def run_command(runner, program, arguments):
+    run = runner.run([program, *arguments])
+    return {"time": run.wall, "memory": run.peak}
 
 
-def run_requests(program, flags, size, path):
-    command = [*program, "-f", "qcow2", "-d", "1", "-c", str(REQUESTS), "-s", "4096", "-S", str(step(size)), *flags,
-               path]
-    seconds, usage = access.run_requests(command)
-    return {"time": seconds / REQUESTS, "memory": usage.ru_maxrss * 1024}
+def run_requests(runner, program, flags, size, path):
+    run = runner.run([*program, "-f", "qcow2", "-d", "1", "-c", REQUESTS, "-s", "4096", "-S", step(size), *flags, path])
+    return {"time": access.seconds_told(run.output) / REQUESTS, "memory": run.peak}
 
 
 def medians(figures):
@@ -66,10 +59,10 @@ def measure(folder, byre, device_bench, runner, rounds):
             for _ in range(rounds):
                 for who, program in (("byre", byre), ("QEMU", "qemu-img")):
                     if job in COMMANDS:
-                        figure = run_command(runner, folder, program, [*COMMANDS[job], path])
+                        figure = run_command(runner, program, [*COMMANDS[job], path])
                     else:
                         bench = [device_bench] if who == "byre" else ["qemu-img", "bench"]
-                        figure = run_requests(bench, REQUEST_JOBS[job], size, path)
+                        figure = run_requests(runner, bench, REQUEST_JOBS[job], size, path)
                     figures[who].append(figure)
             for who, all_of_them in figures.items():
                 found[job][who][size] = medians(all_of_them)
