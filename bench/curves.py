@@ -65,7 +65,8 @@ def picture(kind, found, text):
     """An SVG of {job: {who: {size: {kind: value}}}}."""
     rows = -(-len(found) // COLUMNS)
     width, height = COLUMNS * WIDTH, rows * HEIGHT + 24
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+    parts = ["<!-- SPDX-License-Identifier: Apache-2.0 -->",
+             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
              f'viewBox="0 0 {width} {height}">',
              "<style>text{font:11px sans-serif;fill:#333}.title{font-weight:bold}.left{text-anchor:end}"
              ".below{text-anchor:middle}.grid{stroke:#ddd}polyline{fill:none;stroke-width:1.8}</style>",

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// measured_run REPORT OUTPUT PROGRAM ARGUMENTS...: runs a program with its output in the file OUTPUT
-// and writes to REPORT "<exit code> <wall ns> <user us> <system us> <peak KiB>". It is small, so that
-// the peak of a small program is not hidden behind that of what started it: a child inherits the peak
-// of its parent.
+// measured_run REPORT OUTPUT PROGRAM ARGUMENTS...: runs a program with its output in the file
+// OUTPUT and writes to REPORT "<exit code> <wall ns> <user us> <system us> <peak KiB>". It is
+// small, so that the peak of a small program is not hidden behind that of what started it: a child
+// inherits the peak of its parent.
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
