@@ -78,20 +78,10 @@ def seconds_told(output):
     return float(re.search(r"Run completed in ([0-9.]+) seconds", output).group(1))
 
 
-def run_requests(command):
-    """Runs device_bench or qemu-img bench: the seconds that it tells, and what the process used."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        out = process.stdout.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode != 0:
-        raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}")
-    return seconds_told(out), usage
-
-
 class AccessBench:
-    def __init__(self, folder, device_bench):
+    def __init__(self, folder, device_bench, runner):
         self.folder = folder
+        self.runner = runner
         self.device_bench = device_bench
 
     def _path(self, image):
@@ -129,8 +119,8 @@ class AccessBench:
         image_format = "raw" if "raw" in image else "qcow2"
         command = [*program, "-f", image_format, *flags, "-d", str(job.depth), "-c", str(job.count), *job.arguments,
                    path]
-        seconds, usage = run_requests(command)
-        return {"wall": seconds / job.count, "cpu": (usage.ru_utime + usage.ru_stime) / job.count}
+        run = self.runner.run(command)
+        return {"wall": seconds_told(run.output) / job.count, "cpu": run.cpu / job.count}
 
     def run(self, job, rounds):
         """{"byre": [figures], "raw": [...], "QEMU": [...], "QEMU <flags>": [...]}, each per request, in seconds."""

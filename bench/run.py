@@ -95,11 +95,15 @@ def build_tool(name, *flags):
     return program
 
 
+def make_runner():
+    return measured.Runner(build_tool("measured_run"), FOLDER)
+
+
 class Bench:
     def __init__(self, byre):
         self.byre = byre
         self.inputs = Inputs(FOLDER)
-        self.runner = measured.Runner(build_tool("measured_run"), FOLDER)
+        self.runner = make_runner()
         self.limit = build_tool("limit", "-static")
         self.touch_memory = build_tool("touch_memory")
         self.out = FOLDER / "out.image"
@@ -215,7 +219,7 @@ def run_commands(arguments, names):
 
 def run_access(arguments, jobs):
     FOLDER.mkdir(parents=True, exist_ok=True)
-    bench = access.AccessBench(FOLDER, arguments.device_bench.absolute())
+    bench = access.AccessBench(FOLDER, arguments.device_bench.absolute(), make_runner())
     results = {}
     for name, job in jobs.items():
         results[name] = bench.run(job, arguments.rounds)
@@ -234,7 +238,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.scale:
         scale.run(FOLDER, arguments.byre.absolute(), arguments.device_bench.absolute(),
-                  measured.Runner(build_tool("measured_run"), FOLDER), arguments.rounds, arguments.json, machine())
+                  make_runner(), arguments.rounds, arguments.json, machine())
         return 0
     access_jobs = access.jobs()
     chosen = [name for name in JOBS if re.search(arguments.jobs, name)]

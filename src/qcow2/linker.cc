@@ -26,7 +26,7 @@ constexpr uint64_t kSlicesMax = 32;
 }  // namespace
 
 uint64_t Linker::clusters_max() const {
-  return kSlicesMax * (state_->mapping.bytes_per_slice() >> state_->geometry.cluster_bits());
+  return kSlicesMax * state_->mapping.entries_per_slice();
 }
 
 void Linker::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t length) const {
@@ -41,7 +41,7 @@ void Linker::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t leng
 
 Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64_t count) {
   const layout::Geometry& geometry = state_->geometry;
-  const uint32_t per_slice = state_->l2_cache->slice_size() / geometry.l2_entry_size();
+  const uint32_t per_slice = state_->mapping.entries_per_slice();
   std::vector<TableCache::Slice> slices;
   for (uint64_t done = 0; done < count;) {
     const GuestOffset at = first + (done << geometry.cluster_bits());
@@ -63,7 +63,7 @@ Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64
 void Linker::replace(const std::vector<TableCache::Slice>& slices, GuestOffset first,
                      uint64_t count, const Change& new_entry, FreeCause cause) {
   const layout::Geometry& geometry = state_->geometry;
-  const uint32_t per_slice = state_->l2_cache->slice_size() / geometry.l2_entry_size();
+  const uint32_t per_slice = state_->mapping.entries_per_slice();
   uint64_t done = 0;
   for (const TableCache::Slice& slice : slices) {
     const uint32_t start =

@@ -85,12 +85,12 @@ class Mapping {
   HostOffset l2_slice_offset(HostOffset l2_table_offset, GuestOffset guest_offset) const;
   // Index of the entry of guest_offset in its slice.
   uint32_t l2_slice_index(GuestOffset guest_offset) const;
+  uint32_t entries_per_slice() const;
   // Guest bytes that one slice, and one whole L2 table, map.
   uint64_t bytes_per_slice() const;
   uint64_t bytes_per_l2_table() const;
 
  private:
-  uint32_t entries_per_slice() const;
   // The L2 table for guest_offset, checked; 0 where there is none.
   HostOffset l2_table_of(GuestOffset guest_offset, Lookup lookup);
   Run run_without_l2_table(GuestOffset guest_offset, uint64_t length) const;

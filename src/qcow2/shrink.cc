@@ -91,7 +91,7 @@ Task<void> Shrink::drop_table(uint64_t l1_index, HostOffset table) {
 // of its clusters for the active disk alone.
 Task<std::vector<ClusterRange>> Shrink::clusters_of(uint64_t l1_index, HostOffset table) {
   const layout::Geometry& geometry = state_->geometry;
-  const uint32_t per_slice = state_->l2_cache->slice_size() / geometry.l2_entry_size();
+  const uint32_t per_slice = state_->mapping.entries_per_slice();
   std::vector<ClusterRange> clusters;
   const auto add = [&clusters](HostCluster first, uint64_t count) {
     if (!clusters.empty() && clusters.back().end() == first) {

@@ -5,11 +5,9 @@
 
 #include <algorithm>
 #include <coroutine>
-#include <cstring>
 #include <optional>
 
 #include "async/loop.h"
-#include "async/when_all.h"
 #include "base/checked.h"
 #include "base/units.h"
 #include "qcow2/padded_read.h"
