@@ -17,6 +17,7 @@ class Requests:
         self.fresh_pattern = 0
         # Clusters that may be allocated: QEMU compresses nothing into those, compressed ones included.
         self.touched = set(range(plan.size // plan.cluster_size + 1)) if plan.is_preallocated else set()
+        self.compressed = set()  # clusters that have been written compressed
         self.places = self._interesting_places()
 
     def _interesting_places(self):
@@ -129,6 +130,7 @@ class Requests:
         if not self.touched.isdisjoint(self._clusters(offset, length)):
             return []
         self._touch(offset, length)
+        self.compressed.update(self._clusters(offset, length))
         self.model.write(offset, length, value)
         return [f"write -c -P {value} {offset} {length}"]
 
@@ -151,14 +153,21 @@ class Requests:
     def length(self):
         return ["length"]
 
+    def _ends_inside_compressed_cluster(self):
+        size, cluster = len(self.model), self.plan.cluster_size
+        return self.plan.subcluster_size < cluster and size % cluster and size // cluster in self.compressed
+
     def truncate(self):
         size, cluster = len(self.model), self.plan.cluster_size
         change = self.random.choice((512, cluster, 3 * cluster, self.random.randrange(1, cluster + 1)))
         change = change // 512 * 512 or 512
         shrinks = self.random.random() < 0.4 and "shrinking" not in self.left_out
         is_v2 = self.plan.version == 2
-        if self.plan.snapshots and (shrinks or is_v2) or is_v2 and self.plan.backing_size > size:
+        has_longer_backing = self.plan.backing_size > size
+        if self.plan.snapshots and (shrinks or is_v2) or is_v2 and has_longer_backing:
             return []  # QEMU refuses
+        if not shrinks and has_longer_backing and self._ends_inside_compressed_cluster():
+            return []  # QEMU cannot zero subclusters of it, and the image is of no use in that process
         # In the rest of the last cluster QEMU keeps what was cut off, and shows it in a disk that grows
         # again; so nothing is cut there.
         new_size = (size - change) // cluster * cluster if shrinks else size + change

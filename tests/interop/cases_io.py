@@ -243,6 +243,22 @@ def large_requests(world):
     same_disks(world)
 
 
+def growth_over_a_compressed_end(world):
+    """Zeroes of single subclusters next to a compressed cluster: QEMU cannot, and gives up. byre hides what the
+    longer backing file has there, and QEMU reads the same from the image."""
+    make_disk(world, ["-b", "base.raw", "-F", "raw", "-o", "extended_l2=on"])
+    world.make("create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "-o", "extended_l2=on", "disk.qcow2",
+               str(MIB - 10 * KIB), folder=world.a)
+    for commands in ("write -c -P 1 960k 54k", "truncate 2M; write -P 2 1100k 1k; flush"):
+        result = world.subject_io.run(["disk.qcow2", *words(commands)], world.a)
+        world.expect(result.code == 0, result.text())
+    reads = words("read -P 11 0 960k; read -P 1 960k 54k; read -P 0 1014k 86k; read -P 2 1100k 1k; read -P 0 1101k 947k")
+    for program in (world.subject_io, world.qemu_io):
+        result = program.run(["-r", "disk.qcow2", *reads], world.a)
+        world.expect(result.code == 0, result.text())
+    world.make("check", "disk.qcow2", folder=world.a)
+
+
 def a_reader_that_goes_away(world):
     """A pipe whose reader is gone: no crash, no hang."""
     prepare(world)
@@ -271,4 +287,5 @@ def cases():
             yield compressed_case(kind)
     yield Case("internal snapshots", internal_snapshots)
     yield Case("large requests", large_requests)
+    yield Case("growth over a compressed end", growth_over_a_compressed_end, byre_only=True)
     yield Case("a reader that goes away", a_reader_that_goes_away, byre_only=True)
