@@ -16,6 +16,9 @@ if(BYRE_LEAN)
 endif()
 if(BYRE_LEAN AND BYRE_FMT_LINKS_IN)
   add_library(byre_fmt_static STATIC ${CMAKE_SOURCE_DIR}/cmake/fmt/fmt.cc)
+  # No long double, for which alone fmt needs libm, and no locales, for which it needs a quarter of libstdc++.
+  target_compile_definitions(byre_fmt_static PUBLIC FMT_USE_LONG_DOUBLE=0
+    PRIVATE "FMT_STATIC_THOUSANDS_SEPARATOR=','")
   target_link_libraries(byre_fmt INTERFACE byre_fmt_static)
 else()
   target_link_libraries(byre_fmt INTERFACE fmt::fmt)
@@ -33,8 +36,20 @@ function(byre_static_library target name)
   endif()
 endfunction()
 
+include(CheckCXXSourceRuns)
+
+# Addresses that the loader adjusts, as a bit map instead of a table twenty times as long. Old linkers and
+# C libraries do not know it.
+set(CMAKE_REQUIRED_LINK_OPTIONS -Wl,-z,pack-relative-relocs)
+check_cxx_source_runs("int main() {}" BYRE_PACKED_RELOCATIONS)
+unset(CMAKE_REQUIRED_LINK_OPTIONS)
+
 function(byre_lean_program target)
-  if(BYRE_LEAN)
-    target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--as-needed)
+  if(NOT BYRE_LEAN)
+    return()
+  endif()
+  target_link_options(${target} PRIVATE -static-libstdc++ -static-libgcc -Wl,--gc-sections -Wl,--as-needed)
+  if(BYRE_PACKED_RELOCATIONS)
+    target_link_options(${target} PRIVATE -Wl,-z,pack-relative-relocs)
   endif()
 endfunction()

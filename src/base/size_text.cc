@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/checked.h"
+#include "base/real_text.h"
 
 namespace byre {
 namespace {
@@ -88,12 +89,7 @@ double take_fraction(std::string_view& text, size_t& count) {
   size_t length = 1;
   while (length < text.size() && is_digit(text[length])) ++length;
   count = length - 1;
-  double fraction = 0;
-  if (count > 0) {
-    const std::string digits = "0" + std::string(text.substr(0, length));
-    std::from_chars(digits.data(), digits.data() + digits.size(), fraction,
-                    std::chars_format::fixed);
-  }
+  const double fraction = parse_real("0" + std::string(text.substr(0, length)));
   text.remove_prefix(length);
   return fraction;
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/objects.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <fstream>
 #include <optional>
 #include <string_view>
 
@@ -14,6 +15,7 @@
 #include "open/option_json.h"
 #include "open/option_list.h"
 #include "open/option_tree.h"
+#include "storage/text_file.h"
 
 namespace byre::cli {
 namespace {
@@ -92,6 +94,22 @@ std::optional<std::string> take_property(OptionTree& tree, const std::string& na
   return tree.take_text(name);
 }
 
+// Whether the file of a secret can be read; in the words of GLib.
+void check_readable(const std::string& file) {
+  std::optional<Error> failure;
+  try {
+    storage::read_text_file(file, 1);
+    return;
+  } catch (const Error& error) {
+    failure = error;
+  }
+  const int reason = failure->errno_value();
+  throw Error(
+      failure->kind(), reason,
+      fmt::format("Unable to read {0}: {1} file \u201c{0}\u201d: {2}", file,
+                  reason == EISDIR ? "Error reading" : "Failed to open", errno_text(reason)));
+}
+
 void check_secret(OptionTree& tree) {
   std::array<std::optional<std::string>, kSecretProperties.size()> values;
   for (size_t i = 0; i < values.size(); ++i) {
@@ -107,11 +125,7 @@ void check_secret(OptionTree& tree) {
   }
   if (data && file) throw invalid("'file' and 'data' are mutually exclusive");
   if (!data && !file) throw invalid("Either 'file' or 'data' must be provided");
-  if (file && !std::ifstream(*file).good()) {
-    throw Error(ErrorKind::kNotFound, ENOENT,
-                "Unable to read " + *file + ": Failed to open file \u201c" + *file +
-                    "\u201d: " + errno_text(errno));
-  }
+  if (file) check_readable(*file);
   if (key) throw invalid("No secret with id '" + *key + "'");
 }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <iterator>
 #include <utility>
 
@@ -13,6 +12,7 @@
 #include "open/blkdebug_rules.h"
 #include "open/driver.h"
 #include "open/option_value.h"
+#include "storage/text_file.h"
 
 namespace byre::open {
 
@@ -42,16 +42,14 @@ void parse_name(const std::string& filename, OptionTree& options) {
 }
 
 std::string read_rules_file(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) {
-    throw Error(Error::kind_of(errno), errno,
-                "Could not read blkdebug config file: " + errno_text(errno),
+  std::string text;
+  try {
+    text = storage::read_text_file(path, kRulesFileMax + 1);
+  } catch (const Error& error) {
+    throw Error(error.kind(), error.errno_value(),
+                "Could not read blkdebug config file: " + errno_text(error.errno_value()),
                 fmt::format("the file is '{}'", path));
   }
-  std::string text;
-  text.resize(kRulesFileMax + 1);
-  file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<size_t>(file.gcount()));
   if (text.size() > kRulesFileMax) {
     throw invalid("Could not read blkdebug config file: " + errno_text(EFBIG));
   }

@@ -5,12 +5,12 @@
 
 #include <cerrno>
 #include <charconv>
-#include <limits>
 #include <set>
 #include <span>
 #include <string>
 #include <utility>
 
+#include "base/real_text.h"
 #include "byre/error.h"
 #include "open/json_token.h"
 #include "open/json_unescape.h"
@@ -27,6 +27,10 @@ Error parse_error(const std::string& what) {
   return Error(ErrorKind::kInvalidArgument, EINVAL, "JSON parse error, " + what);
 }
 
+OptionNumber real_of(std::string_view text) {
+  return {fmt::format("{:.17g}", parse_real(std::string(text)))};
+}
+
 // As QEMU keeps it: a signed or unsigned whole number where it fits, else a floating-point one.
 OptionNumber integer_of(std::string_view text) {
   const char* const end = text.data() + text.size();
@@ -36,22 +40,7 @@ OptionNumber integer_of(std::string_view text) {
   if (text.front() != '-' && std::from_chars(text.data(), end, natural).ec == std::errc()) {
     return {std::to_string(natural)};
   }
-  double real = 0;
-  std::from_chars(text.data(), end, real);
-  return {fmt::format("{:.17g}", real)};
-}
-
-OptionNumber real_of(std::string_view text) {
-  double real = 0;
-  const auto result = std::from_chars(text.data(), text.data() + text.size(), real);
-  if (result.ec == std::errc::result_out_of_range) {
-    // Too small is zero, too large is without bound.
-    const bool is_small =
-        text.find("e-") != std::string_view::npos || text.find("E-") != std::string_view::npos;
-    real = is_small ? 0 : std::numeric_limits<double>::infinity();
-    if (text.front() == '-') real = -real;
-  }
-  return {fmt::format("{:.17g}", real)};
+  return real_of(text);
 }
 
 // Walks over the tokens and writes the options down under dotted names.

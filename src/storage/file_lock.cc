@@ -12,12 +12,12 @@
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string_view>
 #include <vector>
 
 #include "byre/error.h"
+#include "storage/text_file.h"
 
 namespace byre::storage {
 
@@ -98,6 +98,23 @@ std::optional<Error> find_conflict(int fd, const std::string& filename, LockPerm
   return std::nullopt;
 }
 
+// Of a process that may be gone, or somebody else's.
+std::string text_or_nothing(const std::filesystem::path& path) {
+  constexpr size_t kSizeMax = 1 << 20;  // a descriptor with many locks has many lines
+  try {
+    return read_text_file(path, kSizeMax);
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+// Takes the first line off `text`, without its end.
+std::string_view take_line(std::string_view& text) {
+  const std::string_view line = text.substr(0, text.find('\n'));
+  text.remove_prefix(std::min(text.size(), line.size() + 1));
+  return line;
+}
+
 // "lock:\t1: OFDLCK  ADVISORY  READ -1 fe:00:5327917 100 101" of /proc/PID/fdinfo/N: whether its
 // range, the last two words, touches [first, last].
 bool line_touches(std::string_view line, uint64_t first, uint64_t last) {
@@ -117,8 +134,10 @@ bool line_touches(std::string_view line, uint64_t first, uint64_t last) {
 
 bool descriptor_holds(const std::filesystem::path& process, const std::string& number,
                       uint64_t first, uint64_t last) {
-  std::ifstream info(process / "fdinfo" / number);
-  for (std::string line; std::getline(info, line);) {
+  const std::string info = text_or_nothing(process / "fdinfo" / number);
+  std::string_view rest = info;
+  while (!rest.empty()) {
+    const std::string_view line = take_line(rest);
     if (line_touches(line, first, last)) return true;
   }
   return false;
@@ -152,9 +171,9 @@ std::string lock_holders(int fd, uint64_t first, uint64_t last) {
       continue;
     }
     if (!process_holds(entry.path(), file, fd, first, last)) continue;
-    std::string name;
-    std::ifstream comm(entry.path() / "comm");
-    std::getline(comm, name);
+    const std::string comm = text_or_nothing(entry.path() / "comm");
+    std::string_view rest = comm;
+    const std::string_view name = take_line(rest);
     if (!result.empty()) result += ", ";
     result += fmt::format("'{}' (process {})", name, number);
   }

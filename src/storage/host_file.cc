@@ -13,6 +13,8 @@
 #include <span>
 #include <utility>
 
+#include "async/loop.h"
+
 namespace byre::storage {
 
 namespace {
@@ -149,14 +151,19 @@ Task<int> HostFile::write(uint64_t offset, IoVector from, bool durable) {
 }
 
 Task<int> HostFile::sync_data() {
+  const auto sync_here = [this] { return fdatasync(fd_) == 0 ? 0 : errno; };
+  Loop& loop = Loop::current();
+  if (options_.on_the_spot) co_await loop.yield();
   int error = EINTR;
   while (error == EINTR) {
-    if (Ring* const on = ring()) {
+    if (options_.on_the_spot && loop.is_idle()) {
+      // Nobody is held up: neither ring nor worker is woken for it, or made.
+      error = sync_here();
+    } else if (Ring* const on = ring()) {
       const int64_t result = co_await on->sync_data(fd_);
       error = static_cast<int>(-result);
     } else {
-      const auto sync = [this] { return fdatasync(fd_) == 0 ? 0 : errno; };
-      error = co_await run_blocking(sync);
+      error = co_await run_blocking(sync_here);
     }
   }
   co_return error;

@@ -38,7 +38,7 @@ class HostFile {
   Task<int> read(uint64_t offset, IoVector to, size_t* done);
   // With `durable`, the bytes and the file's size survive a power cut when it is done.
   Task<int> write(uint64_t offset, IoVector from, bool durable);
-  // fdatasync.
+  // fdatasync; on the spot where the loop has nothing else to do meanwhile.
   Task<int> sync_data();
   // fallocate. Long ranges go to a worker.
   Task<int> allocate(int mode, uint64_t offset, uint64_t length);

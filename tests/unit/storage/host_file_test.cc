@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdlib>
 #include <iterator>
 #include <vector>
 
 #include "async/loop.h"
+#include "async/when_all.h"
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
 
@@ -65,6 +67,41 @@ TEST(HostFileDeathTest, WorkersDoTheWorkWhereIoUringIsForbidden) {
   const test::TemporaryFolder folder;
   const std::string name = folder.make("file", {});
   EXPECT_EXIT(work_without_io_uring(name), testing::ExitedWithCode(0), "");
+}
+
+Task<void> write_and_sync(HostFile* file) {
+  const Contents bytes = pattern(0, 1000, 1);
+  const IoVector from{ConstBytes(bytes)};
+  const int write_error = co_await file->write(0, from, false);
+  const int sync_error = co_await file->sync_data();
+  EXPECT_EQ(write_error, 0);
+  EXPECT_EQ(sync_error, 0);
+}
+
+Task<void> rest(Loop* loop) {
+  co_await loop->sleep_for(std::chrono::milliseconds(1));
+}
+
+TEST(HostFile, ASyncThatHoldsUpNobodyNeedsNoRing) {
+  test::TemporaryFolder folder;
+  const std::string name = folder.make("file", {});
+  Loop loop;
+  HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {});
+  loop.run(write_and_sync(&file));
+  EXPECT_EQ(loop.event_source(), nullptr);
+}
+
+TEST(HostFile, ASyncBesideOtherWorkIsLeftToTheRing) {
+  if (Ring::refusal() != 0) GTEST_SKIP() << "the host refuses io_uring";
+  test::TemporaryFolder folder;
+  const std::string name = folder.make("file", {});
+  Loop loop;
+  HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {});
+  std::vector<Task<void>> both;
+  both.push_back(write_and_sync(&file));
+  both.push_back(rest(&loop));
+  loop.run(when_all(std::move(both)));
+  EXPECT_NE(loop.event_source(), nullptr);
 }
 
 TEST(HostFile, ErrorsAreTheHostsNumbers) {
