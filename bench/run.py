@@ -231,7 +231,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jobs", default="", help="only jobs whose name matches this expression")
-    parser.add_argument("--byre", type=pathlib.Path, default=ROOT / "build/release/bin/byre")
+    parser.add_argument("--byre", type=pathlib.Path, default=FOLDER / "installed/bin/byre")
     parser.add_argument("--device-bench", type=pathlib.Path, default=ROOT / "build/release/bin/device_bench")
     parser.add_argument("--json", type=pathlib.Path, default=FOLDER / "results.json")
     parser.add_argument("--scale", action="store_true", help="cost curves from 1 GiB to 4 TiB of mapped data")

@@ -28,6 +28,10 @@ class FileSpace {
   // Takes space for the range; the file grows to its end.
   Task<int> allocate(uint64_t offset, uint64_t length);
 
+  // Before a range that has no space yet is written to: where the file system is known to write
+  // faster then, takes the space. The file's size stays. What goes wrong is for the write to tell.
+  Task<void> prepare(uint64_t offset, uint64_t length);
+
   struct Run {
     uint64_t end;  // above the offset that was asked for
     bool is_hole;
@@ -46,6 +50,7 @@ class FileSpace {
   bool zero_out_is_refused_ = false;
   bool discard_is_refused_ = false;
   bool seek_is_refused_ = false;
+  std::optional<bool> preparing_pays_;
   // The last run of data that was found: it stays data, or at least may be called so.
   uint64_t data_start_ = 0;
   uint64_t data_end_ = 0;
