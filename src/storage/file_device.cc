@@ -23,8 +23,8 @@ namespace {
 constexpr uint64_t kZeroPieceSize = kMiB;
 // Answers of extents() stay small.
 constexpr size_t kExtentsMax = 64;
-// Writes from this size on into new space are cheaper where it is taken first. Decision 0004 has the
-// numbers.
+// Writes from this size on into new space are cheaper where it is taken first. Decision 0004 has
+// the numbers.
 constexpr size_t kPreparedMin = 128 << 10;
 
 }  // namespace
@@ -96,7 +96,8 @@ Task<void> FileDevice::read(uint64_t offset, IoVector to) {
 Task<int> FileDevice::write_bytes(uint64_t offset, IoVector from, bool durable) {
   const uint64_t end = offset + from.size();
   int error = 0;
-  const bool is_untouched = offset >= std::exchange(untouched_from_, std::max(untouched_from_, end));
+  const bool is_untouched =
+      offset >= std::exchange(untouched_from_, std::max(untouched_from_, end));
   if (is_untouched && from.size() >= kPreparedMin && !direct_ && !durable) {
     co_await space_.prepare(offset, from.size());
   }
