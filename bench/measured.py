@@ -18,10 +18,10 @@ class Runner:
         self._report = folder / "report"
         self._output = folder / "output"
 
-    def run(self, command):
-        """Raises RuntimeError where it fails."""
+    def run(self, command, times=1):
+        """So many runs, one after the other, and their means. Raises RuntimeError where one fails."""
         command = [str(argument) for argument in command]
-        subprocess.run([self._program, self._report, self._output, *command], check=True)
+        subprocess.run([self._program, self._report, self._output, str(times), *command], check=True)
         code, wall, user, system, peak = map(int, self._report.read_text().split())
         if code != 0:
             raise RuntimeError(f"{' '.join(command)} ended with {code}")

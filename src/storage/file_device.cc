@@ -25,7 +25,7 @@ constexpr uint64_t kZeroPieceSize = kMiB;
 constexpr size_t kExtentsMax = 64;
 // Writes from this size on into new space are cheaper where it is taken first. Decision 0004 has
 // the numbers.
-constexpr size_t kPreparedMin = 128 << 10;
+constexpr size_t kPreparedMin = 256 << 10;
 
 }  // namespace
 
@@ -36,7 +36,7 @@ FileDevice::FileDevice(int fd, std::string filename, FileOptions options, const 
       identity_(facts.identity),
       is_host_device_(facts.is_host_device),
       size_(facts.size),
-      untouched_from_(facts.is_host_device ? UINT64_MAX : facts.size),
+      untouched_from_(facts.takes_space ? facts.size : 0),
       file_(fd, io),
       space_(&file_, facts.is_block_device, std::max(facts.space_alignment, 1u)) {
   limits_.request_alignment = facts.request_alignment;

@@ -102,6 +102,7 @@ FileFacts look_at(int fd, const std::string& filename, bool is_direct) {
                 fmt::format("'file' driver requires '{}' to be a regular file", filename));
   }
   facts.size = facts.is_host_device ? device_size(fd, filename, is_block_device) : status.stx_size;
+  facts.takes_space = facts.is_host_device || status.stx_blocks != 0;
   // A device is the same under any of its names; no file has inode 0.
   facts.identity =
       facts.is_host_device

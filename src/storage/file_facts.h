@@ -21,6 +21,7 @@ struct FileFacts {
   bool is_host_device = false;  // a block device, or a character device such as /dev/null
   bool is_block_device = false;
   uint64_t size = 0;
+  bool takes_space = true;  // any of the host's: a new file does not, whatever its size
   FileIdentity identity;
   uint32_t space_alignment = 1;    // of ranges to free or to zero without writing
   uint32_t request_alignment = 1;  // of transfers; above 1 with O_DIRECT only
