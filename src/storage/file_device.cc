@@ -23,9 +23,6 @@ namespace {
 constexpr uint64_t kZeroPieceSize = kMiB;
 // Answers of extents() stay small.
 constexpr size_t kExtentsMax = 64;
-// Writes from this size on into new space are cheaper where it is taken first. Decision 0004 has
-// the numbers.
-constexpr size_t kPreparedMin = 256 << 10;
 
 }  // namespace
 
@@ -36,9 +33,9 @@ FileDevice::FileDevice(int fd, std::string filename, FileOptions options, const 
       identity_(facts.identity),
       is_host_device_(facts.is_host_device),
       size_(facts.size),
-      untouched_from_(facts.takes_space ? facts.size : 0),
       file_(fd, io),
-      space_(&file_, facts.is_block_device, std::max(facts.space_alignment, 1u)) {
+      space_(&file_, facts.is_block_device, std::max(facts.space_alignment, 1u),
+             facts.takes_space ? facts.size : 0) {
   limits_.request_alignment = facts.request_alignment;
   limits_.memory_alignment = facts.memory_alignment;
   limits_.can_write_zeroes_unmapped = options.writable;
@@ -96,11 +93,8 @@ Task<void> FileDevice::read(uint64_t offset, IoVector to) {
 Task<int> FileDevice::write_bytes(uint64_t offset, IoVector from, bool durable) {
   const uint64_t end = offset + from.size();
   int error = 0;
-  const bool is_untouched =
-      offset >= std::exchange(untouched_from_, std::max(untouched_from_, end));
-  if (is_untouched && from.size() >= kPreparedMin && !direct_ && !durable) {
-    co_await space_.prepare(offset, from.size());
-  }
+  const bool is_into_new_space = space_.note_write(offset, from.size());
+  if (is_into_new_space && !direct_ && !durable) co_await space_.prepare(offset, from.size());
   if (direct_) {
     error = co_await direct_->write(offset, std::move(from), durable);
   } else if (end > size_) {  // a file: a device of the host does not grow
@@ -214,7 +208,6 @@ Task<void> FileDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags
     error = co_await zero_inside(offset, length, may_unmap, may_write);
   }
   if (error != 0) fail(error, "write zeroes to", offset, length);
-  if (!may_unmap) untouched_from_ = std::max(untouched_from_, offset + length);
   ++writes_done_;
   if (is_durable(flags)) co_await flush();
 }

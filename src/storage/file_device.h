@@ -107,7 +107,6 @@ class FileDevice final : public BlockDevice {
   FileIdentity identity_;
   bool is_host_device_;
   uint64_t size_;
-  uint64_t untouched_from_;  // behind it this device has taken no space, nor found any
   Limits limits_;
   HostFile file_;
   FileSpace space_;

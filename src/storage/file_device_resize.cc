@@ -58,7 +58,6 @@ Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
         co_await ranges_.acquire(old_size, new_size - old_size, RangeLock::Mode::kShared);
     error = co_await space_.allocate(old_size, new_size - old_size);
     if (error == 0) size_ = std::max(size_, new_size);
-    untouched_from_ = std::max(untouched_from_, new_size);
   }
   // A file system that cannot reserve space gets it by writing.
   if (error == EOPNOTSUPP) {
@@ -92,7 +91,7 @@ Task<void> FileDevice::set_size(uint64_t new_size) {
   }
   if (error != 0) throw Error::from_errno(error, "Could not resize file");
   size_ = new_size;
-  untouched_from_ = std::min(untouched_from_, new_size);
+  space_.note_end(new_size);
   ++writes_done_;
 }
 

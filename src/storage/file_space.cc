@@ -16,6 +16,10 @@ namespace byre::storage {
 
 namespace {
 
+// Writes from this size on into new space are cheaper where it is taken first. Decision 0004 has
+// the numbers.
+constexpr uint64_t kPreparedMin = 256 << 10;
+
 // What file systems and drivers say when they cannot do a thing at all.
 bool is_refusal(int error) {
   return error == EOPNOTSUPP || error == ENOSYS || error == ENODEV || error == ENOTTY;
@@ -38,6 +42,7 @@ Task<int> FileSpace::zero(uint64_t offset, uint64_t length, bool may_unmap) {
                                         &punch_is_refused_, offset, length);
     if (error != EOPNOTSUPP) co_return error;
   }
+  untouched_from_ = std::max(untouched_from_, offset + length);
   const int keep_size = may_unmap ? FALLOC_FL_KEEP_SIZE : 0;
   int error =
       co_await try_mode(FALLOC_FL_ZERO_RANGE | keep_size, &zero_range_is_refused_, offset, length);
@@ -71,11 +76,18 @@ Task<int> FileSpace::discard(uint64_t offset, uint64_t length) {
 }
 
 Task<int> FileSpace::allocate(uint64_t offset, uint64_t length) {
+  untouched_from_ = std::max(untouched_from_, offset + length);
   const int error = co_await file_->allocate(0, offset, length);
   co_return is_refusal(error) ? EOPNOTSUPP : error;
 }
 
-// Space by space, while it copies, ext4 takes it far more slowly. Others were not measured.
+bool FileSpace::note_write(uint64_t offset, uint64_t length) {
+  const bool is_untouched = offset >= untouched_from_;
+  untouched_from_ = std::max(untouched_from_, offset + length);
+  return is_untouched && length >= kPreparedMin;
+}
+
+// Page by page, while it copies, ext4 takes it far more slowly. Others were not measured.
 Task<void> FileSpace::prepare(uint64_t offset, uint64_t length) {
   if (!preparing_pays_) {
     struct statfs status{};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 
@@ -14,9 +15,13 @@ namespace byre::storage {
 // asked for again; it gives EOPNOTSUPP. Errors are positive errno values.
 class FileSpace {
  public:
-  // `alignment`: what the host wants ranges to be a multiple of; 1 for regular files.
-  FileSpace(HostFile* file, bool is_block_device, uint32_t alignment)
-      : file_(file), is_block_device_(is_block_device), alignment_(alignment) {}
+  // `alignment`: what the host wants ranges to be a multiple of; 1 for regular files. From
+  // `untouched_from` on the file has no space yet.
+  FileSpace(HostFile* file, bool is_block_device, uint32_t alignment, uint64_t untouched_from)
+      : file_(file),
+        is_block_device_(is_block_device),
+        alignment_(alignment),
+        untouched_from_(untouched_from) {}
 
   uint32_t alignment() const { return alignment_; }
 
@@ -28,9 +33,14 @@ class FileSpace {
   // Takes space for the range; the file grows to its end.
   Task<int> allocate(uint64_t offset, uint64_t length);
 
-  // Before a range that has no space yet is written to: where the file system is known to write
-  // faster then, takes the space. The file's size stays. What goes wrong is for the write to tell.
+  // To be told of each write before it begins: whether it is a large one into space that is still
+  // to be taken, so that prepare() pays before it.
+  bool note_write(uint64_t offset, uint64_t length);
+  // Takes the space of such a write where the file system is known to write faster then. The file's
+  // size stays. What goes wrong is for the write to tell.
   Task<void> prepare(uint64_t offset, uint64_t length);
+  // The file ends at `size` now; what was behind it is gone.
+  void note_end(uint64_t size) { untouched_from_ = std::min(untouched_from_, size); }
 
   struct Run {
     uint64_t end;  // above the offset that was asked for
@@ -50,6 +60,7 @@ class FileSpace {
   bool zero_out_is_refused_ = false;
   bool discard_is_refused_ = false;
   bool seek_is_refused_ = false;
+  uint64_t untouched_from_;  // behind it no space was found or taken here
   std::optional<bool> preparing_pays_;
   // The last run of data that was found: it stays data, or at least may be called so.
   uint64_t data_start_ = 0;

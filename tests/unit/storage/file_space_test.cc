@@ -21,7 +21,7 @@ TEST(FileSpace, PreparingTakesSpaceWhereItPaysAndLeavesTheSize) {
   const std::string name = folder.make("file", {1, 2, 3});
   Loop loop;
   HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {});
-  FileSpace space(&file, false, 1);
+  FileSpace space(&file, false, 1, 0);
   loop.run(space.prepare(kLength, kLength));
   struct stat status{};
   struct statfs system{};
@@ -42,17 +42,28 @@ TEST(FileSpace, WhatIsPreparedReadsAsAHoleUntilItIsWritten) {
   Loop loop;
   HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {});
   ASSERT_EQ(ftruncate(file.fd(), 2 * kLength), 0);
-  FileSpace space(&file, false, 1);
+  FileSpace space(&file, false, 1, 0);
   loop.run(space.prepare(0, kLength));
   const FileSpace::Run run = space.find(0, 2 * kLength);
   EXPECT_TRUE(run.is_hole);
   EXPECT_EQ(run.end, 2 * kLength);
 }
 
+TEST(FileSpace, OnlyLargeWritesIntoNewSpaceAreWorthPreparing) {
+  HostFile file(-1, {});
+  FileSpace space(&file, false, 1, kLength);
+  EXPECT_FALSE(space.note_write(0, kLength));  // in front of what is new
+  EXPECT_FALSE(space.note_write(kLength, 4096));
+  EXPECT_FALSE(space.note_write(kLength, kLength));  // not new any more
+  EXPECT_TRUE(space.note_write(2 * kLength, kLength));
+  space.note_end(kLength);
+  EXPECT_TRUE(space.note_write(2 * kLength, kLength));
+}
+
 TEST(FileSpace, AFileThatCannotBeWrittenIsLeftAlone) {
   Loop loop;
   HostFile file(::open("/dev/null", O_RDONLY | O_CLOEXEC), {});
-  FileSpace space(&file, false, 1);
+  FileSpace space(&file, false, 1, 0);
   loop.run(space.prepare(0, kLength));
   EXPECT_EQ(file.close(), 0);
   loop.run(space.prepare(0, kLength));
