@@ -98,7 +98,8 @@ std::optional<std::string> take_property(OptionTree& tree, const std::string& na
 void check_readable(const std::string& file) {
   std::optional<Error> failure;
   try {
-    storage::read_text_file(file, 1);
+    uint8_t byte = 0;
+    storage::read_front(file, Bytes(&byte, 1));
     return;
   } catch (const Error& error) {
     failure = error;

@@ -98,11 +98,13 @@ std::optional<Error> find_conflict(int fd, const std::string& filename, LockPerm
   return std::nullopt;
 }
 
+constexpr size_t kDescriptorTextMax = 1 << 20;  // a line a lock
+constexpr size_t kNameMax = 64;                 // the kernel keeps 15 bytes of most
+
 // Of a process that may be gone, or somebody else's.
-std::string text_or_nothing(const std::filesystem::path& path) {
-  constexpr size_t kSizeMax = 1 << 20;  // a descriptor with many locks has many lines
+std::string text_or_nothing(const std::filesystem::path& path, size_t size_max) {
   try {
-    return read_text_file(path, kSizeMax);
+    return read_text_file(path, size_max);
   } catch (const Error&) {
     return {};
   }
@@ -134,7 +136,7 @@ bool line_touches(std::string_view line, uint64_t first, uint64_t last) {
 
 bool descriptor_holds(const std::filesystem::path& process, const std::string& number,
                       uint64_t first, uint64_t last) {
-  const std::string info = text_or_nothing(process / "fdinfo" / number);
+  const std::string info = text_or_nothing(process / "fdinfo" / number, kDescriptorTextMax);
   std::string_view rest = info;
   while (!rest.empty()) {
     const std::string_view line = take_line(rest);
@@ -171,7 +173,7 @@ std::string lock_holders(int fd, uint64_t first, uint64_t last) {
       continue;
     }
     if (!process_holds(entry.path(), file, fd, first, last)) continue;
-    const std::string comm = text_or_nothing(entry.path() / "comm");
+    const std::string comm = text_or_nothing(entry.path() / "comm", kNameMax);
     std::string_view rest = comm;
     const std::string_view name = take_line(rest);
     if (!result.empty()) result += ", ";

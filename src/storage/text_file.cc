@@ -9,12 +9,18 @@
 
 namespace byre::storage {
 
-std::string read_text_file(const std::string& path, size_t size_max) {
-  const std::unique_ptr<FILE, int (*)(FILE*)> file(fopen(path.c_str(), "re"), fclose);
+size_t read_front(const std::string& path, Bytes to) {
+  const auto close = [](std::FILE* file) { std::fclose(file); };
+  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "re"), close);
   if (!file) throw Error::from_errno(errno, path);
+  const size_t length = std::fread(to.data(), 1, to.size(), file.get());
+  if (std::ferror(file.get()) != 0) throw Error::from_errno(errno, path);
+  return length;
+}
+
+std::string read_text_file(const std::string& path, size_t size_max) {
   std::string text(size_max, '\0');
-  text.resize(fread(text.data(), 1, size_max, file.get()));
-  if (ferror(file.get()) != 0) throw Error::from_errno(errno, path);
+  text.resize(read_front(path, Bytes(reinterpret_cast<uint8_t*>(text.data()), size_max)));
   return text;
 }
 

@@ -4,10 +4,15 @@
 #include <cstddef>
 #include <string>
 
+#include "base/bytes.h"
+
 namespace byre::storage {
 
-// The first `size_max` bytes of a small file of the host, or of /proc. Blocks. Throws what the host
-// says, "<path>: <reason>".
+// Fills `to` from the front of a file of the host, or of /proc; gives how much of it there was.
+// Blocks. Throws what the host says, "<path>: <reason>".
+size_t read_front(const std::string& path, Bytes to);
+
+// The same as a text of at most `size_max` bytes.
 std::string read_text_file(const std::string& path, size_t size_max);
 
 }  // namespace byre::storage

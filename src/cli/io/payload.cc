@@ -2,13 +2,11 @@
 #include "cli/io/payload.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <memory>
 
 #include "byre/error.h"
 #include "cli/io/command_line.h"
+#include "storage/text_file.h"
 
 namespace byre::cli::io {
 namespace {
@@ -30,13 +28,13 @@ Buffer pattern_payload(uint64_t length, uint8_t pattern) {
 }
 
 Buffer file_payload(uint64_t length, const std::string& filename) {
-  const auto close = [](std::FILE* file) { std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(filename.c_str(), "rb"), close);
-  if (file == nullptr) refuse(filename + ": " + errno_text(errno));
   Buffer payload = make_buffer(length);
-  errno = 0;
-  const size_t count = std::fread(payload.data(), 1, payload.size(), file.get());
-  if (std::ferror(file.get()) != 0) refuse(filename + ": " + errno_text(errno));
+  size_t count = 0;
+  try {
+    count = storage::read_front(filename, payload.bytes());
+  } catch (const Error& error) {
+    refuse(error.message());
+  }
   if (count == 0) refuse(filename + ": file is empty");
   for (size_t done = count; done < payload.size();) {
     const size_t more = std::min(done, payload.size() - done);
