@@ -23,6 +23,7 @@ WorkerPool& WorkerPool::shared() {
 }
 
 void WorkerPool::push(JobBase* job) {
+  unfinished_.fetch_add(1, std::memory_order_relaxed);
   std::unique_lock lock(mutex_);
   job->next = nullptr;
   (first_ == nullptr ? first_ : last_->next) = job;
@@ -49,6 +50,7 @@ void WorkerPool::work() {
     --queued_;
     lock.unlock();
     job->execute();
+    unfinished_.fetch_sub(1, std::memory_order_relaxed);
     // The job lives in the frame of the waiting coroutine, which may go on at once.
     job->loop->schedule_from_any_thread(job->waiting);
     lock.lock();

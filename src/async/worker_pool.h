@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <coroutine>
 #include <exception>
@@ -31,6 +32,10 @@ class WorkerPool {
   // The pool of the process: as many threads as processors, at least 2, made on first use.
   static WorkerPool& shared();
   unsigned threads_max() const { return threads_max_; }
+
+  // Whether there is work that is not done yet, of any loop; it may be done a moment later. From any
+  // thread.
+  bool is_busy() const { return unfinished_.load(std::memory_order_relaxed) != 0; }
 
   // `co_await pool.run(function)`: what the function returns, or throws, on a worker thread. The
   // function and all it refers to must live until then, which locals of the caller do.
@@ -103,6 +108,7 @@ class WorkerPool {
   void work();
 
   const unsigned threads_max_;
+  std::atomic<unsigned> unfinished_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
   JobBase* first_ = nullptr;  // guarded by mutex_, as are all below

@@ -23,6 +23,8 @@ namespace {
 // Below it, copying into the page cache costs less than waking a thread. Decision 0004 has the
 // numbers.
 constexpr size_t kWorkerWriteMin = 1 << 20;
+// And from this size on where workers are at work already: a loop that copies does not feed them.
+constexpr size_t kBesideWorkersMin = 256 << 10;
 // As much of one system call as Linux does: a little less than 2 GiB.
 constexpr size_t kCallMax = 1 << 30;
 // Allocating or freeing longer ranges than this may take a while.
@@ -40,6 +42,11 @@ bool is_transient(int64_t result) {
 
 int64_t result_of(ssize_t returned) {
   return returned < 0 ? -errno : returned;
+}
+
+bool is_for_worker(size_t size) {
+  return size >= kWorkerWriteMin ||
+         (size >= kBesideWorkersMin && WorkerPool::shared().is_busy());
 }
 
 }  // namespace
@@ -119,7 +126,7 @@ Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
                               static_cast<off_t>(offset), flags));
   };
   const bool waits_for_disk = is_direct_ || flags != 0;
-  if (options_.on_the_spot && !waits_for_disk && from.size() < kWorkerWriteMin) {
+  if (options_.on_the_spot && !waits_for_disk && !is_for_worker(from.size())) {
     co_return write_here();
   }
   // The kernel does buffered writes of most file systems on a thread of its own; the pool's threads

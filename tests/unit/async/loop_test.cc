@@ -134,6 +134,11 @@ Task<void> add_on_worker(int* total) {
   *total += one;
 }
 
+Task<bool> busy_in_job(WorkerPool* pool) {
+  const bool busy = co_await pool->run([pool] { return pool->is_busy(); });
+  co_return busy;
+}
+
 TEST(WorkerPool, GivesResultsAndErrorsBackToTheLoop) {
   EXPECT_EQ(sync_wait(sum_on_workers(1000)), 499500);
   EXPECT_THROW(sync_wait(fail_on_worker()), std::runtime_error);
@@ -145,6 +150,13 @@ TEST(WorkerPool, ManyJobsAtOnceAllComeBackToOneThread) {
   for (int i = 0; i < 2000; ++i) tasks.push_back(add_on_worker(&total));
   sync_wait(when_all(std::move(tasks)));
   EXPECT_EQ(total, 2000);
+}
+
+TEST(WorkerPool, IsBusyWhileAJobIsNotDone) {
+  WorkerPool pool(2);
+  EXPECT_FALSE(pool.is_busy());
+  EXPECT_TRUE(sync_wait(busy_in_job(&pool)));
+  EXPECT_FALSE(pool.is_busy());
 }
 
 Task<void> hold(Mutex* mutex, int* inside, int* most) {

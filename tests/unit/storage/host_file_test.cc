@@ -14,10 +14,13 @@
 #include <cstddef>
 #include <cstdlib>
 #include <iterator>
+#include <latch>
 #include <vector>
 
 #include "async/loop.h"
 #include "async/when_all.h"
+#include "async/worker_pool.h"
+#include "base/units.h"
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
 
@@ -102,6 +105,51 @@ TEST(HostFile, ASyncBesideOtherWorkIsLeftToTheRing) {
   both.push_back(rest(&loop));
   loop.run(when_all(std::move(both)));
   EXPECT_NE(loop.event_source(), nullptr);
+}
+
+struct Seen {
+  bool next_has_begun = false;
+  bool next_began_during_write = false;
+};
+
+Task<void> write_and_look(HostFile* file, size_t size, Seen* seen, std::latch* written) {
+  const Contents bytes = pattern(0, size, 1);
+  const IoVector from{ConstBytes(bytes)};
+  const int error = co_await file->write(0, from, false);
+  EXPECT_EQ(error, 0);
+  seen->next_began_during_write = seen->next_has_begun;
+  written->count_down();
+}
+
+Task<void> begin(Seen* seen) {
+  seen->next_has_begun = true;
+  co_return;
+}
+
+Task<void> keep_a_worker_until(std::latch* written) {
+  co_await WorkerPool::shared().run([written] { written->wait(); });
+}
+
+bool loop_goes_on_during_write(HostFile* file, size_t size, bool beside_a_worker) {
+  Seen seen;
+  std::latch written(1);
+  std::vector<Task<void>> all;
+  if (beside_a_worker) all.push_back(keep_a_worker_until(&written));
+  all.push_back(write_and_look(file, size, &seen, &written));
+  all.push_back(begin(&seen));
+  Loop loop;
+  loop.run(when_all(std::move(all)));
+  return seen.next_began_during_write;
+}
+
+TEST(HostFile, WorkersDoLargeWritesAndSmallerOnesWhereTheyAreAtWorkAlready) {
+  test::TemporaryFolder folder;
+  const std::string name = folder.make("file", {});
+  HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {});
+  EXPECT_FALSE(loop_goes_on_during_write(&file, 512 * kKiB, false));
+  EXPECT_TRUE(loop_goes_on_during_write(&file, 1 * kMiB, false));
+  EXPECT_FALSE(loop_goes_on_during_write(&file, 64 * kKiB, true));
+  EXPECT_TRUE(loop_goes_on_during_write(&file, 512 * kKiB, true));
 }
 
 TEST(HostFile, ErrorsAreTheHostsNumbers) {
