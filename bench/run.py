@@ -61,7 +61,7 @@ JOBS = {
     "create": Job(["create", "-q", "-f", "qcow2", "{out}", "4G"], limit=HEADER, times=CALLS),
     "map": Job(["map", "--output=json", "{qcow2}"], limit=HEADER, times=CALLS),
     "check": Job(["check", "{qcow2}"], NO_CACHE, limit=HEADER, times=CALLS),
-    "compare": Job(["compare", "{raw}", "{qcow2}"], NO_CACHE, limit=["{limit}", "compare", "{raw}", "{raw}"]),
+    "compare": Job(["compare", "{raw}", "{qcow2}"], NO_CACHE, limit=["{limit}", "compare", "{raw}", "{raw_copy}"]),
     "convert raw to qcow2": convert("raw", "-O", "qcow2", best=BEST_COPY, limit=copy_of("raw")),
     "convert qcow2 to raw": convert("qcow2", "-O", "raw", best=BEST_COPY, limit=copy_of("raw")),
     "convert qcow2 to qcow2": convert("qcow2", "-O", "qcow2", best=BEST_COPY, limit=copy_of("qcow2")),
