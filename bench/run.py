@@ -131,10 +131,9 @@ class Bench:
 
     def measure(self, program, arguments, times):
         """Its figures, and the size of what it wrote."""
-        os.sync()
-        # The last thing before the run, which so finds memory that has just been given back: what lies idle the host of a
-        # virtual machine may take.
+        # Before sync, which would write it out for seconds, while the host of a virtual machine takes memory that lies idle.
         self.out.unlink(missing_ok=True)
+        os.sync()
         run = self.runner.run([program, *arguments], times)
         size = self.out.stat().st_blocks * 512 if self.out.exists() else None
         return {"wall": run.wall, "cpu": run.cpu, "peak": run.peak, "size": size}
