@@ -10,7 +10,7 @@ WorkerPool::WorkerPool(unsigned threads_max) : threads_max_(std::max(threads_max
 WorkerPool::~WorkerPool() {
   {
     std::lock_guard lock(mutex_);
-    BYRE_ASSERT(first_ == nullptr);
+    BYRE_ASSERT(jobs_.first == nullptr);
     stopping_ = true;
   }
   changed_.notify_all();
@@ -22,12 +22,26 @@ WorkerPool& WorkerPool::shared() {
   return pool;
 }
 
+void WorkerPool::append(JobList* list, JobBase* job) {
+  job->next = nullptr;
+  (list->first == nullptr ? list->first : list->last->next) = job;
+  list->last = job;
+}
+
+WorkerPool::JobBase* WorkerPool::take_first(JobList* list) {
+  JobBase* const job = list->first;
+  if (job != nullptr) list->first = job->next;
+  return job;
+}
+
 void WorkerPool::push(JobBase* job) {
   unfinished_.fetch_add(1, std::memory_order_relaxed);
   std::unique_lock lock(mutex_);
-  job->next = nullptr;
-  (first_ == nullptr ? first_ : last_->next) = job;
-  last_ = job;
+  if (job->line != nullptr && job->line->is_busy_.exchange(true, std::memory_order_relaxed)) {
+    append(&job->line->waiting_, job);
+    return;
+  }
+  append(&jobs_, job);
   ++queued_;
   if (queued_ > idle_ && threads_.size() < threads_max_) {
     threads_.emplace_back([this] { work(); });
@@ -36,23 +50,35 @@ void WorkerPool::push(JobBase* job) {
   changed_.notify_one();
 }
 
+// Who has done a job of a line goes on with the next one.
+WorkerPool::JobBase* WorkerPool::next_in_line(Line* line) {
+  std::lock_guard lock(mutex_);
+  JobBase* const next = take_first(&line->waiting_);
+  if (next == nullptr) line->is_busy_.store(false, std::memory_order_relaxed);
+  return next;
+}
+
 void WorkerPool::work() {
   std::unique_lock lock(mutex_);
   while (true) {
-    while (first_ == nullptr && !stopping_) {
+    while (jobs_.first == nullptr && !stopping_) {
       ++idle_;
       changed_.wait(lock);
       --idle_;
     }
-    if (first_ == nullptr) return;
-    JobBase* job = first_;
-    first_ = job->next;
+    if (jobs_.first == nullptr) return;
+    JobBase* job = take_first(&jobs_);
     --queued_;
     lock.unlock();
-    job->execute();
-    unfinished_.fetch_sub(1, std::memory_order_relaxed);
-    // The job lives in the frame of the waiting coroutine, which may go on at once.
-    job->loop->schedule_from_any_thread(job->waiting);
+    while (job != nullptr) {
+      job->execute();
+      JobBase* const next = job->line != nullptr ? next_in_line(job->line) : nullptr;
+      unfinished_.fetch_sub(1, std::memory_order_relaxed);
+      // The job lives in the frame of the waiting coroutine, which may go on at once, and the line
+      // with it where it was the last one.
+      job->loop->schedule_from_any_thread(job->waiting);
+      job = next;
+    }
     lock.lock();
   }
 }

@@ -23,7 +23,27 @@ namespace byre {
 //
 // run() may be called from any loop; the pool outlives every task that uses it.
 class WorkerPool {
+  struct JobBase;
+  struct JobList {
+    JobBase* first = nullptr;
+    JobBase* last = nullptr;
+  };
+
  public:
+  // Jobs that are done one at a time, in the order in which they came: those for which the kernel
+  // holds one lock, say, for which a second worker would spin. A worker that is at them stays with
+  // them until none is left. Outlives its jobs, which are all of one loop.
+  class Line {
+   public:
+    // Whether a job is waiting or being done.
+    bool is_busy() const { return is_busy_.load(std::memory_order_relaxed); }
+
+   private:
+    friend class WorkerPool;
+    JobList waiting_;  // guarded by the pool's mutex
+    std::atomic<bool> is_busy_ = false;
+  };
+
   explicit WorkerPool(unsigned threads_max);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -41,13 +61,19 @@ class WorkerPool {
   // function and all it refers to must live until then, which locals of the caller do.
   template <class F>
   auto run(F function) {
-    return Job<F>(this, std::move(function));
+    return Job<F>(this, nullptr, std::move(function));
+  }
+  // The same, behind the jobs of a line.
+  template <class F>
+  auto run_in(Line& line, F function) {
+    return Job<F>(this, &line, std::move(function));
   }
 
  private:
   struct JobBase {
     virtual void execute() noexcept = 0;
     JobBase* next = nullptr;
+    Line* line = nullptr;  // nullptr: of none
     Loop* loop = nullptr;
     std::coroutine_handle<> waiting;
 
@@ -60,7 +86,9 @@ class WorkerPool {
    public:
     using Result = std::invoke_result_t<F&>;
 
-    Job(WorkerPool* pool, F function) : pool_(pool), function_(std::move(function)) {}
+    Job(WorkerPool* pool, Line* of, F function) : pool_(pool), function_(std::move(function)) {
+      line = of;
+    }
 
     bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> self) {
@@ -106,13 +134,15 @@ class WorkerPool {
 
   void push(JobBase* job);
   void work();
+  JobBase* next_in_line(Line* line);
+  static void append(JobList* list, JobBase* job);
+  static JobBase* take_first(JobList* list);
 
   const unsigned threads_max_;
   std::atomic<unsigned> unfinished_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;
-  JobBase* first_ = nullptr;  // guarded by mutex_, as are all below
-  JobBase* last_ = nullptr;
+  JobList jobs_;  // guarded by mutex_, as are all below
   unsigned idle_ = 0;
   unsigned queued_ = 0;
   bool stopping_ = false;

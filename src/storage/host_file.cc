@@ -44,11 +44,6 @@ int64_t result_of(ssize_t returned) {
   return returned < 0 ? -errno : returned;
 }
 
-bool is_for_worker(size_t size) {
-  return size >= kWorkerWriteMin ||
-         (size >= kBesideWorkersMin && WorkerPool::shared().is_busy());
-}
-
 }  // namespace
 
 HostFile::~HostFile() {
@@ -118,6 +113,13 @@ Task<int> HostFile::read(uint64_t offset, IoVector to, size_t* done) {
   co_return 0;
 }
 
+// The kernel lets one at a time write to a file's pages or change its space: a loop that comes second
+// would spin until the worker is through.
+bool HostFile::is_for_worker(size_t size) const {
+  return size >= kWorkerWriteMin || changes_.is_busy() ||
+         (size >= kBesideWorkersMin && WorkerPool::shared().is_busy());
+}
+
 Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
   const std::span<const iovec> segments = call_segments(from);
   const auto count = static_cast<unsigned>(segments.size());
@@ -136,7 +138,11 @@ Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
     const int64_t result = co_await on->writev(fd_, segments.data(), count, offset, flags);
     co_return result;
   }
-  const int64_t result = co_await WorkerPool::shared().run(write_here);
+  if (waits_for_disk) {
+    const int64_t result = co_await WorkerPool::shared().run(write_here);
+    co_return result;
+  }
+  const int64_t result = co_await WorkerPool::shared().run_in(changes_, write_here);
   co_return result;
 }
 
@@ -183,8 +189,10 @@ Task<int> HostFile::allocate(int mode, uint64_t offset, uint64_t length) {
     }
     return 0;
   };
-  if (options_.on_the_spot && length <= kQuickAllocateMax) co_return allocate_here();
-  const int error = co_await run_blocking(allocate_here);
+  if (options_.on_the_spot && length <= kQuickAllocateMax && !changes_.is_busy()) {
+    co_return allocate_here();
+  }
+  const int error = co_await WorkerPool::shared().run_in(changes_, allocate_here);
   co_return error;
 }
 

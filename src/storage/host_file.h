@@ -58,11 +58,13 @@ class HostFile {
 
   Ring* ring() const;
   void cannot_tell_what_is_cached();
+  bool is_for_worker(size_t size) const;
   Task<int64_t> read_some(uint64_t offset, IoVector to);
   Task<int64_t> write_some(uint64_t offset, IoVector from, int flags);
 
   int fd_;
   Options options_;
+  WorkerPool::Line changes_;  // of pages in the page cache and of space
   const bool is_direct_ = options_.direct_alignment != 0;
   // With O_DIRECT, RWF_NOWAIT would still wait for the disk.
   CachedReads cached_reads_ =

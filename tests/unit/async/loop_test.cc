@@ -159,6 +159,41 @@ TEST(WorkerPool, IsBusyWhileAJobIsNotDone) {
   EXPECT_FALSE(pool.is_busy());
 }
 
+Task<void> note_in_line(WorkerPool* pool, WorkerPool::Line* line, std::vector<int>* order, int i) {
+  co_await pool->run_in(*line, [order, i] { order->push_back(i); });
+}
+
+TEST(WorkerPool, JobsInALineAreDoneOneAtATimeInTheirOrder) {
+  WorkerPool pool(4);
+  WorkerPool::Line line;
+  std::vector<int> order;
+  std::vector<int> expected;
+  int beside = 0;
+  std::vector<Task<void>> tasks;
+  for (int i = 0; i < 500; ++i) {
+    tasks.push_back(note_in_line(&pool, &line, &order, i));
+    tasks.push_back(add_on_worker(&beside));
+    expected.push_back(i);
+  }
+  sync_wait(when_all(std::move(tasks)));
+  EXPECT_EQ(order, expected);
+  EXPECT_EQ(beside, 500);
+  EXPECT_FALSE(line.is_busy());
+}
+
+Task<bool> line_is_busy_in_job(WorkerPool* pool, WorkerPool::Line* line) {
+  const bool busy = co_await pool->run_in(*line, [line] { return line->is_busy(); });
+  co_return busy;
+}
+
+TEST(WorkerPool, ALineIsBusyWhileAJobOfItIsNotDone) {
+  WorkerPool pool(2);
+  WorkerPool::Line line;
+  EXPECT_FALSE(line.is_busy());
+  EXPECT_TRUE(sync_wait(line_is_busy_in_job(&pool, &line)));
+  EXPECT_FALSE(line.is_busy());
+}
+
 Task<void> hold(Mutex* mutex, int* inside, int* most) {
   const Mutex::Guard guard = co_await mutex->lock();
   *most = std::max(*most, ++*inside);
