@@ -53,8 +53,8 @@ class WorkerPool {
   static WorkerPool& shared();
   unsigned threads_max() const { return threads_max_; }
 
-  // Whether there is work that is not done yet, of any loop; it may be done a moment later. From any
-  // thread.
+  // Whether there is work that is not done yet, of any loop; it may be done a moment later. From
+  // any thread.
   bool is_busy() const { return unfinished_.load(std::memory_order_relaxed) != 0; }
 
   // `co_await pool.run(function)`: what the function returns, or throws, on a worker thread. The

@@ -113,8 +113,8 @@ Task<int> HostFile::read(uint64_t offset, IoVector to, size_t* done) {
   co_return 0;
 }
 
-// The kernel lets one at a time write to a file's pages or change its space: a loop that comes second
-// would spin until the worker is through.
+// The kernel lets one at a time write to a file's pages or change its space: a loop that comes
+// second would spin until the worker is through.
 bool HostFile::is_for_worker(size_t size) const {
   return size >= kWorkerWriteMin || changes_.is_busy() ||
          (size >= kBesideWorkersMin && WorkerPool::shared().is_busy());
