@@ -57,16 +57,12 @@ class WorkerPool {
   // any thread.
   bool is_busy() const { return unfinished_.load(std::memory_order_relaxed) != 0; }
 
-  // `co_await pool.run(function)`: what the function returns, or throws, on a worker thread. The
-  // function and all it refers to must live until then, which locals of the caller do.
+  // `co_await pool.run(function)`: what the function returns, or throws, on a worker thread; with a
+  // line, behind its jobs. The function and all it refers to must live until then, which locals of
+  // the caller do.
   template <class F>
-  auto run(F function) {
-    return Job<F>(this, nullptr, std::move(function));
-  }
-  // The same, behind the jobs of a line.
-  template <class F>
-  auto run_in(Line& line, F function) {
-    return Job<F>(this, &line, std::move(function));
+  auto run(F function, Line* line = nullptr) {
+    return Job<F>(this, line, std::move(function));
   }
 
  private:

@@ -25,6 +25,10 @@ namespace {
 constexpr size_t kWorkerWriteMin = 1 << 20;
 // And from this size on where workers are at work already: a loop that copies does not feed them.
 constexpr size_t kBesideWorkersMin = 256 << 10;
+// So much a worker writes into the page cache with one call. The kernel takes blocks of memory as
+// large as the call for it, if it has them; small ones it has at hand, large ones it may have given
+// back to the host of a virtual machine. Decision 0004 has the numbers for this as well.
+constexpr size_t kWorkerCallMax = 32 << 10;
 // As much of one system call as Linux does: a little less than 2 GiB.
 constexpr size_t kCallMax = 1 << 30;
 // Allocating or freeing longer ranges than this may take a while.
@@ -42,6 +46,27 @@ bool is_transient(int64_t result) {
 
 int64_t result_of(ssize_t returned) {
   return returned < 0 ? -errno : returned;
+}
+
+// How much was written, perhaps not all, or a negative errno.
+int64_t write_call(int fd, uint64_t offset, const IoVector& from, int flags) {
+  const std::span<const iovec> segments = call_segments(from);
+  return result_of(pwritev2(fd, segments.data(), static_cast<int>(segments.size()),
+                            static_cast<off_t>(offset), flags));
+}
+
+// The same with a call for every kWorkerCallMax bytes.
+int64_t write_in_pieces(int fd, uint64_t offset, const IoVector& from) {
+  size_t done = 0;
+  while (done < from.size()) {
+    const size_t size = std::min(from.size() - done, kWorkerCallMax);
+    const int64_t result = write_call(fd, offset + done, from.slice(done, size), 0);
+    if (result < 0 && done == 0) return result;
+    // An error will come again for what is left.
+    if (result <= 0) break;
+    done += static_cast<size_t>(result);
+  }
+  return static_cast<int64_t>(done);
 }
 
 }  // namespace
@@ -121,11 +146,8 @@ bool HostFile::is_for_worker(size_t size) const {
 }
 
 Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
-  const std::span<const iovec> segments = call_segments(from);
-  const auto count = static_cast<unsigned>(segments.size());
-  const auto write_here = [this, segments, offset, flags] {
-    return result_of(pwritev2(fd_, segments.data(), static_cast<int>(segments.size()),
-                              static_cast<off_t>(offset), flags));
+  const auto write_here = [this, offset, &from, flags] {
+    return write_call(fd_, offset, from, flags);
   };
   const bool waits_for_disk = is_direct_ || flags != 0;
   if (options_.on_the_spot && !waits_for_disk && !is_for_worker(from.size())) {
@@ -135,6 +157,8 @@ Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
   // are quicker to reach, so the ring gets them only when it was asked for.
   const bool prefers_ring = waits_for_disk || options_.backend == IoBackend::kUring;
   if (Ring* const on = prefers_ring ? ring() : nullptr) {
+    const std::span<const iovec> segments = call_segments(from);
+    const auto count = static_cast<unsigned>(segments.size());
     const int64_t result = co_await on->writev(fd_, segments.data(), count, offset, flags);
     co_return result;
   }
@@ -142,7 +166,8 @@ Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
     const int64_t result = co_await WorkerPool::shared().run(write_here);
     co_return result;
   }
-  const int64_t result = co_await WorkerPool::shared().run_in(changes_, write_here);
+  const auto write_buffered = [this, offset, &from] { return write_in_pieces(fd_, offset, from); };
+  const int64_t result = co_await WorkerPool::shared().run(write_buffered, &changes_);
   co_return result;
 }
 
@@ -192,7 +217,7 @@ Task<int> HostFile::allocate(int mode, uint64_t offset, uint64_t length) {
   if (options_.on_the_spot && length <= kQuickAllocateMax && !changes_.is_busy()) {
     co_return allocate_here();
   }
-  const int error = co_await WorkerPool::shared().run_in(changes_, allocate_here);
+  const int error = co_await WorkerPool::shared().run(allocate_here, &changes_);
   co_return error;
 }
 

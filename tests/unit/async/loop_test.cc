@@ -160,7 +160,7 @@ TEST(WorkerPool, IsBusyWhileAJobIsNotDone) {
 }
 
 Task<void> note_in_line(WorkerPool* pool, WorkerPool::Line* line, std::vector<int>* order, int i) {
-  co_await pool->run_in(*line, [order, i] { order->push_back(i); });
+  co_await pool->run([order, i] { order->push_back(i); }, line);
 }
 
 TEST(WorkerPool, JobsInALineAreDoneOneAtATimeInTheirOrder) {
@@ -182,7 +182,7 @@ TEST(WorkerPool, JobsInALineAreDoneOneAtATimeInTheirOrder) {
 }
 
 Task<bool> line_is_busy_in_job(WorkerPool* pool, WorkerPool::Line* line) {
-  const bool busy = co_await pool->run_in(*line, [line] { return line->is_busy(); });
+  const bool busy = co_await pool->run([line] { return line->is_busy(); }, line);
   co_return busy;
 }
 

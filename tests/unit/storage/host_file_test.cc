@@ -6,11 +6,14 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <iterator>
@@ -107,6 +110,26 @@ TEST(HostFile, ASyncBesideOtherWorkIsLeftToTheRing) {
   EXPECT_NE(loop.event_source(), nullptr);
 }
 
+// While it lives, no file of this process grows beyond the limit, as on a disk that is full.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t limit) {
+    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &before_), 0);
+    const rlimit lower{limit, before_.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &lower), 0);
+  }
+  ~FileSizeLimit() {
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &before_), 0);
+    std::signal(SIGXFSZ, action_before_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  rlimit before_{};
+  void (*action_before_)(int) = std::signal(SIGXFSZ, SIG_IGN);
+};
+
 struct Seen {
   bool next_has_begun = false;
   bool next_began_during_write = false;
@@ -150,6 +173,45 @@ TEST(HostFile, WorkersDoLargeWritesAndSmallerOnesWhereTheyAreAtWorkAlready) {
   EXPECT_TRUE(loop_goes_on_during_write(&file, 1 * kMiB, false));
   EXPECT_FALSE(loop_goes_on_during_write(&file, 64 * kKiB, true));
   EXPECT_TRUE(loop_goes_on_during_write(&file, 512 * kKiB, true));
+}
+
+// Both are written by a worker, which calls the kernel once for every small piece.
+TEST(HostFile, ALargeWriteOfManySegmentsArrivesWhole) {
+  test::TemporaryFolder folder;
+  const std::string name = folder.make("file", {});
+  HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {});
+  const Contents bytes = pattern(0, 3 * kMiB + 12345, 1);
+  IoVector from;
+  for (const size_t end : {7ul, 40000ul, 40001ul, 1500000ul, bytes.size()}) {
+    from.append(const_cast<uint8_t*>(bytes.data()) + from.size(), end - from.size());
+  }
+  Contents back(bytes.size());
+  size_t done = 0;
+  Loop loop;
+  EXPECT_EQ(loop.run(file.write(321, from, false)), 0);
+  EXPECT_EQ(loop.run(file.read(321, IoVector{Bytes(back)}, &done)), 0);
+  EXPECT_EQ(done, bytes.size());
+  EXPECT_EQ(back, bytes);
+}
+
+TEST(HostFile, ALargeWriteThatEndsInTheMiddleGivesTheError) {
+  test::TemporaryFolder folder;
+  const std::string name = folder.make("file", {});
+  HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {});
+  const Contents bytes = pattern(0, 2 * kMiB, 1);
+  constexpr size_t kLimit = kMiB + 1000;
+  Contents back(bytes.size());
+  size_t done = 0;
+  Loop loop;
+  int error = 0;
+  {
+    const FileSizeLimit limit(kLimit);
+    error = loop.run(file.write(0, IoVector{ConstBytes(bytes)}, false));
+  }
+  EXPECT_EQ(error, EFBIG);
+  EXPECT_EQ(loop.run(file.read(0, IoVector{Bytes(back)}, &done)), 0);
+  EXPECT_EQ(done, kLimit);
+  EXPECT_TRUE(std::equal(back.begin(), back.begin() + kLimit, bytes.begin()));
 }
 
 TEST(HostFile, ErrorsAreTheHostsNumbers) {
