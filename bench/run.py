@@ -97,17 +97,6 @@ def build_tool(name, *flags):
     return program
 
 
-def read_afresh(program):
-    """Puts a program into the page cache as a start after a boot does: what a linker or cp has just written lies there
-    in pieces of other sizes, which starts faster or slower by a tenth."""
-    file = os.open(program, os.O_RDONLY)
-    os.fsync(file)
-    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-    while os.read(file, MIB):
-        pass
-    os.close(file)
-
-
 def make_runner():
     return measured.Runner(build_tool("measured_run"), FOLDER)
 
@@ -119,7 +108,7 @@ class Bench:
         self.runner = make_runner()
         self.limit = build_tool("limit", "-static")
         for program in (self.byre, self.limit, shutil.which("qemu-img")):
-            read_afresh(program)
+            measured.read_afresh(program, self.limit)
         self.out = FOLDER / "out.image"
 
     def fill_in(self, template):
@@ -158,7 +147,7 @@ class Bench:
             variants["limit"] = (command[0], command[1:])
             inputs += more
         for path in set(inputs):
-            subprocess.run([self.limit, "read", path], check=True)  # into the page cache
+            measured.read_afresh(path, self.limit)
         found = {variant: [] for variant in variants}
         for number in range(rounds):
             for variant, (program, command) in access.in_turn(variants, number):
