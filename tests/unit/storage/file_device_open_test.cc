@@ -2,22 +2,21 @@
 // Opening, errors, extents, limits: what does not depend on how bytes are transferred.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <csignal>
 
 #include "async/loop.h"
 #include "async/ring.h"
 #include "byre/error.h"
 #include "storage/file_device.h"
+#include "unit/support/file_size_limit.h"
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
 
 namespace byre::storage {
 namespace {
 
+using test::FileSizeLimit;
 using test::pattern;
 using test::TemporaryFolder;
 using Contents = std::vector<uint8_t>;
@@ -237,28 +236,6 @@ TEST_F(FileDeviceOpen, PreallocationOnlyGrowsAndKnowsNoMetadata) {
             "Unsupported preallocation mode: metadata");
   EXPECT_EQ(device->size(), 100u);
 }
-
-// No file of this process may become larger, for a scope: a full disk that needs no disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) {
-    previous_handler_ = std::signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &before_);
-    rlimit limit = before_;
-    limit.rlim_cur = bytes;
-    setrlimit(RLIMIT_FSIZE, &limit);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-  ~FileSizeLimit() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, previous_handler_);
-  }
-
- private:
-  rlimit before_{};
-  void (*previous_handler_)(int);
-};
 
 TEST_F(FileDeviceOpen, AWriteThatTheHostCutsShortEndsInItsError) {
   const auto device = open(folder_.file("file"), {.writable = true, .create = true});

@@ -6,14 +6,12 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <iterator>
@@ -24,6 +22,7 @@
 #include "async/when_all.h"
 #include "async/worker_pool.h"
 #include "base/units.h"
+#include "unit/support/file_size_limit.h"
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
 
@@ -110,26 +109,6 @@ TEST(HostFile, ASyncBesideOtherWorkIsLeftToTheRing) {
   EXPECT_NE(loop.event_source(), nullptr);
 }
 
-// While it lives, no file of this process grows beyond the limit, as on a disk that is full.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t limit) {
-    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &before_), 0);
-    const rlimit lower{limit, before_.rlim_max};
-    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &lower), 0);
-  }
-  ~FileSizeLimit() {
-    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &before_), 0);
-    std::signal(SIGXFSZ, action_before_);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-
- private:
-  rlimit before_{};
-  void (*action_before_)(int) = std::signal(SIGXFSZ, SIG_IGN);
-};
-
 struct Seen {
   bool next_has_begun = false;
   bool next_began_during_write = false;
@@ -205,7 +184,7 @@ TEST(HostFile, ALargeWriteThatEndsInTheMiddleGivesTheError) {
   Loop loop;
   int error = 0;
   {
-    const FileSizeLimit limit(kLimit);
+    const test::FileSizeLimit limit(kLimit);
     error = loop.run(file.write(0, IoVector{ConstBytes(bytes)}, false));
   }
   EXPECT_EQ(error, EFBIG);
