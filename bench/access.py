@@ -10,11 +10,11 @@ import dataclasses
 import os
 import random
 import re
-import shutil
 import statistics
 import subprocess
 import sys
 
+import page_cache
 from inputs import make_mapped
 
 KIB = 1024
@@ -116,15 +116,6 @@ class AccessBench:
                            check=True)
         return path
 
-    def _write_afresh(self, image):
-        """Into the page cache cluster by cluster. It holds a file in the pieces in which it was written or read, and their
-        size decides what a small request costs, a write to a large one ten times as much; so all files get the same."""
-        path = self._make(image)
-        copy = path.with_suffix(".copy")
-        with open(path, "rb", buffering=0) as old, open(copy, "wb", buffering=0) as new:
-            shutil.copyfileobj(old, new, 64 * KIB)
-        copy.rename(path)
-
     def _measure(self, program, job, image, flags=()):
         path = self._make(image)
         with open(path, "rb") as file:  # what the run before left to be written
@@ -141,7 +132,7 @@ class AccessBench:
         for flags in QEMU_FLAGS + (QEMU_DIRECT_FLAGS if "--flush-interval" in job.arguments else []):
             variants[" ".join(["QEMU", *flags])] = (["qemu-img", "bench"], job.image, flags)
         for image in {job.image, job.raw} & FULL_IMAGES:
-            self._write_afresh(image)
+            page_cache.write_afresh(self._make(image), 64 * KIB)
         for program, image, flags in variants.values():
             self._measure(program, dataclasses.replace(job, count=min(job.count, 100)), image, flags)
         found = {name: [] for name in variants}

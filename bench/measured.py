@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run of a program costs: measured_run.cc runs it."""
 import dataclasses
-import os
 import subprocess
 
 
@@ -27,14 +26,3 @@ class Runner:
         if code != 0:
             raise RuntimeError(f"{' '.join(command)} ended with {code}")
         return Run(wall / 1e9, (user + system) / 1e6, peak * 1024, self._output.read_text())
-
-
-def read_afresh(path, limit):
-    """Puts a file into the page cache as the first to read it after a boot would, with the program of bench/limit.cc: what
-    has just been written lies there in pieces of other sizes, from which a program starts, or a copy reads, faster
-    or slower by a tenth and more."""
-    file = os.open(path, os.O_RDONLY)
-    os.fsync(file)
-    os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(file)
-    subprocess.run([limit, "read", path], check=True)

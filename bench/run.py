@@ -22,6 +22,7 @@ import sys
 
 import access
 import measured
+import page_cache
 import scale
 from inputs import COMPRESS_ZSTD, Inputs
 from real_disk import MIB
@@ -111,7 +112,7 @@ class Bench:
         self.runner = make_runner()
         self.limit = build_tool("limit", "-static")
         for program in (self.byre, self.limit, shutil.which("qemu-img")):
-            measured.read_afresh(program, self.limit)
+            page_cache.read_afresh(program, self.limit)
         self.out = FOLDER / "out.image"
 
     def fill_in(self, template):
@@ -150,7 +151,7 @@ class Bench:
             variants["limit"] = (command[0], command[1:])
             inputs += more
         for path in set(inputs):
-            measured.read_afresh(path, self.limit)
+            page_cache.read_afresh(path, self.limit)
         found = {variant: [] for variant in variants}
         for number in range(rounds):
             for variant, (program, command) in access.in_turn(variants, number):
