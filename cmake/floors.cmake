@@ -86,7 +86,7 @@ function(byre_simulation)
   add_executable(simulation ${sources})
   byre_precompiled(simulation ${BYRE_LIBRARY_HEADERS})
   target_include_directories(simulation PRIVATE ${CMAKE_SOURCE_DIR}/tests)
-  target_link_libraries(simulation PRIVATE byre_qcow2 byre_storage)
+  target_link_libraries(simulation PRIVATE byre_qcow2 byre_storage byre_filter)
   set_target_properties(simulation PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
 endfunction()
 

@@ -39,7 +39,15 @@ struct WaitForAll {
 
 Task<void> when_all(std::vector<Task<void>> tasks) {
   Countdown countdown{tasks.size(), nullptr, nullptr};
-  for (Task<void>& task : tasks) run_child(std::move(task), &countdown);
+  for (Task<void>& task : tasks) {
+    try {
+      run_child(std::move(task), &countdown);
+    } catch (...) {
+      // There was no memory to start it; the others are under way and must be waited for.
+      if (!countdown.first_error) countdown.first_error = std::current_exception();
+      --countdown.left;
+    }
+  }
   co_await WaitForAll{&countdown};
   if (countdown.first_error) std::rethrow_exception(countdown.first_error);
 }

@@ -33,6 +33,10 @@ void BlockDevice::check_writable(uint64_t offset, uint64_t length) const {
   }
 }
 
+Task<void> BlockDevice::reserve_space(uint64_t, uint64_t) {
+  co_return;
+}
+
 const char* preallocation_name(Preallocation preallocation) {
   return kPreallocationNames[static_cast<size_t>(preallocation)];
 }

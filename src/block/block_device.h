@@ -119,6 +119,11 @@ class BlockDevice {
   // A hint that nobody needs the bytes any more; they may read as anything that they were or as
   // zeroes afterwards.
   virtual Task<void> discard(uint64_t offset, uint64_t length) = 0;
+  // Takes the space on the host's disk that writes to the range will need, so that they do not fail
+  // for lack of it. The bytes stay as they are; the range may reach past the end of a device that
+  // grows, which may then end where the range does. Throws Error(kNoSpace) where there is not that
+  // much. Nothing happens where a device has its space anyway, or cannot take it.
+  virtual Task<void> reserve_space(uint64_t offset, uint64_t length);
   // When it is done, every write that was done before it was called survives a power cut.
   virtual Task<void> flush() = 0;
   // The state of [offset, offset + length), in order, without gaps, from `offset` on: at least one

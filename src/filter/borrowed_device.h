@@ -38,6 +38,9 @@ class BorrowedDevice final : public BlockDevice {
   Task<void> discard(uint64_t offset, uint64_t length) override {
     return device_.discard(offset, length);
   }
+  Task<void> reserve_space(uint64_t offset, uint64_t length) override {
+    return device_.reserve_space(offset, length);
+  }
   Task<void> flush() override { return device_.flush(); }
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override {
     return device_.extents(offset, length, scope);

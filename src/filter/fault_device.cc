@@ -38,6 +38,8 @@ const char* operation_name(Operation operation) {
       return "write_zeroes";
     case Operation::kDiscard:
       return "discard";
+    case Operation::kReserveSpace:
+      return "reserve_space";
     case Operation::kFlush:
       return "flush";
     case Operation::kExtents:
@@ -75,6 +77,7 @@ Task<void> FaultDevice::delay() {
 
 int FaultDevice::space_error(Operation operation, uint64_t offset, uint64_t length) {
   const bool takes_space = operation == Operation::kWrite || operation == Operation::kWriteZeroes ||
+                           operation == Operation::kReserveSpace ||
                            operation == Operation::kResize;
   if (!takes_space || length == 0) return 0;
   if (!range_fits(offset, length, size_max_) && offset + length > below().size()) return ENOSPC;
@@ -145,6 +148,13 @@ Task<void> FaultDevice::discard(uint64_t offset, uint64_t length) {
   const Fault fault = begin(Operation::kDiscard, offset, length, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kDiscard, fault.errno_value);
   co_await below().discard(offset, length);
+}
+
+Task<void> FaultDevice::reserve_space(uint64_t offset, uint64_t length) {
+  co_await delay();
+  const Fault fault = begin(Operation::kReserveSpace, offset, length, WriteFlags::kNone);
+  if (fault.errno_value != 0) fail(Operation::kReserveSpace, fault.errno_value);
+  co_await below().reserve_space(offset, length);
 }
 
 Task<void> FaultDevice::flush() {

@@ -13,8 +13,18 @@
 
 namespace byre::filter {
 
-enum class Operation { kRead, kWrite, kWriteZeroes, kDiscard, kFlush, kExtents, kResize, kClose };
-inline constexpr size_t kOperationCount = 8;
+enum class Operation {
+  kRead,
+  kWrite,
+  kWriteZeroes,
+  kDiscard,
+  kReserveSpace,
+  kFlush,
+  kExtents,
+  kResize,
+  kClose
+};
+inline constexpr size_t kOperationCount = 9;
 const char* operation_name(Operation operation);
 
 // What a failing write has written: kHalf up to the sector that has its middle.
@@ -56,6 +66,7 @@ class FaultDevice final : public FilterDevice {
   Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
   Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
   Task<void> discard(uint64_t offset, uint64_t length) override;
+  Task<void> reserve_space(uint64_t offset, uint64_t length) override;
   Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
@@ -66,7 +77,8 @@ class FaultDevice final : public FilterDevice {
   void add_rule(FaultRule rule);
   // Takes back all rules, the bounds on space included.
   void heal();
-  // A full disk: a write, write_zeroes or resize that reaches past this size fails with ENOSPC...
+  // A full disk: a write, write_zeroes, reserve_space or resize that reaches past this size fails
+  // with ENOSPC...
   void set_size_max(uint64_t bytes) { size_max_ = bytes; }
   // ...and so does a write once so many bytes have been written in all from now on.
   void set_write_budget(uint64_t bytes) { write_budget_ = bytes; }

@@ -35,6 +35,9 @@ class FilterDevice : public BlockDevice {
   Task<void> discard(uint64_t offset, uint64_t length) override {
     return below_->discard(offset, length);
   }
+  Task<void> reserve_space(uint64_t offset, uint64_t length) override {
+    return below_->reserve_space(offset, length);
+  }
   Task<void> flush() override { return below_->flush(); }
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override {
     return below_->extents(offset, length, scope);

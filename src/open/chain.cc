@@ -35,7 +35,6 @@ NodeFlags top_flags(const ImageOptions& options) {
   flags.writable = options.writable;
   flags.direct = storage::is_direct(options.cache);
   flags.no_flush = options.cache == storage::CacheMode::kUnsafe;
-  flags.write_through = storage::is_write_through(options.cache);
   flags.force_share = options.force_share;
   flags.policy = options.policy;
   return flags;

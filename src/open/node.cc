@@ -79,11 +79,8 @@ std::string json_text(const OptionValue& value) {
 }  // namespace
 
 storage::CacheMode NodeFlags::cache_mode() const {
-  if (direct) {
-    return write_through ? storage::CacheMode::kDirectsync : storage::CacheMode::kNone;
-  }
-  if (no_flush) return storage::CacheMode::kUnsafe;
-  return write_through ? storage::CacheMode::kWritethrough : storage::CacheMode::kWriteback;
+  if (direct) return storage::CacheMode::kNone;
+  return no_flush ? storage::CacheMode::kUnsafe : storage::CacheMode::kWriteback;
 }
 
 void NodeRequest::describe_option(const std::string& name) {

@@ -29,7 +29,6 @@ struct NodeFlags {
   bool auto_read_only = false;  // rather read-only than not at all
   bool direct = false;          // cache.direct
   bool no_flush = false;        // cache.no-flush
-  bool write_through = false;
   bool force_share = false;
   RequestPolicy policy;  // discard, detect-zeroes
 

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "filter/write_through_device.h"
 #include "open/chain.h"
 #include "open/raw_device.h"
 #include "qcow2/padded_read.h"
@@ -64,11 +65,15 @@ Task<void> load_snapshot(BlockDevice* device, qcow2::SnapshotSelector selector) 
 
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options) {
   const std::optional<qcow2::SnapshotSelector> snapshot = options.snapshot;
+  const bool writes_through = options.writable && storage::is_write_through(options.cache);
   const bool is_input = filename == kStandardInput && !options.name_is_tree;
   Task<std::unique_ptr<BlockDevice>> opening =
       is_input ? open_standard_input(std::move(options)) : open_named(filename, std::move(options));
   std::unique_ptr<BlockDevice> device =
       co_await with_prefix(std::move(opening), fmt::format("Could not open '{}'", filename));
+  if (writes_through) {
+    device = std::make_unique<filter::WriteThroughDevice>(std::move(device));
+  }
   if (!snapshot) co_return device;
   std::optional<Error> failure;
   try {
@@ -81,7 +86,12 @@ Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions
 }
 
 qcow2::Image* as_qcow2(BlockDevice* device) {
+  if (auto* const top = dynamic_cast<filter::WriteThroughDevice*>(device)) device = &top->below();
   return dynamic_cast<qcow2::Image*>(device);
+}
+
+bool writes_through(const BlockDevice& device) {
+  return dynamic_cast<const filter::WriteThroughDevice*>(&device) != nullptr;
 }
 
 }  // namespace byre::open

@@ -61,7 +61,10 @@ struct ImageOptions {
 // of the chain included.
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options);
 
-// The qcow2 image behind a device that open_image() gave, or nullptr where it is raw.
+// The qcow2 image that a device is that open_image() gave, or nullptr where it is raw.
 qcow2::Image* as_qcow2(BlockDevice* device);
+// Whether a device that open_image() gave makes each request durable before it is done; what goes
+// to the image itself, see as_qcow2(), does not.
+bool writes_through(const BlockDevice& device);
 
 }  // namespace byre::open

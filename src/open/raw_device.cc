@@ -106,6 +106,11 @@ Task<void> RawDevice::discard(uint64_t offset, uint64_t length) {
   co_await file_->discard(options_.window.offset + offset, stored);
 }
 
+Task<void> RawDevice::reserve_space(uint64_t offset, uint64_t length) {
+  check_writable(offset, length);
+  return file_->reserve_space(options_.window.offset + offset, length);
+}
+
 Task<void> RawDevice::flush() {
   return events_.has_listener() ? flush_and_tell() : file_->flush();
 }

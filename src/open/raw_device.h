@@ -47,6 +47,7 @@ class RawDevice final : public BlockDevice {
   Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
   Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
   Task<void> discard(uint64_t offset, uint64_t length) override;
+  Task<void> reserve_space(uint64_t offset, uint64_t length) override;
   Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;

@@ -67,6 +67,13 @@ Task<ClusterRange> Allocator::find_at_end(uint64_t count, uint64_t count_min) {
 // `count` free clusters in a row, or count_min to count of them: a hole where one is found soon,
 // else new ones at the end.
 Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
+  if (fills_holes_ && state_->file->limits().grows) {
+    if (!end_) end_ = co_await refcounts_->end_of_used();
+    HostCluster from = first_free_;
+    HostCluster* const at = count_min == 1 ? &first_free_ : &from;
+    const ClusterRange free = co_await find_scanning(at, count, count_min, *end_);
+    if (free.count > 0) co_return free;
+  }
   HostCluster* const position = count == 1 ? &first_free_ : &cursor_;
   *position = std::max(*position, first_free_);
   const uint64_t searched = (kSearchBytes * 8) >> state_->geometry.refcount_order();
@@ -115,7 +122,7 @@ Task<Allocator::Allocation> Allocator::allocate(uint64_t count) {
   co_await refcounts_->finish_block();
   const uint64_t useful = std::max<uint64_t>(kUsefulBytes >> state_->geometry.cluster_bits(), 1);
   Allocation place;
-  place.range = co_await find(count, std::min(count, useful));
+  place.range = co_await find(count, fills_holes_ ? 1 : std::min(count, useful));
   place.is_blank = is_blank(place.range);
   co_await claim(place.range);
   co_return place;
@@ -302,6 +309,16 @@ Task<void> Allocator::free_now(ClusterRange range) {
   const Mutex::Guard guard = co_await mutex_.lock();
   Frees frees{{range, FreeCause::kOther}};
   co_await take_back_all(std::move(frees));
+}
+
+void Allocator::reserve_frees(uint64_t count) {
+  const size_t wanted = waiting_.size() + count;
+  // In steps that double, or many small requests would copy the list each time.
+  if (waiting_.capacity() < wanted) waiting_.reserve(std::max(wanted, waiting_.capacity() * 2));
+}
+
+bool Allocator::fill_holes() {
+  return !std::exchange(fills_holes_, true);
 }
 
 void Allocator::free_later(ClusterRange range, FreeCause cause) {

@@ -56,6 +56,12 @@ class Allocator {
 
   void free_later(ClusterRange range, FreeCause cause = FreeCause::kOther);
   Task<void> free_now(ClusterRange range);
+  // Before take-backs that must not fail for lack of memory: free_later() of so many clusters, one
+  // by one, will allocate none.
+  void reserve_frees(uint64_t count);
+  // A request found no room in the file's file system: from now on every free cluster that the file
+  // has is used before it grows. True where that may help a request that is made again.
+  bool fill_holes();
   // Clusters in free_later()'s list.
   uint64_t waiting_clusters() const { return waiting_clusters_; }
   Frees take_waiting();
@@ -108,6 +114,7 @@ class Allocator {
   // Behind the compressed bytes given last; 0: none, or they end with their cluster, or that became
   // free.
   HostOffset packed_end_;
+  bool fills_holes_ = false;
   Frees waiting_;
   uint64_t waiting_clusters_ = 0;
 };

@@ -95,6 +95,7 @@ Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes com
   const layout::Geometry& geometry = state_->geometry;
   const RangeLock::Guard guard = co_await state_->guest_lock.acquire(
       offset.value(), geometry.cluster_size(), RangeLock::Mode::kExclusive);
+  co_await linker_->ensure_table(offset);
   const HostOffset place = co_await allocator_->allocate_bytes(compressed.size());
   const HostCluster first = geometry.cluster_of(place);
   const HostCluster last = geometry.cluster_of(place + (compressed.size() - 1));

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/header_update.h"
 
+#include <cerrno>
 #include <cstddef>
 #include <exception>
+#include <new>
 
 #include "qcow2/image_state.h"
 #include "qcow2/layout/header.h"
@@ -13,6 +15,7 @@ using layout::RawHeader;
 
 Task<void> HeaderUpdate::write(size_t offset, ConstBytes bytes) {
   std::exception_ptr error;
+  bool is_begun = false;
   try {
     co_await state_->file->flush();
     // What the header is to name may be lost with another flush, which failed. Feature bits name
@@ -20,11 +23,16 @@ Task<void> HeaderUpdate::write(size_t offset, ConstBytes bytes) {
     const bool names_tables = offset != offsetof(RawHeader, incompatible_features);
     if (state_->failure && names_tables) throw Error(*state_->failure);
     const IoVector from(bytes);
+    is_begun = true;
     co_await state_->file->write(offset, from);
     co_await state_->file->flush();
     if (state_->failure && names_tables) throw Error(*state_->failure);
   } catch (const Error& failure) {
     state_->write_state->note_failure(failure, true);
+    error = std::current_exception();
+  } catch (const std::bad_alloc&) {
+    const Error failure(ErrorKind::kNoMemory, ENOMEM, "");
+    if (is_begun) state_->write_state->note_failure(failure, true);
     error = std::current_exception();
   }
   if (error) std::rethrow_exception(error);
@@ -58,12 +66,19 @@ Task<void> HeaderUpdate::set_size(uint64_t size) {
   state_->header().size = size;
 }
 
-Task<void> HeaderUpdate::set_features(uint64_t incompatible, uint64_t autoclear) {
+Task<void> HeaderUpdate::change_features(FeatureChange change) {
   static_assert(offsetof(RawHeader, autoclear_features) ==
                 offsetof(RawHeader, incompatible_features) + 16);
+  // One at a time: what another one sets is in the header before this one looks at it.
+  const Mutex::Guard guard = co_await state_->features_mutex.lock();
+  const layout::Header& now = state_->header();
+  const uint64_t incompatible =
+      (now.incompatible_features | change.incompatible_set) & ~change.incompatible_cleared;
+  const uint64_t autoclear = now.autoclear_features & ~change.autoclear_cleared;
+  if (incompatible == now.incompatible_features && autoclear == now.autoclear_features) co_return;
   uint8_t bytes[24];
   store_big_endian<uint64_t>(bytes, incompatible);
-  store_big_endian<uint64_t>(bytes + 8, state_->header().compatible_features);
+  store_big_endian<uint64_t>(bytes + 8, now.compatible_features);
   store_big_endian<uint64_t>(bytes + 16, autoclear);
   co_await write(offsetof(RawHeader, incompatible_features), ConstBytes(bytes));
   state_->header().incompatible_features = incompatible;

@@ -21,8 +21,14 @@ class HeaderUpdate {
   Task<void> set_refcount_table(layout::HostOffset offset, uint32_t clusters);
   Task<void> set_l1_table(layout::HostOffset offset, uint32_t entries);
   Task<void> set_size(uint64_t size);
-  // Version 3 only.
-  Task<void> set_features(uint64_t incompatible, uint64_t autoclear);
+  // Masks, so that two who change different bits at a time do not undo one another's. Version 3
+  // only; nothing is written where nothing changes.
+  struct FeatureChange {
+    uint64_t incompatible_set = 0;
+    uint64_t incompatible_cleared = 0;
+    uint64_t autoclear_cleared = 0;
+  };
+  Task<void> change_features(FeatureChange change);
 
  private:
   Task<void> write(size_t offset, ConstBytes bytes);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "async/loop.h"
+#include "async/mutex.h"
 #include "async/range_lock.h"
 #include "qcow2/image.h"
 #include "qcow2/l1_table.h"
@@ -65,6 +66,8 @@ struct Image::State {
   std::unique_ptr<Reader> reader;
   // The write side's parts; nullptr in an image that is open read-only.
   std::unique_ptr<WriteState> write_state;
+
+  Mutex features_mutex;  // held while feature bits of the header change
 
   // The first failure of a metadata write, or the finding of corruption, after which the image
   // refuses further writes and says why.

@@ -54,15 +54,33 @@ Task<void> resize_disk(WriteState* parts, uint64_t new_size, Preallocation preal
   }
 }
 
-// Runs a request; an image that it finds corrupt is marked so.
-Task<void> run(Image::State* state, Task<void> request) {
+// Makes a request. Where the disk is full but clusters are free, or will be once a flush has made
+// their removal durable, it is made once more: writing the same bytes again changes nothing. An
+// image that the request finds corrupt is marked so. `make_request` gives the request's task.
+template <typename MakeRequest>
+Task<void> run(WriteState* parts, MakeRequest make_request) {
   std::exception_ptr error;
+  bool is_full = false;
   try {
+    Task<void> request = make_request();
     co_await std::move(request);
-  } catch (const Error&) {
+  } catch (const Error& failure) {
     error = std::current_exception();
+    is_full = failure.kind() == ErrorKind::kNoSpace;
   }
-  if (error) co_await state->end_failed_request(error);
+  if (!error) co_return;
+  bool may_try_again = false;
+  if (is_full) may_try_again = co_await parts->find_room();
+  if (may_try_again) {
+    error = nullptr;
+    try {
+      Task<void> request = make_request();
+      co_await std::move(request);
+    } catch (const Error&) {
+      error = std::current_exception();
+    }
+  }
+  if (error) co_await parts->state->end_failed_request(error);
 }
 
 Task<void> nothing() {
@@ -78,36 +96,43 @@ Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
   if (policy.becomes_zeroes(from)) {
     return write_zeroes(offset, from.size(), policy.detected_flags(flags));
   }
-  WriteState& parts = write_state_of(*state_);
-  return run(state_.get(), write_bytes(&parts, GuestOffset(offset), std::move(from), flags));
+  WriteState* const parts = &write_state_of(*state_);
+  return run(parts, [parts, offset, from, flags] {
+    return write_bytes(parts, GuestOffset(offset), from, flags);
+  });
 }
 
 Task<void> Image::write_vm_state(uint64_t offset, IoVector from) {
   check_writable(0, 0);
   const GuestOffset place = state_->vm_state_offset(offset, from.size());
   if (from.size() == 0) return nothing();
-  WriteState& parts = write_state_of(*state_);
-  return run(state_.get(), write_vm_state_bytes(&parts, place, std::move(from)));
+  WriteState* const parts = &write_state_of(*state_);
+  return run(parts, [parts, place, from] { return write_vm_state_bytes(parts, place, from); });
 }
 
 Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   check_writable(offset, length);
   if (length == 0) return nothing();
-  WriteState& parts = write_state_of(*state_);
+  WriteState* const parts = &write_state_of(*state_);
   const WriteFlags allowed = state_->options.policy.zeroes_flags(flags);
-  return run(state_.get(), zero_bytes(&parts, GuestOffset(offset), length, allowed));
+  return run(parts, [parts, offset, length, allowed] {
+    return zero_bytes(parts, GuestOffset(offset), length, allowed);
+  });
 }
 
 Task<void> Image::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
   if (length == 0 || state_->options.policy.ignores_discards()) return nothing();
-  WriteState& parts = write_state_of(*state_);
-  return run(state_.get(), discard_bytes(&parts, GuestOffset(offset), length));
+  WriteState* const parts = &write_state_of(*state_);
+  return run(parts,
+             [parts, offset, length] { return discard_bytes(parts, GuestOffset(offset), length); });
 }
 
 Task<void> Image::flush() {
   if (!state_->is_writable()) return nothing();
-  if (state_->write_state) return run(state_.get(), state_->write_state->flusher.flush());
+  if (WriteState* const parts = state_->write_state.get()) {
+    return run(parts, [parts] { return parts->flusher.flush(); });
+  }
   // Nothing was written here, but whoever wrote before may have been killed: what can be read is
   // durable afterwards.
   return state_->flush_devices();
@@ -115,8 +140,10 @@ Task<void> Image::flush() {
 
 Task<void> Image::resize(uint64_t new_size, Preallocation preallocation) {
   check_writable(0, 0);
-  WriteState& parts = write_state_of(*state_);
-  return run(state_.get(), resize_disk(&parts, new_size, preallocation));
+  WriteState* const parts = &write_state_of(*state_);
+  return run(parts, [parts, new_size, preallocation] {
+    return resize_disk(parts, new_size, preallocation);
+  });
 }
 
 Task<void> Image::State::finish_writing() {
@@ -135,8 +162,7 @@ Task<void> Image::State::mark_corrupt() {
   if (!can_mark || header().is_corrupt()) co_return;
   write_state_of(*this);
   HeaderUpdate update(this);
-  co_await update.set_features(header().incompatible_features | layout::incompatible::kCorrupt,
-                               header().autoclear_features);
+  co_await update.change_features({.incompatible_set = layout::incompatible::kCorrupt});
 }
 
 Task<void> Image::State::flush_devices() {

@@ -2,6 +2,7 @@
 #include "qcow2/l1_table.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -42,9 +43,19 @@ Task<L1Table> L1Table::load(BlockDevice* file, uint64_t offset, uint32_t size) {
 
 void L1Table::set(uint64_t index, uint64_t entry) {
   BYRE_ASSERT(index < size_);
+  // What may lack memory comes first: an entry that is set will be written.
   if (index >= entries_.size()) entries_.resize(index + 1);
-  entries_[index] = entry;
   dirty_blocks_.insert(index / kEntriesPerBlock);
+  entries_[index] = entry;
+}
+
+Task<void> L1Table::reserve_space(BlockDevice* file, uint64_t index) {
+  const uint64_t block = index / kEntriesPerBlock;
+  if (reserved_blocks_.contains(block)) co_return;
+  const uint64_t first = block * kEntriesPerBlock;
+  const uint64_t count = std::min<uint64_t>(kEntriesPerBlock, size_ - first);
+  co_await file->reserve_space(offset_ + first * kEntrySize, count * kEntrySize);
+  reserved_blocks_.insert(block);
 }
 
 uint64_t L1Table::next_used(uint64_t from, uint64_t to) const {
@@ -65,7 +76,8 @@ Task<void> L1Table::write_back(BlockDevice* file) {
     for (uint64_t i = 0; i < count; ++i) {
       store_big_endian(&bytes[i * kEntrySize], entry(first + i));
     }
-    dirty_blocks_.erase(block);
+    // Set aside, and put back without a need for memory.
+    std::set<uint64_t>::node_type written = dirty_blocks_.extract(block);
     std::exception_ptr error;
     const ConstBytes from(bytes, count * kEntrySize);
     try {
@@ -75,7 +87,7 @@ Task<void> L1Table::write_back(BlockDevice* file) {
       error = std::current_exception();
     }
     if (error) {
-      dirty_blocks_.insert(block);
+      dirty_blocks_.insert(std::move(written));
       std::rethrow_exception(error);
     }
   }
@@ -86,6 +98,7 @@ void L1Table::moved(uint64_t new_offset, uint32_t new_size) {
   size_ = new_size;
   if (entries_.size() > size_) entries_.resize(size_);
   dirty_blocks_.clear();
+  reserved_blocks_.clear();
 }
 
 }  // namespace byre::qcow2

@@ -25,6 +25,9 @@ class L1Table {
   uint32_t size() const { return size_; }  // entries
   uint64_t entry(uint64_t index) const { return index < entries_.size() ? entries_[index] : 0; }
   void set(uint64_t index, uint64_t entry);
+  // Before set(): takes the space that writing that entry back needs, which a file with holes may
+  // lack. Throws Error(kNoSpace).
+  Task<void> reserve_space(BlockDevice* file, uint64_t index);
   // The index of the first entry in [from, to) that is not 0, or `to`.
   uint64_t next_used(uint64_t from, uint64_t to) const;
 
@@ -41,6 +44,7 @@ class L1Table {
   uint32_t size_ = 0;
   std::vector<uint64_t> entries_;
   std::set<uint64_t> dirty_blocks_;
+  std::set<uint64_t> reserved_blocks_;  // have space in the file
 };
 
 }  // namespace byre::qcow2

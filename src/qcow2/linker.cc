@@ -47,6 +47,7 @@ Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64
     const GuestOffset at = first + (done << geometry.cluster_bits());
     co_await ensure_table(at);
     TableCache::Slice slice = co_await state_->mapping.l2_slice(at);
+    if (!slice.has_space()) co_await state_->l2_cache->reserve_space(slice);
     const uint32_t start = state_->mapping.l2_slice_index(at);
     const uint64_t end = std::min<uint64_t>(per_slice, start + (count - done));
     for (uint32_t index = start; index < end; ++index, ++done) {
@@ -59,11 +60,12 @@ Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64
   co_return slices;
 }
 
-// Nothing here can fail.
+// Nothing here can fail once the memory for what is freed is there: new_entry() is not to throw.
 void Linker::replace(const std::vector<TableCache::Slice>& slices, GuestOffset first,
                      uint64_t count, const Change& new_entry, FreeCause cause) {
   const layout::Geometry& geometry = state_->geometry;
   const uint32_t per_slice = state_->mapping.entries_per_slice();
+  if (!geometry.external_data_file()) allocator_->reserve_frees(count);
   uint64_t done = 0;
   for (const TableCache::Slice& slice : slices) {
     const uint32_t start =
@@ -129,6 +131,8 @@ Task<void> Linker::ensure_table(GuestOffset guest_offset) {
   const HostOffset table = geometry.offset_of(place.first);
   std::exception_ptr error;
   try {
+    co_await state_->file->reserve_space(table.value(), geometry.cluster_size());
+    co_await state_->l1.reserve_space(state_->file.get(), index);
     co_await fill_table(table, before.offset());
   } catch (...) {
     error = std::current_exception();

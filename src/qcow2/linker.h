@@ -42,6 +42,9 @@ class Linker {
   // discards: they wait for nothing on their way to the disk.
   Task<void> change_to_less(GuestOffset first, uint64_t count, const Change& new_entry);
   uint64_t clusters_max() const;
+  // The L2 table of that guest offset is there, not shared, and has its space in the file. For a
+  // writer before it allocates data, as QEMU does; changes do it themselves.
+  Task<void> ensure_table(GuestOffset guest_offset);
   // Throws State::corruption() where the entry of these bytes of one cluster, whose slice is in the
   // cache, breaks the format's rules.
   void check_entry(const layout::L2Entry& entry, GuestOffset offset, uint64_t length) const;
@@ -56,8 +59,6 @@ class Linker {
   Task<std::vector<TableCache::Slice>> slices_of(GuestOffset first, uint64_t count);
   void replace(const std::vector<TableCache::Slice>& slices, GuestOffset first, uint64_t count,
                const Change& new_entry, FreeCause cause);
-  // The L2 table of that guest place is there and not shared.
-  Task<void> ensure_table(GuestOffset guest_offset);
   Task<void> fill_table(layout::HostOffset new_table, layout::HostOffset old_table);
   void free_former(const layout::L2Entry& before, const layout::L2Entry& after, FreeCause cause);
 

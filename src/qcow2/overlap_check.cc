@@ -104,6 +104,7 @@ bool ClusterSet::overlaps(HostCluster first, HostCluster last) const {
 }
 
 Task<void> OverlapCheck::load(const Refcounts* refcounts) {
+  snapshot_table_size_ = 0;
   for (const layout::Snapshot& snapshot : state_->snapshots) {
     snapshot_table_size_ += snapshot.encoded_size();
   }

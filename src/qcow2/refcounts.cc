@@ -154,6 +154,7 @@ Task<void> Refcounts::add(ClusterRange range) {
     const HostCluster at = range.first + done;
     const uint64_t count = count_in_slice(at, range.count - done);
     TableCache::Slice slice = co_await slice_of(at);
+    if (!slice.has_space()) co_await state_->refcount_cache->reserve_space(slice);
     for (uint64_t i = 0; i < count; ++i) {
       if (layout::load_refcount(slice.bytes(), index_in_slice(at) + i, order) == refcount_max) {
         throw overflow(at + i);
@@ -182,7 +183,10 @@ Task<void> Refcounts::subtract(ClusterRange range, std::function<void(HostCluste
     const uint64_t count = count_in_slice(at, range.count - done);
     done += count;
     TableCache::Slice slice;
-    if (has_block(table_index(at))) slice = co_await slice_of(at);
+    if (has_block(table_index(at))) {
+      slice = co_await slice_of(at);
+      if (!slice.has_space()) co_await state_->refcount_cache->reserve_space(slice);
+    }
     for (uint64_t i = 0; i < count; ++i) {
       const uint64_t index = index_in_slice(at) + i;
       const uint64_t before = slice ? layout::load_refcount(slice.bytes(), index, order) : 0;

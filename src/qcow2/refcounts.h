@@ -58,7 +58,8 @@ class Refcounts {
   Task<HostCluster> end_of_used();
 
   // One more reference to each. There are blocks for all of them. Throws Error(kUnsupported,
-  // EINVAL) where a refcount is at its maximum; then nothing has changed.
+  // EINVAL) where a refcount is at its maximum, Error(kNoSpace) where a block lies in a hole of a
+  // full file; then nothing has changed.
   Task<void> add(ClusterRange range);
   // One reference less to each; `freed` is told of each that has none left. Throws
   // State::corruption() where one has none already, after all others were counted down.

@@ -59,6 +59,10 @@ bool TableCache::Slice::is_dirty() const {
   return entry_->dirty;
 }
 
+bool TableCache::Slice::has_space() const {
+  return entry_->has_space;
+}
+
 void TableCache::Slice::release() {
   if (entry_ != nullptr) unpin(std::exchange(entry_, nullptr));
   cache_ = nullptr;
@@ -67,6 +71,8 @@ void TableCache::Slice::release() {
 TableCache::TableCache(BlockDevice* file, Options options) : file_(file), options_(options) {
   BYRE_ASSERT(is_power_of_two(options_.slice_size) && options_.slice_size >= kSectorSize);
   BYRE_ASSERT(options_.slices_max >= 2);
+  // So that giving a buffer back never needs memory.
+  spare_.reserve(std::max<uint64_t>(kSpareBytesMax / options_.slice_size, 1));
 }
 
 TableCache::~TableCache() {
@@ -123,8 +129,15 @@ TableCache::Entry* TableCache::insert(uint64_t offset) {
 std::vector<TableCache::Slice> TableCache::insert_missing(uint64_t offset, uint64_t length) {
   std::vector<Slice> slices;
   const uint64_t end = offset + length;
+  slices.reserve(length / options_.slice_size);
   do {
-    slices.push_back(Slice(this, insert(offset)));
+    try {
+      slices.push_back(Slice(this, insert(offset)));
+    } catch (...) {
+      // There is no memory for another one; those that come along are not needed.
+      if (slices.empty()) throw;
+      break;
+    }
     offset += options_.slice_size;
   } while (offset < end && find_entry(offset) == nullptr);
   return slices;
@@ -138,16 +151,19 @@ Buffer TableCache::take_buffer() {
 }
 
 void TableCache::give_back(Buffer buffer) {
-  const uint64_t spare_max = std::max<uint64_t>(kSpareBytesMax / options_.slice_size, 1);
-  if (buffer.size() > 0 && spare_.size() < spare_max) spare_.push_back(std::move(buffer));
+  if (buffer.size() > 0 && spare_.size() < spare_.capacity()) spare_.push_back(std::move(buffer));
 }
 
 void TableCache::pack(Entry* entry) {
   const uint64_t bytes_max = options_.slice_size / kPackedShare;
   if (options_.l2_geometry == nullptr || bytes_max <= kEntryBytes) return;
   const size_t stretches_max = (bytes_max - kEntryBytes) / layout::PackedL2::kStretchBytes;
-  entry->packed =
-      layout::PackedL2::pack(entry->buffer.bytes(), *options_.l2_geometry, stretches_max);
+  try {
+    entry->packed =
+        layout::PackedL2::pack(entry->buffer.bytes(), *options_.l2_geometry, stretches_max);
+  } catch (const std::bad_alloc&) {
+    // It stays as it is.
+  }
   if (!entry->packed) return;
   give_back(std::exchange(entry->buffer, Buffer()));
   if (!entry->removed) memory_ -= options_.slice_size - memory_of(*entry);
@@ -203,7 +219,17 @@ Task<TableCache::Slice> TableCache::get(uint64_t offset, uint64_t length) {
     }
     std::vector<Slice> missing = insert_missing(offset, length);
     slice = Slice(this, missing.front().entry_);
-    co_await load(std::move(missing));
+    std::exception_ptr error;
+    try {
+      co_await load(&missing);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    // Nobody waits for what is not loaded any more, whatever kept it from being read.
+    for (const Slice& each : missing) {
+      if (!each.entry_->loaded) finish_load(each.entry_, false);
+    }
+    if (error) std::rethrow_exception(error);
     if (!slice.entry_->removed) co_return slice;
   }
 }
@@ -220,12 +246,20 @@ Task<TableCache::Slice> TableCache::get_new(uint64_t offset) {
     }
     if (entry == nullptr) entry = insert(offset);
     entry->loaded = true;
+    entry->has_space = true;
     Slice slice(this, entry);
     std::ranges::fill(slice.bytes(), uint8_t{0});
     set_dirty(entry, true);
     make_newest(entry);
     co_return slice;
   }
+}
+
+Task<void> TableCache::reserve_space(const Slice& slice) {
+  Entry* const entry = slice.entry_;
+  if (entry->has_space) co_return;
+  co_await file_->reserve_space(entry->offset, options_.slice_size);
+  entry->has_space = true;
 }
 
 Task<void> TableCache::wait_until_loaded(Entry* entry) {
@@ -239,26 +273,26 @@ Task<void> TableCache::wait_until_loaded(Entry* entry) {
   co_await loaded;
 }
 
-Task<void> TableCache::load(std::vector<Slice> slices) {
-  std::exception_ptr error = co_await read_slices(slices);
-  if (error && slices.size() > 1) {
+Task<void> TableCache::load(std::vector<Slice>* slices) {
+  std::exception_ptr error = co_await read_slices(*slices);
+  if (error && slices->size() > 1) {
     // The fault may lie in what nobody has asked for yet.
-    for (size_t i = 1; i < slices.size(); ++i) finish_load(slices[i].entry_, false);
-    slices.erase(slices.begin() + 1, slices.end());
-    error = co_await read_slices(slices);
+    for (size_t i = 1; i < slices->size(); ++i) finish_load((*slices)[i].entry_, false);
+    slices->erase(slices->begin() + 1, slices->end());
+    error = co_await read_slices(*slices);
   }
-  for (const Slice& slice : slices) finish_load(slice.entry_, !error);
   if (error) std::rethrow_exception(error);
+  for (const Slice& slice : *slices) finish_load(slice.entry_, true);
 }
 
 // What went wrong, if anything did.
 Task<std::exception_ptr> TableCache::read_slices(std::span<const Slice> slices) {
   ++reads_;
   const uint64_t offset = slices.front().entry_->offset;
-  IoVector to;
-  for (const Slice& slice : slices) to.append(slice.entry_->buffer.data(), options_.slice_size);
   std::exception_ptr error;
   try {
+    IoVector to;
+    for (const Slice& slice : slices) to.append(slice.entry_->buffer.data(), options_.slice_size);
     co_await events_.raise(options_.load_event);
     co_await padded_read(file_, offset, std::move(to));
   } catch (const Error& failure) {

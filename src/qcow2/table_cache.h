@@ -78,6 +78,8 @@ class TableCache {
     // After a change, before the next await. The slice will be written.
     void mark_dirty() const;
     bool is_dirty() const;
+    // Whether the file is known to have space for it: see reserve_space().
+    bool has_space() const;
     void release();
 
    private:
@@ -104,7 +106,11 @@ class TableCache {
   // cannot be read is no failure.
   Task<Slice> get(uint64_t offset, uint64_t length = 0);
   // A slice of a table that is new: zeroes, dirty, nothing read. Replaces what was cached there.
+  // The caller has taken the space of the table, or writes it before anybody relies on it.
   Task<Slice> get_new(uint64_t offset);
+  // Before a slice is changed: takes the space that writing it back needs, which a file with holes
+  // may lack, so that no change is lost on a full disk. Throws Error(kNoSpace).
+  Task<void> reserve_space(const Slice& slice);
 
   // Writes every slice that was dirty when it was called, after what they depend on, neighbours in
   // one write. Not durable before the file is flushed. The slices of a failed write stay dirty.
@@ -179,8 +185,9 @@ class TableCache {
   // Out of entries_; freed at once, or with the last pin.
   void remove(Entry* entry);
   static void unpin(Entry* entry);
-  // Neighbours; only the first one has to succeed.
-  Task<void> load(std::vector<Slice> slices);
+  // Neighbours; only the first one has to succeed. What is left in `slices` and not loaded when it
+  // throws is the caller's to finish.
+  Task<void> load(std::vector<Slice>* slices);
   Task<std::exception_ptr> read_slices(std::span<const Slice> slices);
   void finish_load(Entry* entry, bool loaded);
   static Task<void> wait_until_loaded(Entry* entry);

@@ -28,7 +28,8 @@ struct TableCache::Entry {
   uint32_t pins = 0;
   bool dirty = false;
   bool loaded = false;
-  bool removed = false;  // not in entries_ any more
+  bool has_space = false;  // in the file: writing it cannot fail for lack of it
+  bool removed = false;    // not in entries_ any more
   Entry* newer = nullptr;
   Entry* older = nullptr;
   std::vector<std::coroutine_handle<>> waiting;  // for loaded, or for the failure of the read

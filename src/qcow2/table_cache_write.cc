@@ -19,6 +19,7 @@ constexpr size_t kBatchBytes = 4 << 20;
 struct TableCache::Run {
   std::vector<Entry*> entries;
   Buffer copy;
+  bool is_done = false;  // written, or it failed; its entries are unpinned and say which
 };
 
 std::vector<TableCache::Entry*> TableCache::dirty_entries(uint64_t offset, uint64_t length) const {
@@ -59,7 +60,12 @@ Task<void> TableCache::write_batch(std::span<Entry* const> batch) {
     }
     runs.back()->entries.push_back(entry);
   }
-  for (const auto& run : runs) run->copy = Buffer(run->entries.size() * options_.slice_size);
+  std::vector<Task<void>> writes;
+  writes.reserve(runs.size());
+  for (const auto& run : runs) {
+    run->copy = Buffer(run->entries.size() * options_.slice_size);
+    writes.push_back(write_run(run.get()));
+  }
   // Nothing below this line and before the await can fail.
   for (const auto& run : runs) {
     uint8_t* to = run->copy.data();
@@ -73,19 +79,19 @@ Task<void> TableCache::write_batch(std::span<Entry* const> batch) {
   std::exception_ptr error;
   try {
     co_await settle_rules();
+    co_await when_all(std::move(writes));
   } catch (...) {
     error = std::current_exception();
   }
-  if (error) {
-    for (Entry* const entry : batch) {
+  if (!error) co_return;
+  for (const auto& run : runs) {
+    if (run->is_done) continue;
+    for (Entry* const entry : run->entries) {
       set_dirty(entry, true);
       unpin(entry);
     }
-    std::rethrow_exception(error);
   }
-  std::vector<Task<void>> writes;
-  for (const auto& run : runs) writes.push_back(write_run(run.get()));
-  co_await when_all(std::move(writes));
+  std::rethrow_exception(error);
 }
 
 Task<void> TableCache::write_run(Run* run) {
@@ -103,6 +109,7 @@ Task<void> TableCache::write_run(Run* run) {
     if (error) set_dirty(entry, true);
     unpin(entry);
   }
+  run->is_done = true;
   if (!error) co_return;
   tell(error, Failure::kWrite);
   std::rethrow_exception(error);

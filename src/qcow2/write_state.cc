@@ -53,10 +53,15 @@ WriteState::WriteState(Image::State* image_state)
 // fails leaves the disk in a state that nobody knows.
 void WriteState::note_failure(const Error& error, bool in_flush) {
   if (state->failure || (error.kind() == ErrorKind::kNoSpace && !in_flush)) return;
-  state->failure = Error(error.kind(), error.errno_value(), error.message(),
-                         fmt::format("'{}' takes no more writes since its metadata could not be "
-                                     "written",
-                                     state->file->filename()));
+  try {
+    state->failure = Error(error.kind(), error.errno_value(), error.message(),
+                           fmt::format("'{}' takes no more writes since its metadata could not be "
+                                       "written",
+                                       state->file->filename()));
+  } catch (const std::bad_alloc&) {
+    // It counts more than its words.
+    state->failure.emplace(error.kind(), error.errno_value(), "");
+  }
 }
 
 bool WriteState::begin_at_once() {
@@ -80,6 +85,19 @@ Task<void> WriteState::relieve() {
   if (needs_relief()) co_await flusher.flush();
 }
 
+Task<bool> WriteState::find_room() {
+  if (!is_ready_) co_return false;
+  bool may_help = allocator.fill_holes();
+  if (allocator.waiting_clusters() == 0) co_return may_help;
+  try {
+    co_await flusher.flush();
+    may_help = true;
+  } catch (const Error&) {
+    // The request's own failure says more; what the flush's means for later ones is noted.
+  }
+  co_return may_help;
+}
+
 Task<void> WriteState::prepare() {
   const layout::Header& header = state->header();
   if (header.is_dirty() && !is_marked_dirty_ && !state->is_repaired) {
@@ -97,14 +115,10 @@ Task<void> WriteState::prepare() {
   // What an unknown bit promises cannot be kept up to date.
   uint64_t kept = layout::autoclear::kRawExternalData;
   if (state->extensions().bitmaps) kept |= layout::autoclear::kBitmaps;
-  const uint64_t autoclear = header.autoclear_features & kept;
-  uint64_t incompatible = header.incompatible_features;
-  if (state->uses_lazy_refcounts()) incompatible |= layout::incompatible::kDirty;
-  if (autoclear == header.autoclear_features && incompatible == header.incompatible_features) {
-    co_return;
-  }
+  HeaderUpdate::FeatureChange change{.autoclear_cleared = ~kept};
+  if (state->uses_lazy_refcounts()) change.incompatible_set = layout::incompatible::kDirty;
   HeaderUpdate update(state);
-  co_await update.set_features(incompatible, autoclear);
+  co_await update.change_features(change);
   is_marked_dirty_ = header.is_dirty();
 }
 
@@ -123,10 +137,8 @@ Task<void> WriteState::finish() {
   }
   co_await flusher.flush_all();
   if (!is_marked_dirty_) co_return;
-  const layout::Header& header = state->header();
   HeaderUpdate update(state);
-  co_await update.set_features(header.incompatible_features & ~layout::incompatible::kDirty,
-                               header.autoclear_features);
+  co_await update.change_features({.incompatible_cleared = layout::incompatible::kDirty});
 }
 
 }  // namespace byre::qcow2

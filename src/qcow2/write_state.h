@@ -30,6 +30,9 @@ struct WriteState {
   bool begin_at_once();
   // Makes room in memory and on disk: flushes where much waits for it.
   Task<void> relieve();
+  // For a request that found the disk full: flushes where freed clusters wait for it, and has the
+  // allocator look everywhere. True where the request may find room now.
+  Task<bool> find_room();
   // A metadata write, or a flush, failed: the image refuses further writes, unless the disk was
   // full.
   void note_failure(const Error& error, bool in_flush);

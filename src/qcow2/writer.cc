@@ -237,8 +237,15 @@ Task<void> Writer::write_reserved(Part part, IoVector from) {
 Task<Writer::Part> Writer::write_new(Part part, IoVector from) {
   const Geometry& geometry = state_->geometry;
   const GuestOffset start = part.first_cluster(geometry);
+  // The table that maps a cluster comes before it in a file that grows, as in QEMU, and so do the
+  // clusters of one table before the next table.
+  co_await linker_->ensure_table(start);
+  const GuestOffset table_end(align_down(start.value(), geometry.l2_coverage()) +
+                              geometry.l2_coverage());
+  if (table_end < part.end) part.end = part.copy_end = table_end;
   if (geometry.external_data_file()) {
-    co_await write_joined(part, part.host, from);
+    const IoVector piece = from.slice(0, part.end - part.begin);
+    co_await write_joined(part, part.host, piece);
     co_await link(part, part.host);
     co_return part;
   }

@@ -225,6 +225,17 @@ Task<void> FileDevice::discard(uint64_t offset, uint64_t length) {
   ++writes_done_;
 }
 
+Task<void> FileDevice::reserve_space(uint64_t offset, uint64_t length) {
+  check_writable(offset, length);
+  if (is_host_device_ || length == 0) co_return;
+  int error = co_await space_.reserve(offset, length);
+  // What a file system without fallocate() has past the end of the file takes bytes.
+  if (error == EOPNOTSUPP && offset >= size_) {
+    error = co_await write_zero_bytes(offset, length, false);
+  }
+  if (error != 0 && error != EOPNOTSUPP) fail(error, "take space for", offset, length);
+}
+
 Task<std::vector<Extent>> FileDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
   if (!range_fits(offset, length, size_)) refresh_size();
   check_range(offset, length);

@@ -81,6 +81,11 @@ Task<int> FileSpace::allocate(uint64_t offset, uint64_t length) {
   co_return is_refusal(error) ? EOPNOTSUPP : error;
 }
 
+Task<int> FileSpace::reserve(uint64_t offset, uint64_t length) {
+  const int error = co_await try_mode(FALLOC_FL_KEEP_SIZE, &reserve_is_refused_, offset, length);
+  co_return error;
+}
+
 bool FileSpace::note_write(uint64_t offset, uint64_t length) {
   const bool is_untouched = offset >= untouched_from_;
   untouched_from_ = std::max(untouched_from_, offset + length);

@@ -37,6 +37,8 @@ class SimulatedCache {
   void write(uint64_t offset, ConstBytes from, const std::shared_ptr<Write>& write);
   void clear(uint64_t offset, uint64_t length, const std::shared_ptr<Write>& write);
   void resize(uint64_t size, const std::shared_ptr<Write>& write);
+  // Space, not bytes: a power cut may take it away again.
+  void reserve(uint64_t offset, uint64_t length) { now_.reserve(offset, length); }
 
   // What requests that were done by `called_at` wrote survives from now on.
   void make_durable(uint64_t called_at);

@@ -67,7 +67,10 @@ void SimulatedDisk::tell(const char* what, uint64_t offset, uint64_t length,
 
 void SimulatedDisk::fail(const char* what, uint64_t offset, uint64_t length,
                          int errno_value) const {
-  tell(what, offset, length, errno_value == ENOSPC ? "fails, ENOSPC" : "fails, EIO");
+  tell(what, offset, length,
+       errno_value == ENOSPC  ? "fails, ENOSPC"
+       : errno_value == EFBIG ? "fails, EFBIG"
+                              : "fails, EIO");
   throw Error::from_errno(errno_value, fmt::format("{}: {}", options_.filename, what));
 }
 
@@ -128,11 +131,18 @@ Task<void> SimulatedDisk::write_zeroes(uint64_t offset, uint64_t length, WriteFl
 
 Task<void> SimulatedDisk::discard(uint64_t offset, uint64_t length) {
   check_range(offset, length);
-  if (!options_.discard_clears) {
+  if (options_.discards == Discards::kKeep) {
     tell("discard", offset, length, "ignored");
     co_return;
   }
-  const Change change{"discard", offset, length, nullptr, true, WriteFlags::kNone};
+  std::vector<uint8_t> garbage;
+  if (options_.discards == Discards::kGarbage) {
+    garbage.resize(length);
+    for (uint8_t& byte : garbage) byte = static_cast<uint8_t>(random_() | 1);
+  }
+  const IoVector from((Bytes(garbage)));
+  const Change change{"discard", offset,           length, garbage.empty() ? nullptr : &from,
+                      true,      WriteFlags::kNone};
   co_await apply(change);
 }
 
@@ -155,10 +165,11 @@ void SimulatedDisk::change_contents(const Change& change, uint64_t begin, uint64
   cache_.write(begin, bytes, write);
 }
 
-bool SimulatedDisk::has_room(const Change& change) const {
-  if (change.frees_space || room_ == UINT64_MAX) return true;
+int SimulatedDisk::refusal(const Change& change) const {
+  if (change.offset + change.length > std::max(size_max_, size())) return EFBIG;
+  if (change.frees_space || room_ == UINT64_MAX) return 0;
   const uint64_t missing = cache_.now().missing_in(change.offset, change.length);
-  return missing == 0 || cache_.now().allocated() + missing <= room_;
+  return missing == 0 || cache_.now().allocated() + missing <= room_ ? 0 : ENOSPC;
 }
 
 Task<void> SimulatedDisk::apply(Change change) {
@@ -166,10 +177,10 @@ Task<void> SimulatedDisk::apply(Change change) {
   check_power();
   auto write = std::make_shared<Write>();
   write->id = next_id_++;
-  const bool is_full = !has_room(change);
-  int errno_value = 0;
+  int errno_value = refusal(change);
+  const bool is_full = errno_value != 0;
   if (is_full) {
-    errno_value = ENOSPC;
+    // Nothing is done.
   } else if (is_unlucky(odds_.write)) {
     errno_value = change.frees_space || random_() % 3 != 0 ? EIO : ENOSPC;
   }
@@ -198,6 +209,18 @@ Task<void> SimulatedDisk::apply(Change change) {
   for (uint32_t i = 0; i < options_.write_waits; ++i) co_await wait();
   write->done_at = clock_++;
   check_power();
+}
+
+Task<void> SimulatedDisk::reserve_space(uint64_t offset, uint64_t length) {
+  check_writable(offset, length);
+  co_await wait();
+  check_power();
+  const Change change{"reserve_space", offset, length, nullptr, false, WriteFlags::kNone};
+  const int errno_value = refusal(change);
+  if (errno_value != 0) fail(change.name, offset, length, errno_value);
+  if (is_unlucky(odds_.write)) fail(change.name, offset, length, EIO);
+  cache_.reserve(offset, length);
+  tell(change.name, offset, length, "");
 }
 
 Task<void> SimulatedDisk::flush() {

@@ -27,12 +27,13 @@ namespace byre::storage {
 // - Space can run out, and come back: set_room().
 class SimulatedDisk final : public BlockDevice {
  public:
+  // What a discarded range reads as: zeroes, what it held, or anything.
+  enum class Discards { kClear, kKeep, kGarbage };
   struct Options {
     uint64_t seed = 1;
     std::string filename = "simulated";
     bool grows = true;  // a file; else a disk of fixed size
-    // A discarded range reads as zeroes; else it may keep what it had.
-    bool discard_clears = true;
+    Discards discards = Discards::kClear;
     // How many times as long as another request a flush takes.
     uint32_t flush_waits = 1;
     uint32_t write_waits = 1;  // and a write
@@ -67,6 +68,7 @@ class SimulatedDisk final : public BlockDevice {
   Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
   Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
   Task<void> discard(uint64_t offset, uint64_t length) override;
+  Task<void> reserve_space(uint64_t offset, uint64_t length) override;
   Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
@@ -77,6 +79,8 @@ class SimulatedDisk final : public BlockDevice {
   void set_odds(Odds odds) { odds_ = odds; }
   // A write that would take more space than this in all fails with ENOSPC.
   void set_room(uint64_t bytes) { room_ = bytes; }
+  // A write that would make the file longer than this fails with EFBIG.
+  void set_size_max(uint64_t bytes) { size_max_ = bytes; }
   // Every request that has not changed anything yet fails, at once, from now on.
   void power_off() { is_off_ = true; }
   // Called at those moments, with the length of the write. It may look at cache() and cut the
@@ -96,7 +100,8 @@ class SimulatedDisk final : public BlockDevice {
   bool is_unlucky(uint32_t odds);
   Task<void> wait();
   Task<void> apply(Change change);
-  bool has_room(const Change& change) const;
+  // 0, or why the change is not possible: ENOSPC, EFBIG.
+  int refusal(const Change& change) const;
   void change_contents(const Change& change, uint64_t begin, uint64_t end,
                        const std::shared_ptr<Write>& write);
   void check_power() const;
@@ -111,6 +116,7 @@ class SimulatedDisk final : public BlockDevice {
   Odds odds_;
   uint32_t flushes_under_way_ = 0;
   uint64_t room_ = UINT64_MAX;
+  uint64_t size_max_ = UINT64_MAX;
   bool is_off_ = false;
   uint64_t clock_ = 1;  // counts what happens
   uint64_t first_id_ = 1;

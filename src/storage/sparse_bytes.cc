@@ -49,13 +49,13 @@ void SparseBytes::read(uint64_t offset, Bytes to) const {
 }
 
 uint8_t* SparseBytes::writable_chunk(uint64_t chunk) {
-  std::shared_ptr<Chunk>& place = chunks_[chunk];
-  if (!place) {
-    place = std::make_shared<Chunk>();  // zeroes
-  } else if (place.use_count() > 1) {
-    place = std::make_shared<Chunk>(*place);
+  auto place = chunks_.find(chunk);
+  if (place == chunks_.end()) {
+    place = chunks_.emplace(chunk, std::make_shared<Chunk>()).first;  // zeroes
+  } else if (place->second.use_count() > 1) {
+    place->second = std::make_shared<Chunk>(*place->second);
   }
-  return place->bytes;
+  return place->second->bytes;
 }
 
 void SparseBytes::write(uint64_t offset, ConstBytes from) {
@@ -83,6 +83,13 @@ void SparseBytes::clear(uint64_t offset, uint64_t length) {
     }
   }
   size_ = std::max(size_, end);
+}
+
+void SparseBytes::reserve(uint64_t offset, uint64_t length) {
+  BYRE_ASSERT(range_fits(offset, length, INT64_MAX));
+  for_each_piece(offset, length, [&](uint64_t chunk, uint64_t, uint64_t, uint64_t) {
+    if (!chunks_.contains(chunk)) writable_chunk(chunk);
+  });
 }
 
 SparseBytes::Extent SparseBytes::extent_at(uint64_t offset, uint64_t length) const {

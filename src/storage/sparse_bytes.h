@@ -31,6 +31,9 @@ class SparseBytes {
   // Holes where whole chunks are cleared, zeroes elsewhere.
   void clear(uint64_t offset, uint64_t length);
 
+  // Takes space for the range; what was a hole holds zeroes. The size stays.
+  void reserve(uint64_t offset, uint64_t length);
+
   struct Extent {
     uint64_t length = 0;
     bool data = false;

@@ -123,7 +123,7 @@ Plan make_plan(uint64_t seed) {
       !plan.create.data_filename && plan.create.refcount_bits > 1 && one_in(random, 4);
   plan.is_repaired = !plan.create.data_filename && one_in(random, 4);
   plan.data_is_strangers = one_in(random, 2);
-  plan.discard_clears = !one_in(random, 3);
+  if (one_in(random, 3)) plan.discards = storage::SimulatedDisk::Discards::kKeep;
   plan.discards_freed = one_in(random, 3);
   plan.keeps_discarded = plan.create.version == 3 && one_in(random, 8);
   if (one_in(random, 2)) plan.cache_size = cluster_size * (1 + random() % 8);
@@ -143,6 +143,15 @@ Plan make_plan(uint64_t seed) {
   plan.cuts_per_moment = one_in(random, 4) ? 2 : 1;
   plan.moment_odds = 40 + random() % 48;
   if (plan.create.size > kMiB) plan.moment_odds += 8;
+  plan.writes_through = one_in(random, 10);
+  plan.has_size_max = plan.runs_full && one_in(random, 3);
+  if (!plan.file_grows && one_in(random, 2)) {
+    plan.discards = storage::SimulatedDisk::Discards::kGarbage;
+  }
+  // One that fills up, so that what is free must be found.
+  if (!plan.file_grows && plan.filled == 0 && one_in(random, 4)) {
+    plan.file_size = align_up(plan.create.size * 2 / 3 + 16 * cluster_size, cluster_size);
+  }
   return plan;
 }
 
@@ -167,7 +176,9 @@ std::vector<std::string> Plan::features() const {
   add(create.size % create.cluster_size != 0, "size not a multiple of the cluster");
   add(!file_grows, "disk of fixed size");
   add(error_odds != 0, "errors");
-  add(runs_full, "full disks");
+  add(runs_full, has_size_max ? "files that cannot grow" : "full disks");
+  add(writes_through, "writethrough");
+  add(discards == storage::SimulatedDisk::Discards::kGarbage, "discards that give anything");
   add(cache_size != 0, "small caches");
   add(depth > 1, "concurrent requests");
   return names;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "qcow2/create.h"
+#include "storage/simulated_disk.h"
 
 namespace byre::simulation {
 
@@ -26,7 +27,7 @@ struct Plan {
   bool file_grows = true;          // else a disk of fixed size that was somebody else's
   uint64_t file_size = 0;          // of such a disk
   bool data_is_strangers = false;  // the data file holds another's bytes before the image is made
-  bool discard_clears = true;
+  storage::SimulatedDisk::Discards discards = storage::SimulatedDisk::Discards::kClear;
   bool discards_freed = false;   // clusters that became free are discarded in the file
   bool keeps_discarded = false;  // discard_no_unref
   uint64_t cache_size = 0;       // of the metadata caches; 0: the default
@@ -44,6 +45,8 @@ struct Plan {
   bool loses_one_of_two_flushes = false;  // and no others
   uint32_t error_odds = 0;                // of 65536 requests to a disk
   bool runs_full = false;                 // disks run out of space now and then
+  bool has_size_max = false;              // instead, files cannot grow now and then
+  bool writes_through = false;            // each request is durable when it is done
   uint32_t cuts_per_moment = 1;           // power cuts looked at each time
   uint64_t moment_odds = 1;               // one moment in so many is looked at
 

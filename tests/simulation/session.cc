@@ -9,6 +9,7 @@
 #include "async/loop.h"
 #include "async/when_all.h"
 #include "base/checked.h"
+#include "filter/write_through_device.h"
 
 namespace byre::simulation {
 
@@ -86,7 +87,7 @@ Task<void> Session::live() {
     options.seed = random_();
     options.filename = name;
     options.grows = grows;
-    options.discard_clears = plan.discard_clears;
+    options.discards = plan.discards;
     options.flush_waits = plan.flush_waits;
     options.write_waits = plan.write_waits;
     options.loses_one_of_two_flushes = plan.loses_one_of_two_flushes;
@@ -109,6 +110,9 @@ Task<void> Session::live() {
   if (plan.discards_freed) options.pass_discard.other = true;
   options.discard_no_unref = plan.keeps_discarded;
   image_ = co_await open_image(std::move(file), std::move(data), &world_->backing, options);
+  if (plan.writes_through) {
+    image_ = std::make_unique<filter::WriteThroughDevice>(std::move(image_));
+  }
   if (image_->size() != world_->model->size()) fail("the disk's size is not what it was");
   if (plan.filled > 0 && world_->counts.sessions == 1) co_await fill();
   const SimulatedDisk::Odds odds{plan.error_odds / 2, plan.error_odds, plan.flush_error_odds};
@@ -161,10 +165,18 @@ void Session::change_room() {
   is_tight_ = !is_tight_;
   if (is_tight_) ++tight_times_;
   world_->tell(is_tight_ ? "the disks are nearly full" : "the disks have room again");
+  set_room(is_tight_);
+}
+
+void Session::set_room(bool is_tight) {
   for (SimulatedDisk* const disk : {file_, data_}) {
     if (disk == nullptr) continue;
     const uint64_t left = random_() % 4 * storage::SparseBytes::kChunkSize;
-    disk->set_room(is_tight_ ? *disk->allocated_size() + left : UINT64_MAX);
+    if (world_->plan.has_size_max) {
+      disk->set_size_max(is_tight ? disk->size() + left : UINT64_MAX);
+    } else {
+      disk->set_room(is_tight ? *disk->allocated_size() + left : UINT64_MAX);
+    }
   }
 }
 
@@ -232,11 +244,12 @@ Task<void> Session::do_request(Request request) {
   if (request.changes()) {
     if (is_known) model.done(request.offset, request.length);
     if (!is_known) model.unknown(request.offset, request.length);
-    if (is_known && has_flag(request.flags, WriteFlags::kFua)) {
-      model.made_durable(request.offset, request.length);
-    }
+    const bool is_durable =
+        world_->plan.writes_through || (is_known && has_flag(request.flags, WriteFlags::kFua));
+    if (!error && is_durable) model.made_durable(request.offset, request.length);
   } else if (request.kind == Kind::kResize) {
     model.resized(image_->size(), is_known);
+    if (!error && world_->plan.writes_through) model.flushed(model.now());
   } else if (request.kind == Kind::kFlush && !error) {
     model.flushed(called_at);
     if (!is_filling_) look_at_cuts();  // now most is promised
@@ -282,17 +295,20 @@ bool Session::may_fail(const Request& request, const Error& error, bool is_tight
   const bool is_refused = error.kind() == ErrorKind::kUnsupported;
   if (request.kind == Request::Kind::kResize && is_refused) return true;
   if (has_flag(request.flags, WriteFlags::kNoFallback) && is_refused) return true;
+  // What it needs was taken before the requests that it is for were done.
+  if (request.kind == Request::Kind::kFlush) return false;
   return error.kind() == ErrorKind::kNoSpace && (is_tight || !world_->plan.file_grows);
 }
 
 Task<void> Session::close() {
   if (is_off_) co_return;
-  is_tight_ = false;
-  for (SimulatedDisk* const disk : {file_, data_}) {
-    if (disk != nullptr) disk->set_room(UINT64_MAX);
+  if (is_tight_ && one_in(random_, 2)) {
+    is_tight_ = false;
+    set_room(false);
   }
   const uint64_t called_at = world_->model->now();
-  const Request request;
+  Request request;
+  request.kind = Request::Kind::kFlush;
   std::optional<Error> error;
   try {
     co_await image_->close();

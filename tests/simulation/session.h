@@ -79,6 +79,7 @@ class Session {
   void power_off();
   void fail(const std::string& what);
   bool may_fail(const Request& request, const Error& error, bool is_tight) const;
+  void set_room(bool is_tight);
   std::optional<std::string> settle_end();
   std::optional<std::string> settle_closed(const Files& files);
 
@@ -104,7 +105,7 @@ class Session {
   std::optional<std::string> failure_;
   std::optional<Files> left_;  // by the power cut that ended it
   RangeLock ranges_;
-  std::unique_ptr<qcow2::Image> image_;
+  std::unique_ptr<BlockDevice> image_;
   storage::SimulatedDisk* file_ = nullptr;
   storage::SimulatedDisk* data_ = nullptr;
 };

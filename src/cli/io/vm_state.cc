@@ -36,6 +36,7 @@ Task<void> read_vm_state(BlockDevice& device, uint64_t offset, IoVector to) {
 Task<void> write_vm_state(BlockDevice& device, uint64_t offset, IoVector from) {
   qcow2::Image& image = image_of(device);
   co_await image.write_vm_state(offset, std::move(from));
+  if (open::writes_through(device)) co_await image.flush();
 }
 
 void check_sectors(int64_t offset, uint64_t length) {

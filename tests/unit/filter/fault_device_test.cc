@@ -122,6 +122,7 @@ TEST_F(FaultDeviceTest, EveryOperationCanFailAndIsNoted) {
             ENXIO);
   EXPECT_EQ(error_of([&] { loop_.run(device_.write_zeroes(3, 4, WriteFlags::kNone)); }), ENXIO);
   EXPECT_EQ(error_of([&] { loop_.run(device_.discard(4, 5)); }), ENXIO);
+  EXPECT_EQ(error_of([&] { loop_.run(device_.reserve_space(5, 6)); }), ENXIO);
   EXPECT_EQ(error_of([&] { loop_.run(device_.flush()); }), ENXIO);
   EXPECT_EQ(error_of([&] { loop_.run(device_.extents(5, 6, ExtentScope::kLayer)); }), ENXIO);
   EXPECT_EQ(error_of([&] { loop_.run(device_.resize(7, Preallocation::kOff)); }), ENXIO);
@@ -134,7 +135,7 @@ TEST_F(FaultDeviceTest, EveryOperationCanFailAndIsNoted) {
   EXPECT_EQ(device_.events()[1].offset, 2u);
   EXPECT_EQ(device_.events()[1].length, 5u);
   EXPECT_EQ(device_.events()[1].flags, WriteFlags::kFua);
-  EXPECT_EQ(device_.events()[6].length, 7u);
+  EXPECT_EQ(device_.events()[7].length, 7u);
   device_.clear_events();
   EXPECT_TRUE(device_.events().empty());
 }

@@ -4,38 +4,10 @@
 
 #include "async/when_all.h"
 #include "qcow2/image_state.h"
-#include "unit/qcow2/request_script.h"
+#include "unit/qcow2/fault_layouts.h"
 
 namespace byre::qcow2::test {
 namespace {
-
-Layout layout_of(uint64_t size, uint64_t cluster_size) {
-  Layout layout;
-  layout.create.size = size;
-  layout.create.cluster_size = cluster_size;
-  return layout;
-}
-
-std::vector<Layout> layouts() {
-  std::vector<Layout> all;
-  all.push_back(layout_of(64 * 1024, 512));
-  all.push_back(layout_of(256 * 1024, 4096));
-  Layout extended = layout_of(256 * 1024, 16384);
-  extended.create.extended_l2 = true;
-  all.push_back(extended);
-  Layout backing = layout_of(64 * 1024, 1024);
-  backing.create.backing_filename = "backing";
-  backing.create.backing_format = "raw";
-  backing.backing_size = 48 * 1024;
-  all.push_back(backing);
-  Layout old = layout_of(64 * 1024, 1024);
-  old.create.version = 2;
-  all.push_back(old);
-  Layout narrow = layout_of(64 * 1024, 512);
-  narrow.create.refcount_bits = 64;
-  all.push_back(narrow);
-  return all;
-}
 
 struct Outcome {
   bool any_failed = false;
@@ -65,12 +37,6 @@ Task<Outcome> run_script(Image* image, SectorModel* model, std::vector<Request> 
     }
   }
   co_return outcome;
-}
-
-void expect_model_holds(const Disks& disks, const Layout& layout, const SectorModel& model) {
-  expect_sound(disks, true);
-  const std::vector<uint8_t> bytes = sync_wait(read_disks(clone(disks), layout.backing_size));
-  EXPECT_EQ(model.first_wrong(bytes), std::nullopt);
 }
 
 // How many requests of that kind a script makes when nothing fails.
@@ -294,7 +260,9 @@ TEST(WriteFaults, AnEntryOfTheRefcountTableThatCouldNotBeWrittenMayBeOnDisk) {
     Loop loop;
     OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
     const uint64_t table = opened.image->state().header().refcount_table_offset.value();
+    // Twice: where it fails once, the request is made again.
     opened.file->add_rule({.first = n,
+                           .count = 2,
                            .errno_value = ENOSPC,
                            .offset = table,
                            .length = 512,

@@ -301,7 +301,7 @@ TEST(SimulatedDisk, AFailedFlushMayForgetWhatTheNextOneThenDoesNotMakeDurable) {
 
 TEST(SimulatedDisk, ADiscardThatIsIgnoredLeavesTheBytes) {
   SimulatedDisk::Options options;
-  options.discard_clears = false;
+  options.discards = SimulatedDisk::Discards::kKeep;
   Bench bench(0, options);
   const Contents bytes = sectors(1, 1);
   bench.write(0, bytes);

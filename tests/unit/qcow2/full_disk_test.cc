@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "storage/simulated_disk.h"
+#include "unit/qcow2/writing_test.h"
+
+// What is acknowledged on a disk that is full is kept, and what is free is found.
+namespace byre::qcow2::test {
+namespace {
+
+using storage::SimulatedCache;
+using storage::SimulatedDisk;
+using storage::SparseBytes;
+
+constexpr uint64_t kCluster = 65536;
+
+class FullDisk : public testing::Test {
+ protected:
+  // The image on a disk of its own; with `size`, one of that size that does not grow.
+  void make(const Layout& layout, std::optional<uint64_t> size = std::nullopt) {
+    storage::MemoryDevice file{size ? SparseBytes(*size) : SparseBytes()};
+    loop_.run(create(file, nullptr, layout.create));
+    grows_ = !size;
+    contents_ = file.contents();
+  }
+  void open() {
+    SimulatedDisk::Options options;
+    options.grows = grows_;
+    auto disk = std::make_unique<SimulatedDisk>(SimulatedCache(contents_), options);
+    disk_ = disk.get();
+    image_ = loop_.run(Image::open(std::move(disk), for_writing()));
+  }
+  // So many bytes more than the image takes now.
+  void leave_room(uint64_t bytes) { disk_->set_room(*disk_->allocated_size() + bytes); }
+  // 0, or the errno value.
+  int write(uint64_t offset, uint64_t length, WriteFlags flags = WriteFlags::kNone) {
+    const std::vector<uint8_t> bytes = pattern(offset, length, 1);
+    return outcome([&] { loop_.run(image_->write(offset, ConstBytes(bytes), flags)); });
+  }
+  template <class Call>
+  static int outcome(Call call) {
+    try {
+      call();
+    } catch (const Error& error) {
+      return error.errno_value();
+    }
+    return 0;
+  }
+  void close() {
+    loop_.run(image_->close());
+    contents_ = disk_->cache().now();
+    image_.reset();
+  }
+  void expect_kept(uint64_t offset, uint64_t length) {
+    auto file = std::make_unique<storage::MemoryDevice>(contents_);
+    const std::unique_ptr<Image> image = loop_.run(Image::open(std::move(file), {}));
+    std::vector<uint8_t> bytes(length);
+    loop_.run(image->read(offset, Bytes(bytes)));
+    EXPECT_EQ(bytes, pattern(offset, length, 1)) << offset;
+    loop_.run(image->close());
+  }
+  void expect_sound_image() {
+    Disks disks;
+    disks.file = std::make_unique<storage::MemoryDevice>(contents_);
+    expect_sound(disks, true);
+  }
+
+  Loop loop_;
+  SparseBytes contents_;
+  bool grows_ = true;
+  SimulatedDisk* disk_ = nullptr;
+  std::unique_ptr<Image> image_;
+};
+
+TEST_F(FullDisk, WhatWasAcknowledgedIsThereAfterAClose) {
+  for (const bool compressed : {false, true}) {
+    for (uint64_t room = 0; room < 12 * kCluster; room += kCluster / 2) {
+      make(layout_of(64 * kMiB, kCluster));
+      open();
+      leave_room(room);
+      std::vector<uint64_t> acknowledged;
+      for (uint64_t i = 0; i < 16; ++i) {
+        const uint64_t offset = i * 3 * kMiB;
+        const WriteFlags flags = compressed ? WriteFlags::kCompressed : WriteFlags::kNone;
+        if (write(offset, kCluster, flags) == 0) acknowledged.push_back(offset);
+      }
+      close();
+      expect_sound_image();
+      for (const uint64_t offset : acknowledged) expect_kept(offset, kCluster);
+      EXPECT_LT(acknowledged.size(), 16u);
+    }
+  }
+}
+
+// As `cp --sparse` leaves them: tables with holes for what is zero.
+TEST_F(FullDisk, ATableInAHoleHasItsSpaceBeforeARequestIsAcknowledged) {
+  make(layout_of(64 * kMiB, kCluster));
+  open();
+  ASSERT_EQ(write(0, kCluster), 0);
+  close();
+  SparseBytes sparse(contents_.size());
+  for (uint64_t at = 0; at < contents_.size(); at += SparseBytes::kChunkSize) {
+    std::vector<uint8_t> chunk(std::min<uint64_t>(SparseBytes::kChunkSize, contents_.size() - at));
+    contents_.read(at, chunk);
+    if (!IoVector(Bytes(chunk)).is_all_zero()) sparse.write(at, chunk);
+  }
+  ASSERT_LT(sparse.allocated(), contents_.allocated());
+  contents_ = sparse;
+  open();
+  // Room for a cluster of data, but not for the part of the L2 table that maps it.
+  leave_room(kCluster);
+  EXPECT_EQ(write(32 * kMiB, kCluster), ENOSPC);
+  loop_.run(image_->flush());
+  leave_room(2 * kCluster);
+  EXPECT_EQ(write(32 * kMiB, kCluster), 0);
+  leave_room(0);
+  close();
+  expect_sound_image();
+  expect_kept(0, kCluster);
+  expect_kept(32 * kMiB, kCluster);
+}
+
+TEST_F(FullDisk, ADiscardMakesRoomOnADiskOfFixedSizeWithoutAFlush) {
+  make(layout_of(4 * kMiB, kCluster), 3 * kMiB);
+  open();
+  uint64_t written = 0;
+  while (write(written, kCluster) == 0) written += kCluster;
+  ASSERT_GT(written, 2 * kMiB);
+  loop_.run(image_->discard(0, kMiB));
+  EXPECT_EQ(write(written, kMiB / 2), 0);
+  close();
+  expect_sound_image();
+  expect_kept(kMiB, written - kMiB);
+  expect_kept(written, kMiB / 2);
+}
+
+TEST_F(FullDisk, FreeClustersAreUsedWhereTheFileCannotGrow) {
+  make(layout_of(64 * kMiB, kCluster));
+  open();
+  ASSERT_EQ(write(0, 8 * kMiB), 0);
+  leave_room(0);
+  EXPECT_EQ(write(16 * kMiB, 2 * kMiB), ENOSPC);
+  // Every other cluster: no hole is large, and the space goes back to the file system.
+  for (uint64_t at = 0; at < 8 * kMiB; at += 2 * kCluster) {
+    loop_.run(image_->discard(at, kCluster));
+  }
+  EXPECT_EQ(write(16 * kMiB, 2 * kMiB), 0);
+  close();
+  expect_sound_image();
+  expect_kept(kCluster, kCluster);
+  expect_kept(16 * kMiB, 2 * kMiB);
+}
+
+TEST_F(FullDisk, ARequestThatFindsNoRoomFailsAndTheImageGoesOn) {
+  make(layout_of(64 * kMiB, kCluster));
+  open();
+  ASSERT_EQ(write(0, kMiB), 0);
+  leave_room(0);
+  EXPECT_EQ(write(2 * kMiB, kMiB), ENOSPC);
+  EXPECT_EQ(outcome([&] { loop_.run(image_->write_zeroes(0, 512, WriteFlags::kNone)); }), 0);
+  EXPECT_EQ(outcome([&] { loop_.run(image_->flush()); }), 0);
+  leave_room(4 * kMiB);
+  EXPECT_EQ(write(2 * kMiB, kMiB), 0);
+  EXPECT_EQ(write(0, kMiB), 0);
+  leave_room(0);
+  close();
+  expect_sound_image();
+  expect_kept(0, kMiB);
+  expect_kept(2 * kMiB, kMiB);
+}
+
+TEST_F(FullDisk, ATableComesBeforeTheDataThatItMaps) {
+  make(layout_of(64 * kMiB, 512));
+  open();
+  // Each table of 512 bytes maps 32 KiB.
+  ASSERT_EQ(write(0, 96 * kKiB), 0);
+  const auto place_of = [&](uint64_t offset) {
+    return *loop_.run(image_->extents(offset, 512, ExtentScope::kLayer))[0].host_offset;
+  };
+  for (const uint64_t start : {0 * kKiB, 32 * kKiB, 64 * kKiB}) {
+    // Refcount blocks may lie between them as well, but the table itself lies right in front.
+    if (start > 0) EXPECT_GT(place_of(start), place_of(start - 512) + 512);
+  }
+  close();
+  expect_sound_image();
+}
+
+}  // namespace
+}  // namespace byre::qcow2::test
