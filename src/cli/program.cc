@@ -101,6 +101,8 @@ int run_reporting_errors(Invocation& invocation, int argc, char** argv) {
 int run_program(int argc, char** argv) {
   // A reader that goes away is an error of a write, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
+  // A request for progress, as people send it to dd: commands that show some take it over.
+  std::signal(SIGUSR1, SIG_IGN);
   Invocation invocation;
   invocation.program = program_name(argc > 0 ? argv[0] : nullptr);
   if (argc == 0) return 1;

@@ -25,7 +25,9 @@ Rule = collections.namedtuple("Rule", "name edits")
 
 
 def rule(name, *edits):
-    return Rule(name, [Edit("src/qcow2/" + edit[0], *edit[1:]) for edit in edits])
+    """Edits of files of the engine, or of a path below src."""
+    return Rule(name, [Edit("src/" + (edit[0] if "/" in edit[0] else "qcow2/" + edit[0]), *edit[1:])
+                       for edit in edits])
 
 
 NO_DEPENDENCY = ("linker.cc", """    co_await state_->l2_cache->depend_on(*state_->refcount_cache);
@@ -133,10 +135,10 @@ RULES = [
     rule("a table that goes to disk has settled what it depends on",
          ("table_cache_write.cc", """  try {
     co_await settle_rules();
-  } catch""", """  try {
-  } catch""")),
+""", """  try {
+""")),
     rule("the dirty bit before the first change, with lazy refcounts",
-         ("write_state.cc", "  if (state->uses_lazy_refcounts()) incompatible |= "
+         ("write_state.cc", "  if (state->uses_lazy_refcounts()) change.incompatible_set = "
           "layout::incompatible::kDirty;\n", "")),
     rule("the dirty bit goes after the refcounts are there, with lazy refcounts",
          ("write_state.cc", """  if (!is_ready_) co_return;
@@ -151,6 +153,18 @@ RULES = [
   if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();""",
           """    co_await parts->writer.write(offset, std::move(from));
   }""")),
+    rule("with writethrough a write is durable when it is done",
+         ("filter/write_through_device.h", "std::move(from), flags | WriteFlags::kFua", "std::move(from), flags")),
+    rule("with writethrough zeroes are durable when they are done",
+         ("filter/write_through_device.h", "length, flags | WriteFlags::kFua", "length, flags")),
+    rule("with writethrough a discard is durable when it is done",
+         ("filter/write_through_device.cc", """  co_await below().discard(offset, length);
+  co_await below().flush();
+""", "  co_await below().discard(offset, length);\n")),
+    rule("an L2 table has its space before a request that needs it is done",
+         ("linker.cc", "    co_await state_->file->reserve_space(table.value(), geometry.cluster_size());\n", "")),
+    rule("the L1 table has its space before a request that changes it is done",
+         ("linker.cc", "    co_await state_->l1.reserve_space(state_->file.get(), index);\n", "")),
     rule("a flush of an image that was only read reaches its files",
          ("image_write.cc", "  return state_->flush_devices();\n", "  return nothing();\n")),
     rule("a flush fails where another one failed meanwhile",

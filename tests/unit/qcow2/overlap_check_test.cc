@@ -222,5 +222,24 @@ TEST_F(OverlapChecks, ATableThatLiesOnAnotherIsNotWritten) {
   EXPECT_EQ(opened_.snapshot().file->get(79, 1)[0] & 2, 2);
 }
 
+class FirstWrite : public WritingTest {};
+
+// The first write may fail and be made again: what it has loaded by then is loaded once more.
+TEST_F(FirstWrite, TriedAgainItDoesNotTakeTheSnapshotTableForLonger) {
+  const Layout layout = layout_of(16 * 1024, 512);
+  open(layout);
+  write(0, pattern(0, 512, 1));
+  close_and_check();
+  Disks disks = opened_.snapshot();
+  share_everything(*disks.file, 512);
+  open(std::move(disks), layout);
+  write(0, pattern(0, 512, 2));
+  WriteState& parts = *image().state().write_state;
+  const uint64_t table = image().header().snapshots_offset.value();
+  EXPECT_THROW(parts.overlap.check(layout::HostOffset(table), 512), Error);
+  for (int i = 0; i < 20; ++i) loop_.run(parts.overlap.load(&parts.refcounts));
+  EXPECT_NO_THROW(parts.overlap.check(layout::HostOffset(table + 512), 512));
+}
+
 }  // namespace
 }  // namespace byre::qcow2::test
