@@ -49,10 +49,6 @@ def _is_another_format(arguments, ours, theirs):
     return ours.code == theirs.code != 0 and b"Unknown driver 'qcow'" in ours.err
 
 
-def _is_another_protocol(arguments, ours, theirs):
-    return ours.code == 1 and re.search(rb"Unknown protocol '(json|nbd|http)'", ours.err)
-
-
 def _creates_with_data_file(arguments, ours, theirs):
     return arguments[:1] == ["create"] and any("data_file=" in argument for argument in arguments)
 
@@ -112,11 +108,6 @@ def _without_end(result):
     return dataclasses.replace(result, out=re.sub(rb' *"image-end-offset": \d+,\n', b"", out))
 
 
-def _without_raw_warning(result):
-    warning = rb"(?m)^WARNING: Image format was not specified .*\n( {9}.*\n){2}"
-    return dataclasses.replace(result, err=re.sub(warning, b"", result.err))
-
-
 DIFFERENCES = [
     # Of repairs. What byre leaves is judged by cases_repair.py, whatever the two say.
     Difference(
@@ -154,10 +145,6 @@ DIFFERENCES = [
         "QEMU mends zero clusters there and so changes guest data; byre does not write to such a table.",
         _repairs_and(rb"Table is not cluster aligned"), _nothing),
     Difference(
-        "the warning of a raw image found by looking",
-        "It concerns writes to its first sector, and check writes nothing to a raw image.",
-        lambda arguments, ours, theirs: _repairs(arguments) and ours.code == 63, _without_raw_warning),
-    Difference(
         "help and version texts",
         "They describe the program that prints them; byre writes its own.",
         _help_is_asked, _only_that_it_succeeds),
@@ -174,12 +161,8 @@ DIFFERENCES = [
         "byre knows the first version of the format, qcow, only to refuse it by name.",
         _is_another_format, _nothing),
     Difference(
-        "names with a protocol",
-        "byre opens files; json:, nbd: and the others are refused by name.",
-        _is_another_protocol, _nothing),
-    Difference(
         "steps of progress",
-        "How far convert is, in which steps, depends on the workers; the first and the last do not.",
+        "They follow the pieces that are copied, and byre cuts others; the first and the last are the same.",
         _converts_with_progress, _first_and_last_step),
     Difference(
         "compression into an external data file",
