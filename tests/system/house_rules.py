@@ -163,6 +163,18 @@ def relative_links():
     return found
 
 
+def proofs():
+    """docs/proofs.md names unit tests, `Suite.Name` or all of a suite, `Suite.*`, and files: they are there."""
+    named = {match.groups() for path, text in sources() if "tests/unit" in path.as_posix()
+             for match in re.finditer(r"^TEST(?:_[FP])?\(\s*(\w+),\s*(\w+)\)", text, re.M)}
+    suites = {suite for suite, _ in named}
+    text = (ROOT / "docs/proofs.md").read_text()
+    found = [f"{suite}.{name}" for suite, name in re.findall(r"`([A-Z]\w+)\.(\w+|\*)`", text)
+             if (suite not in suites if name == "*" else (suite, name) not in named)]
+    found += [path for path in re.findall(r"`(tests/[\w/]+\.\w+)`", text) if not (ROOT / path).exists()]
+    return [f"docs/proofs.md: names {each}, which is not there" for each in sorted(set(found))]
+
+
 def coroutines():
     found = []
     for path, text in sources():
@@ -206,6 +218,7 @@ RULES = {
     "nothing is left for somebody": nothing_left_for_somebody,
     "no file is longer than it may be": file_lengths,
     "links between documents resolve": relative_links,
+    "the tests that docs/proofs.md names are there": proofs,
     "co_await stands alone and no capturing lambda is a coroutine": coroutines,
     "the scanner of coroutines judges its samples rightly": scanner_of_coroutines,
     "every folder of unit tests is built": unit_tests_are_built,
