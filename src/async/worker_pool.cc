@@ -2,10 +2,25 @@
 #include "async/worker_pool.h"
 
 #include <algorithm>
+#include <new>
+#include <system_error>
+#include <utility>
 
 namespace byre {
 
-WorkerPool::WorkerPool(unsigned threads_max) : threads_max_(std::max(threads_max, 1u)) {}
+namespace {
+
+std::thread start_std_thread(std::function<void()> function) {
+  return std::thread(std::move(function));
+}
+
+}  // namespace
+
+WorkerPool::WorkerPool(unsigned threads_max, ThreadStarter start_thread)
+    : threads_max_(std::max(threads_max, 1u)),
+      start_thread_(start_thread ? std::move(start_thread) : start_std_thread) {
+  threads_.reserve(threads_max_);
+}
 
 WorkerPool::~WorkerPool() {
   {
@@ -41,13 +56,27 @@ void WorkerPool::push(JobBase* job) {
     append(&job->line->waiting_, job);
     return;
   }
+  if (!provide_thread()) {
+    lock.unlock();
+    do_jobs(job);
+    return;
+  }
   append(&jobs_, job);
   ++queued_;
-  if (queued_ > idle_ && threads_.size() < threads_max_) {
-    threads_.emplace_back([this] { work(); });
-  }
   lock.unlock();
   changed_.notify_one();
+}
+
+// Limits on processes are ordinary in containers, and pass: the next job tries again.
+bool WorkerPool::provide_thread() {
+  if (queued_ + 1 > idle_ && threads_.size() < threads_max_) {
+    try {
+      threads_.push_back(start_thread_([this] { work(); }));
+    } catch (const std::system_error&) {
+    } catch (const std::bad_alloc&) {
+    }
+  }
+  return !threads_.empty();
 }
 
 // Who has done a job of a line goes on with the next one.
@@ -67,19 +96,25 @@ void WorkerPool::work() {
       --idle_;
     }
     if (jobs_.first == nullptr) return;
-    JobBase* job = take_first(&jobs_);
+    JobBase* const job = take_first(&jobs_);
     --queued_;
     lock.unlock();
-    while (job != nullptr) {
-      job->execute();
-      JobBase* const next = job->line != nullptr ? next_in_line(job->line) : nullptr;
-      unfinished_.fetch_sub(1, std::memory_order_relaxed);
-      // The job lives in the frame of the waiting coroutine, which may go on at once, and the line
-      // with it where it was the last one.
-      job->loop->schedule_from_any_thread(job->waiting);
-      job = next;
-    }
+    do_jobs(job);
     lock.lock();
+  }
+}
+
+// One job, and those that wait in its line.
+void WorkerPool::do_jobs(JobBase* first) {
+  JobBase* job = first;
+  while (job != nullptr) {
+    job->execute();
+    JobBase* const next = job->line != nullptr ? next_in_line(job->line) : nullptr;
+    unfinished_.fetch_sub(1, std::memory_order_relaxed);
+    // The job lives in the frame of the waiting coroutine, which may go on at once, and the line
+    // with it where it was the last one.
+    job->loop->schedule_from_any_thread(job->waiting);
+    job = next;
   }
 }
 

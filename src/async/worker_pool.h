@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <coroutine>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -19,7 +20,8 @@ namespace byre {
 // Threads for work that would keep a loop from its other requests: compression, encryption,
 // scanning, and host calls that block. A coroutine hands over a plain function and goes on, on its
 // own loop, with the result. Threads are made when there is work for them. On a simulated loop the
-// function runs in place, after a yield, so that runs repeat.
+// function runs in place, after a yield, so that runs repeat. Where the host gives no thread, those
+// that are there do the work; where none is, the loop does it in place.
 //
 // run() may be called from any loop; the pool outlives every task that uses it.
 class WorkerPool {
@@ -44,7 +46,11 @@ class WorkerPool {
     std::atomic<bool> is_busy_ = false;
   };
 
-  explicit WorkerPool(unsigned threads_max);
+  // Starts a thread that calls the function; throws std::system_error where there is none to be
+  // had.
+  using ThreadStarter = std::function<std::thread(std::function<void()>)>;
+
+  explicit WorkerPool(unsigned threads_max, ThreadStarter start_thread = nullptr);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
@@ -129,12 +135,16 @@ class WorkerPool {
   };
 
   void push(JobBase* job);
+  // Makes one more where that helps; false where there is none at all. With mutex_ held.
+  bool provide_thread();
   void work();
+  void do_jobs(JobBase* first);
   JobBase* next_in_line(Line* line);
   static void append(JobList* list, JobBase* job);
   static JobBase* take_first(JobList* list);
 
   const unsigned threads_max_;
+  const ThreadStarter start_thread_;
   std::atomic<unsigned> unfinished_ = 0;
   std::mutex mutex_;
   std::condition_variable changed_;

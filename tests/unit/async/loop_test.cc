@@ -3,11 +3,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <vector>
 
+#include "async/gate.h"
 #include "async/mutex.h"
 #include "async/range_lock.h"
 #include "async/when_all.h"
@@ -152,15 +157,101 @@ TEST(WorkerPool, ManyJobsAtOnceAllComeBackToOneThread) {
   EXPECT_EQ(total, 2000);
 }
 
+Task<void> note_in_line(WorkerPool* pool, WorkerPool::Line* line, std::vector<int>* order, int i) {
+  co_await pool->run([order, i] { order->push_back(i); }, line);
+}
+
+std::thread no_thread(const std::function<void()>&) {
+  throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
+}
+
+Task<std::thread::id> thread_of_job(WorkerPool* pool, WorkerPool::Line* line) {
+  const auto id = [] { return std::this_thread::get_id(); };
+  co_return co_await pool->run(id, line);
+}
+
+TEST(WorkerPool, WhereNoThreadCanBeMadeTheLoopDoesTheWork) {
+  WorkerPool pool(2, no_thread);
+  WorkerPool::Line line;
+  Loop loop;
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(loop.run(thread_of_job(&pool, nullptr)), std::this_thread::get_id());
+    EXPECT_EQ(loop.run(thread_of_job(&pool, &line)), std::this_thread::get_id());
+    EXPECT_FALSE(line.is_busy());
+    EXPECT_FALSE(pool.is_busy());
+  }
+}
+
+Task<void> throw_in_job(WorkerPool* pool) {
+  const auto refuse = [] { throw std::runtime_error("no"); };
+  co_await pool->run(refuse);
+}
+
+TEST(WorkerPool, AnErrorOfWorkThatTheLoopDoesReachesTheCaller) {
+  WorkerPool pool(1, no_thread);
+  Loop loop;
+  EXPECT_THROW(loop.run(throw_in_job(&pool)), std::runtime_error);
+}
+
+TEST(WorkerPool, TheThreadsThatCouldBeMadeDoAllWork) {
+  int made = 0;
+  WorkerPool pool(4, [&made](const std::function<void()>& function) {
+    if (++made > 1) return no_thread(function);
+    return std::thread(function);
+  });
+  std::vector<int> order;
+  WorkerPool::Line line;
+  std::vector<Task<void>> tasks;
+  for (int i = 0; i < 20; ++i) tasks.push_back(note_in_line(&pool, &line, &order, i));
+  Loop loop;
+  loop.run(when_all(std::move(tasks)));
+  ASSERT_EQ(order.size(), 20u);
+  EXPECT_TRUE(std::ranges::is_sorted(order));
+  EXPECT_NE(loop.run(thread_of_job(&pool, nullptr)), std::this_thread::get_id());
+}
+
+TEST(WorkerPool, AThreadIsTriedForAgainWhenTheHostHasOne) {
+  bool has_threads = false;
+  WorkerPool pool(1, [&has_threads](const std::function<void()>& function) {
+    return has_threads ? std::thread(function) : no_thread(function);
+  });
+  Loop loop;
+  EXPECT_EQ(loop.run(thread_of_job(&pool, nullptr)), std::this_thread::get_id());
+  has_threads = true;
+  EXPECT_NE(loop.run(thread_of_job(&pool, nullptr)), std::this_thread::get_id());
+}
+
+Task<void> pass_after(Gate* gate, int turns, int* done) {
+  const Gate::Pass pass = gate->enter();
+  for (int i = 0; i < turns; ++i) co_await Loop::current().yield();
+  ++*done;
+}
+
+Task<void> wait_at(Gate* gate, const int* done, int* seen) {
+  co_await Loop::current().yield();
+  co_await gate->wait_until_empty();
+  *seen = *done;
+}
+
+TEST(Gate, WhoeverWaitsGoesOnWhenTheLastOneHasLeft) {
+  Gate gate;
+  int done = 0;
+  int seen = 0;
+  std::vector<Task<void>> tasks;
+  tasks.push_back(pass_after(&gate, 5, &done));
+  tasks.push_back(pass_after(&gate, 2, &done));
+  tasks.push_back(wait_at(&gate, &done, &seen));
+  Loop loop;
+  loop.run(when_all(std::move(tasks)));
+  EXPECT_EQ(seen, 2);
+  EXPECT_EQ(gate.count(), 0u);
+}
+
 TEST(WorkerPool, IsBusyWhileAJobIsNotDone) {
   WorkerPool pool(2);
   EXPECT_FALSE(pool.is_busy());
   EXPECT_TRUE(sync_wait(busy_in_job(&pool)));
   EXPECT_FALSE(pool.is_busy());
-}
-
-Task<void> note_in_line(WorkerPool* pool, WorkerPool::Line* line, std::vector<int>* order, int i) {
-  co_await pool->run([order, i] { order->push_back(i); }, line);
 }
 
 TEST(WorkerPool, JobsInALineAreDoneOneAtATimeInTheirOrder) {

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+#include <utility>
+
+#include "async/loop.h"
+#include "base/assert.h"
+
+namespace byre {
+
+// Counts the requests that are in flight, for whoever closes what they use and has to wait for
+// them. It lets everybody in: whether requests still may come is for the owner to say. Between
+// coroutines of one loop.
+class Gate {
+ public:
+  // One request in flight.
+  class Pass {
+   public:
+    explicit Pass(Gate* owner) : owner_(owner) { ++owner_->count_; }
+    Pass(Pass&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+    Pass& operator=(Pass&&) = delete;
+    ~Pass() {
+      if (owner_ != nullptr) owner_->leave();
+    }
+
+   private:
+    Gate* owner_;
+  };
+
+  Gate() = default;
+  ~Gate() { BYRE_ASSERT(!waiting_); }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
+
+  [[nodiscard]] Pass enter() { return Pass(this); }
+  uint64_t count() const { return count_; }
+
+  // `co_await gate.wait_until_empty();` For one at a time.
+  auto wait_until_empty() {
+    struct Awaiter {
+      Gate* owner;
+      bool await_ready() const { return owner->count_ == 0; }
+      void await_suspend(std::coroutine_handle<> self) const {
+        BYRE_ASSERT(!owner->waiting_);
+        owner->waiting_ = self;
+      }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{this};
+  }
+
+ private:
+  void leave() {
+    if (--count_ == 0 && waiting_) Loop::current().schedule(std::exchange(waiting_, nullptr));
+  }
+
+  uint64_t count_ = 0;
+  std::coroutine_handle<> waiting_;
+};
+
+}  // namespace byre
