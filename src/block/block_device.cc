@@ -19,7 +19,13 @@ constexpr std::array<const char*, 4> kPreallocationNames{"off", "metadata", "fal
 
 }  // namespace
 
+void BlockDevice::check_open() const {
+  if (!is_closed_) return;
+  throw Error(ErrorKind::kInvalidArgument, EBADF, fmt::format("'{}' is closed", filename()));
+}
+
 void BlockDevice::check_range(uint64_t offset, uint64_t length) const {
+  check_open();
   if (range_fits(offset, length, size())) return;
   throw Error(ErrorKind::kInvalidArgument, EINVAL,
               fmt::format("'{}': request for {} bytes at offset {} reaches past the end at {}",
@@ -27,6 +33,7 @@ void BlockDevice::check_range(uint64_t offset, uint64_t length) const {
 }
 
 void BlockDevice::check_writable(uint64_t offset, uint64_t length) const {
+  check_open();
   if (!limits().grows || !range_fits(offset, length, kSizeMax)) check_range(offset, length);
   if (is_read_only()) {
     throw Error(ErrorKind::kPermission, EPERM, fmt::format("'{}' is read-only", filename()));

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "async/task.h"
@@ -94,7 +95,8 @@ std::optional<Preallocation> preallocation_named(std::string_view name);
 // Done means visible to later requests; durable only after flush() or with kFua. A failed write
 // leaves the bytes of its range undefined (old, new, or a mix of them) and everything else as it
 // was. Errors are byre::Error. Ranges lie inside [0, size()), those of writes to a device that
-// grows excepted; a range that does not is Error(kInvalidArgument), before anything was done.
+// grows excepted; a range that does not is Error(kInvalidArgument), before anything was done. So is
+// a request that comes after close().
 class BlockDevice {
  public:
   // No device is larger: offsets of the host's files are signed.
@@ -133,8 +135,9 @@ class BlockDevice {
                                             ExtentScope scope) = 0;
   // New bytes read as zeroes.
   virtual Task<void> resize(uint64_t new_size, Preallocation preallocation) = 0;
-  // Writes back what is not yet written, reports what fails, and gives everything free. The last
-  // call; a device that was not closed leaves its image as a crash would.
+  // Waits for requests in flight, writes back what is not yet written, reports what fails, and
+  // gives everything free. The last call, of which a second one does nothing; a device that was not
+  // closed leaves its image as a crash would.
   virtual Task<void> close() = 0;
 
   // How many bytes of the host's disk it takes; nothing where that has no meaning.
@@ -142,6 +145,9 @@ class BlockDevice {
 
   // What it stands on, the device that it takes its bytes from first; none for a file.
   virtual std::vector<ChildDevice> children() const { return {}; }
+  // The device without what only stands before it or lends it: for whoever asks which kind of
+  // device it is, and sends it no requests.
+  virtual BlockDevice& itself() { return *this; }
   // Who wants to know of the events of the device above this one; nullptr: nobody.
   virtual DebugListener* debug_listener() { return nullptr; }
 
@@ -151,11 +157,18 @@ class BlockDevice {
   }
 
  protected:
+  // close() begins with it: false where it was called before. From then on check_open() and the
+  // checks below throw Error(kInvalidArgument).
+  bool begin_close() { return !std::exchange(is_closed_, true); }
+  void check_open() const;
   // Throws Error(kInvalidArgument) unless the range lies inside the device.
   void check_range(uint64_t offset, uint64_t length) const;
   // For writes: inside the device, or below kSizeMax if the device grows; and Error(kPermission) if
   // it is read-only.
   void check_writable(uint64_t offset, uint64_t length) const;
+
+ private:
+  bool is_closed_ = false;
 };
 
 // What a device takes its bytes from in the end: the last of its first children, or itself.

@@ -20,7 +20,6 @@ class CompressDevice final : public FilterDevice {
   const char* driver() const override { return "compress"; }
   const Limits& limits() const override { return limits_; }
   Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  std::vector<ChildDevice> children() const override { return {{"file", &below()}}; }
   using BlockDevice::write;
 
  private:

@@ -26,7 +26,6 @@ class CopyOnReadDevice final : public FilterDevice {
   Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
   Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
   Task<void> discard(uint64_t offset, uint64_t length) override;
-  std::vector<ChildDevice> children() const override { return {{"file", &below()}}; }
   using BlockDevice::write;
 
  private:

@@ -185,6 +185,7 @@ Task<void> FaultDevice::resize(uint64_t new_size, Preallocation preallocation) {
 }
 
 Task<void> FaultDevice::close() {
+  begin_close();
   co_await delay();
   const Fault fault = begin(Operation::kClose, 0, 0, WriteFlags::kNone);
   // As a file's close: it is closed, and the error is told.

@@ -13,7 +13,7 @@
 namespace byre::filter {
 
 // A device that owns the one below it and passes every request on: a filter overrides what it
-// changes.
+// changes. Whoever looks for the file below a filter finds it, to lock it say.
 class FilterDevice : public BlockDevice {
  public:
   const std::string& filename() const override {
@@ -45,7 +45,11 @@ class FilterDevice : public BlockDevice {
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override {
     return below_->resize(new_size, preallocation);
   }
-  Task<void> close() override { return below_->close(); }
+  Task<void> close() override {
+    begin_close();
+    return below_->close();
+  }
+  std::vector<ChildDevice> children() const override { return {{"file", below_.get()}}; }
   std::optional<uint64_t> allocated_size() const override { return below_->allocated_size(); }
   using BlockDevice::write;
 

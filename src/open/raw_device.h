@@ -51,7 +51,10 @@ class RawDevice final : public BlockDevice {
   Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
-  Task<void> close() override { return file_->close(); }
+  Task<void> close() override {
+    begin_close();
+    return file_->close();
+  }
   std::optional<uint64_t> allocated_size() const override { return file_->allocated_size(); }
   std::vector<ChildDevice> children() const override { return {{"file", file_.get()}}; }
   DebugListener* debug_listener() override { return file_->debug_listener(); }

@@ -158,12 +158,35 @@ Task<void> Image::read_vm_state(uint64_t offset, IoVector to) {
   co_await state_->read_guest(place, std::move(to));
 }
 
+namespace {
+
+// In QEMU's words, which say what was lost.
+Error told_at_close(const Image::State& state, const Error& error) {
+  const char* const what = state.l2_cache->has_dirty()         ? "L2 table"
+                           : state.refcount_cache->has_dirty() ? "refcount block"
+                                                               : nullptr;
+  if (what == nullptr) return error;
+  return Error(
+      error.kind(), error.errno_value(),
+      fmt::format("Failed to flush the {} cache: {}", what, errno_text(error.errno_value())),
+      error.message());
+}
+
+}  // namespace
+
 Task<void> Image::close() {
-  if (std::exchange(state_->closed, true)) co_return;
+  if (!begin_close()) co_return;
+  {
+    // Requests that are under way end first.
+    const RangeLock::Guard guard =
+        co_await state_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  }
   // Whatever fails, everything is closed; the first failure is told.
   std::exception_ptr first_error;
   try {
     co_await state_->finish_writing();
+  } catch (const Error& error) {
+    first_error = std::make_exception_ptr(told_at_close(*state_, error));
   } catch (...) {
     first_error = std::current_exception();
   }

@@ -76,7 +76,6 @@ struct Image::State {
   bool is_repaired = false;
   bool is_known_corrupt = false;        // corruption() was called
   std::optional<bool> is_preallocated;  // once somebody asked: preallocation_probe.h
-  bool closed = false;
 
   layout::Header& header() { return first_cluster.header; }
   const layout::Header& header() const { return first_cluster.header; }

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/cdrom.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -31,7 +33,9 @@ FileDevice::FileDevice(int fd, std::string filename, FileOptions options, const 
     : filename_(std::move(filename)),
       options_(options),
       identity_(facts.identity),
+      driver_(facts.driver),
       is_host_device_(facts.is_host_device),
+      has_medium_(facts.driver != HostDriver::kHostCdrom),
       size_(facts.size),
       file_(fd, io),
       space_(&file_, facts.is_block_device, std::max(facts.space_alignment, 1u),
@@ -54,6 +58,13 @@ void FileDevice::set_lock(LockPermissions permissions) {
   locked_ = permissions;
 }
 
+// A disc may be put in at any time. One that is taken out is told by the host itself.
+void FileDevice::check_medium() {
+  if (has_medium_) return;
+  has_medium_ = ioctl(file_.fd(), CDROM_DRIVE_STATUS, CDSL_CURRENT) == CDS_DISC_OK;
+  if (!has_medium_) throw Error(ErrorKind::kIo, ENOMEDIUM, errno_text(ENOMEDIUM));
+}
+
 bool FileDevice::is_durable(WriteFlags flags) const {
   if (options_.cache == CacheMode::kUnsafe) return false;
   return is_write_through(options_.cache) || has_flag(flags, WriteFlags::kFua);
@@ -72,6 +83,8 @@ void FileDevice::fail(int error, const char* what, uint64_t offset, uint64_t len
 }
 
 Task<void> FileDevice::read(uint64_t offset, IoVector to) {
+  const Gate::Pass pass = in_flight_.enter();
+  check_medium();
   if (!range_fits(offset, to.size(), size_)) refresh_size();
   check_range(offset, to.size());
   if (to.size() == 0) co_return;
@@ -109,7 +122,9 @@ Task<int> FileDevice::write_bytes(uint64_t offset, IoVector from, bool durable) 
 }
 
 Task<void> FileDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
+  check_medium();
   check_writable(offset, from.size());
+  const Gate::Pass pass = in_flight_.enter();
   const size_t length = from.size();
   if (length == 0) co_return;
   const bool durable = is_durable(flags);
@@ -119,6 +134,12 @@ Task<void> FileDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
 }
 
 Task<void> FileDevice::flush() {
+  check_open();
+  const Gate::Pass pass = in_flight_.enter();
+  co_await make_durable();
+}
+
+Task<void> FileDevice::make_durable() {
   if (options_.cache == CacheMode::kUnsafe || is_read_only()) co_return;
   const Mutex::Guard guard = co_await flush_mutex_.lock();
   if (flush_error_ != 0) fail(flush_error_, "flush", 0, size_);
@@ -197,7 +218,9 @@ Task<int> FileDevice::zero_to_new_end(uint64_t offset, uint64_t end, bool may_un
 }
 
 Task<void> FileDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
+  check_medium();
   check_writable(offset, length);
+  const Gate::Pass pass = in_flight_.enter();
   if (length == 0) co_return;
   const bool may_unmap = has_flag(flags, WriteFlags::kMayUnmap);
   const bool may_write = !has_flag(flags, WriteFlags::kNoFallback);
@@ -209,12 +232,14 @@ Task<void> FileDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags
   }
   if (error != 0) fail(error, "write zeroes to", offset, length);
   ++writes_done_;
-  if (is_durable(flags)) co_await flush();
+  if (is_durable(flags)) co_await make_durable();
 }
 
 Task<void> FileDevice::discard(uint64_t offset, uint64_t length) {
+  check_medium();
   check_range(offset, length);
   check_writable(offset, length);
+  const Gate::Pass pass = in_flight_.enter();
   const uint64_t start = align_up(offset, space_.alignment());
   const uint64_t until = align_down(offset + length, space_.alignment());
   if (start >= until) co_return;
@@ -262,6 +287,9 @@ std::optional<uint64_t> FileDevice::allocated_size() const {
 }
 
 Task<void> FileDevice::close() {
+  if (!begin_close()) co_return;
+  // Their descriptor may be somebody else's a moment after it is closed.
+  co_await in_flight_.wait_until_empty();
   const int error = file_.close();
   locked_ = kLockNothing;
   if (error != 0) fail(error, "close", 0, size_);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "async/gate.h"
 #include "async/mutex.h"
 #include "async/range_lock.h"
 #include "block/block_device.h"
@@ -23,6 +24,8 @@ struct FileOptions {
   bool writable = false;
   CacheMode cache = CacheMode::kWriteback;
   IoBackend io = IoBackend::kAuto;  // kAuto: as BYRE_IO says
+  // What the name has to be, which is refused otherwise; nothing: whatever it is.
+  std::optional<HostDriver> driver;
   // Makes the file where there is none, with mode 0644; writable only.
   bool create = false;
   // With `create`: fails with kExists where there is one.
@@ -51,7 +54,8 @@ class FileDevice final : public BlockDevice {
   // Messages are QEMU's, from the file's level: "Could not open 'x': No such file or directory",
   // "Could not create 'x': Is a directory", "'file' driver requires 'x' to be a regular file",
   // "Failed to get "write" lock\nIs another process using the image [x]?". Whoever opens an image
-  // on it puts "Could not open 'x': " before them.
+  // on it puts "Could not open 'x': " before them. A device that takes no writes is refused where
+  // `writable` asks for them: "The device is not writable: Permission denied".
   static Task<std::unique_ptr<FileDevice>> open(std::string filename, FileOptions options);
   // Takes over an open descriptor of a regular file or block device, opened as `options` say. Locks
   // what options.lock says, by default nothing.
@@ -59,7 +63,7 @@ class FileDevice final : public BlockDevice {
   ~FileDevice() override;
 
   const std::string& filename() const override { return filename_; }
-  const char* driver() const override { return is_host_device_ ? "host_device" : "file"; }
+  const char* driver() const override { return host_driver_name(driver_); }
   uint64_t size() const override { return size_; }
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return !options_.writable; }
@@ -88,14 +92,18 @@ class FileDevice final : public BlockDevice {
   // Takes and gives back locks so that exactly these are held; see change_lock(). Nothing with
   // force_share.
   void set_lock(LockPermissions permissions);
+  LockPermissions lock() const { return locked_; }
 
  private:
   FileDevice(int fd, std::string filename, FileOptions options, const FileFacts& facts,
              HostFile::Options io);
 
+  // Throws where the drive has no disc.
+  void check_medium();
   bool is_durable(WriteFlags flags) const;
   void refresh_size();
   [[noreturn]] void fail(int error, const char* what, uint64_t offset, uint64_t length) const;
+  Task<void> make_durable();
   Task<int> write_bytes(uint64_t offset, IoVector from, bool durable);
   Task<int> write_zero_bytes(uint64_t offset, uint64_t length, bool durable);
   Task<int> zero_inside(uint64_t offset, uint64_t length, bool may_unmap, bool may_write);
@@ -106,12 +114,15 @@ class FileDevice final : public BlockDevice {
   std::string filename_;
   FileOptions options_;
   FileIdentity identity_;
+  HostDriver driver_;
   bool is_host_device_;
+  bool has_medium_;
   uint64_t size_;
   Limits limits_;
   HostFile file_;
   FileSpace space_;
   LockPermissions locked_;
+  Gate in_flight_;
   // Whoever makes the file larger holds what he writes, shared; whoever sets its size holds all
   // from there on, exclusively, so that no growing write is cut off. And see DirectIo.
   RangeLock ranges_;

@@ -38,6 +38,8 @@ Task<bool> FileDevice::copy_from(FileDevice& source, uint64_t source_offset, uin
                                  uint64_t length) {
   source.check_range(source_offset, length);
   check_writable(offset, length);
+  const Gate::Pass pass_of_source = source.in_flight_.enter();
+  const Gate::Pass pass = in_flight_.enter();
   if (length == 0) co_return true;
   const auto guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
   const auto copy = [from = source.file_.fd(), source_offset, to = file_.fd(), offset, length] {
@@ -48,7 +50,7 @@ Task<bool> FileDevice::copy_from(FileDevice& source, uint64_t source_offset, uin
   if (error != 0) fail(error, "copy to", offset, length);
   size_ = std::max(size_, offset + length);
   ++writes_done_;
-  if (is_durable(WriteFlags::kNone)) co_await flush();
+  if (is_durable(WriteFlags::kNone)) co_await make_durable();
   co_return true;
 }
 

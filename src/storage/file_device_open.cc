@@ -85,9 +85,32 @@ uint64_t device_size(int fd, const std::string& filename, bool is_block_device) 
   return size;
 }
 
-}  // namespace
+// An administrator may have set a device read-only, which open() does not tell.
+void check_device_is_writable(int fd) {
+  int is_read_only = 0;
+  if (ioctl(fd, BLKROGET, &is_read_only) != 0 || is_read_only == 0) return;
+  throw Error::from_errno(EACCES, "The device is not writable");
+}
 
-FileFacts look_at(int fd, const std::string& filename, bool is_direct) {
+HostDriver checked_driver(std::optional<HostDriver> wanted, mode_t mode,
+                          const std::string& filename) {
+  const bool is_device = S_ISBLK(mode) || S_ISCHR(mode);
+  const HostDriver driver =
+      wanted.value_or(is_device ? HostDriver::kHostDevice : HostDriver::kFile);
+  if (driver == HostDriver::kFile && !S_ISREG(mode)) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                fmt::format("'file' driver requires '{}' to be a regular file", filename));
+  }
+  if (driver != HostDriver::kFile && !is_device) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                fmt::format("'{}' driver requires '{}' to be either a character or block device",
+                            host_driver_name(driver), filename));
+  }
+  return driver;
+}
+
+FileFacts look_at(int fd, const std::string& filename, const FileOptions& options) {
+  const bool is_direct = storage::is_direct(options.cache);
   struct statx status{};
   const unsigned mask = STATX_BASIC_STATS | (is_direct ? STATX_DIOALIGN : 0);
   if (statx(fd, "", AT_EMPTY_PATH, mask, &status) != 0) {
@@ -97,10 +120,8 @@ FileFacts look_at(int fd, const std::string& filename, bool is_direct) {
   FileFacts facts;
   facts.is_host_device = is_block_device || S_ISCHR(status.stx_mode);
   facts.is_block_device = is_block_device;
-  if (!facts.is_host_device && !S_ISREG(status.stx_mode)) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                fmt::format("'file' driver requires '{}' to be a regular file", filename));
-  }
+  if (is_block_device && options.writable) check_device_is_writable(fd);
+  facts.driver = checked_driver(options.driver, status.stx_mode, filename);
   facts.size = facts.is_host_device ? device_size(fd, filename, is_block_device) : status.stx_size;
   facts.takes_space = facts.is_host_device || status.stx_blocks != 0;
   // A device is the same under any of its names; no file has inode 0.
@@ -121,13 +142,27 @@ FileFacts look_at(int fd, const std::string& filename, bool is_direct) {
   return facts;
 }
 
+}  // namespace
+
+const char* host_driver_name(HostDriver driver) {
+  switch (driver) {
+    case HostDriver::kFile:
+      return "file";
+    case HostDriver::kHostDevice:
+      return "host_device";
+    case HostDriver::kHostCdrom:
+      return "host_cdrom";
+  }
+  return "?";
+}
+
 Task<std::unique_ptr<FileDevice>> FileDevice::open(std::string filename, FileOptions options) {
   if (filename.empty()) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
                 "The 'file' block driver requires a file name");
   }
   Descriptor fd(open_descriptor(filename, options));
-  const FileFacts facts = look_at(fd.get(), filename, is_direct(options.cache));
+  const FileFacts facts = look_at(fd.get(), filename, options);
   // O_NONBLOCK was for opening; io_uring would take it for a wish not to wait for the disk.
   const int flags = O_RDWR | (is_direct(options.cache) ? O_DIRECT : 0);
   if (fcntl(fd.get(), F_SETFL, options.writable ? flags : flags & ~O_RDWR) != 0) {
@@ -148,7 +183,7 @@ Task<std::unique_ptr<FileDevice>> FileDevice::open(std::string filename, FileOpt
 
 std::unique_ptr<FileDevice> FileDevice::adopt(int fd, std::string filename, FileOptions options) {
   Descriptor owned(fd);
-  const FileFacts facts = look_at(fd, filename, is_direct(options.cache));
+  const FileFacts facts = look_at(fd, filename, options);
   const HostFile::Options io = io_options(options, facts);
   std::unique_ptr<FileDevice> device(
       new FileDevice(owned.release(), std::move(filename), options, facts, io));

@@ -43,6 +43,7 @@ void FileDevice::check_resize(uint64_t new_size, Preallocation preallocation) co
 
 Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
   check_resize(new_size, preallocation);
+  const Gate::Pass pass = in_flight_.enter();
   if (is_host_device_) co_return;
   const uint64_t old_size = size_;
   if (preallocation == Preallocation::kOff) {
@@ -66,7 +67,7 @@ Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
   }
   if (error == 0) {
     ++writes_done_;
-    if (is_full) co_await flush();
+    if (is_full) co_await make_durable();
     co_return;
   }
   failure = Error::from_errno(error, is_full ? "Could not write zeros for preallocation"

@@ -16,8 +16,15 @@ struct FileIdentity {
   auto operator<=>(const FileIdentity&) const = default;
 };
 
+// How a name of the host is opened, QEMU's drivers: as a regular file, as a device, as a drive
+// whose disc may be missing.
+enum class HostDriver : uint8_t { kFile, kHostDevice, kHostCdrom };
+// QEMU's names: "file", "host_device", "host_cdrom".
+const char* host_driver_name(HostDriver driver);
+
 // What the host says of an open descriptor.
 struct FileFacts {
+  HostDriver driver = HostDriver::kFile;
   bool is_host_device = false;  // a block device, or a character device such as /dev/null
   bool is_block_device = false;
   uint64_t size = 0;
@@ -27,8 +34,5 @@ struct FileFacts {
   uint32_t request_alignment = 1;  // of transfers; above 1 with O_DIRECT only
   uint32_t memory_alignment = 1;
 };
-
-// Throws Error in QEMU's words for what is neither a regular file nor a device.
-FileFacts look_at(int fd, const std::string& filename, bool is_direct);
 
 }  // namespace byre::storage

@@ -81,6 +81,7 @@ Task<void> MemoryDevice::discard(uint64_t offset, uint64_t length) {
 }
 
 Task<void> MemoryDevice::flush() {
+  check_open();
   co_return;
 }
 
@@ -97,6 +98,7 @@ Task<void> MemoryDevice::resize(uint64_t new_size, Preallocation) {
 }
 
 Task<void> MemoryDevice::close() {
+  begin_close();
   co_return;
 }
 

@@ -39,6 +39,7 @@ Task<void> NullDevice::discard(uint64_t offset, uint64_t length) {
 }
 
 Task<void> NullDevice::flush() {
+  check_open();
   if (options_.latency.count() > 0) co_await wait();
 }
 
@@ -62,6 +63,7 @@ Task<void> NullDevice::resize(uint64_t new_size, Preallocation) {
 }
 
 Task<void> NullDevice::close() {
+  begin_close();
   co_return;
 }
 

@@ -81,6 +81,27 @@ TEST_F(FileDeviceOpen, ErrorsAreInQemusWords) {
   EXPECT_EQ(error.kind(), ErrorKind::kExists);
 }
 
+TEST_F(FileDeviceOpen, WhatANameHasToBeIsRefusedUnderTheNameOfItsDriver) {
+  const std::string file = folder_.make("file", {1, 2, 3});
+  for (const std::string& name : {file, folder_.file("")}) {
+    EXPECT_EQ(
+        error_of(name, {.driver = HostDriver::kHostDevice}).message(),
+        "'host_device' driver requires '" + name + "' to be either a character or block device");
+    EXPECT_EQ(
+        error_of(name, {.driver = HostDriver::kHostCdrom}).message(),
+        "'host_cdrom' driver requires '" + name + "' to be either a character or block device");
+  }
+  EXPECT_EQ(error_of("/dev/null", {.driver = HostDriver::kFile}).message(),
+            "'file' driver requires '/dev/null' to be a regular file");
+  EXPECT_STREQ(open("/dev/null", {})->driver(), "host_device");
+  // There is no disc in it.
+  const auto drive = open("/dev/null", {.driver = HostDriver::kHostCdrom});
+  EXPECT_STREQ(drive->driver(), "host_cdrom");
+  Contents bytes(0);
+  const IoVector to{Bytes(bytes)};
+  EXPECT_EQ(error_of_call([&] { return drive->read(0, to); }).errno_value(), ENOMEDIUM);
+}
+
 TEST_F(FileDeviceOpen, AFileSystemWithoutDirectIoIsNamedSo) {
   EXPECT_EQ(error_of("/proc/version", {.cache = CacheMode::kNone}).message(),
             "Could not open '/proc/version': filesystem does not support O_DIRECT");

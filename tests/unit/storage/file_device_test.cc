@@ -214,6 +214,34 @@ TEST_P(FileDeviceWays, BytesThatSomebodyElseAppendedAreFound) {
   EXPECT_EQ(device->size(), 9000u);
 }
 
+Task<void> close_meanwhile(FileDevice* device) {
+  co_await device->close();
+}
+
+TEST_P(FileDeviceWays, CloseWaitsForWhatIsInFlightAndThenNothingIsTaken) {
+  const auto device = create("disk");
+  const Contents data = pattern(0, 4 << 20, 9);
+  const IoVector from{ConstBytes(data)};
+  std::vector<Task<void>> tasks;
+  tasks.push_back(device->write(0, from, WriteFlags::kNone));
+  tasks.push_back(device->write_zeroes(8 << 20, 1 << 20, WriteFlags::kFua));
+  tasks.push_back(close_meanwhile(device.get()));
+  loop_.run(when_all(std::move(tasks)));
+  const Contents written = folder_.contents("disk");
+  ASSERT_EQ(written.size(), size_t{9} << 20);
+  EXPECT_TRUE(std::equal(data.begin(), data.end(), written.begin()));
+  Contents bytes(512);
+  const IoVector to{Bytes(bytes)};
+  EXPECT_THROW(loop_.run(device->read(0, to)), Error);
+  EXPECT_THROW(loop_.run(device->write(0, to)), Error);
+  EXPECT_THROW(loop_.run(device->write_zeroes(0, 512, WriteFlags::kNone)), Error);
+  EXPECT_THROW(loop_.run(device->discard(0, 512)), Error);
+  EXPECT_THROW(loop_.run(device->flush()), Error);
+  EXPECT_THROW(loop_.run(device->resize(0, Preallocation::kOff)), Error);
+  loop_.run(device->close());
+  EXPECT_EQ(folder_.contents("disk"), written);
+}
+
 INSTANTIATE_TEST_SUITE_P(All, FileDeviceWays,
                          testing::Values(Way{"auto", CacheMode::kWriteback},
                                          Way{"auto", CacheMode::kWritethrough},
