@@ -22,7 +22,6 @@
 #include "jobs/piped_image.h"
 #include "jobs/remove_image_file.h"
 #include "jobs/source_sequence.h"
-#include "open/image_name.h"
 #include "open/open.h"
 #include "storage/cache_mode.h"
 
@@ -37,13 +36,6 @@ storage::CacheMode cache_mode(const std::string& name, const char* what) {
   const auto mode = storage::parse_cache_mode(name);
   if (!mode.has_value()) throw invalid(std::string("Invalid ") + what + " option: " + name);
   return *mode;
-}
-
-// A new image is a file, whatever its name looks like it should be.
-void check_protocol(const std::string& target) {
-  const auto protocol = open::protocol_of(target);
-  if (!protocol.has_value() || *protocol == "file" || *protocol == "host_device") return;
-  throw invalid("Unknown protocol '" + std::string(*protocol) + "'");
 }
 
 class ConvertCommand {
@@ -119,7 +111,7 @@ class ConvertCommand {
   // The options of the new image, complete and checked as far as they can be without files.
   TargetOptions target_options(uint64_t size) const {
     TargetOptions options(arguments_.target_format);
-    check_protocol(arguments_.target);
+    jobs::require_file(arguments_.target);
     options.apply(arguments_.target_options);
     options.set_size(size);
     if (arguments_.backing_filename.has_value()) {

@@ -129,6 +129,7 @@ class DdCommand {
 
     const jobs::DdPlan plan = jobs::plan_dd(arguments_.range, input_->size());
     TargetOptions target = target_options();
+    jobs::require_file(*arguments_.output);
     target.set_size(align_up(plan.length, kSectorSize));
     co_await create(target);
 

@@ -231,15 +231,28 @@ Task<void> Blkdebug::write_zeroes(uint64_t offset, uint64_t length, WriteFlags f
   co_await DebugEvents(this).raise(DebugEvent::kPwritevDone);
 }
 
-// A discard is a hint: pieces that are too small for the disk are left as they are.
+// How much of a discard goes in one piece: what is no whole multiple of the size that the disk
+// likes goes by itself, and what it does with it is its business.
+uint64_t Blkdebug::discard_piece(uint64_t offset, uint64_t left) const {
+  const uint64_t unit = std::max(align_, options_.opt_discard);
+  const uint64_t head = offset % unit;
+  uint64_t length = left;
+  if (head != 0) {
+    length = std::min(left, unit - head);
+  } else if (left > unit) {
+    length = left - left % unit;
+  }
+  return piece(offset, length, options_.max_discard);
+}
+
+// A discard is a hint: less than a block of the disk is left as it is.
 Task<void> Blkdebug::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
-  const uint64_t min = std::max(align_, options_.opt_discard);
   uint64_t done = 0;
   while (done < length) {
     const uint64_t place = offset + done;
-    const uint64_t part = piece(place, length - done, options_.max_discard);
-    if (min == 1 || part >= min) {
+    const uint64_t part = discard_piece(place, length - done);
+    if (part >= align_) {
       co_await check_blocks(kDiscardRequest, place, part);
       co_await below().discard(place, part);
     }

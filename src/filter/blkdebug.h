@@ -20,7 +20,7 @@ struct BlkdebugOptions {
   uint64_t max_write_zero = 0;
   uint64_t opt_write_zero = 0;  // less than this is written as bytes
   uint64_t max_discard = 0;
-  uint64_t opt_discard = 0;  // less than this is not discarded
+  uint64_t opt_discard = 0;  // discards are cut at its multiples
   std::string filename;      // empty: as the device below
   // Takes QEMU's lines about requests that wait and go on. May be empty.
   std::function<void(const std::string&)> on_message;
@@ -83,6 +83,7 @@ class Blkdebug final : public FilterDevice, public DebugListener {
   Task<void> check_edges(uint64_t offset, uint64_t length);
   // How much of a request goes in one piece.
   uint64_t piece(uint64_t offset, uint64_t left, uint64_t max) const;
+  uint64_t discard_piece(uint64_t offset, uint64_t left) const;
   Task<void> write_zero_piece(uint64_t offset, uint64_t length, WriteFlags flags);
   void tell(const char* what, const std::string& tag) const;
 

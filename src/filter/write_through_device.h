@@ -20,6 +20,7 @@ class WriteThroughDevice final : public FilterDevice {
 
   const char* driver() const override { return below().driver(); }
   std::vector<ChildDevice> children() const override { return below().children(); }
+  BlockDevice& itself() override { return below().itself(); }
   DebugListener* debug_listener() override { return below().debug_listener(); }
 
   Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {

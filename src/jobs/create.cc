@@ -17,7 +17,7 @@
 #include "base/checked.h"
 #include "base/units.h"
 #include "byre/error.h"
-#include "open/image_name.h"
+#include "open/new_file.h"
 #include "storage/file_device.h"
 
 namespace byre::jobs {
@@ -59,18 +59,10 @@ void apply_hints(const NewImage& image, const std::string& filename) {
   ::close(fd);
 }
 
-std::string without_protocol(const std::string& filename) {
-  return filename.starts_with("file:") ? filename.substr(5) : filename;
-}
-
 Task<std::unique_ptr<storage::FileDevice>> make_file(const NewImage& image, std::string filename) {
-  if (filename.empty()) throw Error::from_errno(ENOENT, "Could not create ''");
-  storage::FileOptions options;
-  options.writable = true;
-  options.create = true;
-  options.truncate = true;
-  std::unique_ptr<storage::FileDevice> file = co_await storage::FileDevice::open(filename, options);
-  apply_hints(image, filename);
+  std::unique_ptr<storage::FileDevice> file =
+      co_await open::open_new_file(open::new_file(filename));
+  apply_hints(image, file->filename());
   co_return file;
 }
 
@@ -129,8 +121,7 @@ void check_raw(const NewImage& image) {
 }
 
 Task<void> write_raw(const NewImage& image, NewFiles& files) {
-  const std::string filename = without_protocol(image.filename);
-  storage::FileDevice* file = co_await files.make(filename);
+  storage::FileDevice* file = co_await files.make(image.filename);
   check_raw(image);
   const uint64_t size = align_up(image.options.size, kSectorSize);
   std::exception_ptr error;
@@ -171,12 +162,11 @@ Error told_as_resize(const Error& error, bool has_data_file) {
 }
 
 Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
-  const std::string filename = without_protocol(image.filename);
-  storage::FileDevice* file = co_await files.make(filename);
+  storage::FileDevice* file = co_await files.make(image.filename);
   storage::FileDevice* data_file = nullptr;
   if (image.options.data_filename.has_value()) {
-    const std::string data_filename = without_protocol(*image.options.data_filename);
-    refuse_same_file(filename, data_filename);
+    const std::string& data_filename = *image.options.data_filename;
+    refuse_same_file(file->filename(), open::new_file(data_filename).path);
     data_file = co_await files.make(data_filename);
     if (!can_have_size(*data_file, image.options.size)) {
       throw cannot_grow().with_prefix("Could not resize image");
@@ -194,14 +184,7 @@ Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
 }  // namespace
 
 void require_file(const std::string& filename) {
-  const std::optional<std::string_view> protocol = open::protocol_of(filename);
-  if (!protocol || *protocol == "file") return;
-  if (*protocol == "null-co" || *protocol == "blkdebug") {
-    throw invalid("Protocol driver '" + std::string(*protocol) +
-                  "' does not support image creation");
-  }
-  throw invalid("Unknown protocol '" + std::string(*protocol) + "'")
-      .with_hint("a file whose name has a colon is written as ./" + filename);
+  open::new_file(filename);
 }
 
 void validate(const NewImage& image) {

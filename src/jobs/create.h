@@ -22,7 +22,8 @@ struct NewImage {
   std::optional<uint64_t> extent_size_hint;
 };
 
-// New images are made in files: throws Error in QEMU's words for a name with another protocol.
+// New images are made in files and on devices of the host: throws Error in QEMU's words for a name
+// with another protocol.
 void require_file(const std::string& filename);
 
 // Throws Error in QEMU's words where the options do not go together. Touches nothing.

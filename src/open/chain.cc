@@ -9,6 +9,7 @@
 
 #include "block/buffer.h"
 #include "filter/borrowed_device.h"
+#include "filter/node_front.h"
 #include "open/driver.h"
 #include "open/image_name.h"
 #include "open/node_options.h"
@@ -23,6 +24,7 @@ namespace {
 constexpr size_t kImagesMax = 1000;
 // Nodes without files count too, as an image may describe as many as it likes.
 constexpr size_t kNodesMax = 4000;
+constexpr std::string_view kFilePrefix = "file:";
 // Of nodes in one description.
 constexpr size_t kDepthMax = 200;
 
@@ -43,6 +45,7 @@ NodeFlags top_flags(const ImageOptions& options) {
 // What a node below gets from its parent, before its own options.
 NodeFlags child_flags(const NodeRequest& parent, Role role) {
   NodeFlags flags = parent.flags;
+  // All of what the node above passes on is meant, unless the child says otherwise itself.
   flags.policy = RequestPolicy{};
   if (role == Role::kBacking) {
     flags.writable = false;
@@ -117,10 +120,16 @@ void check_nothing_left(const NodeRequest& request) {
                                   request.driver->name, name));
 }
 
+// A drive without a disc is raw.
 Task<std::string> probe(BlockDevice* file) {
   Buffer first(kProbeSize);
   const IoVector to(first.bytes());
-  co_await qcow2::padded_read(file, 0, to);
+  try {
+    co_await qcow2::padded_read(file, 0, to);
+  } catch (const Error& error) {
+    if (error.errno_value() != ENOMEDIUM) throw;
+    co_return "raw";
+  }
   co_return probe_format(first.bytes());
 }
 
@@ -165,7 +174,7 @@ Task<Node> Chain::open_node(NodeSource source, NodeFlags flags, ImageOptions ima
   request.options = std::move(source.options);
   request.flags = flags;
   request.image = std::move(image);
-  take_read_only(request.options, request.flags);
+  take_inherited(request.options, request.flags);
   if (take_no_backing(request.options, request.image.on_warning)) request.image.no_backing = true;
   co_return co_await open_probed(request, std::move(source.filename));
 }
@@ -193,7 +202,7 @@ Task<Node> Chain::open_probed(NodeRequest& request, std::optional<std::string> f
 }
 
 Task<Node> Chain::open_driver(NodeRequest& request) {
-  take_common_options(request);
+  check_inherited(request.flags);
   const Driver& driver = *request.driver;
   if (driver.needs_filename && request.options.find_string("filename").value_or("").empty()) {
     throw invalid(fmt::format("The '{}' block driver requires a file name", driver.name));
@@ -207,7 +216,12 @@ Task<Node> Chain::open_driver(NodeRequest& request) {
       request.flags.writable = false;
     }
   }
-  co_return co_await driver.open(*this, request);
+  Node node = co_await driver.open(*this, request);
+  if (!driver.follows_policy) {
+    const uint64_t transfer_max = driver.cuts_requests ? 0 : node.device->limits().transfer_max;
+    node.device = filter::with_front(std::move(node.device), request.flags.policy, transfer_max);
+  }
+  co_return node;
 }
 
 void Chain::take_node_name(NodeRequest& request) {
@@ -275,7 +289,7 @@ Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
   if (request.image.no_backing) co_return;
   const std::optional<std::string> reference = request.options.find_string("backing");
   const bool has_options = has_group(request.options, "backing");
-  auto* const image = dynamic_cast<qcow2::Image*>(&device);
+  qcow2::Image* const image = as_qcow2(&device);
   const bool has_name = image != nullptr && !image->backing_filename().empty();
   if (!reference && !has_options && !has_name) {
     request.options.remove("backing");
@@ -294,7 +308,10 @@ Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
                   fmt::format("'{}' names it, and images may not name other files here",
                               device.filename()));
     }
-    source.filename = resolve_relative(leaf_of(device).filename(), image->backing_filename());
+    const std::string& name = image->backing_filename();
+    const std::string path = resolve_relative(leaf_of(device).filename(), name);
+    // What is said to be a file is refused where it is none.
+    source.filename = name.starts_with(kFilePrefix) ? std::string(kFilePrefix) + path : path;
     source.is_from_image = true;
   }
   if (image != nullptr && !reference && !image->backing_format().empty()) {

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "open/driver.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/cdrom.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -14,14 +18,24 @@ namespace byre::open {
 
 namespace {
 
-constexpr std::array kDrivers{&kFileDriver,       &kHostDeviceDriver, &kRawDriver,
-                              &kQcow2Driver,      &kNullDriver,       &kBlkdebugDriver,
-                              &kCopyOnReadDriver, &kCompressDriver};
+constexpr std::array kDrivers{&kFileDriver,     &kHostDeviceDriver, &kHostCdromDriver,
+                              &kRawDriver,      &kQcow2Driver,      &kNullDriver,
+                              &kBlkdebugDriver, &kCopyOnReadDriver, &kCompressDriver};
 
-bool is_device_of_host(const std::string& path) {
+// Whether it answers to what only drives are asked.
+bool is_drive(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool answers = ioctl(fd, CDROM_DRIVE_STATUS, CDSL_CURRENT) != -1;
+  ::close(fd);
+  return answers;
+}
+
+const Driver& driver_of_path(const std::string& path) {
   struct stat status{};
-  if (stat(path.c_str(), &status) != 0) return false;
-  return S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode);
+  if (stat(path.c_str(), &status) != 0) return kFileDriver;
+  if (S_ISBLK(status.st_mode)) return is_drive(path) ? kHostCdromDriver : kHostDeviceDriver;
+  return S_ISCHR(status.st_mode) ? kHostDeviceDriver : kFileDriver;
 }
 
 }  // namespace
@@ -44,7 +58,7 @@ const Driver& driver_named(const std::string& name) {
 const Driver& driver_of_filename(const std::string& filename, bool has_protocol) {
   const std::optional<std::string_view> protocol =
       has_protocol ? protocol_of(filename) : std::nullopt;
-  if (!protocol) return is_device_of_host(filename) ? kHostDeviceDriver : kFileDriver;
+  if (!protocol) return driver_of_path(filename);
   const auto found = std::ranges::find_if(kDrivers, [&](const Driver* driver) {
     return driver->is_protocol && driver->name == *protocol;
   });

@@ -19,6 +19,10 @@ struct Driver {
   bool is_filter = false;
   bool needs_filename = false;  // the option "filename"
   bool supports_backing = false;
+  // Its devices follow RequestPolicy by themselves; others get a front.
+  bool follows_policy = false;
+  // Its devices cut requests into pieces by themselves, or leave that to the ones below.
+  bool cuts_requests = false;
   // Puts into options what a name says ("file:disk.img"); nullptr: a name says nothing. Throws
   // Error in QEMU's words.
   void (*parse_filename)(const std::string& filename, OptionTree& options) = nullptr;
@@ -31,12 +35,14 @@ std::span<const Driver* const> drivers();
 // Throws "Unknown driver '<name>'".
 const Driver& driver_named(const std::string& name);
 // The driver of a name in which nobody has named one: by what stands before its first ':', where
-// `has_protocol` says that this counts; else "file", or "host_device" for a device of the host.
+// `has_protocol` says that this counts; else "file", or "host_device" for a device of the host, or
+// "host_cdrom" for a drive.
 // Throws "Unknown protocol '<name>'".
 const Driver& driver_of_filename(const std::string& filename, bool has_protocol);
 
 extern const Driver kFileDriver;
 extern const Driver kHostDeviceDriver;
+extern const Driver kHostCdromDriver;
 extern const Driver kRawDriver;
 extern const Driver kQcow2Driver;
 extern const Driver kNullDriver;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The drivers "file" and "host_device".
+// The drivers "file", "host_device" and "host_cdrom".
 #include <fmt/format.h>
 
 #include <cerrno>
@@ -7,7 +7,8 @@
 #include <utility>
 
 #include "base/json_string.h"
-#include "open/driver.h"
+#include "open/host_driver.h"
+#include "open/image_name.h"
 #include "open/locks.h"
 #include "open/option_value.h"
 
@@ -19,8 +20,15 @@ Error invalid(std::string message) {
   return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
 }
 
+// What is left is the name of a file; where it could be read as one with a protocol again, it says
+// so.
 void strip_prefix(const std::string& filename, std::string_view prefix, OptionTree& options) {
-  options.set("filename", filename.starts_with(prefix) ? filename.substr(prefix.size()) : filename);
+  std::string path = filename;
+  if (filename.starts_with(prefix)) {
+    path = filename.substr(prefix.size());
+    if (protocol_of(path)) path = "./" + path;
+  }
+  options.set("filename", std::move(path));
 }
 
 void parse_file_name(const std::string& filename, OptionTree& options) {
@@ -28,6 +36,9 @@ void parse_file_name(const std::string& filename, OptionTree& options) {
 }
 void parse_host_device_name(const std::string& filename, OptionTree& options) {
   strip_prefix(filename, "host_device:", options);
+}
+void parse_host_cdrom_name(const std::string& filename, OptionTree& options) {
+  strip_prefix(filename, "host_cdrom:", options);
 }
 
 void take_aio(OptionTree& options, bool is_direct, storage::IoBackend& io) {
@@ -57,9 +68,11 @@ void take_idle_options(OptionTree& options) {
   }
 }
 
+// A device that somebody set read-only is not one of these, as in QEMU.
 bool may_be_read_only(const Error& error) {
-  return error.errno_value() == EACCES || error.errno_value() == EROFS ||
-         error.errno_value() == EPERM;
+  const int number = error.errno_value();
+  return (number == EACCES || number == EROFS || number == EPERM) &&
+         error.message().starts_with("Could not open");
 }
 
 Task<std::unique_ptr<storage::FileDevice>> open_file(std::string filename,
@@ -76,20 +89,11 @@ Task<std::unique_ptr<storage::FileDevice>> open_file(std::string filename,
   co_return co_await storage::FileDevice::open(std::move(filename), std::move(options));
 }
 
-void check_kind(const storage::FileDevice& file, const Driver& driver) {
-  if (std::string_view(file.driver()) == driver.name) return;
-  if (&driver == &kFileDriver) {
-    throw invalid(fmt::format("'file' driver requires '{}' to be a regular file", file.filename()));
-  }
-  throw invalid(
-      fmt::format("'host_device' driver requires '{}' to be either a character or block device",
-                  file.filename()));
-}
-
 Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
   const std::string filename = request.options.take_text("filename").value_or("");
   request.description.emplace_back("filename", json_string(filename));
   storage::FileOptions options;
+  options.driver = host_driver(*request.driver);
   options.writable = request.flags.writable;
   options.cache = request.flags.cache_mode();
   options.io = request.image.io;
@@ -107,7 +111,6 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
   Node node;
   std::unique_ptr<storage::FileDevice> file =
       co_await open_file(filename, options, request.flags.auto_read_only);
-  check_kind(*file, *request.driver);
   chain.add_file(*file, request.role);
   node.device = std::move(file);
   node.description = request.description_text();
@@ -116,6 +119,13 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
 }
 
 }  // namespace
+
+std::optional<storage::HostDriver> host_driver(const Driver& driver) {
+  if (&driver == &kFileDriver) return storage::HostDriver::kFile;
+  if (&driver == &kHostDeviceDriver) return storage::HostDriver::kHostDevice;
+  if (&driver == &kHostCdromDriver) return storage::HostDriver::kHostCdrom;
+  return std::nullopt;
+}
 
 const Driver kFileDriver{.name = "file",
                          .is_protocol = true,
@@ -128,5 +138,11 @@ const Driver kHostDeviceDriver{.name = "host_device",
                                .needs_filename = true,
                                .parse_filename = parse_host_device_name,
                                .open = open_with_driver};
+
+const Driver kHostCdromDriver{.name = "host_cdrom",
+                              .is_protocol = true,
+                              .needs_filename = true,
+                              .parse_filename = parse_host_cdrom_name,
+                              .open = open_with_driver};
 
 }  // namespace byre::open

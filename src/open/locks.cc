@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "open/locks.h"
 
-#include "open/node_options.h"
+#include <fmt/format.h>
+
+#include <cerrno>
+
+#include "byre/error.h"
 #include "storage/file_device.h"
+#include "storage/null_device.h"
 
 namespace byre::open {
 
@@ -33,8 +38,19 @@ storage::LockPermissions qcow2_lock(const NodeRequest& request) {
 }
 
 void lock_file_below(BlockDevice& device, storage::LockPermissions permissions) {
-  auto* const file = dynamic_cast<storage::FileDevice*>(&leaf_of(device));
-  if (file != nullptr) file->set_lock(permissions);
+  BlockDevice& leaf = leaf_of(device).itself();
+  auto* const file = dynamic_cast<storage::FileDevice*>(&leaf);
+  if (file != nullptr) {
+    // Two nodes may stand on one file.
+    const storage::LockPermissions held = file->lock();
+    file->set_lock({static_cast<uint8_t>(held.held | permissions.held),
+                    static_cast<uint8_t>(held.unshared | permissions.unshared)});
+    return;
+  }
+  if (dynamic_cast<storage::NullDevice*>(&leaf) != nullptr) return;
+  throw Error(ErrorKind::kUnsupported, ENOTSUP,
+              fmt::format("'{}' cannot be locked", device.filename()),
+              fmt::format("byre found no file below the driver '{}'", leaf.driver()));
 }
 
 }  // namespace byre::open

@@ -21,9 +21,12 @@ Error invalid(std::string message) {
 
 }  // namespace
 
-void take_read_only(OptionTree& options, NodeFlags& flags) {
+void take_inherited(OptionTree& options, NodeFlags& flags) {
   if (const auto read_only = take_bool(options, "read-only")) flags.writable = !*read_only;
   if (const auto is_auto = take_bool(options, "auto-read-only")) flags.auto_read_only = *is_auto;
+  if (const auto direct = take_bool(options, "cache.direct")) flags.direct = *direct;
+  if (const auto no_flush = take_bool(options, "cache.no-flush")) flags.no_flush = *no_flush;
+  if (const auto share = take_bool(options, "force-share")) flags.force_share = *share;
 }
 
 bool take_no_backing(OptionTree& options,
@@ -37,12 +40,7 @@ bool take_no_backing(OptionTree& options,
   return true;
 }
 
-void take_common_options(NodeRequest& request) {
-  OptionTree& options = request.options;
-  NodeFlags& flags = request.flags;
-  if (const auto direct = take_bool(options, "cache.direct")) flags.direct = *direct;
-  if (const auto no_flush = take_bool(options, "cache.no-flush")) flags.no_flush = *no_flush;
-  if (const auto share = take_bool(options, "force-share")) flags.force_share = *share;
+void check_inherited(const NodeFlags& flags) {
   if (flags.force_share && flags.writable) {
     throw invalid("force-share=on can only be used with read-only images");
   }

@@ -11,14 +11,15 @@
 // The options that nodes of every driver have.
 namespace byre::open {
 
-// "read-only", "auto-read-only", "force-share".
-void take_read_only(OptionTree& options, NodeFlags& flags);
+// What the nodes below have from this one unless they say otherwise: "read-only", "auto-read-only",
+// "cache.direct", "cache.no-flush", "force-share".
+void take_inherited(OptionTree& options, NodeFlags& flags);
 // "backing" with null or "": the backing file that the image names is not opened. The second is a
 // thing of the past, and `on_warning` is told so.
 bool take_no_backing(OptionTree& options,
                      const std::function<void(const std::string&)>& on_warning);
-// "cache.direct", "cache.no-flush"; and what they and the others come to is checked.
-void take_common_options(NodeRequest& request);
+// Throws where options contradict each other.
+void check_inherited(const NodeFlags& flags);
 // "discard", "detect-zeroes".
 void take_policy(OptionTree& options, RequestPolicy& policy);
 

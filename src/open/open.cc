@@ -86,8 +86,7 @@ Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions
 }
 
 qcow2::Image* as_qcow2(BlockDevice* device) {
-  if (auto* const top = dynamic_cast<filter::WriteThroughDevice*>(device)) device = &top->below();
-  return dynamic_cast<qcow2::Image*>(device);
+  return device == nullptr ? nullptr : dynamic_cast<qcow2::Image*>(&device->itself());
 }
 
 bool writes_through(const BlockDevice& device) {

@@ -225,7 +225,22 @@ TEST(Blkdebug, LimitsCutRequestsIntoPieces) {
   EXPECT_EQ(bed.record->count(Operation::kWriteZeroes), 2u);
   EXPECT_EQ(bed.failure(bed.device->write_zeroes(0, 512, WriteFlags::kNoFallback)), ENOTSUP);
   EXPECT_EQ(bed.failure(bed.device->discard(0, 5120)), 0);
-  EXPECT_EQ(bed.record->count(Operation::kDiscard), 2u);
+  EXPECT_EQ(bed.record->count(Operation::kDiscard), 3u);
+}
+
+TEST(Blkdebug, WhatADiskLikesToDiscardIsNoBoundOfWhatIsDiscarded) {
+  Bed bed({.align = 512, .opt_discard = 1536});
+  bed.record->clear_events();
+  for (const auto& [offset, length] :
+       std::vector<std::pair<uint64_t, uint64_t>>{{0, 512}, {512, 3072}, {1536, 3072}, {0, 100}}) {
+    EXPECT_EQ(bed.failure(bed.device->discard(offset, length)), 0);
+  }
+  std::vector<std::pair<uint64_t, uint64_t>> passed;
+  for (const FaultEvent& event : bed.record->events()) {
+    passed.emplace_back(event.offset, event.length);
+  }
+  EXPECT_EQ(passed, (std::vector<std::pair<uint64_t, uint64_t>>{
+                        {0, 512}, {512, 1024}, {1536, 1536}, {3072, 512}, {1536, 3072}}));
 }
 
 TEST(Blkdebug, AWriteOfAPartOfABlockReadsTheBlock) {

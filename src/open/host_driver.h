@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+
+#include "open/driver.h"
+#include "storage/file_facts.h"
+
+namespace byre::open {
+
+// How a driver opens a name of the host; nothing where it opens none.
+std::optional<storage::HostDriver> host_driver(const Driver& driver);
+
+}  // namespace byre::open

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "open/new_file.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "byre/error.h"
+#include "open/driver.h"
+#include "open/host_driver.h"
+#include "open/image_name.h"
+
+namespace byre::open {
+
+namespace {
+
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+bool is_device(const std::string& path) {
+  struct stat status{};
+  return stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
+
+}  // namespace
+
+NewFile new_file(const std::string& filename) {
+  const Driver& driver = driver_of_filename(filename, true);
+  const std::optional<storage::HostDriver> of_host = host_driver(driver);
+  if (!of_host) {
+    throw invalid(fmt::format("Protocol driver '{}' does not support image creation", driver.name));
+  }
+  NewFile file;
+  file.driver = *of_host;
+  file.is_driver_said = protocol_of(filename).has_value();
+  file.path = filename;
+  if (file.is_driver_said) file.path.erase(0, filename.find(':') + 1);
+  return file;
+}
+
+Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file) {
+  if (file.path.empty()) throw Error::from_errno(ENOENT, "Could not create ''");
+  const bool is_file = file.driver == storage::HostDriver::kFile;
+  // A device that is said to be a file has no size that could be set.
+  if (is_file && file.is_driver_said && is_device(file.path)) {
+    throw Error::from_errno(EINVAL, "Could not resize file");
+  }
+  storage::FileOptions options;
+  options.writable = true;
+  options.create = is_file;
+  options.truncate = true;
+  options.driver = file.driver;
+  options.lock = storage::kLockCreate;
+  std::optional<Error> failure;
+  try {
+    co_return co_await storage::FileDevice::open(file.path, options);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (is_file) throw *failure;
+  throw failure->with_prefix(fmt::format(
+      "Protocol driver '{}' does not support creating new images, so an existing image must be "
+      "selected as the target; however, opening the given target as an existing image failed",
+      storage::host_driver_name(file.driver)));
+}
+
+}  // namespace byre::open

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "open/new_file.h"
+
+#include <gtest/gtest.h>
+
+#include "async/loop.h"
+#include "byre/error.h"
+#include "unit/open/image_folder_test.h"
+
+namespace byre::open {
+namespace {
+
+using storage::HostDriver;
+
+class NewFileTest : public ImageFolderTest {
+ protected:
+  std::string refusal(const std::string& name) {
+    try {
+      const auto file = loop_.run(open_new_file(new_file(name)));
+      loop_.run(file->close());
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "made";
+  }
+
+  Loop loop_;
+};
+
+constexpr const char* kNoNewDevice =
+    "Protocol driver 'host_device' does not support creating new images, so an existing image must "
+    "be selected as the target; however, opening the given target as an existing image failed: ";
+
+TEST_F(NewFileTest, ANameSaysWhereItGoes) {
+  EXPECT_EQ(new_file("x").path, "x");
+  EXPECT_EQ(new_file("x").driver, HostDriver::kFile);
+  EXPECT_EQ(new_file("file:x").path, "x");
+  EXPECT_EQ(new_file("file:c:d").path, "c:d");
+  EXPECT_EQ(new_file("./c:d").path, "./c:d");
+  EXPECT_EQ(new_file("host_device:/dev/x").path, "/dev/x");
+  EXPECT_EQ(new_file("host_device:/dev/x").driver, HostDriver::kHostDevice);
+  EXPECT_EQ(new_file("host_cdrom:/dev/x").driver, HostDriver::kHostCdrom);
+  EXPECT_EQ(new_file("/dev/null").driver, HostDriver::kHostDevice);
+}
+
+TEST_F(NewFileTest, RefusesInQemusWords) {
+  EXPECT_EQ(refusal("nbd:x"), "Unknown protocol 'nbd'");
+  EXPECT_EQ(refusal("blkdebug::x"), "Protocol driver 'blkdebug' does not support image creation");
+  EXPECT_EQ(refusal("null-co://"), "Protocol driver 'null-co' does not support image creation");
+  EXPECT_EQ(refusal("host_device:x"),
+            std::string(kNoNewDevice) + "Could not open 'x': No such file or directory");
+  folder_.make("f", {1});
+  EXPECT_EQ(refusal("host_device:f"),
+            std::string(kNoNewDevice) +
+                "'host_device' driver requires 'f' to be either a character or block device");
+  EXPECT_EQ(refusal("file:/dev/null"), "Could not resize file: Invalid argument");
+  EXPECT_EQ(refusal("file:nosuch/x"), "Could not create 'nosuch/x': No such file or directory");
+}
+
+TEST_F(NewFileTest, AFileIsMadeOrEmptiedAndADeviceStaysAsItIs) {
+  folder_.make("old", {1, 2, 3});
+  EXPECT_EQ(refusal("file:old"), "made");
+  EXPECT_EQ(folder_.contents("old"), std::vector<uint8_t>{});
+  EXPECT_EQ(refusal("file:c:d"), "made");
+  EXPECT_EQ(folder_.contents("c:d"), std::vector<uint8_t>{});
+  EXPECT_EQ(refusal("host_device:/dev/null"), "made");
+}
+
+}  // namespace
+}  // namespace byre::open
