@@ -31,16 +31,18 @@ Preallocation parse_preallocation(const std::string& text) {
 }
 
 // Drivers of what has its bytes from nothing that is opened as an image: QEMU names them twice.
-constexpr std::string_view kProtocols[] = {"file", "host_device", "null-co", "blkdebug"};
+constexpr std::string_view kProtocols[] = {"file", "host_device", "host_cdrom", "null-co",
+                                           "blkdebug"};
 
 void print_name(const std::string& driver) {
   const bool is_protocol = std::ranges::find(kProtocols, driver) != std::end(kProtocols);
   for (int i = 0; i < (is_protocol ? 2 : 1); ++i) print("format name: " + driver + "\n");
 }
 
-// Whether the bytes come from null-co, of which QEMU has nothing to tell.
-bool stands_on_nothing(const BlockDevice& device) {
-  return std::string_view(leaf_of(device).driver()) == "null-co";
+// Whether the bytes come from one of the drivers of which QEMU has nothing to tell.
+bool has_no_details(const BlockDevice& device) {
+  const std::string_view driver = leaf_of(device).driver();
+  return driver == "null-co" || driver == "host_cdrom";
 }
 
 void print_places(uint64_t cluster_size, uint64_t vm_state_offset) {
@@ -79,7 +81,7 @@ void run_info(Session& session, CommandLine&) {
   print_name(device.driver());
   const qcow2::Image* const image = open::as_qcow2(&device);
   if (image == nullptr) {
-    if (stands_on_nothing(device)) throw Refusal{};
+    if (has_no_details(device)) throw Refusal{};
     print_places(0, 0);
     return;
   }
@@ -123,7 +125,7 @@ void run_reopen(Session& session, CommandLine& line) {
   if (has_cache && (changes.has_option("cache.direct") || changes.has_option("cache.no-flush"))) {
     refuse("Cannot set both -c and the cache options");
   }
-  request.change_options(changes, session.image().driver());
+  request.change_options(changes, session.image());
   session.reopen(request);
 }
 

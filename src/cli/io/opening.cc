@@ -38,12 +38,39 @@ constexpr std::string_view kQcow2Changes[] = {
     "discard-no-unref",    "cache-size",           "l2-cache-size",         "l2-cache-entry-size",
     "refcount-cache-size", "cache-clean-interval"};
 
-bool may_change(std::string_view name, const std::string& driver) {
+bool may_change(std::string_view name, std::string_view driver) {
   if (std::ranges::find(kCommonChanges, name) != std::end(kCommonChanges)) return true;
   if (driver == "raw") return std::ranges::find(kRawChanges, name) != std::end(kRawChanges);
   if (driver != "qcow2") return false;
   return name == "overlap-check" || name.starts_with("overlap-check.") ||
+         name.starts_with("encrypt.") ||
          std::ranges::find(kQcow2Changes, name) != std::end(kQcow2Changes);
+}
+
+// A node and one of its options.
+struct NodeOption {
+  BlockDevice* node;
+  std::string_view name;
+};
+
+// "file.discard" is "discard" of the node that is "file" of the image.
+NodeOption find_option(BlockDevice& image, std::string_view name) {
+  NodeOption found{&image, name};
+  while (true) {
+    const size_t dot = found.name.find('.');
+    const std::vector<ChildDevice> children = found.node->children();
+    const auto child = std::ranges::find_if(children, [&](const ChildDevice& each) {
+      return dot != std::string_view::npos && found.name.substr(0, dot) == each.name;
+    });
+    if (child == children.end()) return found;
+    found = {child->device, found.name.substr(dot + 1)};
+  }
+}
+
+// Whether the open node has this value of an option that nobody need have given.
+bool is_so(const NodeOption& option, std::string_view value) {
+  if (option.name == "driver") return value == option.node->driver();
+  return option.name == "filename" && value == option.node->filename();
 }
 
 RequestPolicy policy_of(const OpenRequest& request) {
@@ -170,17 +197,26 @@ bool OpenRequest::has_option(std::string_view name) const {
   return std::ranges::any_of(options, [&](const auto& option) { return option.first == name; });
 }
 
-void OpenRequest::change_options(const OpenRequest& changes, const std::string& driver) {
+bool OpenRequest::has_option(std::string_view name, std::string_view value) const {
+  return std::ranges::any_of(
+      options, [&](const auto& option) { return option.first == name && option.second == value; });
+}
+
+void OpenRequest::change_options(const OpenRequest& changes, BlockDevice& image) {
   for (const auto& [name, value] : changes.options) {
-    const auto same = [&](const auto& option) {
-      return option.first == name && option.second == value;
-    };
-    if (!may_change(name, driver) && std::ranges::none_of(options, same)) {
-      const size_t dot = name.rfind('.');
-      const std::string shown = dot == std::string::npos ? name : name.substr(dot + 1);
-      throw Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot change the option '" + shown + "'");
+    const NodeOption option = find_option(image, name);
+    if (may_change(option.name, option.node->driver())) {
+      std::erase_if(options, [&](const auto& old) { return old.first == name; });
+      options.emplace_back(name, value);
+      continue;
     }
-    options.emplace_back(name, value);
+    if (is_so(option, value) || has_option(name, value)) continue;
+    if (option.name == "file" || option.name == "backing") {
+      throw Error(ErrorKind::kNotFound, ENODEV,
+                  "Cannot find device='' nor node-name='" + value + "'");
+    }
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "Cannot change the option '" + std::string(option.name) + "'");
   }
 }
 

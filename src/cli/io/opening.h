@@ -42,9 +42,13 @@ struct OpenRequest {
   // that QEMU does not take, either; warns where QEMU does.
   void add_options(const std::string& text, const Invocation& invocation);
   bool has_option(std::string_view name) const;
-  // Takes over the options of `changes` for an image that is open with `driver`. Throws Error for
-  // one that an open image keeps as it is.
-  void change_options(const OpenRequest& changes, const std::string& driver);
+  // Takes over the options of `changes` for an image that is open as `image`; "file.discard" is one
+  // of the node below it. Throws Error for one that the open node keeps as it is, unless it says
+  // what is so already.
+  void change_options(const OpenRequest& changes, BlockDevice& image);
+
+ private:
+  bool has_option(std::string_view name, std::string_view value) const;
 };
 
 using Tell = std::function<void(const std::string&)>;
