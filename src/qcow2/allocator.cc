@@ -257,15 +257,8 @@ bool Allocator::passes_discard(FreeCause cause) const {
 
 Task<void> Allocator::discard_in_file(std::vector<ClusterRange> ranges) {
   for (const ClusterRange& range : ranges) {
-    const uint64_t offset = state_->geometry.offset_of(range.first).value();
-    const uint64_t end =
-        std::min(state_->geometry.offset_of(range.end()).value(), state_->file->size());
-    if (offset >= end) continue;
-    try {
-      co_await state_->file->discard(offset, end - offset);
-    } catch (const Error&) {
-      // The space stays taken; nothing else depends on it.
-    }
+    co_await discard_inside(state_->file.get(), state_->geometry.offset_of(range.first).value(),
+                            state_->geometry.offset_of(range.end()).value());
   }
 }
 

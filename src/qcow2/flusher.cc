@@ -34,6 +34,8 @@ bool Flusher::has_dirty_tables(bool with_refcounts) const {
 Task<void> Flusher::run(bool with_refcounts) {
   if (state_->failure) throw Error(*state_->failure);
   Allocator::Frees frees = allocator_->take_waiting();
+  DeferredDiscards& discards = state_->write_state->discards;
+  discards.begin_flush();
   std::exception_ptr error;
   try {
     if (has_dirty_tables(with_refcounts)) co_await write_tables(with_refcounts);
@@ -45,6 +47,8 @@ Task<void> Flusher::run(bool with_refcounts) {
     allocator_->put_back(std::move(frees));
     std::rethrow_exception(error);
   }
+  // Before any of them can be given away.
+  co_await discards.run();
   co_await allocator_->count_down(std::move(frees));
 }
 

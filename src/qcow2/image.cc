@@ -33,14 +33,25 @@ void Image::State::check_may_write() const {
 Error Image::State::corruption(const std::string& finding) {
   const Error error(ErrorKind::kCorrupt, EIO, errno_text(EIO),
                     fmt::format("'{}' is corrupt: {}", file->filename(), finding));
-  if (!is_known_corrupt && options.on_warning) {
-    const char* const what = is_writable() ? "Marking image as corrupt" : "Image is corrupt";
-    const char* const which = is_writable() ? "" : "non-fatal ";
-    options.on_warning(fmt::format(
-        "qcow2: {}: {}; further {}corruption events will be suppressed\n", what, finding, which));
+  if (!is_known_corrupt && is_writable()) {
+    has_told_of_corruption = true;
+    if (options.on_warning) {
+      options.on_warning(fmt::format(
+          "qcow2: Marking image as corrupt: {}; further corruption events will be suppressed\n",
+          finding));
+    }
+  } else if (!is_writable()) {
+    warn_of_corruption(finding);
   }
   is_known_corrupt = true;
   return error;
+}
+
+void Image::State::warn_of_corruption(const std::string& finding) {
+  if (std::exchange(has_told_of_corruption, true) || !options.on_warning) return;
+  options.on_warning(fmt::format(
+      "qcow2: Image is corrupt: {}; further non-fatal corruption events will be suppressed\n",
+      finding));
 }
 
 void Image::State::check_medium() const {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <exception>
 
 #include "qcow2/image_state.h"
 #include "qcow2/preallocation_probe.h"
@@ -82,47 +83,60 @@ Task<void> append_backing(std::vector<Extent>* extents, BlockDevice* backing, co
   }
 }
 
+// The state of [offset, end), or of the first part of it that fills an answer.
+Task<void> collect(Image::State* state, uint64_t offset, uint64_t end, ExtentScope scope,
+                   std::vector<Extent>* result) {
+  const uint64_t backing_size = state->backing ? state->backing->size() : 0;
+  while (offset < end && result->size() < kExtentsMax) {
+    // Whoever asked may be content with the first extents.
+    const Lookup lookup = result->empty() ? Lookup::kNow : Lookup::kAhead;
+    std::optional<Run> run = state->mapping.find_run(GuestOffset(offset), end - offset, lookup);
+    if (!run) run = co_await state->mapping.run_at(GuestOffset(offset), end - offset, lookup);
+    Extent extent = extent_of(*run, &state->data_device());
+    if (run->kind == RunKind::kUnallocated && offset < backing_size) {
+      run->length = extent.length = std::min(extent.length, backing_size - offset);
+      if (scope == ExtentScope::kChain) {
+        co_await append_backing(result, state->backing.get(), *run);
+        offset = result->back().offset + result->back().length;
+        continue;
+      }
+    } else if (run->kind == RunKind::kUnallocated) {
+      extent.zero = true;
+    }
+    offset += extent.length;
+    if (run->kind == RunKind::kData && !state->is_preallocated) {
+      state->is_preallocated = co_await looks_preallocated(state);
+    }
+    if (run->kind == RunKind::kData && *state->is_preallocated) {
+      co_await append_with_holes(result, extent);
+    } else {
+      append(result, extent);
+    }
+  }
+}
+
 }  // namespace
 
 Task<std::vector<Extent>> Image::extents(uint64_t offset, uint64_t length, ExtentScope scope) {
   check_range(offset, length);
+  state_->check_medium();
   RangeLock::Guard guard;
   if (state_->is_writable()) {
     guard = co_await state_->guest_lock.acquire(offset, length, RangeLock::Mode::kShared);
   }
   std::vector<Extent> result;
-  const uint64_t end = offset + length;
-  const uint64_t backing_size = state_->backing ? state_->backing->size() : 0;
+  std::exception_ptr error;
   try {
-    while (offset < end && result.size() < kExtentsMax) {
-      // Whoever asked may be content with the first extents.
-      const Lookup lookup = result.empty() ? Lookup::kNow : Lookup::kAhead;
-      std::optional<Run> run = state_->mapping.find_run(GuestOffset(offset), end - offset, lookup);
-      if (!run) run = co_await state_->mapping.run_at(GuestOffset(offset), end - offset, lookup);
-      Extent extent = extent_of(*run, &state_->data_device());
-      if (run->kind == RunKind::kUnallocated && offset < backing_size) {
-        run->length = extent.length = std::min(extent.length, backing_size - offset);
-        if (scope == ExtentScope::kChain) {
-          co_await append_backing(&result, state_->backing.get(), *run);
-          offset = result.back().offset + result.back().length;
-          continue;
-        }
-      } else if (run->kind == RunKind::kUnallocated) {
-        extent.zero = true;
-      }
-      offset += extent.length;
-      if (run->kind == RunKind::kData && !state_->is_preallocated) {
-        state_->is_preallocated = co_await looks_preallocated(state_.get());
-      }
-      if (run->kind == RunKind::kData && *state_->is_preallocated) {
-        co_await append_with_holes(&result, extent);
-      } else {
-        append(&result, extent);
-      }
-    }
+    co_await collect(state_.get(), offset, offset + length, scope, &result);
   } catch (const Error&) {
-    // What comes before the bad place is known; whoever goes on from there is told.
-    if (result.empty()) throw;
+    error = std::current_exception();
+  }
+  // What comes before the bad place is known; whoever goes on from there is told.
+  if (error && result.empty()) co_await state_->end_failed_request(error);
+  try {
+    co_await state_->mark_corrupt();
+  } catch (const Error&) {
+    // The answer is right all the same; the next request is refused.
   }
   co_return result;
 }

@@ -75,6 +75,7 @@ struct Image::State {
   // The dirty bit that the header may still have means nothing: the refcounts are right.
   bool is_repaired = false;
   bool is_known_corrupt = false;        // corruption() was called
+  bool has_told_of_corruption = false;  // and warned, or warn_of_corruption() was
   std::optional<bool> is_preallocated;  // once somebody asked: preallocation_probe.h
 
   layout::Header& header() { return first_cluster.header; }
@@ -113,6 +114,8 @@ struct Image::State {
   // image. Gives the error to throw: EIO, as in QEMU; the hint has file and finding. An image that
   // is writable takes no requests from now on: see check_medium() and end_failed_request().
   Error corruption(const std::string& finding);
+  // The same of metadata that is out of the way: the image stays usable.
+  void warn_of_corruption(const std::string& finding);
   // Throws ENOMEDIUM, as QEMU has it, where an image that is writable was found corrupt.
   void check_medium() const;
   // The end of a request that failed: marks the header of an image corrupt that was found so (if it

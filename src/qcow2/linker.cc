@@ -8,6 +8,7 @@
 #include <exception>
 
 #include "qcow2/allocator.h"
+#include "qcow2/deferred_discards.h"
 #include "qcow2/image_state.h"
 #include "qcow2/layout/l1_entry.h"
 
@@ -29,17 +30,22 @@ uint64_t Linker::clusters_max() const {
   return kSlicesMax * state_->mapping.entries_per_slice();
 }
 
-void Linker::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t length) const {
+bool Linker::is_faulty(const L2Entry& entry, GuestOffset cluster) const {
   const layout::Geometry& geometry = state_->geometry;
   const bool is_elsewhere = geometry.external_data_file() && entry.has_offset(geometry) &&
-                            entry.offset().value() != geometry.cluster_start(offset).value();
-  // The mapping has the words for it.
-  if (is_elsewhere || entry.problem(geometry) != layout::L2Problem::kNone) {
+                            entry.offset().value() != cluster.value();
+  return is_elsewhere || entry.problem(geometry) != layout::L2Problem::kNone;
+}
+
+void Linker::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t length) const {
+  // The mapping builds the message.
+  if (is_faulty(entry, state_->geometry.cluster_start(offset))) {
     state_->mapping.find_run(offset, length);
   }
 }
 
-Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64_t count) {
+Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64_t count,
+                                                       const Change* new_entry) {
   const layout::Geometry& geometry = state_->geometry;
   const uint32_t per_slice = state_->mapping.entries_per_slice();
   std::vector<TableCache::Slice> slices;
@@ -52,7 +58,12 @@ Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64
     const uint64_t end = std::min<uint64_t>(per_slice, start + (count - done));
     for (uint32_t index = start; index < end; ++index, ++done) {
       const L2Entry entry = L2Entry::load(slice.bytes(), index, geometry);
-      const GuestOffset cluster = first + (done << geometry.cluster_bits());
+      const GuestOffset cluster = geometry.cluster_start(first + (done << geometry.cluster_bits()));
+      if (!is_faulty(entry, cluster)) continue;
+      if (new_entry != nullptr) {
+        const L2Entry after = (*new_entry)(done, entry);
+        if (!after.has_offset(geometry) && !is_faulty(after, cluster)) continue;
+      }
       check_entry(entry, cluster, geometry.cluster_size());
     }
     slices.push_back(std::move(slice));
@@ -62,7 +73,7 @@ Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64
 
 // Nothing here can fail once the memory for what is freed is there: new_entry() is not to throw.
 void Linker::replace(const std::vector<TableCache::Slice>& slices, GuestOffset first,
-                     uint64_t count, const Change& new_entry, FreeCause cause) {
+                     uint64_t count, const Change& new_entry, FreeCause cause, Emptied emptied) {
   const layout::Geometry& geometry = state_->geometry;
   const uint32_t per_slice = state_->mapping.entries_per_slice();
   if (!geometry.external_data_file()) allocator_->reserve_frees(count);
@@ -73,27 +84,53 @@ void Linker::replace(const std::vector<TableCache::Slice>& slices, GuestOffset f
     const uint64_t end = std::min<uint64_t>(per_slice, start + (count - done));
     for (uint32_t index = start; index < end; ++index) {
       const L2Entry before = L2Entry::load(slice.bytes(), index, geometry);
+      const GuestOffset cluster = geometry.cluster_start(first + (done << geometry.cluster_bits()));
       const L2Entry after = new_entry(done++, before);
       if (after == before) continue;
       after.store(slice.bytes(), index, geometry);
       slice.mark_dirty();
       free_former(before, after, cause);
+      if (emptied == Emptied::kDiscarded) discard_former(before, after, cluster);
     }
   }
 }
 
 Task<void> Linker::change(GuestOffset first, uint64_t count, const Change& new_entry) {
-  const std::vector<TableCache::Slice> slices = co_await slices_of(first, count);
+  const std::vector<TableCache::Slice> slices = co_await slices_of(first, count, nullptr);
   if (!state_->uses_lazy_refcounts()) {
     co_await state_->l2_cache->depend_on(*state_->refcount_cache);
   }
   state_->l2_cache->depend_on_flush();
-  replace(slices, first, count, new_entry, FreeCause::kOther);
+  replace(slices, first, count, new_entry, FreeCause::kOther, Emptied::kKept);
 }
 
-Task<void> Linker::change_to_less(GuestOffset first, uint64_t count, const Change& new_entry) {
-  const std::vector<TableCache::Slice> slices = co_await slices_of(first, count);
-  replace(slices, first, count, new_entry, FreeCause::kDiscard);
+Task<void> Linker::change_to_less(GuestOffset first, uint64_t count, const Change& new_entry,
+                                  Emptied emptied) {
+  const std::vector<TableCache::Slice> slices = co_await slices_of(first, count, &new_entry);
+  replace(slices, first, count, new_entry, FreeCause::kDiscard, emptied);
+}
+
+// The cluster of an entry that does not read it any more, where it stays where it is.
+void Linker::discard_former(const L2Entry& before, const L2Entry& after, GuestOffset cluster) {
+  const layout::Geometry& geometry = state_->geometry;
+  if (before.is_compressed() || !before.has_offset(geometry) || is_faulty(before, cluster)) return;
+  if (after.has_offset(geometry)) {
+    const L2Entry empty = L2Entry::zero_allocated(before.offset(), after.copied(), geometry);
+    // Some of its subclusters may still be read; and a snapshot may have it, too.
+    const bool is_own = geometry.external_data_file() || before.copied();
+    if (after != empty || !is_own) return;
+  } else if (!geometry.external_data_file()) {
+    return;
+  }
+  if (!allocator_->passes_discard(FreeCause::kDiscard)) return;
+  discards_->add(geometry.cluster_of(before.offset()));
+}
+
+bool Linker::may_free(const L2Entry& entry) const {
+  if (state_->geometry.is_cluster_aligned(entry.offset())) return true;
+  state_->warn_of_corruption(
+      fmt::format("Cannot free unaligned cluster {:#x}", entry.offset().value()));
+  return false;
 }
 
 void Linker::free_former(const L2Entry& before, const L2Entry& after, FreeCause cause) {
@@ -111,7 +148,8 @@ void Linker::free_former(const L2Entry& before, const L2Entry& after, FreeCause 
   if (!before.has_offset(geometry)) return;
   const bool kept =
       !after.is_compressed() && after.has_offset(geometry) && after.offset() == before.offset();
-  if (!kept) allocator_->free_later({geometry.cluster_of(before.offset()), 1}, cause);
+  if (kept || !may_free(before)) return;
+  allocator_->free_later({geometry.cluster_of(before.offset()), 1}, cause);
 }
 
 Task<void> Linker::ensure_table(GuestOffset guest_offset) {

@@ -61,7 +61,7 @@ Task<void> Shrink::unmap_in_last_table(uint64_t new_size) {
   while (at < end) {
     const uint64_t count = std::min(geometry.clusters_for(end - at), linker_->clusters_max());
     const Linker::Change change = [](uint64_t, const L2Entry&) { return L2Entry(); };
-    co_await linker_->change_to_less(at, count, change);
+    co_await linker_->change_to_less(at, count, change, Linker::Emptied::kKept);
     at += count << geometry.cluster_bits();
   }
 }
@@ -105,8 +105,6 @@ Task<std::vector<ClusterRange>> Shrink::clusters_of(uint64_t l1_index, HostOffse
     const TableCache::Slice slice = co_await state_->mapping.l2_slice(start);
     for (uint32_t i = 0; i < per_slice; ++i) {
       const L2Entry entry = slice.l2_entry(i);
-      const GuestOffset cluster = start + (uint64_t{i} << geometry.cluster_bits());
-      linker_->check_entry(entry, cluster, geometry.cluster_size());
       if (geometry.external_data_file()) continue;
       if (entry.is_compressed()) {
         const layout::CompressedRange range = entry.compressed_range(geometry);
@@ -114,7 +112,7 @@ Task<std::vector<ClusterRange>> Shrink::clusters_of(uint64_t l1_index, HostOffse
         const HostCluster to = geometry.cluster_of(range.offset + (range.size - 1));
         add(from, to - from + 1);
         state_->reader->drop_compressed(range.offset, range.size);
-      } else if (entry.has_offset(geometry)) {
+      } else if (entry.has_offset(geometry) && linker_->may_free(entry)) {
         add(geometry.cluster_of(entry.offset()), 1);
       }
     }
@@ -131,13 +129,7 @@ Task<void> Shrink::cut_data_file(uint64_t old_size) {
     co_return;
   }
   const uint64_t begin = align_up(state_->size, state_->geometry.cluster_size());
-  const uint64_t end = std::min(old_size, data_file.size());
-  if (begin >= end) co_return;
-  try {
-    co_await data_file.discard(begin, end - begin);
-  } catch (const Error&) {
-    // The space stays taken; nothing else depends on it.
-  }
+  co_await discard_inside(&data_file, begin, old_size);
 }
 
 }  // namespace byre::qcow2

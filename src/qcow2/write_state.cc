@@ -17,6 +17,8 @@ namespace {
 
 // So many bytes of freed clusters wait for a flush before a request makes one by itself.
 constexpr uint64_t kWaitingBytesMax = 256 * kMiB;
+// And so many pieces of clusters that wait to be discarded.
+constexpr uint64_t kWaitingDiscardsMax = 64 * 1024;
 
 }  // namespace
 
@@ -25,7 +27,8 @@ WriteState::WriteState(Image::State* image_state)
       refcounts(image_state),
       overlap(image_state, MetadataKinds::of(image_state->options.overlap_check)),
       allocator(image_state, &refcounts),
-      linker(image_state, &allocator),
+      discards(image_state),
+      linker(image_state, &allocator, &discards),
       writer(image_state, &allocator, &linker),
       zeroing(image_state, &linker, &writer),
       compressed(image_state, &allocator, &linker, &writer),
@@ -123,7 +126,8 @@ Task<void> WriteState::prepare() {
 }
 
 bool WriteState::needs_relief() const {
-  return allocator.waiting_clusters() << state->geometry.cluster_bits() > kWaitingBytesMax;
+  return allocator.waiting_clusters() << state->geometry.cluster_bits() > kWaitingBytesMax ||
+         discards.pieces() > kWaitingDiscardsMax;
 }
 
 Task<void> WriteState::finish() {

@@ -5,6 +5,7 @@
 #include "async/task.h"
 #include "qcow2/allocator.h"
 #include "qcow2/compressed_writer.h"
+#include "qcow2/deferred_discards.h"
 #include "qcow2/flusher.h"
 #include "qcow2/growth.h"
 #include "qcow2/image.h"
@@ -43,6 +44,7 @@ struct WriteState {
   Refcounts refcounts;
   OverlapCheck overlap;
   Allocator allocator;
+  DeferredDiscards discards;
   Linker linker;
   Writer writer;
   Zeroing zeroing;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/writer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <exception>
 #include <utility>
@@ -137,6 +139,19 @@ bool Writer::joins(const Part& part, const Part& next) const {
   return next.host - part.host == next.begin - part.first_cluster(state_->geometry);
 }
 
+// The same as Linker::check_entry(), in QEMU's words for a write.
+void Writer::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t length) const {
+  const Geometry& geometry = state_->geometry;
+  if (entry.problem(geometry) == layout::L2Problem::kUnaligned) {
+    const bool is_zero = !geometry.extended_l2() && (entry.word() & L2Entry::kZero) != 0;
+    throw state_->corruption(
+        fmt::format("{} cluster offset {:#x} unaligned (guest offset: {})",
+                    is_zero ? "Preallocated zero" : "Data", entry.offset().value(),
+                    offset.is_zero() ? "0" : fmt::format("{:#x}", offset.value())));
+  }
+  linker_->check_entry(entry, offset, length);
+}
+
 // All of [begin, end), where it lies in one cluster whose entry is in memory: most requests.
 std::optional<Writer::Part> Writer::part_in_memory(GuestOffset begin, GuestOffset end) {
   const Geometry& geometry = state_->geometry;
@@ -144,7 +159,7 @@ std::optional<Writer::Part> Writer::part_in_memory(GuestOffset begin, GuestOffse
   const TableCache::Slice slice = state_->mapping.find_l2_slice(begin);
   if (!slice) return std::nullopt;
   const L2Entry entry = slice.l2_entry(state_->mapping.l2_slice_index(begin));
-  linker_->check_entry(entry, begin, end - begin);
+  check_entry(entry, begin, end - begin);
   return classify(entry, begin, end);
 }
 
@@ -163,7 +178,7 @@ Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
       L2Entry entry;
       if (slice) {
         entry = slice.l2_entry(state_->mapping.l2_slice_index(at));
-        linker_->check_entry(entry, at, cluster_end - at);
+        check_entry(entry, at, cluster_end - at);
       }
       const Part next = classify(entry, at, cluster_end);
       if (at != begin && !joins(part, next)) co_return part;
@@ -228,7 +243,16 @@ Task<void> Writer::write_joined(Part part, HostOffset host, IoVector from) {
   co_await write_to(host_begin, all);
 }
 
+// Before something is written to clusters that were there, but not read.
+Task<void> Writer::withdraw_discards(Part part, HostOffset host) {
+  DeferredDiscards& discards = state_->write_state->discards;
+  if (discards.is_idle()) co_return;
+  const HostOffset begin = host + state_->geometry.offset_in_cluster(part.copy_begin);
+  co_await discards.withdraw(begin, part.copy_end - part.copy_begin);
+}
+
 Task<void> Writer::write_reserved(Part part, IoVector from) {
+  co_await withdraw_discards(part, part.host);
   co_await write_joined(part, part.host, from);
   co_await link(part, part.host);
 }
@@ -245,6 +269,7 @@ Task<Writer::Part> Writer::write_new(Part part, IoVector from) {
   if (table_end < part.end) part.end = part.copy_end = table_end;
   if (geometry.external_data_file()) {
     const IoVector piece = from.slice(0, part.end - part.begin);
+    co_await withdraw_discards(part, part.host);
     co_await write_joined(part, part.host, piece);
     co_await link(part, part.host);
     co_return part;

@@ -59,8 +59,10 @@ class Writer {
   std::optional<Part> part_in_memory(GuestOffset begin, GuestOffset end);
   Task<Part> part_at(GuestOffset begin, GuestOffset end);
   Part classify(const layout::L2Entry& entry, GuestOffset begin, GuestOffset end) const;
+  void check_entry(const layout::L2Entry& entry, GuestOffset offset, uint64_t length) const;
   bool joins(const Part& part, const Part& next) const;
   Task<Part> write_new(Part part, IoVector from);
+  Task<void> withdraw_discards(Part part, HostOffset host);
   Task<void> write_reserved(Part part, IoVector from);
   Task<Part> without_zeroes(Part part);
   // One storage write: what is copied in front, `from`, what is copied behind.

@@ -30,16 +30,31 @@ uint64_t Zeroing::disk_end() const {
   return align_up(state_->size, state_->geometry.cluster_size());
 }
 
-// Whether the backing file has nothing to say from `begin` on.
-bool Zeroing::backing_reads_as_zeroes(GuestOffset begin) const {
+// Whether the backing file ends before `begin`.
+bool Zeroing::is_past_backing(GuestOffset begin) const {
   return !state_->backing || begin.value() >= state_->backing->size();
 }
 
-// Where the L1 table has no entry and there is no backing file, all is zero already, however much
-// it is.
+// Whether the chain of backing files is known to have zeroes there: without reading its data.
+Task<bool> Zeroing::is_zero_in_backing(GuestOffset begin, GuestOffset end) {
+  if (is_past_backing(begin)) co_return true;
+  const uint64_t last = std::min(end.value(), state_->backing->size());
+  for (uint64_t at = begin.value(); at < last;) {
+    const std::vector<Extent> extents =
+        co_await state_->backing->extents(at, last - at, ExtentScope::kChain);
+    for (const Extent& extent : extents) {
+      if (!extent.zero && extent.present) co_return false;
+      at = extent.offset + extent.length;
+    }
+  }
+  co_return true;
+}
+
+// Version 2 has no entries that say "zeroes": where nothing is mapped and there is no backing file,
+// all is done already, however much it is.
 Task<GuestOffset> Zeroing::skip_unmapped(GuestOffset begin, GuestOffset end) {
   GuestOffset at = begin;
-  while (at < end && backing_reads_as_zeroes(at)) {
+  while (at < end) {
     const TableCache::Slice slice = co_await state_->mapping.l2_slice(at);
     if (slice) break;
     const Run run = co_await state_->mapping.run_at(at, end - at);
@@ -51,8 +66,7 @@ Task<GuestOffset> Zeroing::skip_unmapped(GuestOffset begin, GuestOffset end) {
 // The next piece that must be worked on from `begin` on; empty where none is left.
 Task<Zeroing::Piece> Zeroing::next_piece(GuestOffset begin, GuestOffset end) {
   const Geometry& geometry = state_->geometry;
-  // Raw external data files hold the zeroes themselves.
-  if (!state_->header().has_raw_external_data()) begin = co_await skip_unmapped(begin, end);
+  if (geometry.version() < 3 && !state_->backing) begin = co_await skip_unmapped(begin, end);
   const uint64_t max = writer_->piece_size_max() - geometry.offset_in_cluster(begin);
   const Piece piece{begin, begin + std::min(end - begin, max)};
   co_return piece;
@@ -77,13 +91,18 @@ Task<void> Zeroing::clear_locked(GuestOffset offset, uint64_t length) {
   const GuestOffset end = offset + length;
   const bool is_raw = state_->header().has_raw_external_data();
   for (GuestOffset at = offset; at < end;) {
-    const Piece piece = co_await next_piece(at, end);
-    if (piece.begin == piece.end) break;
-    const Run run = co_await state_->mapping.run_at(piece.begin, piece.end - piece.begin);
+    const Run run = co_await state_->mapping.run_at(at, end - at);
     // An entry that says nothing stays so.
-    if (!is_raw && run.kind == RunKind::kUnallocated && backing_reads_as_zeroes(piece.begin)) {
-      at = piece.begin + run.length;
+    if (!is_raw && run.kind == RunKind::kUnallocated && is_past_backing(at)) {
+      at = at + run.length;
       continue;
+    }
+    Piece piece = co_await next_piece(at, end);
+    if (piece.begin == piece.end) break;
+    // Where only bytes can hide the backing file, no more of them than it has.
+    const bool takes_bytes = state_->geometry.version() < 3 && !is_past_backing(at);
+    if (takes_bytes && run.kind == RunKind::kUnallocated) {
+      piece.end = std::min(piece.end, GuestOffset(align_up(state_->backing->size(), kSectorSize)));
     }
     at = piece.end;
     co_await zero_piece(piece.begin, piece.end, WriteFlags::kMayUnmap);
@@ -135,102 +154,72 @@ bool Zeroing::keeps_cluster(const L2Entry& old) const {
 
 // The entry with `count` subclusters from `first` on zero. Without extended L2 entries that is the
 // cluster.
-L2Entry Zeroing::zeroed(const L2Entry& old, uint32_t first, uint32_t count, bool may_unmap) const {
+L2Entry Zeroing::zeroed(const L2Entry& old, GuestOffset cluster, uint32_t first, uint32_t count,
+                        bool may_unmap) const {
   const Geometry& geometry = state_->geometry;
   const bool is_whole = count == geometry.subclusters_per_cluster();
-  const bool has_cluster = !old.is_compressed() && old.has_offset(geometry);
-  if (!is_whole) return old.with_subclusters_zero(first, count);
+  if (!is_whole) return old.is_compressed() ? old : old.with_subclusters_zero(first, count);
+  const bool has_cluster =
+      !old.is_compressed() && old.has_offset(geometry) && !linker_->is_faulty(old, cluster);
   if (!has_cluster || (may_unmap && !keeps_cluster(old))) return L2Entry::zero_plain(geometry);
   return L2Entry::zero_allocated(old.offset(), old.copied(), geometry);
 }
 
-// Compressed clusters of which a part is to be zero: no part of one can be zero by itself.
+// A compressed cluster of which [begin, end) is to be zero: no part of one can be zero by itself.
 Task<void> Zeroing::write_out_compressed(GuestOffset begin, GuestOffset end, WriteFlags flags) {
-  const Geometry& geometry = state_->geometry;
-  for (GuestOffset at = begin; at < end;) {
-    const Run run = co_await state_->mapping.run_at(at, end - at);
-    const bool is_part =
-        geometry.offset_in_cluster(at) != 0 || run.length < geometry.cluster_size();
-    if (run.kind == RunKind::kCompressed && is_part) {
-      co_await write_zero_bytes(at, at + run.length, flags);
-    }
-    at += run.length;
-  }
+  if (end - begin == state_->geometry.cluster_size()) co_return;
+  const Run run = co_await state_->mapping.run_at(begin, end - begin);
+  if (run.kind == RunKind::kCompressed) co_await write_zero_bytes(begin, end, flags);
 }
 
 Task<void> Zeroing::zero_subclusters(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   const Geometry& geometry = state_->geometry;
   const uint32_t per_cluster = geometry.subclusters_per_cluster();
   const bool may_unmap = has_flag(flags, WriteFlags::kMayUnmap);
-  co_await write_out_compressed(begin, end, flags);
   const GuestOffset start = geometry.cluster_start(begin);
   const uint64_t count = geometry.clusters_for(end - start);
-  std::vector<ClusterRange> emptied;
+  const GuestOffset last_start = start + ((count - 1) << geometry.cluster_bits());
+  if (per_cluster > 1) {
+    const GuestOffset first_end = std::min(end, start + geometry.cluster_size());
+    co_await write_out_compressed(begin, first_end, flags);
+    if (last_start > begin) co_await write_out_compressed(last_start, end, flags);
+  }
   const Linker::Change change = [&](uint64_t index, const L2Entry& old) {
     const GuestOffset cluster = start + (index << geometry.cluster_bits());
     const GuestOffset cluster_end = cluster + geometry.cluster_size();
     const uint32_t first = begin > cluster ? geometry.subcluster_index(begin) : 0;
     const uint32_t last = end < cluster_end ? geometry.subcluster_index(end) : per_cluster;
-    const bool is_whole = last - first == per_cluster;
-    if (!is_whole && old.is_compressed()) return old;
-    if (is_whole && may_unmap) add_emptied(old, &emptied);
-    return zeroed(old, first, last - first, may_unmap);
+    return zeroed(old, cluster, first, last - first, may_unmap);
   };
-  co_await linker_->change_to_less(start, count, change);
-  co_await discard_emptied(std::move(emptied));
+  co_await linker_->change_to_less(start, count, change, emptied(may_unmap));
 }
 
-// A cluster that stays though nobody needs its bytes: one that is kept for its place, or one in an
-// external data file, whose space nobody counts.
-void Zeroing::add_emptied(const L2Entry& old, std::vector<ClusterRange>* emptied) const {
-  const Geometry& geometry = state_->geometry;
-  if (old.is_compressed() || !old.has_offset(geometry)) return;
-  const bool is_ours = geometry.external_data_file() || (keeps_cluster(old) && old.copied());
-  if (!is_ours) return;
-  const HostCluster cluster = geometry.cluster_of(old.offset());
-  if (!emptied->empty() && emptied->back().end() == cluster) {
-    ++emptied->back().count;
-  } else {
-    emptied->push_back({cluster, 1});
-  }
+// The bytes of a raw external data file are zeroes by now, and the guest's.
+Linker::Emptied Zeroing::emptied(bool may_discard) const {
+  const bool is_raw = state_->header().has_raw_external_data();
+  return may_discard && !is_raw ? Linker::Emptied::kDiscarded : Linker::Emptied::kKept;
 }
 
-Task<void> Zeroing::discard_emptied(std::vector<ClusterRange> emptied) {
-  const Geometry& geometry = state_->geometry;
-  BlockDevice& device = state_->data_device();
-  if (!state_->write_state->allocator.passes_discard(FreeCause::kDiscard)) co_return;
-  for (const ClusterRange& range : emptied) {
-    const uint64_t begin = geometry.offset_of(range.first).value();
-    const uint64_t end = std::min(geometry.offset_of(range.end()).value(), device.size());
-    if (begin >= end) continue;
-    try {
-      co_await device.discard(begin, end - begin);
-    } catch (const Error&) {
-      // The space stays taken; nothing else depends on it.
-    }
-  }
-}
-
-// Version 2: what reads as zeroes stays; whole clusters go, unless the backing file would show; the
-// rest gets zero bytes.
+// Version 2: whole clusters go, unless a backing file would show, now or when it has grown; the
+// rest gets zero bytes. Without a backing file what has no cluster stays so.
 Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   const Geometry& geometry = state_->geometry;
   const uint64_t cluster_size = geometry.cluster_size();
+  if (state_->backing) {
+    co_await write_zero_bytes(begin, end, flags);
+    co_return;
+  }
   for (GuestOffset at = begin; at < end;) {
     const GuestOffset cluster = geometry.cluster_start(at);
-    const Run run = co_await state_->mapping.run_at(at, end - at);
-    if (run.kind == RunKind::kUnallocated && backing_reads_as_zeroes(at)) {
-      at += run.length;
-      continue;
-    }
     const GuestOffset cluster_end = std::min(end, cluster + cluster_size);
     const bool is_whole = at == cluster && (cluster_end == cluster + cluster_size ||
                                             cluster_end.value() >= state_->size);
-    if (is_whole && backing_reads_as_zeroes(cluster)) {
+    if (is_whole) {
       const Linker::Change change = [](uint64_t, const L2Entry&) { return L2Entry(); };
-      co_await linker_->change_to_less(cluster, 1, change);
+      co_await linker_->change_to_less(cluster, 1, change, Linker::Emptied::kKept);
     } else {
-      co_await write_zero_bytes(at, cluster_end, flags);
+      const Run run = co_await state_->mapping.run_at(at, cluster_end - at);
+      if (run.kind != RunKind::kUnallocated) co_await write_zero_bytes(at, cluster_end, flags);
     }
     at = cluster_end;
   }
@@ -266,6 +255,7 @@ Error Zeroing::only_bytes_would_do() {
 
 Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   if (has_flag(flags, WriteFlags::kNoFallback)) throw only_bytes_would_do();
+  state_->check_medium();
   const Buffer zeroes = Buffer::zeroed(std::min(end - begin, kZeroBytesMax));
   for (GuestOffset at = begin; at < end;) {
     const uint64_t length = std::min<uint64_t>(end - at, zeroes.size());
@@ -275,23 +265,33 @@ Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFl
   }
 }
 
+// Whether no byte of a part of a cluster has to be read to know that it is zero. Where that cannot
+// be found out, it is not known.
 Task<bool> Zeroing::reads_as_zeroes(GuestOffset begin, GuestOffset end) {
-  for (GuestOffset at = begin; at < end;) {
-    const Run run = co_await state_->mapping.run_at(at, end - at);
-    const bool is_zero = run.kind == RunKind::kZeroPlain || run.kind == RunKind::kZeroAllocated ||
-                         (run.kind == RunKind::kUnallocated && backing_reads_as_zeroes(at));
-    if (!is_zero) co_return false;
-    at += run.length;
+  try {
+    for (GuestOffset at = begin; at < end;) {
+      const Run run = co_await state_->mapping.run_at(at, end - at);
+      bool is_zero = run.kind == RunKind::kZeroPlain || run.kind == RunKind::kZeroAllocated;
+      if (run.kind == RunKind::kUnallocated) {
+        is_zero = co_await is_zero_in_backing(at, at + run.length);
+      }
+      if (!is_zero) co_return false;
+      at += run.length;
+    }
+  } catch (const Error&) {
+    co_return false;
   }
   co_return true;
 }
 
-L2Entry Zeroing::discarded(const L2Entry& old, bool over_backing) const {
+L2Entry Zeroing::discarded(const L2Entry& old, GuestOffset cluster) const {
   const Geometry& geometry = state_->geometry;
   const bool is_allocated = old.is_compressed() || old.has_offset(geometry);
-  if (!is_allocated && !over_backing) return old;
+  if (!is_allocated && !state_->backing) return old;
   if (geometry.version() < 3) return L2Entry();
-  if (keeps_cluster(old)) return L2Entry::zero_allocated(old.offset(), old.copied(), geometry);
+  if (keeps_cluster(old) && !linker_->is_faulty(old, cluster)) {
+    return L2Entry::zero_allocated(old.offset(), old.copied(), geometry);
+  }
   return L2Entry::zero_plain(geometry);
 }
 
@@ -317,14 +317,11 @@ Task<void> Zeroing::discard_piece(GuestOffset begin, GuestOffset end) {
     co_await zero_raw(begin, end, is_passed ? WriteFlags::kMayUnmap : WriteFlags::kNone);
     co_return;
   }
-  const bool over_backing = state_->backing != nullptr;
-  std::vector<ClusterRange> emptied;
-  const Linker::Change change = [&](uint64_t, const L2Entry& old) {
-    add_emptied(old, &emptied);
-    return discarded(old, over_backing);
+  const Linker::Change change = [&](uint64_t index, const L2Entry& old) {
+    return discarded(old, begin + (index << geometry.cluster_bits()));
   };
-  co_await linker_->change_to_less(begin, geometry.clusters_for(end - begin), change);
-  co_await discard_emptied(std::move(emptied));
+  co_await linker_->change_to_less(begin, geometry.clusters_for(end - begin), change,
+                                   Linker::Emptied::kDiscarded);
 }
 
 Task<void> Zeroing::discard(GuestOffset offset, uint64_t length) {

@@ -50,15 +50,15 @@ class Zeroing {
   Task<void> write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<bool> reads_as_zeroes(GuestOffset begin, GuestOffset end);
   Task<GuestOffset> skip_unmapped(GuestOffset begin, GuestOffset end);
-  layout::L2Entry zeroed(const layout::L2Entry& old, uint32_t first, uint32_t count,
-                         bool may_unmap) const;
+  layout::L2Entry zeroed(const layout::L2Entry& old, GuestOffset cluster, uint32_t first,
+                         uint32_t count, bool may_unmap) const;
   Task<GuestOffset> skip_undiscardable(GuestOffset begin, GuestOffset end);
   Task<void> discard_piece(GuestOffset begin, GuestOffset end);
-  layout::L2Entry discarded(const layout::L2Entry& old, bool over_backing) const;
+  layout::L2Entry discarded(const layout::L2Entry& old, GuestOffset cluster) const;
   bool keeps_cluster(const layout::L2Entry& old) const;
-  void add_emptied(const layout::L2Entry& old, std::vector<ClusterRange>* emptied) const;
-  Task<void> discard_emptied(std::vector<ClusterRange> emptied);
-  bool backing_reads_as_zeroes(GuestOffset begin) const;
+  Linker::Emptied emptied(bool may_discard) const;
+  bool is_past_backing(GuestOffset begin) const;
+  Task<bool> is_zero_in_backing(GuestOffset begin, GuestOffset end);
   uint64_t disk_end() const;
 
   Image::State* state_;

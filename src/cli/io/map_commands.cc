@@ -20,12 +20,19 @@ struct Run {
   bool allocated = false;
 };
 
-// The run that begins at `offset`, which lies on the device, and no longer than `length`.
+// The run that begins at `offset`, which lies on the device, and no longer than `length`. It ends
+// before what cannot be known; whoever asks from there on is told.
 Task<Run> next_run(BlockDevice& device, uint64_t offset, uint64_t length) {
   Run run;
   while (run.length < length) {
-    const std::vector<Extent> extents =
-        co_await device.extents(offset + run.length, length - run.length, ExtentScope::kLayer);
+    std::vector<Extent> extents;
+    try {
+      extents =
+          co_await device.extents(offset + run.length, length - run.length, ExtentScope::kLayer);
+    } catch (const Error&) {
+      if (run.length == 0) throw;
+      co_return run;
+    }
     for (const Extent& extent : extents) {
       if (run.length > 0 && extent.present != run.allocated) co_return run;
       run.allocated = extent.present;
@@ -80,7 +87,8 @@ void run_map(Session& session, CommandLine&) {
   try {
     session.run(print_map(session.image()));
   } catch (const Error& error) {
-    throw Refusal{"Failed to get allocation status", error.message()};
+    throw Error(error.kind(), error.errno_value(),
+                "Failed to get allocation status: " + error.message(), error.hint());
   }
 }
 
