@@ -5,13 +5,39 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "base/units.h"
 #include "block/buffer.h"
 
 namespace byre::filter {
 
 namespace {
 
-constexpr uint64_t kCopyMax = 1 << 20;
+// QEMU's bound: what is copied at once is zero as a whole, or data.
+constexpr uint64_t kCopyMax = 16 * kMiB;
+
+struct Run {
+  uint64_t length = 0;
+  bool present = false;
+  const BlockDevice* file = nullptr;
+};
+
+// Whether the topmost layer has the bytes at `offset`, and how many bytes of `length` are alike:
+// those that have a cluster reserved for them are not like those that have none.
+Task<Run> next_run(BlockDevice* device, uint64_t offset, uint64_t length) {
+  Run run;
+  while (run.length < length) {
+    const std::vector<Extent> extents =
+        co_await device->extents(offset + run.length, length - run.length, ExtentScope::kLayer);
+    for (const Extent& extent : extents) {
+      const bool is_alike = extent.present == run.present && extent.file == run.file;
+      if (run.length > 0 && !is_alike) co_return run;
+      run.present = extent.present;
+      run.file = extent.file;
+      run.length += extent.length;
+    }
+  }
+  co_return run;
+}
 
 }  // namespace
 
@@ -20,30 +46,29 @@ CopyOnReadDevice::CopyOnReadDevice(std::unique_ptr<BlockDevice> below, std::stri
       is_read_only_(FilterDevice::is_read_only()),
       events_(this->below().debug_listener()) {}
 
-// Whole clusters are copied, as the layer below would fill up the rest of them by itself.
+// Whole subclusters are copied, as the layer below would fill up the rest of them by itself.
 Task<void> CopyOnReadDevice::copy(uint64_t offset, uint64_t length) {
   const uint64_t unit = std::max<uint32_t>(below().limits().preferred_transfer, 1);
   const uint64_t start = align_down(offset, unit);
   const uint64_t end = std::min(align_up(offset + length, unit), size());
   const RangeLock::Guard guard =
       co_await ranges_.acquire(start, end - start, RangeLock::Mode::kExclusive);
-  uint64_t place = start;
-  while (place < end) {
-    const uint64_t wanted = std::min(end - place, kCopyMax);
-    const std::vector<Extent> chain = co_await below().extents(place, wanted, ExtentScope::kChain);
-    const Extent& first = chain.front();
-    if (first.present && first.depth > 0) {
-      Buffer buffer(first.length);
-      const IoVector bytes(buffer.bytes());
-      co_await below().read(place, bytes);
-      co_await events_.raise(DebugEvent::kCorWrite);
-      if (bytes.is_all_zero()) {
-        co_await below().write_zeroes(place, first.length, WriteFlags::kNone);
-      } else {
-        co_await below().write(place, bytes, WriteFlags::kNone);
-      }
-    }
-    place += first.length;
+  for (uint64_t at = start; at < end;) {
+    const Run run = co_await next_run(&below(), at, std::min(end - at, kCopyMax));
+    if (!run.present) co_await copy_run(at, run.length);
+    at += run.length;
+  }
+}
+
+Task<void> CopyOnReadDevice::copy_run(uint64_t offset, uint64_t length) {
+  Buffer buffer(length);
+  const IoVector bytes(buffer.bytes());
+  co_await below().read(offset, bytes);
+  co_await events_.raise(DebugEvent::kCorWrite);
+  if (bytes.is_all_zero()) {
+    co_await below().write_zeroes(offset, length, WriteFlags::kNone);
+  } else {
+    co_await below().write(offset, bytes, WriteFlags::kNone);
   }
 }
 

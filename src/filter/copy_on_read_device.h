@@ -10,8 +10,8 @@
 namespace byre::filter {
 
 // QEMU's "copy-on-read": what is read through it and does not lie in the topmost layer of the
-// device below is written there, so that the next read finds it there. What reads as zeroes because
-// no layer has it stays as it is. A copy that fails fails the read.
+// device below is written there, so that the next read finds it there; zeroes, too, also those that
+// no layer has. A copy that fails fails the read.
 class CopyOnReadDevice final : public FilterDevice {
  public:
   // `filename`: empty: as the device below.
@@ -30,6 +30,7 @@ class CopyOnReadDevice final : public FilterDevice {
 
  private:
   Task<void> copy(uint64_t offset, uint64_t length);
+  Task<void> copy_run(uint64_t offset, uint64_t length);
 
   bool is_read_only_;
   DebugEvents events_;

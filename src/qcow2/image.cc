@@ -70,7 +70,7 @@ void Image::State::update_limits() {
   limits.request_alignment = below.request_alignment;
   limits.memory_alignment = below.memory_alignment;
   limits.transfer_max = below.transfer_max;
-  limits.preferred_transfer = static_cast<uint32_t>(geometry.cluster_size());
+  limits.preferred_transfer = static_cast<uint32_t>(geometry.subcluster_size());
   limits.can_write_zeroes_unmapped = geometry.version() >= 3;
   limits.is_zero_initialised = !has_data_file() || (data_file && below.is_zero_initialised);
   limits.compressed_write_size =
