@@ -127,6 +127,7 @@ Task<void> FileDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
   const Gate::Pass pass = in_flight_.enter();
   const size_t length = from.size();
   if (length == 0) co_return;
+  note_write_up_to(offset + length);
   const bool durable = is_durable(flags);
   const int error = co_await write_bytes(offset, std::move(from), durable);
   if (error != 0) fail(error, "write to", offset, length);
@@ -222,6 +223,7 @@ Task<void> FileDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags
   check_writable(offset, length);
   const Gate::Pass pass = in_flight_.enter();
   if (length == 0) co_return;
+  note_write_up_to(offset + length);
   const bool may_unmap = has_flag(flags, WriteFlags::kMayUnmap);
   const bool may_write = !has_flag(flags, WriteFlags::kNoFallback);
   int error = 0;

@@ -110,6 +110,8 @@ class FileDevice final : public BlockDevice {
   Task<int> zero_to_new_end(uint64_t offset, uint64_t end, bool may_unmap, bool may_write);
   void check_resize(uint64_t new_size, Preallocation preallocation) const;
   Task<void> set_size(uint64_t new_size);
+  Task<void> cut_back(uint64_t old_size);
+  void note_write_up_to(uint64_t end) { has_noted_write_ |= end > noted_from_; }
 
   std::string filename_;
   FileOptions options_;
@@ -126,6 +128,10 @@ class FileDevice final : public BlockDevice {
   // Whoever makes the file larger holds what he writes, shared; whoever sets its size holds all
   // from there on, exclusively, so that no growing write is cut off. And see DirectIo.
   RangeLock ranges_;
+  // While resize() takes space: from here on other writes are noted, since it cuts off what it made
+  // if it fails, and must not cut off theirs.
+  uint64_t noted_from_ = UINT64_MAX;
+  bool has_noted_write_ = false;
   std::optional<DirectIo> direct_;  // with O_DIRECT
   // One flush at a time: of two the kernel tells only one that pages could not be written, and
   // those that wait share what the first one did.

@@ -52,7 +52,8 @@ Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
   }
   if (new_size == old_size) co_return;
   const bool is_full = preallocation == Preallocation::kFull;
-  std::optional<Error> failure;
+  noted_from_ = old_size;
+  has_noted_write_ = false;
   int error = EOPNOTSUPP;
   if (!is_full) {
     const RangeLock::Guard guard =
@@ -62,19 +63,27 @@ Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
   }
   // A file system that cannot reserve space gets it by writing.
   if (error == EOPNOTSUPP) {
-    co_await set_size(new_size);
     error = co_await write_zero_bytes(old_size, new_size - old_size, false);
   }
+  if (error != 0) co_await cut_back(old_size);
+  noted_from_ = UINT64_MAX;
   if (error == 0) {
     ++writes_done_;
     if (is_full) co_await make_durable();
     co_return;
   }
-  failure = Error::from_errno(error, is_full ? "Could not write zeros for preallocation"
-                                             : "Could not preallocate new data");
-  // The space that was taken is given back; the first failure is the one to tell.
-  if (ftruncate(file_.fd(), static_cast<off_t>(old_size)) == 0) size_ = old_size;
-  throw std::move(*failure);
+  throw Error::from_errno(error, is_full ? "Could not write zeros for preallocation"
+                                         : "Could not preallocate new data");
+}
+
+// The space that was taken is given back, unless somebody else has written there meanwhile.
+Task<void> FileDevice::cut_back(uint64_t old_size) {
+  const RangeLock::Guard guard =
+      co_await ranges_.acquire(old_size, UINT64_MAX - old_size, RangeLock::Mode::kExclusive);
+  const uint64_t size = has_noted_write_ ? size_ : old_size;
+  if (ftruncate(file_.fd(), static_cast<off_t>(size)) != 0) co_return;
+  size_ = size;
+  space_.note_end(size);
 }
 
 Task<void> FileDevice::set_size(uint64_t new_size) {

@@ -13,6 +13,7 @@
 #include "async/ring.h"
 #include "async/when_all.h"
 #include "byre/error.h"
+#include "unit/support/file_size_limit.h"
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
 
@@ -194,6 +195,30 @@ TEST_P(FileDeviceWays, ASizeIsSetUpAndDownAndNewBytesAreZero) {
     EXPECT_GE(*device->allocated_size(), 1000000u);
   }
   EXPECT_EQ(folder_.contents("disk"), model);
+}
+
+TEST_P(FileDeviceWays, APreallocationThatFailsCutsOffWhatItMadeAndNothingElse) {
+  for (const bool is_written_to : {false, true}) {
+    const std::string name = is_written_to ? "written to" : "alone";
+    const auto device = create(name);
+    write(*device, 0, pattern(0, 4096, 1));
+    const Contents bytes = pattern(0, 4096, 2);
+    std::vector<Task<void>> tasks;
+    tasks.push_back(device->resize(64 << 20, Preallocation::kFull));
+    if (is_written_to) tasks.push_back(device->write(8 << 20, ConstBytes(bytes)));
+    {
+      const test::FileSizeLimit limit(16 << 20);
+      EXPECT_THROW(loop_.run(when_all(std::move(tasks))), Error);
+    }
+    if (is_written_to) {
+      EXPECT_GE(device->size(), (8u << 20) + 4096);
+      EXPECT_EQ(read(*device, 8 << 20, 4096).size(), 4096u);
+    } else {
+      EXPECT_EQ(device->size(), 4096u);
+    }
+    EXPECT_EQ(read(*device, 0, 4096), pattern(0, 4096, 1));
+    EXPECT_EQ(folder_.contents(name).size(), device->size());
+  }
 }
 
 TEST_P(FileDeviceWays, BytesThatSomebodyElseCutOffReadAsZeroes) {
