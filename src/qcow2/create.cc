@@ -163,7 +163,24 @@ class Creation {
  private:
   uint64_t cluster_size() const { return plan_.cluster_size; }
 
+  // Whether host bytes from `offset` on were there before, and may be anything.
+  bool has_old_bytes(uint64_t offset) const {
+    // A raw external data file is the guest's disk as it is.
+    return offset < old_end_ && !options_.data_file_raw;
+  }
+
+  // Version 2 has no entries that say "zeroes" of clusters that are there.
+  Task<void> clear_old_bytes() {
+    for (const DataRun& run : plan_.data) {
+      const uint64_t begin = run.host_cluster * cluster_size();
+      const uint64_t end = std::min(begin + run.count * cluster_size(), old_end_);
+      if (begin >= end) continue;
+      co_await file_->write_zeroes(begin, end - begin, WriteFlags::kMayUnmap);
+    }
+  }
+
   Task<void> reserve_data() {
+    old_end_ = data_file_ != nullptr ? data_file_->size() : file_->size();
     // What is mapped is there to the end of its last subcluster, as QEMU has it.
     const uint64_t mapped_size = align_up(
         size_, options_.extended_l2 ? cluster_size() / layout::limits::kSubclustersPerCluster
@@ -181,6 +198,7 @@ class Creation {
       const uint64_t length = std::min(file_->size(), cluster_size());
       co_await file_->write_zeroes(0, length, WriteFlags::kNone);
     }
+    if (options_.version < 3) co_await clear_old_bytes();
     if (plan_.data.empty() || !file_->limits().grows) co_return;
     const bool in_one_piece = options_.preallocation != Preallocation::kMetadata;
     if (!in_one_piece) {
@@ -271,8 +289,11 @@ class Creation {
         const HostOffset host(host_cluster_of(guest, &run) * cluster_size());
         // With extended L2 entries the bitmap stays 0: the cluster is there, its subclusters are
         // still those of the backing file, or zeroes.
-        store_big_endian<uint64_t>(&room[(guest - first) * entry_size],
-                                   host.value() | layout::L2Entry::kCopied);
+        const bool says_zero =
+            has_old_bytes(host.value()) && options_.version >= 3 && !options_.extended_l2;
+        store_big_endian<uint64_t>(
+            &room[(guest - first) * entry_size],
+            host.value() | layout::L2Entry::kCopied | (says_zero ? layout::L2Entry::kZero : 0));
       }
     }
   }
@@ -288,6 +309,7 @@ class Creation {
   BlockDevice* data_file_;
   const CreateOptions& options_;
   uint64_t size_;
+  uint64_t old_end_ = 0;  // of what the device with the guest's data had before
   CreationPlan plan_;
   std::vector<uint8_t> header_;
   TableWriter tables_;

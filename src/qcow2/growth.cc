@@ -81,7 +81,8 @@ Task<void> Growth::grow(uint64_t new_size, Preallocation preallocation) {
   co_await clear_behind_end(new_size, data_end);
   if (preallocation != Preallocation::kOff) {
     Preallocator preallocator(state_, allocator_, linker_);
-    co_await preallocator.run(GuestOffset(state_->size), GuestOffset(new_size), preallocation);
+    co_await preallocator.run(GuestOffset(state_->size), GuestOffset(new_size), preallocation,
+                              data_end);
   }
   co_await flusher_->flush();
   HeaderUpdate update(state_);

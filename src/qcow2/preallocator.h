@@ -24,13 +24,18 @@ class Preallocator {
 
   // Whole clusters in [begin, end), of which the last may end behind it. kMetadata: only the tables
   // and the length of the file; kFalloc: the host has space for them; kFull: zeroes are written.
-  // With an external data file only the tables: its space is its owner's matter.
-  Task<void> run(layout::GuestOffset begin, layout::GuestOffset end, Preallocation preallocation);
+  // With an external data file only the tables: its space is its owner's matter. What it has below
+  // `data_file_end` may be anything.
+  Task<void> run(layout::GuestOffset begin, layout::GuestOffset end, Preallocation preallocation,
+                 uint64_t data_file_end);
 
  private:
   Task<void> map_new(layout::GuestOffset begin, uint64_t count, Preallocation preallocation);
   Task<void> fill(ClusterRange range, Preallocation preallocation);
-  Task<void> link(layout::GuestOffset begin, uint64_t count, layout::HostOffset host);
+  // Clusters below `old_end` hold old bytes: their entries say "zeroes".
+  Task<void> link(layout::GuestOffset begin, uint64_t count, layout::HostOffset host,
+                  layout::HostOffset old_end);
+  bool hides_old_bytes(Preallocation preallocation) const;
 
   Image::State* state_;
   Allocator* allocator_;
