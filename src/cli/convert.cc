@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <exception>
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "async/loop.h"
@@ -209,16 +210,22 @@ class ConvertCommand {
     }
   }
 
+  // Without -W, the same sources and options give the same file, byte for byte. In a raw image each
+  // byte has its place; others find places in the order in which they are asked for.
+  jobs::WriteOrder write_order() const {
+    if (pipe_ && arguments_.target_format == "raw") return jobs::WriteOrder::kOneByOne;
+    if (arguments_.out_of_order) return jobs::WriteOrder::kAny;
+    const bool finds_places = std::string_view(target_->driver()) != "raw";
+    return finds_places && !arguments_.compressed ? jobs::WriteOrder::kOneByOne
+                                                  : jobs::WriteOrder::kStarted;
+  }
+
   jobs::ConvertOptions job_options() {
     constexpr uint64_t kSparseSizeDefault = 4 * kKiB;
     jobs::ConvertOptions options;
     options.sparse_size = arguments_.sparse_size.value_or(kSparseSizeDefault);
     options.in_flight = arguments_.in_flight;
-    if (pipe_ && arguments_.target_format == "raw") {
-      options.write_order = jobs::WriteOrder::kOneByOne;
-    } else if (arguments_.out_of_order) {
-      options.write_order = jobs::WriteOrder::kAny;
-    }
+    options.write_order = write_order();
     options.compressed = arguments_.compressed;
     options.copy_range = arguments_.copy_range;
     options.salvage = arguments_.salvage;

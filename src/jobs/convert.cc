@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "async/mutex.h"
+#include "async/turnstile.h"
 #include "async/when_all.h"
 #include "base/checked.h"
 #include "base/units.h"
@@ -18,7 +19,6 @@
 #include "jobs/rate_limit.h"
 #include "jobs/segment_walker.h"
 #include "jobs/source_sequence.h"
-#include "jobs/turnstile.h"
 #include "jobs/zero_runs.h"
 
 // How a conversion goes:
@@ -28,8 +28,12 @@
 //   in the processor's cache between read and write. `in_flight` workers take them in order, each
 //   with a ticket and a buffer of its own, so that one's read overlaps another's write. Messages
 //   name segments, as QEMU's do.
-// - Where the order of writes matters, the Turnstile lets tickets through in order. A worker passes
-//   its turn exactly once for each ticket, whether or not its read or write failed.
+// - Where the order of writes matters, a Turnstile lets tickets through in order; another one knows
+//   up to which ticket all writes have ended. A ticket that goes away is passed, whether or not its
+//   read or write failed.
+// - A target that gives places to clusters as requests come gets compressed clusters in the order
+//   of their offsets. A request for zeroes may need a place, too, so it waits for all before it and
+//   none begins until it has ended.
 // - A failure stops the handing out of segments; what was handed out before ends in its own way.
 //   Everything below the failed piece has then been tried, so the lowest failure is the
 //   one that a copy without concurrency would have met.
@@ -72,7 +76,8 @@ class Conversion {
   struct Ticket {
     Segment piece;
     Segment segment;  // that the piece is of
-    uint64_t number;
+    Turnstile::Ticket start;
+    Turnstile::Ticket end;
   };
 
   // Compression wants many clusters at once, copies inside the host long ranges; and zeroes are
@@ -127,7 +132,7 @@ class Conversion {
   Task<void> work() {
     Buffer buffer;
     while (true) {
-      const std::optional<Ticket> ticket = co_await take_ticket();
+      std::optional<Ticket> ticket = co_await take_ticket();
       if (!ticket.has_value()) break;
       const Segment& piece = ticket->piece;
       bool is_read = true;
@@ -142,23 +147,20 @@ class Conversion {
           is_read = false;
         }
       }
-      if (options_.write_order != WriteOrder::kAny) co_await turnstile_.wait(ticket->number);
-      if (options_.write_order == WriteOrder::kStarted) turnstile_.pass();
-      if (is_read && !failure_.is_before(piece.offset)) {
-        try {
-          const bool is_in_buffer = piece.kind == Segment::Kind::kData && !is_copied;
-          const ConstBytes bytes = buffer.bytes().first(is_in_buffer ? piece.length : 0);
-          if (!is_copied) co_await write(piece, bytes);
-          progress_.done(ticket->number, work_in(piece));
-        } catch (const Error& error) {
-          failure_.note(piece.offset,
-                        std::make_exception_ptr(failure_at("error while writing at byte ",
-                                                           ticket->segment.offset, error)));
-        } catch (...) {
-          failure_.note(piece.offset, std::current_exception());
-        }
+      if (options_.write_order != WriteOrder::kAny) co_await ticket->start.turn();
+      if (!is_read || failure_.is_before(piece.offset)) continue;
+      try {
+        const bool is_in_buffer = piece.kind == Segment::Kind::kData && !is_copied;
+        const ConstBytes bytes = buffer.bytes().first(is_in_buffer ? piece.length : 0);
+        if (!is_copied) co_await write(*ticket, bytes);
+        progress_.done(ticket->start.number(), work_in(piece));
+      } catch (const Error& error) {
+        failure_.note(piece.offset,
+                      std::make_exception_ptr(failure_at("error while writing at byte ",
+                                                         ticket->segment.offset, error)));
+      } catch (...) {
+        failure_.note(piece.offset, std::current_exception());
       }
-      if (options_.write_order == WriteOrder::kOneByOne) turnstile_.pass();
     }
   }
 
@@ -178,7 +180,7 @@ class Conversion {
       if (piece.kind == Segment::Kind::kData) piece.length = std::min(piece.length, piece_size_);
       rest_.offset += piece.length;
       rest_.length -= piece.length;
-      ticket = Ticket{piece, segment_, next_ticket_++};
+      ticket = Ticket{piece, segment_, starts_.take(), ends_.take()};
     } catch (...) {
       failure_.note(walker_.position(), std::current_exception());
     }
@@ -251,21 +253,15 @@ class Conversion {
     }
   }
 
-  Task<void> write(const Segment& segment, ConstBytes bytes) {
-    switch (segment.kind) {
-      case Segment::Kind::kBacking:
-        break;
-      case Segment::Kind::kZero:
-        co_await write_zeroes(segment.offset, segment.length);
-        break;
-      case Segment::Kind::kData:
-        if (options_.compressed) {
-          co_await write_compressed(segment.offset, bytes);
-        } else {
-          co_await write_runs(segment.offset, bytes);
-        }
-        break;
+  Task<void> write(Ticket& ticket, ConstBytes bytes) {
+    const Segment& piece = ticket.piece;
+    if (options_.compressed) {
+      co_await write_clusters(ticket, bytes);
+      co_return;
     }
+    if (options_.write_order == WriteOrder::kStarted) ticket.start.pass();
+    if (piece.kind == Segment::Kind::kZero) co_await write_zeroes(piece.offset, piece.length);
+    if (piece.kind == Segment::Kind::kData) co_await write_runs(piece.offset, bytes);
   }
 
   Task<void> write_zeroes(uint64_t offset, uint64_t length) {
@@ -287,25 +283,63 @@ class Conversion {
     }
   }
 
-  // All clusters of a segment at once: the device compresses them on as many cores as there are.
-  Task<void> write_compressed(uint64_t offset, ConstBytes bytes) {
-    std::vector<Task<void>> clusters;
+  // Whole clusters that are all zeroes, and others.
+  std::vector<ZeroRun> cluster_runs(const Segment& piece, ConstBytes bytes) const {
+    if (piece.kind == Segment::Kind::kBacking) return {};
+    if (piece.kind == Segment::Kind::kZero) return {{.length = piece.length, .is_zero = true}};
+    std::vector<ZeroRun> runs;
     while (!bytes.empty()) {
       const ConstBytes cluster = bytes.first(std::min<size_t>(bytes.size(), cluster_size_));
-      clusters.push_back(write_compressed_cluster(offset, cluster));
-      offset += cluster.size();
+      const bool is_zero = options_.sparse_size != 0 && is_all_zero(cluster);
+      if (runs.empty() || runs.back().is_zero != is_zero) runs.push_back({.is_zero = is_zero});
+      runs.back().length += cluster.size();
       bytes = bytes.subspan(cluster.size());
+    }
+    return runs;
+  }
+
+  Task<void> write_clusters(Ticket& ticket, ConstBytes bytes) {
+    const std::vector<ZeroRun> runs = cluster_runs(ticket.piece, bytes);
+    uint64_t data_length = 0;
+    bool has_zeroes = false;
+    for (const ZeroRun& run : runs) {
+      data_length += run.is_zero ? 0 : run.length;
+      has_zeroes |= run.is_zero;
+    }
+    co_await rate_limit_.take(data_length);
+    const bool is_one_by_one =
+        options_.write_order == WriteOrder::kOneByOne || (has_zeroes && !options_.target_is_zero);
+    if (options_.write_order != WriteOrder::kAny) {
+      if (is_one_by_one) {
+        co_await ticket.end.turn();
+      } else {
+        ticket.start.pass();
+      }
+    }
+    // From here to the last cluster nothing else runs, unless there are zeroes to be written.
+    std::vector<Task<void>> clusters;
+    uint64_t offset = ticket.piece.offset;
+    for (const ZeroRun& run : runs) {
+      if (run.is_zero && !options_.target_is_zero) {
+        co_await when_all(std::exchange(clusters, {}));
+        co_await write_zeroes(offset, run.length);
+      }
+      const ConstBytes own = run.is_zero ? ConstBytes() : bytes.first(run.length);
+      add_clusters(offset, own, clusters);
+      offset += run.length;
+      bytes = bytes.subspan(std::min<size_t>(bytes.size(), run.length));
     }
     co_await when_all(std::move(clusters));
   }
 
-  Task<void> write_compressed_cluster(uint64_t offset, ConstBytes cluster) {
-    if (options_.sparse_size != 0 && is_all_zero(cluster)) {
-      co_await write_zeroes(offset, cluster.size());
-      co_return;
+  // The device compresses them on as many cores as there are.
+  void add_clusters(uint64_t offset, ConstBytes bytes, std::vector<Task<void>>& clusters) {
+    while (!bytes.empty()) {
+      const ConstBytes cluster = bytes.first(std::min<size_t>(bytes.size(), cluster_size_));
+      clusters.push_back(target_.write(offset, IoVector(cluster), WriteFlags::kCompressed));
+      offset += cluster.size();
+      bytes = bytes.subspan(cluster.size());
     }
-    co_await rate_limit_.take(cluster.size());
-    co_await target_.write(offset, IoVector(cluster), WriteFlags::kCompressed);
   }
 
   SourceSequence source_;
@@ -322,9 +356,9 @@ class Conversion {
   SegmentWalker walker_;
   Segment segment_;  // the last one of the walker, and what of it is still to be taken
   Segment rest_;
-  uint64_t next_ticket_ = 0;
   bool is_at_end_ = false;
-  Turnstile turnstile_;
+  Turnstile starts_;
+  Turnstile ends_;
   RateLimit rate_limit_;
   CopyFailure failure_;
   const bool wants_progress_;

@@ -12,12 +12,15 @@
 
 namespace byre::jobs {
 
-// In which order the target's bytes are written. Compressed clusters come as they are ready, in
-// any case but kOneByOne.
+// In which order the target's bytes are written.
 enum class WriteOrder {
-  kAny,       // as soon as they are there
-  kStarted,   // writes begin in the order of their offsets, so that a growing image lies in order
-  kOneByOne,  // a write begins when the one before it has ended: a target that cannot go back
+  kAny,  // as soon as they are there
+  // Writes begin in the order of their offsets. A target that gives places to compressed clusters
+  // in the order in which they come then has the same bytes each time.
+  kStarted,
+  // A write begins when the one before it has ended: a target that cannot go back, or that shall
+  // have the same bytes each time though it finds places for what is not compressed.
+  kOneByOne,
 };
 
 struct ConvertOptions {

@@ -9,6 +9,7 @@
 
 #include "async/when_all.h"
 #include "async/worker_pool.h"
+#include "base/units.h"
 #include "byre/error.h"
 #include "qcow2/allocator.h"
 #include "qcow2/image_state.h"
@@ -17,14 +18,27 @@ namespace byre::qcow2 {
 
 using layout::L2Entry;
 
+namespace {
+
+// A cluster that takes long holds up the places of those after it, and these go on being compressed
+// meanwhile, within bounds.
+uint64_t clusters_in_work_max(uint64_t cluster_size) {
+  constexpr uint64_t kBytesPerThread = 4 * kMiB;
+  const uint64_t per_thread = std::clamp<uint64_t>(kBytesPerThread / cluster_size, 3, 8);
+  return per_thread * WorkerPool::shared().threads_max();
+}
+
+}  // namespace
+
 CompressedWriter::CompressedWriter(Image::State* state, Allocator* allocator, Linker* linker,
                                    Writer* writer)
     : state_(state),
       allocator_(allocator),
       linker_(linker),
       writer_(writer),
-      // One more a thread, so that none waits for a write.
-      in_work_(uint64_t{2} * WorkerPool::shared().threads_max()) {}
+      in_work_(clusters_in_work_max(state->geometry.cluster_size())),
+      // One more a thread, so that none waits for the loop.
+      in_workshops_(uint64_t{2} * WorkerPool::shared().threads_max()) {}
 
 CompressedWriter::~CompressedWriter() = default;
 
@@ -62,13 +76,12 @@ std::unique_ptr<CompressedWriter::Workshop> CompressedWriter::take_workshop() {
   const auto type = static_cast<codec::CompressionType>(state_->header().compression_type);
   const int level = state_->options.compression_level;
   workshop->compressor = codec::Compressor::make(type, level == 0 ? codec::kDefaultLevel : level);
-  workshop->out = Buffer(state_->geometry.cluster_size());
   return workshop;
 }
 
-Task<void> CompressedWriter::write_cluster(GuestOffset offset, IoVector from) {
+Task<std::optional<size_t>> CompressedWriter::compress(IoVector from, Bytes out) {
   const uint64_t cluster_size = state_->geometry.cluster_size();
-  const Semaphore::Permit permit = co_await in_work_.acquire();
+  const Semaphore::Permit permit = co_await in_workshops_.acquire();
   std::unique_ptr<Workshop> workshop = take_workshop();
   ConstBytes in = from.contiguous();
   if (in.size() != cluster_size) {
@@ -78,25 +91,46 @@ Task<void> CompressedWriter::write_cluster(GuestOffset offset, IoVector from) {
     std::ranges::fill(whole.subspan(from.size()), uint8_t{0});
     in = whole;
   }
-  // Smaller than the cluster, or it is not worth it.
-  const Bytes out = workshop->out.bytes(0, cluster_size - 1);
   codec::Compressor* const compressor = workshop->compressor.get();
   const std::optional<size_t> size = co_await WorkerPool::shared().run(
       [compressor, in, out] { return compressor->compress(in, out); });
+  idle_.push_back(std::move(workshop));
+  co_return size;
+}
+
+Task<void> CompressedWriter::write_cluster(GuestOffset offset, IoVector from) {
+  const uint64_t cluster_size = state_->geometry.cluster_size();
+  Turnstile::Ticket ticket = places_.take();
+  const Semaphore::Permit permit = co_await in_work_.acquire();
+  co_await state_->write_state->begin();
+  Buffer buffer;
+  if (!idle_buffers_.empty()) {
+    buffer = std::move(idle_buffers_.back());
+    idle_buffers_.pop_back();
+  } else {
+    buffer = Buffer(cluster_size);
+  }
+  // Smaller than the cluster, or it is not worth it.
+  const Bytes out = buffer.bytes(0, cluster_size - 1);
+  const std::optional<size_t> size = co_await compress(from, out);
+  co_await ticket.turn();
   if (size) {
-    co_await write_compressed(offset, out.first(*size));
+    co_await write_compressed(offset, out.first(*size), std::move(ticket));
   } else {
     co_await writer_->write(offset, std::move(from));
   }
-  idle_.push_back(std::move(workshop));
+  idle_buffers_.push_back(std::move(buffer));
 }
 
-Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes compressed) {
+// The L2 table comes before the bytes, and both have their places before the next cluster's turn.
+Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes compressed,
+                                              Turnstile::Ticket ticket) {
   const layout::Geometry& geometry = state_->geometry;
   const RangeLock::Guard guard = co_await state_->guest_lock.acquire(
       offset.value(), geometry.cluster_size(), RangeLock::Mode::kExclusive);
   co_await linker_->ensure_table(offset);
   const HostOffset place = co_await allocator_->allocate_bytes(compressed.size());
+  ticket.pass();
   const HostCluster first = geometry.cluster_of(place);
   const HostCluster last = geometry.cluster_of(place + (compressed.size() - 1));
   std::exception_ptr error;

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "async/mutex.h"
 #include "async/task.h"
+#include "async/turnstile.h"
 #include "block/buffer.h"
 #include "block/io_vector.h"
 #include "codec/codec.h"
@@ -17,9 +19,10 @@ namespace byre::qcow2 {
 
 class Allocator;
 
-// Clusters in compressed form. Each is compressed on the worker pool, several at once; then, in the
-// order in which they are ready, they get their places one behind the other, to the byte. A cluster
-// that does not become smaller is written as it is. Part of an image's WriteState.
+// Clusters in compressed form. They are compressed on the worker pool, several at once; then, in
+// the order in which the requests came, they get their places one after another, to the byte. So
+// the same requests in the same order give the same image, whichever cluster was ready first. A
+// cluster that does not become smaller is written as it is. Part of an image's WriteState.
 class CompressedWriter {
  public:
   CompressedWriter(Image::State* state, Allocator* allocator, Linker* linker, Writer* writer);
@@ -33,20 +36,26 @@ class CompressedWriter {
   // What compressing one cluster takes; kept for the next.
   struct Workshop {
     std::unique_ptr<codec::Compressor> compressor;
-    Buffer in;   // the cluster, where the request has it in pieces or ends inside it
-    Buffer out;  // one cluster
+    Buffer in;  // the cluster, where the request has it in pieces or ends inside it
   };
 
   Task<void> write_cluster(GuestOffset offset, IoVector from);
-  Task<void> write_compressed(GuestOffset offset, ConstBytes compressed);
+  // The size in `out`, or nothing where it would not be smaller.
+  Task<std::optional<size_t>> compress(IoVector from, Bytes out);
+  Task<void> write_compressed(GuestOffset offset, ConstBytes compressed, Turnstile::Ticket ticket);
   std::unique_ptr<Workshop> take_workshop();
 
   Image::State* state_;
   Allocator* allocator_;
   Linker* linker_;
   Writer* writer_;
+  // Clusters that are on their way, and those of them that are being compressed. A permit of the
+  // first is asked for in the order of tickets, so the one whose turn it is always has one.
   Semaphore in_work_;
+  Semaphore in_workshops_;
+  Turnstile places_;
   std::vector<std::unique_ptr<Workshop>> idle_;
+  std::vector<Buffer> idle_buffers_;
 };
 
 }  // namespace byre::qcow2

@@ -15,10 +15,11 @@ WriteState& write_state_of(Image::State& state) {
 }
 
 Task<void> write_bytes(WriteState* parts, GuestOffset offset, IoVector from, WriteFlags flags) {
-  if (!parts->begin_at_once()) co_await parts->begin();
   if (has_flag(flags, WriteFlags::kCompressed)) {
+    // Begins by itself, once the request has its place in the line.
     co_await parts->compressed.write(offset, std::move(from));
   } else {
+    if (!parts->begin_at_once()) co_await parts->begin();
     co_await parts->writer.write(offset, std::move(from));
   }
   if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();
