@@ -17,6 +17,9 @@ struct Invocation {
   // Whether it was called as one of QEMU's programs: then it prints QEMU's text and not a letter
   // more.
   bool as_qemu() const { return program != "byre"; }
+  // Whether what it prints is what it was called for: then it fails where nobody can read that. A
+  // command that made or copied an image has done its work all the same.
+  bool output_is_result = true;
 };
 
 // A command parses its arguments, calls a job and prints. It returns the exit code, or throws:

@@ -6,6 +6,9 @@
 #include <cerrno>
 #include <exception>
 #include <memory>
+#include <optional>
+#include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -20,8 +23,9 @@
 #include "cli/target_options.h"
 #include "jobs/convert.h"
 #include "jobs/create.h"
+#include "jobs/file_identities.h"
+#include "jobs/info.h"
 #include "jobs/piped_image.h"
-#include "jobs/remove_image_file.h"
 #include "jobs/source_sequence.h"
 #include "open/open.h"
 #include "storage/cache_mode.h"
@@ -57,7 +61,8 @@ class ConvertCommand {
     }
     co_await close(error);
     if (!error) co_return;
-    remove_if_cancelled(error);
+    // Half an image that looks like a whole one is of no use to anybody.
+    made_.remove();
     std::rethrow_exception(error);
   }
 
@@ -142,6 +147,9 @@ class ConvertCommand {
       if (options.format() != "qcow2") {
         throw invalid("Compression not supported for this file format");
       }
+      if (options.get("data_file").has_value()) {
+        throw invalid("Compression not supported for this file format");
+      }
       if (options.get("preallocation").value_or("off") != "off") {
         throw invalid("Compression and preallocation not supported at the same time");
       }
@@ -157,15 +165,77 @@ class ConvertCommand {
       co_await make_piped_target(options, size);
       co_return;
     }
+    co_await check_target_before_loss(options);
     try {
       jobs::NewImage image = options.to_image(arguments_.target);
-      co_await jobs::create_image(std::move(image));
+      co_await jobs::create_image(std::move(image), &made_);
     } catch (const Error& error) {
       throw error.with_prefix(arguments_.target + ": error while converting " +
                               arguments_.target_format);
     }
-    is_made_ = true;
     co_await open_target();
+  }
+
+  std::set<storage::FileIdentity> source_files() const {
+    std::set<storage::FileIdentity> files;
+    for (const auto& source : sources_) files.merge(jobs::files_below(*source));
+    return files;
+  }
+
+  // What would only be found out when the new image is opened: too late for the one that is there.
+  Task<void> check_target_before_loss(const TargetOptions& options) {
+    if (arguments_.force_share) {
+      jobs::refuse_as_target(arguments_.target, source_files());
+      jobs::refuse_as_target(options.get("data_file").value_or(""), source_files());
+    }
+    const std::optional<storage::FileIdentity> target = jobs::identity_of(arguments_.target);
+    if (!target) co_return;
+    const std::string prefix = "Could not open '" + arguments_.target + "'";
+    std::optional<Error> failure;
+    try {
+      if (storage::is_direct(target_mode_)) co_await try_to_open_file();
+      if (has_backing_) co_await check_backing(options, *target);
+    } catch (const Error& error) {
+      failure = error.with_prefix(prefix);
+    }
+    if (failure) throw *failure;
+  }
+
+  // With O_DIRECT, which file systems may not have.
+  Task<void> try_to_open_file() {
+    const std::string& name = arguments_.target;
+    storage::FileOptions options;
+    options.cache = target_mode_;
+    options.force_share = true;
+    const std::string path = name.starts_with("file:") ? name.substr(5) : name;
+    const std::unique_ptr<storage::FileDevice> file =
+        co_await storage::FileDevice::open(path, options);
+    co_await file->close();
+  }
+
+  Task<void> check_backing(const TargetOptions& options, storage::FileIdentity target) {
+    open::ImageOptions backing_options;
+    backing_options.format = options.get("backing_fmt");
+    backing_options.cache = target_mode_;
+    const std::string path = jobs::backing_path(arguments_.target, *options.get("backing_file"));
+    std::unique_ptr<BlockDevice> backing;
+    std::optional<Error> failure;
+    try {
+      backing = co_await open::open_image(path, backing_options);
+    } catch (const Error& error) {
+      failure = error;
+    }
+    if (failure) {
+      const std::string prefix = "Could not open '" + path + "': ";
+      const std::string& message = failure->message();
+      const std::string inner =
+          message.starts_with(prefix) ? message.substr(prefix.size()) : message;
+      throw Error(failure->kind(), failure->errno_value(), "Could not open backing file: " + inner,
+                  failure->hint());
+    }
+    const bool is_target = jobs::files_below(*backing).contains(target);
+    co_await backing->close();
+    if (is_target) throw invalid("the backing file is the image itself, or needs it");
   }
 
   Task<void> make_piped_target(const TargetOptions& options, uint64_t size) {
@@ -196,6 +266,17 @@ class ConvertCommand {
     }
     owned_target_ = co_await open::open_image(path, options);
     target_ = owned_target_.get();
+    if (arguments_.force_share) refuse_sources_as_target();
+  }
+
+  // Of the target's own files: it may share a backing file with a source.
+  void refuse_sources_as_target() const {
+    const std::set<storage::FileIdentity> files = source_files();
+    const BlockDevice& file = leaf_of(*target_);
+    jobs::refuse_as_target(file.filename(), files);
+    const qcow2::Image* image = open::as_qcow2(target_);
+    if (image == nullptr || image->data_file() == nullptr) return;
+    jobs::refuse_as_target(leaf_of(*image->data_file()).filename(), files);
   }
 
   void check_target(uint64_t size) const {
@@ -269,17 +350,6 @@ class ConvertCommand {
     }
   }
 
-  // Whoever interrupts a conversion does not want half an image that looks like a whole one.
-  void remove_if_cancelled(const std::exception_ptr& error) const {
-    if (!is_made_) return;
-    try {
-      std::rethrow_exception(error);
-    } catch (const Error& cancelled) {
-      if (cancelled.kind() == ErrorKind::kCancelled) jobs::remove_image_file(arguments_.target);
-    } catch (...) {
-    }
-  }
-
   const Invocation& invocation_;
   const ConvertArguments& arguments_;
   Progress& progress_;
@@ -288,7 +358,7 @@ class ConvertCommand {
   std::vector<std::unique_ptr<BlockDevice>> sources_;
   storage::CacheMode target_mode_ = storage::CacheMode::kUnsafe;
   bool has_backing_ = false;
-  bool is_made_ = false;
+  jobs::MadeFiles made_;
   std::unique_ptr<jobs::PipedImage> pipe_;
   std::unique_ptr<BlockDevice> owned_target_;
   BlockDevice* target_ = nullptr;  // in owned_target_ or in pipe_
@@ -298,6 +368,7 @@ class ConvertCommand {
 
 int run_convert(Invocation& invocation) {
   const ConvertArguments arguments = read_convert_arguments(invocation);
+  invocation.output_is_result = false;
   InterruptibleScope scope;
   Loop loop;
   ProgressPrinter progress(arguments.progress, 1.0);

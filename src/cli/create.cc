@@ -3,6 +3,7 @@
 // made.
 #include <cerrno>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "async/loop.h"
@@ -12,6 +13,7 @@
 #include "cli/sizes.h"
 #include "cli/target_options.h"
 #include "jobs/create.h"
+#include "jobs/file_identities.h"
 #include "jobs/info.h"
 #include "open/open.h"
 
@@ -31,6 +33,10 @@ struct CreateArguments {
 
 Error invalid(std::string message) {
   return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+Error same_file() {
+  return invalid("Error: Trying to create an image with the same filename as the backing file");
 }
 
 void read_names(const std::vector<std::string>& names, CreateArguments& arguments) {
@@ -100,9 +106,7 @@ void apply_backing_arguments(const CreateArguments& arguments, TargetOptions& op
   const std::optional<std::string> backing = options.get("backing_file");
   if (!backing) return;
   if (backing->empty()) throw invalid("Expected backing file name, got empty string");
-  if (*backing == arguments.filename) {
-    throw invalid("Error: Trying to create an image with the same filename as the backing file");
-  }
+  if (*backing == arguments.filename) throw same_file();
 }
 
 // open_image() puts "Could not open '<name>': " before what went wrong; here QEMU does not.
@@ -117,6 +121,27 @@ struct Backing {
   uint64_t size = 0;
   std::string format;
 };
+
+// An image that the backing image needs is not replaced by the new one. What cannot be opened is
+// not looked into: the new image may be there to replace it.
+Task<void> refuse_to_lose_backing(std::string filename, std::string path,
+                                  std::optional<std::string> format) {
+  const std::optional<storage::FileIdentity> target = jobs::identity_of(filename);
+  if (!target) co_return;
+  if (jobs::identity_of(path) == target) throw same_file();
+  open::ImageOptions options;
+  options.format = std::move(format);
+  options.force_share = true;
+  std::set<storage::FileIdentity> files;
+  try {
+    const std::unique_ptr<BlockDevice> image = co_await open::open_image(path, options);
+    files = jobs::files_below(*image);
+    co_await image->close();
+  } catch (const Error&) {
+    files.clear();
+  }
+  if (files.contains(*target)) throw same_file();
+}
 
 Task<Backing> look_at_backing(std::string path, std::optional<std::string> format) {
   open::ImageOptions options;
@@ -137,11 +162,13 @@ void apply_backing_image(const CreateArguments& arguments, TargetOptions& option
   const std::optional<std::string> name = options.get("backing_file");
   if (!name) return;
   const std::optional<std::string> format = options.get("backing_fmt");
+  const std::string path = jobs::backing_path(arguments.filename, *name);
   if (arguments.backing_unchecked) {
     if (!format) throw invalid("Backing file specified without backing format");
+    Loop loop;
+    loop.run(refuse_to_lose_backing(arguments.filename, path, format));
     return;
   }
-  const std::string path = jobs::backing_path(arguments.filename, *name);
   Backing backing;
   try {
     Loop loop;
@@ -156,6 +183,8 @@ void apply_backing_image(const CreateArguments& arguments, TargetOptions& option
                   backing.format + ".");
   }
   if (!options.get("size")) options.set_size(backing.size);
+  Loop loop;
+  loop.run(refuse_to_lose_backing(arguments.filename, path, format));
 }
 
 void create(const CreateArguments& arguments) {
@@ -185,6 +214,7 @@ void create(const CreateArguments& arguments) {
 
 int run_create(Invocation& invocation) {
   const CreateArguments arguments = read_arguments(invocation);
+  invocation.output_is_result = false;
   try {
     create(arguments);
   } catch (const Error& error) {

@@ -20,6 +20,7 @@
 #include "cli/target_options.h"
 #include "jobs/create.h"
 #include "jobs/dd.h"
+#include "jobs/file_identities.h"
 #include "open/open.h"
 
 namespace byre::cli {
@@ -113,7 +114,9 @@ class DdCommand {
     } catch (const Error&) {
       // It was only read.
     }
-    if (error) std::rethrow_exception(error);
+    if (!error) co_return;
+    made_.remove();
+    std::rethrow_exception(error);
   }
 
  private:
@@ -156,8 +159,11 @@ class DdCommand {
 
   Task<void> create(const TargetOptions& target) {
     try {
+      if (arguments_.force_share) {
+        jobs::refuse_as_target(*arguments_.output, jobs::files_below(*input_));
+      }
       jobs::NewImage image = target.to_image(*arguments_.output);
-      co_await jobs::create_image(std::move(image));
+      co_await jobs::create_image(std::move(image), &made_);
     } catch (const Error& error) {
       throw error.with_prefix(*arguments_.output + ": error while creating output image");
     }
@@ -166,6 +172,7 @@ class DdCommand {
   const Invocation& invocation_;
   const DdArguments& arguments_;
   Cancellation& cancellation_;
+  jobs::MadeFiles made_;
   std::unique_ptr<BlockDevice> input_;
   std::unique_ptr<BlockDevice> output_;
 };
@@ -174,6 +181,7 @@ class DdCommand {
 
 int run_dd(Invocation& invocation) {
   const DdArguments arguments = read_arguments(invocation);
+  invocation.output_is_result = false;
   InterruptibleScope scope;
   Loop loop;
   DdCommand command(invocation, arguments, scope.cancellation());

@@ -1,13 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/help.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "cli/command_help.h"
 #include "cli/messages.h"
+#include "open/driver.h"
 
 namespace byre::cli {
+namespace {
+
+std::string supported_formats() {
+  std::vector<std::string> names;
+  for (const open::Driver* driver : open::drivers()) names.emplace_back(driver->name);
+  std::ranges::sort(names);
+  std::string text;
+  for (const std::string& name : names) text += " " + name;
+  return text;
+}
+
+}  // namespace
 
 void print_program_help(const Invocation& invocation) {
   print_version(invocation);
@@ -24,7 +39,9 @@ void print_program_help(const Invocation& invocation) {
     line.resize(12, ' ');
     text += line + command.summary + (command.function == nullptr ? " (not there yet)" : "") + "\n";
   }
-  text += "\nFormats: raw qcow2\n";
+  // Scripts look for these lines, of QEMU 10 and of those before, and in them for formats.
+  const std::string formats = supported_formats();
+  text += "\nSupported image formats:\n\n " + formats + "\n\nSupported formats:" + formats + "\n";
   print(text);
 }
 

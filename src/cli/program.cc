@@ -10,6 +10,7 @@
 #include "cli/messages.h"
 #include "cli/options.h"
 #include "cli/signals.h"
+#include "cli/standard_streams.h"
 #include "cli/trace.h"
 
 namespace byre::cli {
@@ -99,6 +100,7 @@ int run_reporting_errors(Invocation& invocation, int argc, char** argv) {
 }  // namespace
 
 int run_program(int argc, char** argv) {
+  if (!open_standard_streams()) return 1;
   // A reader that goes away is an error of a write, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
   // A request for progress, as people send it to dd: commands that show some take it over.
@@ -110,8 +112,10 @@ int run_program(int argc, char** argv) {
   try {
     flush_output();
   } catch (const Error& error) {
-    print_error(invocation, error);
-    if (code == 0) code = 1;
+    if (invocation.output_is_result) {
+      print_error(invocation, error);
+      if (code == 0) code = 1;
+    }
   }
   die_from_received_signal();
   return code;

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "codec/codec.h"
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/assert.h"
 #include "byre/error.h"
@@ -29,6 +32,41 @@ class ScoutedCompressor final : public Compressor {
 
  private:
   LevelParts parts_;
+};
+
+// A fast compressor leaves several times as much of a cluster that is one byte or one short pattern
+// over and over as is necessary. Such clusters, and no others, go to another one as well.
+class FinishedCompressor final : public Compressor {
+ public:
+  FinishedCompressor(std::unique_ptr<Compressor> main, std::unique_ptr<Compressor> finisher)
+      : main_(std::move(main)), finisher_(std::move(finisher)) {}
+
+  std::optional<size_t> compress(ConstBytes in, Bytes out) override {
+    if (is_one_byte(in)) {
+      const std::optional<size_t> size = finisher_->compress(in, out);
+      if (size) return size;
+    }
+    const std::optional<size_t> size = main_->compress(in, out);
+    const size_t size_max = in.size() / kRatioMin;
+    if (!size && out.size() <= size_max) return finisher_->compress(in, out);
+    if (!size || *size > size_max) return size;
+    scratch_.resize(*size);
+    const std::optional<size_t> better = finisher_->compress(in, Bytes(scratch_));
+    if (!better || *better >= *size) return size;
+    std::copy_n(scratch_.begin(), *better, out.begin());
+    return better;
+  }
+
+ private:
+  static constexpr size_t kRatioMin = 128;
+
+  static bool is_one_byte(ConstBytes in) {
+    return in.size() > 1 && std::memcmp(in.data(), in.data() + 1, in.size() - 1) == 0;
+  }
+
+  std::unique_ptr<Compressor> main_;
+  std::unique_ptr<Compressor> finisher_;
+  std::vector<uint8_t> scratch_;
 };
 
 void check_supported(CompressionType type) {
@@ -58,6 +96,10 @@ std::unique_ptr<Compressor> Compressor::make(CompressionType type, int level) {
   check_supported(type);
   LevelParts parts = parts_of(type, level);
   BYRE_ASSERT(parts.main != nullptr);
+  if (parts.finisher != nullptr) {
+    parts.main =
+        std::make_unique<FinishedCompressor>(std::move(parts.main), std::move(parts.finisher));
+  }
   if (parts.scout == nullptr) return std::move(parts.main);
   return std::make_unique<ScoutedCompressor>(std::move(parts));
 }

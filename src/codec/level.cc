@@ -86,6 +86,13 @@ std::unique_ptr<Compressor> make_deflate_compressor(DeflateLevel level) {
   }
 }
 
+// libdeflate finds the longest runs itself; the others get its help.
+std::unique_ptr<Compressor> make_finisher(DeflateLevel level) {
+  if (level.library == Library::kLibdeflate) return nullptr;
+  constexpr Library kBest = BYRE_WITH_LIBDEFLATE != 0 ? Library::kLibdeflate : Library::kZlib;
+  return make_deflate_compressor({kBest, kBest == Library::kZlib ? 6 : 1});
+}
+
 #if BYRE_WITH_ZSTD
 constexpr std::array<int, kLevels> kZstdLevels{1, 3, 5, 6, 7, 9, 10, 14, 19};
 #endif
@@ -106,6 +113,7 @@ LevelParts parts_of(CompressionType type, int level) {
   static_cast<void>(type);
 #endif
   parts.main = make_deflate_compressor(kDeflateLevels[index]);
+  parts.finisher = make_finisher(kDeflateLevels[index]);
   if (is_scouted) parts.scout = make_deflate_compressor(kDeflateLevels[1]);
   return parts;
 }

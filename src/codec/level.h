@@ -12,6 +12,8 @@ namespace byre::codec {
 struct LevelParts {
   std::unique_ptr<Compressor> main;
   std::unique_ptr<Compressor> scout;  // nullptr: the main one is as fast
+  // For clusters of which the main one leaves next to nothing; nullptr: it leaves the least itself.
+  std::unique_ptr<Compressor> finisher;
 };
 
 // `level` is on the scale, `type` is supported.

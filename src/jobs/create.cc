@@ -5,8 +5,10 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <exception>
 #include <memory>
@@ -17,6 +19,7 @@
 #include "base/checked.h"
 #include "base/units.h"
 #include "byre/error.h"
+#include "jobs/file_identities.h"
 #include "open/new_file.h"
 #include "storage/file_device.h"
 
@@ -59,22 +62,37 @@ void apply_hints(const NewImage& image, const std::string& filename) {
   ::close(fd);
 }
 
-Task<std::unique_ptr<storage::FileDevice>> make_file(const NewImage& image, std::string filename) {
-  std::unique_ptr<storage::FileDevice> file =
-      co_await open::open_new_file(open::new_file(filename));
-  apply_hints(image, file->filename());
-  co_return file;
+bool is_regular(const storage::FileDevice& file) {
+  return std::string_view(file.driver()) == "file";
 }
 
-// The files of one new image. What was made is removed by remove() where the image fails.
+// The files of one new image. An existing one keeps its contents until empty(): what can be found
+// out is found out before.
 class NewFiles {
  public:
-  explicit NewFiles(const NewImage* image) : image_(*image) {}
+  NewFiles(const NewImage* image, MadeFiles* made) : image_(*image), made_(made) {}
 
   Task<storage::FileDevice*> make(std::string filename) {
-    std::unique_ptr<storage::FileDevice> made = co_await make_file(image_, filename);
-    devices_.push_back(std::move(made));
+    const open::NewFile wanted = open::new_file(filename);
+    const bool was_there = identity_of(wanted.path).has_value();
+    std::unique_ptr<storage::FileDevice> file =
+        co_await open::open_new_file(wanted, open::OldContents::kKept);
+    if (!was_there) made_->add(wanted.path, file->identity());
+    devices_.push_back(std::move(file));
     co_return devices_.back().get();
+  }
+
+  // Whether there is something to be lost.
+  bool has_contents() const {
+    return std::ranges::any_of(devices_, [](const auto& file) { return file->size() != 0; });
+  }
+
+  Task<void> empty() {
+    for (const auto& device : devices_) {
+      if (!is_regular(*device)) continue;
+      co_await device->resize(0, Preallocation::kOff);
+      apply_hints(image_, device->filename());
+    }
   }
 
   Task<void> close() {
@@ -89,17 +107,36 @@ class NewFiles {
     if (error) std::rethrow_exception(error);
   }
 
-  // Only regular files: a block device stays where it is.
-  void remove() const {
-    for (const auto& device : devices_) {
-      if (std::string_view(device->driver()) == "file") ::unlink(device->filename().c_str());
-    }
-  }
-
  private:
   const NewImage& image_;
+  MadeFiles* const made_;
   std::vector<std::unique_ptr<storage::FileDevice>> devices_;
 };
+
+// What preallocation takes must be there once the old contents are gone. The host may know better
+// (quotas, compression), so this is for files that have contents to lose.
+void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation preallocation) {
+  if (preallocation != Preallocation::kFalloc && preallocation != Preallocation::kFull) return;
+  struct statvfs space{};
+  if (!is_regular(file) || file.size() == 0) return;
+  if (statvfs(file.filename().c_str(), &space) != 0) return;
+  const uint64_t blocks = geteuid() == 0 ? space.f_bfree : space.f_bavail;
+  const uint64_t free = blocks * space.f_frsize + file.allocated_size().value_or(0);
+  if (needed <= free) return;
+  throw Error(ErrorKind::kNoSpace, ENOSPC,
+              std::string("Could not preallocate new data: ") + errno_text(ENOSPC),
+              "'" + file.filename() + "' is as it was: the new image takes " +
+                  std::to_string(needed) + " bytes, and " + std::to_string(free) + " are there");
+}
+
+// Whether the file system, or a limit, lets a file become so large shows by making it so. What
+// stands in it is not touched.
+Task<void> try_size(storage::FileDevice& file, uint64_t size) {
+  const uint64_t before = file.size();
+  if (!is_regular(file) || before == 0 || size <= before) co_return;
+  co_await file.resize(size, Preallocation::kOff);
+  co_await file.resize(before, Preallocation::kOff);
+}
 
 // A device that is no regular file keeps its size.
 bool can_have_size(const storage::FileDevice& file, uint64_t size) {
@@ -126,7 +163,10 @@ Task<void> write_raw(const NewImage& image, NewFiles& files) {
   const uint64_t size = align_up(image.options.size, kSectorSize);
   std::exception_ptr error;
   if (!can_have_size(*file, size)) throw cannot_grow();
-  if (std::string_view(file->driver()) != "file") co_return;
+  if (!is_regular(*file)) co_return;
+  check_space(*file, size, image.options.preallocation);
+  co_await try_size(*file, size);
+  co_await files.empty();
   try {
     co_await file->resize(size, image.options.preallocation);
   } catch (...) {
@@ -161,6 +201,20 @@ Error told_as_resize(const Error& error, bool has_data_file) {
   return inner.with_prefix("Could not resize image");
 }
 
+// What would go wrong only once the old contents are gone.
+Task<void> check_before_loss(const NewImage& image, storage::FileDevice& file,
+                             storage::FileDevice* data_file) {
+  const qcow2::CreateOptions& options = image.options;
+  qcow2::validate_header(options);
+  storage::FileDevice& large = data_file != nullptr ? *data_file : file;
+  const bool is_large = data_file != nullptr || options.preallocation != Preallocation::kOff;
+  if (!is_large) co_return;
+  const uint64_t size =
+      data_file != nullptr ? options.size : qcow2::measure(options, options.size).fully_allocated;
+  check_space(large, size, options.preallocation);
+  co_await try_size(large, size);
+}
+
 Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
   storage::FileDevice* file = co_await files.make(image.filename);
   storage::FileDevice* data_file = nullptr;
@@ -174,6 +228,8 @@ Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
   }
   std::optional<Error> failure;
   try {
+    if (files.has_contents()) co_await check_before_loss(image, *file, data_file);
+    co_await files.empty();
     co_await qcow2::create(*file, data_file, image.options);
   } catch (const Error& error) {
     failure = told_as_resize(error, data_file != nullptr);
@@ -197,9 +253,11 @@ void validate(const NewImage& image) {
   }
 }
 
-Task<void> create_image(NewImage image) {
+Task<void> create_image(NewImage image, MadeFiles* made) {
   validate(image);
-  NewFiles files(&image);
+  MadeFiles own;
+  if (made == nullptr) made = &own;
+  NewFiles files(&image, made);
   std::exception_ptr error;
   try {
     if (image.format == "qcow2") {
@@ -216,7 +274,7 @@ Task<void> create_image(NewImage image) {
     if (!error) error = std::current_exception();
   }
   if (!error) co_return;
-  if (image.format == "qcow2") files.remove();
+  if (image.format == "qcow2") made->remove();
   std::rethrow_exception(error);
 }
 

@@ -42,7 +42,7 @@ NewFile new_file(const std::string& filename) {
   return file;
 }
 
-Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file) {
+Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file, OldContents old_contents) {
   if (file.path.empty()) throw Error::from_errno(ENOENT, "Could not create ''");
   const bool is_file = file.driver == storage::HostDriver::kFile;
   // A device that is said to be a file has no size that could be set.
@@ -52,7 +52,7 @@ Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file) {
   storage::FileOptions options;
   options.writable = true;
   options.create = is_file;
-  options.truncate = true;
+  options.truncate = old_contents == OldContents::kGone;
   options.driver = file.driver;
   options.lock = storage::kLockCreate;
   std::optional<Error> failure;

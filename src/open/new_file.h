@@ -19,8 +19,11 @@ struct NewFile {
 // Throws Error in QEMU's words for a name with a protocol that makes no images.
 NewFile new_file(const std::string& filename);
 
-// Makes the file, or empties it; a device is opened as it is. Locked as QEMU locks a new file.
-// Errors are QEMU's words.
-Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file);
+// What a file that is there already held.
+enum class OldContents { kKept, kGone };
+
+// Makes the file, or opens it and, with kGone, empties it; a device is opened as it is. Locked as
+// QEMU locks a new file. Errors are QEMU's words.
+Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file, OldContents old_contents);
 
 }  // namespace byre::open

@@ -317,6 +317,12 @@ class Creation {
 
 }  // namespace
 
+void validate_header(const CreateOptions& options) {
+  validate(options);
+  const uint64_t size = align_up(options.size, kSectorSize);
+  encode_header(options, CreationPlan::make(options, size), size);
+}
+
 Task<void> create(BlockDevice& file, BlockDevice* data_file, CreateOptions options) {
   validate(options);
   if (options.data_filename.has_value() != (data_file != nullptr)) {

@@ -32,6 +32,10 @@ struct CreateOptions {
 // the checks is QEMU's, so that the same mistake gives the same message.
 void validate(const CreateOptions& options);
 
+// The same for what shows when the header is written: names too long for it, say. create() does it
+// itself; for who wants to know before an old image is given up.
+void validate_header(const CreateOptions& options);
+
 // Writes a new, empty image onto `file`, which is empty and writable, and flushes it.
 // `data_file` is the external data file where the options name one, else nullptr. On failure
 // `file` holds nothing that opens as an image.

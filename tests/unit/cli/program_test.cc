@@ -86,5 +86,14 @@ TEST(Program, TracePointsDoNotExist) {
   EXPECT_EQ(run({"qemu-img", "-T", "foo=bar", "info"}).err, "qemu-img: Invalid parameter 'foo'\n");
 }
 
+TEST(Program, TheHelpHasTheLinesInWhichScriptsLookForFormats) {
+  for (const char* name : {"byre", "qemu-img"}) {
+    const std::string help = run({name, "--help"}).out;
+    EXPECT_THAT(help, HasSubstr("\nSupported image formats:\n\n  blkdebug "));
+    EXPECT_THAT(help, HasSubstr("\nSupported formats: blkdebug "));
+    EXPECT_THAT(help, HasSubstr(" qcow2 raw\n"));
+  }
+}
+
 }  // namespace
 }  // namespace byre::cli

@@ -118,6 +118,46 @@ TEST(Codec, TheResultFitsExactlyWhereTheSpaceIsExactlyItsSize) {
   }
 }
 
+TEST(Codec, AClusterOfOneByteOrOneShortPatternBecomesAsSmallAsWithZlib) {
+  for (const size_t size : {size_t{65536}, size_t{2} << 20}) {
+    for (const size_t period : {1, 2, 17}) {
+      const Data pattern = random_bytes(period, 3);
+      Data data(size);
+      for (size_t i = 0; i < size; ++i) data[i] = pattern[i % period];
+      Data out(size);
+      const std::optional<size_t> zlib = make_zlib_compressor(6)->compress(data, out);
+      ASSERT_TRUE(zlib.has_value());
+      for (int level = kFastestLevel; level <= kSmallestLevel; ++level) {
+        const Data ours = compressed(CompressionType::kDeflate, level, data);
+        const size_t slack = size == 65536 ? 0 : *zlib / 4;
+        EXPECT_LE(ours.size(), *zlib + slack) << size << " " << period << " level " << level;
+        Data back(size);
+        Decompressor::make(CompressionType::kDeflate)->decompress(ours, back);
+        EXPECT_EQ(back, data);
+      }
+    }
+  }
+}
+
+TEST(Codec, ACompressorThatHasBeenUsedGivesWhatANewOneGives) {
+  const std::vector<Data> clusters{text_like(65536, 1), Data(65536, 0x55),  random_bytes(65536, 2),
+                                   text_like(65536, 3), text_like(4096, 4), text_like(65536, 1)};
+  for (const CompressionType type : supported_types()) {
+    for (int level = kFastestLevel; level <= kSmallestLevel; ++level) {
+      const std::unique_ptr<Compressor> used = Compressor::make(type, level);
+      for (const Data& cluster : clusters) {
+        Data mine(cluster.size());
+        Data fresh(cluster.size());
+        const std::optional<size_t> size = used->compress(cluster, mine);
+        EXPECT_EQ(size, Compressor::make(type, level)->compress(cluster, fresh));
+        mine.resize(size.value_or(0));
+        fresh.resize(size.value_or(0));
+        EXPECT_EQ(mine, fresh) << name_of(type) << " level " << level;
+      }
+    }
+  }
+}
+
 TEST(Codec, RandomBytesThatRepeatAreStillCompressed) {
   Data data = random_bytes(20000, 4);
   const Data again(data.begin(), data.begin() + 12768);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/create.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -129,6 +130,68 @@ TEST_F(CreateImage, ADataFileThatCannotBeMadeTakesTheImageWithIt) {
   EXPECT_EQ(refusal(qcow2),
             "Could not create '" + path("no/data") + "': No such file or directory");
   EXPECT_FALSE(std::filesystem::exists(path("x")));
+}
+
+TEST_F(CreateImage, WhatWasThereIsKeptWhereTheNewImageCannotBe) {
+  write_file(path("x"), "precious");
+  const auto expect_kept = [&](const NewImage& refused, const std::string& why) {
+    EXPECT_THAT(refusal(refused), testing::HasSubstr(why));
+    std::ifstream file(path("x"));
+    const std::string contents((std::istreambuf_iterator<char>(file)), {});
+    EXPECT_EQ(contents, "precious") << why;
+  };
+  NewImage lost = image("qcow2", 1 << 20);
+  lost.options.data_filename = path("no/data");
+  expect_kept(lost, "No such file or directory");
+  NewImage own = image("qcow2", 1 << 20);
+  own.options.data_filename = path("x");
+  expect_kept(own, "resize");
+  NewImage named = image("qcow2", 1 << 20);
+  named.options.backing_filename = std::string(1100, 'b');
+  named.options.backing_format = "raw";
+  expect_kept(named, "Could not assign backing file");
+  NewImage metadata = image("raw", 512);
+  metadata.options.preallocation = Preallocation::kMetadata;
+  expect_kept(metadata, "Unsupported preallocation mode");
+  for (const Preallocation mode : {Preallocation::kFalloc, Preallocation::kFull}) {
+    for (const char* format : {"raw", "qcow2"}) {
+      NewImage large = image(format, uint64_t{1} << 50);
+      large.options.cluster_size = 2 << 20;
+      large.options.preallocation = mode;
+      expect_kept(large, "No space left on device");
+    }
+  }
+}
+
+TEST_F(CreateImage, OnlyFilesThatWereMadeAreRemoved) {
+  write_file(path("data"), "");
+  NewImage qcow2 = image("qcow2", 1 << 20);
+  qcow2.options.data_filename = path("data");
+  MadeFiles made;
+  sync_wait(create_image(qcow2, &made));
+  made.remove();
+  EXPECT_FALSE(std::filesystem::exists(path("x")));
+  EXPECT_TRUE(std::filesystem::exists(path("data")));
+}
+
+TEST_F(CreateImage, OfALinkThatLedNowhereTheFileIsRemoved) {
+  std::filesystem::create_symlink("behind", path("x"));
+  MadeFiles made;
+  sync_wait(create_image(image("qcow2", 1 << 20), &made));
+  EXPECT_TRUE(std::filesystem::exists(path("behind")));
+  made.remove();
+  EXPECT_FALSE(std::filesystem::exists(path("behind")));
+  EXPECT_TRUE(std::filesystem::is_symlink(path("x")));
+}
+
+TEST_F(CreateImage, AFileThatTookThePlaceOfTheMadeOneStays) {
+  MadeFiles made;
+  sync_wait(create_image(image("raw", 512), &made));
+  std::filesystem::rename(path("x"), path("elsewhere"));
+  write_file(path("x"), "another");
+  made.remove();
+  EXPECT_TRUE(std::filesystem::exists(path("x")));
+  EXPECT_TRUE(std::filesystem::exists(path("elsewhere")));
 }
 
 TEST_F(CreateImage, TheImageCannotBeItsOwnDataFile) {

@@ -16,7 +16,7 @@ class NewFileTest : public ImageFolderTest {
  protected:
   std::string refusal(const std::string& name) {
     try {
-      const auto file = loop_.run(open_new_file(new_file(name)));
+      const auto file = loop_.run(open_new_file(new_file(name), OldContents::kGone));
       loop_.run(file->close());
     } catch (const Error& error) {
       return error.message();

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/file_identities.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "async/loop.h"
+#include "byre/error.h"
+#include "jobs/create.h"
+#include "open/open.h"
+#include "unit/support/temporary_folder.h"
+
+namespace byre::jobs {
+namespace {
+
+Task<std::set<storage::FileIdentity>> files_of(std::string path) {
+  const std::unique_ptr<BlockDevice> image = co_await open::open_image(path, {});
+  const std::set<storage::FileIdentity> files = files_below(*image);
+  co_await image->close();
+  co_return files;
+}
+
+TEST(FileIdentities, AFileIsTheSameUnderEachOfItsNames) {
+  const test::TemporaryFolder folder;
+  folder.make("file", {1});
+  std::filesystem::create_symlink("file", folder.file("link"));
+  std::filesystem::create_hard_link(folder.file("file"), folder.file("hard"));
+  const auto identity = identity_of(folder.file("file"));
+  ASSERT_TRUE(identity.has_value());
+  EXPECT_EQ(identity_of(folder.file("link")), identity);
+  EXPECT_EQ(identity_of(folder.file("hard")), identity);
+  EXPECT_EQ(identity_of("file:" + folder.file("file")), identity);
+  EXPECT_EQ(identity_of(folder.file("gone")), std::nullopt);
+}
+
+TEST(FileIdentities, TheFilesOfAWholeChainAreNoTargets) {
+  const test::TemporaryFolder folder;
+  NewImage base;
+  base.filename = folder.file("base");
+  base.format = "qcow2";
+  base.options.size = 1 << 20;
+  base.options.data_filename = folder.file("data");
+  sync_wait(create_image(base));
+  NewImage over = base;
+  over.filename = folder.file("over");
+  over.options.data_filename.reset();
+  over.options.backing_filename = "base";
+  over.options.backing_format = "qcow2";
+  sync_wait(create_image(over));
+  folder.make("other", {});
+  const std::set<storage::FileIdentity> files = sync_wait(files_of(folder.file("over")));
+  EXPECT_EQ(files.size(), 3u);
+  for (const char* name : {"base", "over", "data"}) {
+    EXPECT_THROW(refuse_as_target(folder.file(name), files), Error) << name;
+  }
+  refuse_as_target(folder.file("other"), files);
+  refuse_as_target(folder.file("gone"), files);
+}
+
+}  // namespace
+}  // namespace byre::jobs
