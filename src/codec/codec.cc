@@ -34,8 +34,8 @@ class ScoutedCompressor final : public Compressor {
   LevelParts parts_;
 };
 
-// A fast compressor leaves several times as much of a cluster that is one byte or one short pattern
-// over and over as is necessary. Such clusters, and no others, go to another one as well.
+// Some compressors leave several times as much as is necessary of a cluster that is one byte over
+// and over. Such clusters go to another one; and those of which next to nothing is left, to both.
 class FinishedCompressor final : public Compressor {
  public:
   FinishedCompressor(std::unique_ptr<Compressor> main, std::unique_ptr<Compressor> finisher)

@@ -86,11 +86,16 @@ std::unique_ptr<Compressor> make_deflate_compressor(DeflateLevel level) {
   }
 }
 
-// libdeflate finds the longest runs itself; the others get its help.
+// ISA-L's level 3 and zlib's lower levels leave several times as much of one byte over and over as
+// others do that are no slower with it.
 std::unique_ptr<Compressor> make_finisher(DeflateLevel level) {
-  if (level.library == Library::kLibdeflate) return nullptr;
-  constexpr Library kBest = BYRE_WITH_LIBDEFLATE != 0 ? Library::kLibdeflate : Library::kZlib;
-  return make_deflate_compressor({kBest, kBest == Library::kZlib ? 6 : 1});
+#if BYRE_WITH_ISAL
+  if (level.library == Library::kIsal) {
+    return level.level > 1 && isal_is_there() ? make_isal_compressor(1) : nullptr;
+  }
+#endif
+  const bool is_low = level.library == Library::kZlib && level.level < 6;
+  return is_low ? make_zlib_compressor(6) : nullptr;
 }
 
 #if BYRE_WITH_ZSTD
