@@ -7,6 +7,13 @@
 namespace byre {
 namespace {
 
+// How many bytes follow the first one of a sequence; -1: it begins none. Sequences of 5 and 6 bytes
+// mean nothing any more, but are still one thing.
+int bytes_after(uint8_t first) {
+  if (first < 0xc0 || first >= 0xfe) return -1;
+  return first >= 0xfc ? 5 : first >= 0xf8 ? 4 : first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
+}
+
 // One character of UTF-8 at the front of `text`, taken off; 0xfffd for what is none. A byte that
 // begins no sequence, or a sequence that breaks off, costs the bytes that were understood.
 uint32_t take_character(std::string_view& text) {
@@ -14,10 +21,7 @@ uint32_t take_character(std::string_view& text) {
   const auto first = static_cast<uint8_t>(text.front());
   text.remove_prefix(1);
   if (first < 0x80) return first;
-  const int more = first >= 0xf0 && first < 0xf8   ? 3
-                   : first >= 0xe0 && first < 0xf0 ? 2
-                   : first >= 0xc0 && first < 0xe0 ? 1
-                                                   : -1;
+  const int more = bytes_after(first);
   if (more < 0) return kReplacement;
   uint32_t value = first & (0x3fu >> more);
   for (int i = 0; i < more; ++i) {
@@ -25,10 +29,12 @@ uint32_t take_character(std::string_view& text) {
     value = value << 6 | (static_cast<uint8_t>(text.front()) & 0x3f);
     text.remove_prefix(1);
   }
-  constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000};
+  constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000, 0x200000, 0x4000000};
+  const bool is_zero = value == 0 && more == 1;  // as Java writes it
   const bool is_surrogate = value >= 0xd800 && value <= 0xdfff;
   const bool is_noncharacter = (value >= 0xfdd0 && value <= 0xfdef) || (value & 0xfffe) == 0xfffe;
-  if (value < kSmallest[more] || value > 0x10ffff || is_surrogate || is_noncharacter) {
+  if ((value < kSmallest[more] && !is_zero) || value > 0x10ffff || is_surrogate ||
+      is_noncharacter) {
     return kReplacement;
   }
   return value;

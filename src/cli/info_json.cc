@@ -26,7 +26,7 @@ JsonText bitmap_json(const qcow2::layout::BitmapEntry& bitmap) {
   if (bitmap.in_use()) flags.add("in-use");
   if (bitmap.is_auto()) flags.add("auto");
   JsonText json = JsonText::object();
-  json.set("name", bitmap.name).set("granularity", bitmap.granularity()).set("flags", flags);
+  json.set("name", bitmap.text()).set("granularity", bitmap.granularity()).set("flags", flags);
   return json;
 }
 

@@ -130,7 +130,7 @@ Task<std::string> probe(BlockDevice* file) {
     if (error.errno_value() != ENOMEDIUM) throw;
     co_return "raw";
   }
-  co_return probe_format(first.bytes());
+  co_return probe_format(first.bytes(), file->filename());
 }
 
 }  // namespace

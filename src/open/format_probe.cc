@@ -37,9 +37,41 @@ bool has_magic(ConstBytes bytes, const Magic& magic) {
                             [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); });
 }
 
+// A descriptor of VMware is text: comments and blank lines, then its version. Lines of Windows
+// count as QEMU counts them.
+bool is_vmdk_descriptor(std::string_view text) {
+  while (!text.empty()) {
+    if (text.front() == '#') {
+      const size_t end = text.find('\n');
+      if (end == std::string_view::npos) return false;
+      text.remove_prefix(end + 1);
+    } else if (text.front() == ' ') {
+      const size_t end = text.find_first_not_of(' ');
+      if (end == std::string_view::npos) return false;
+      text.remove_prefix(end);
+      if (text.starts_with("\r\n")) text.remove_prefix(1);
+      if (text.front() != '\n') return false;
+      text.remove_prefix(1);
+    } else {
+      constexpr std::string_view kVersion = "version=";
+      if (!text.starts_with(kVersion)) return false;
+      text.remove_prefix(kVersion.size());
+      if (text.empty() || text.front() < '1' || text.front() > '3') return false;
+      text.remove_prefix(1);
+      return text.starts_with("\n") || text.starts_with("\r\n");
+    }
+  }
+  return false;
+}
+
+bool is_named_dmg(std::string_view filename) {
+  constexpr std::string_view kEnd = ".dmg";
+  return filename.size() > kEnd.size() && filename.ends_with(kEnd);
+}
+
 }  // namespace
 
-std::string probe_format(ConstBytes first_bytes) {
+std::string probe_format(ConstBytes first_bytes, std::string_view filename) {
   if (has_magic(first_bytes, {"", 0, "QFI\xfb"sv}) && first_bytes.size() >= 8) {
     const uint32_t version = load_big_endian<uint32_t>(&first_bytes[4]);
     if (version >= 2) return "qcow2";
@@ -48,7 +80,9 @@ std::string probe_format(ConstBytes first_bytes) {
   for (const Magic& magic : kForeign) {
     if (has_magic(first_bytes, magic)) return magic.format;
   }
-  return "raw";
+  const std::string text(first_bytes.begin(), first_bytes.end());
+  if (is_vmdk_descriptor(text)) return "vmdk";
+  return is_named_dmg(filename) ? "dmg" : "raw";
 }
 
 }  // namespace byre::open

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "base/bytes.h"
 
@@ -12,6 +13,7 @@ inline constexpr size_t kProbeSize = 512;
 
 // QEMU's name of the format that the first bytes of a file show: "qcow2"; the name of a format that
 // byre does not know ("vmdk", "vdi", ...), so that it is refused and not taken for raw; else "raw".
-std::string probe_format(ConstBytes first_bytes);
+// A disk image of macOS has its header at its end: it is known by the end of its name, as in QEMU.
+std::string probe_format(ConstBytes first_bytes, std::string_view filename = {});
 
 }  // namespace byre::open

@@ -102,8 +102,8 @@ Task<std::vector<layout::BitmapEntry>> read_bitmap_list(BlockDevice* file,
     if (first == bad.end() || *first >= range.end) continue;
     throw Error(
         ErrorKind::kCorrupt, EINVAL,
-        fmt::format("Could not read bitmap_table table from image for bitmap '{}': {}", bitmap.name,
-                    errno_text(EINVAL)),
+        fmt::format("Could not read bitmap_table table from image for bitmap '{}': {}",
+                    bitmap.text(), errno_text(EINVAL)),
         fmt::format("the bitmap table entry at {:#x} has bits that it may not have", *first));
   }
   co_return bitmaps;

@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "base/checked.h"
 #include "base/units.h"
+#include "qcow2/layout/text.h"
 
 namespace byre::qcow2::layout {
 namespace {
@@ -88,13 +89,13 @@ void check_loadable(const BitmapEntry& entry, const Geometry& geometry, uint64_t
                   limits::kDeviceSizeMax)) {
     throw Error(ErrorKind::kIo, EIO,
                 fmt::format("Could not read bitmap_table table from image for bitmap '{}': {}",
-                            entry.name, errno_text(EIO)),
+                            entry.text(), errno_text(EIO)),
                 fmt::format("bitmap_table_offset is 0x{:x}", entry.table_offset.value()));
   }
   const uint64_t needed = bitmap_table_entries_for(disk_size, entry.granularity_bits, geometry);
   if (entry.table_size != needed) {
     corrupt(
-        fmt::format("Could not read bitmap '{}' from image: {}", entry.name, errno_text(EINVAL)),
+        fmt::format("Could not read bitmap '{}' from image: {}", entry.text(), errno_text(EINVAL)),
         fmt::format("bitmap_table_size is {}; the disk needs {}", entry.table_size, needed));
   }
 }
@@ -160,6 +161,11 @@ uint64_t BitmapEntry::encoded_size() const {
   return align_up(sizeof(RawBitmapEntry) + extra_data.size() + name.size(), 8);
 }
 
+std::string BitmapEntry::text() const {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(name.data());
+  return text_of({bytes, name.size()});
+}
+
 void BitmapEntry::encode_to(std::vector<uint8_t>& directory) const {
   BYRE_ASSERT(!name.empty() && name.size() <= limits::kBitmapNameSizeMax);
   RawBitmapEntry raw;
@@ -202,7 +208,7 @@ std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsE
     const EntryView view = view_entry(bytes, bitmaps.size());
     BitmapEntry entry = decode(view);
     if (const char* field = bad_field(view, geometry, disk_size)) {
-      corrupt(fmt::format("Bitmap '{}' doesn't satisfy the constraints", entry.name),
+      corrupt(fmt::format("Bitmap '{}' doesn't satisfy the constraints", entry.text()),
               fmt::format("bitmap directory entry {}: {}", bitmaps.size(), field));
     }
     bitmaps.push_back(std::move(entry));
@@ -212,12 +218,12 @@ std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsE
     corrupt("Less bitmaps found than specified in header extension",
             fmt::format("nb_bitmaps is {}, found were {}", extension.bitmap_count, bitmaps.size()));
   }
-  std::set<std::string_view> names;
+  std::set<std::string> names;
   for (const BitmapEntry& entry : bitmaps) {
     if (entry.in_use()) continue;
     check_loadable(entry, geometry, disk_size);
-    if (!names.insert(entry.name).second) {
-      corrupt("Bitmap already exists: " + entry.name, "two bitmap directory entries of one name");
+    if (!names.insert(entry.text()).second) {
+      corrupt("Bitmap already exists: " + entry.text(), "two bitmap directory entries of one name");
     }
   }
   return bitmaps;

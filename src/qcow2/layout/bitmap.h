@@ -79,6 +79,7 @@ struct BitmapEntry {
   }
 
   uint64_t encoded_size() const;  // a multiple of 8
+  std::string text() const;       // the name as it is shown
   void encode_to(std::vector<uint8_t>& directory) const;
 };
 

@@ -27,5 +27,15 @@ TEST(JsonString, WhatIsNoUtf8BecomesTheReplacementCharacter) {
             R"("\uFFFDa")");
 }
 
+TEST(JsonString, LongFormsCountAsQemuCountsThem) {
+  EXPECT_EQ(json_string(std::string_view("\0a", 2)), R"("\u0000a")");
+  EXPECT_EQ(json_string("\xc0\x80"), R"("\u0000")");
+  EXPECT_EQ(json_string("\xc1\xbf"), R"("\uFFFD")");
+  EXPECT_EQ(json_string("\xe0\x80\x80"), R"("\uFFFD")");
+  EXPECT_EQ(json_string("\xf8\x88\x80\x80\x80"), R"("\uFFFD")");
+  EXPECT_EQ(json_string("\xfc\x84\x80\x80\x80\x80"), R"("\uFFFD")");
+  EXPECT_EQ(json_string("\xfe\x80"), R"("\uFFFD\uFFFD")");
+}
+
 }  // namespace
 }  // namespace byre

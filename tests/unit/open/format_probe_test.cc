@@ -38,6 +38,30 @@ TEST(FormatProbe, KnowsForeignFormatsSoThatTheyAreNotTakenForRaw) {
   EXPECT_EQ(probe("WithoutFreeSpace"sv), "parallels");
 }
 
+TEST(FormatProbe, KnowsAVmdkDescriptorByItsVersionAfterCommentsAndBlankLines) {
+  for (const char* text :
+       {"version=1\n", "version=3\r\n", "#a\nversion=1\n", "# Disk DescriptorFile\r\nversion=2\r\n",
+        "#\n#\n   \n \r\nversion=1\nCID=0\n"}) {
+    EXPECT_EQ(probe(text), "vmdk") << text;
+  }
+  for (const char* text :
+       {"version=4\n", "version=1", "version=1 \n", "#a\n", "#a", "\nversion=1\n", " version=1\n",
+        "  \r", "# comment\nfile=1\n", "versions=1\n"}) {
+    EXPECT_EQ(probe(text), "raw") << text;
+  }
+}
+
+TEST(FormatProbe, KnowsADiskImageOfMacOsByItsName) {
+  const std::vector<uint8_t> sector(kProbeSize);
+  EXPECT_EQ(probe_format(sector, "/disks/x.dmg"), "dmg");
+  EXPECT_EQ(probe_format(sector, "x.dmg.raw"), "raw");
+  EXPECT_EQ(probe_format(sector, ".dmg"), "raw");
+  EXPECT_EQ(probe_format(sector, "x.DMG"), "raw");
+  std::vector<uint8_t> qcow2(kProbeSize);
+  std::ranges::copy("QFI\xfb\0\0\0\3"sv, qcow2.begin());
+  EXPECT_EQ(probe_format(qcow2, "x.dmg"), "qcow2");
+}
+
 TEST(FormatProbe, EverythingElseIsRaw) {
   EXPECT_EQ(probe(""sv), "raw");
   EXPECT_EQ(probe("hello"sv), "raw");

@@ -56,6 +56,17 @@ TEST(Bitmap, QemusDirectoryComesBackByteForByte) {
   EXPECT_EQ(encode_bitmap_directory(bitmaps), bytes);
 }
 
+TEST(Bitmap, ANameIsShownUpToItsFirstZeroByteAndKeptWhole) {
+  const std::string name("a\0b", 3);
+  const auto bytes = encode_bitmap_directory({sample(name), sample("other")});
+  const auto bitmaps = parse(bytes, 2);
+  EXPECT_EQ(bitmaps[0].text(), "a");
+  EXPECT_EQ(bitmaps[0].name, name);
+  EXPECT_EQ(encode_bitmap_directory(bitmaps), bytes);
+  EXPECT_EQ(parse_refusal(encode_bitmap_directory({sample(name), sample("a")}), 2),
+            "Bitmap already exists: a");
+}
+
 TEST(Bitmap, TheExtensionComesBack) {
   const BitmapsExtension extension{7, 1000, HostOffset(0x90000)};
   EXPECT_EQ(BitmapsExtension::parse(extension.encode(), 65536), extension);
