@@ -118,6 +118,7 @@ class ConvertCommand {
   TargetOptions target_options(uint64_t size) const {
     TargetOptions options(arguments_.target_format);
     jobs::require_file(arguments_.target);
+    options.set_filename(arguments_.target);
     options.apply(arguments_.target_options);
     options.set_size(size);
     if (arguments_.backing_filename.has_value()) {

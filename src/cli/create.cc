@@ -190,6 +190,7 @@ void apply_backing_image(const CreateArguments& arguments, TargetOptions& option
 void create(const CreateArguments& arguments) {
   TargetOptions options(arguments.format);
   jobs::require_file(arguments.filename);
+  options.set_filename(arguments.filename);
   options.apply(arguments.options);
   apply_backing_arguments(arguments, options);
   if (arguments.size) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/target_options.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -11,6 +13,7 @@
 #include "cli/messages.h"
 #include "cli/options.h"
 #include "cli/sizes.h"
+#include "open/image_name.h"
 
 namespace byre::cli {
 namespace {
@@ -198,6 +201,14 @@ int version_number(const std::string& text) {
   throw not_accepted("version", text);
 }
 
+bool is_device(const std::string& filename) {
+  const bool has_protocol = open::protocol_of(filename).has_value();
+  const std::string path = has_protocol ? filename.substr(filename.find(':') + 1) : filename;
+  struct stat status{};
+  if (stat(path.c_str(), &status) != 0) return false;
+  return S_ISBLK(status.st_mode) || S_ISCHR(status.st_mode);
+}
+
 codec::CompressionType compression_type(const std::string& text) {
   if (text == "zlib") return codec::CompressionType::kDeflate;
   if (text == "zstd") return codec::CompressionType::kZstd;
@@ -215,6 +226,14 @@ TargetOptions::TargetOptions(std::string format) : format_(std::move(format)) {
     }
     entries_.push_back(std::move(entry));
   }
+}
+
+void TargetOptions::set_filename(const std::string& filename) {
+  if (!is_device(filename)) return;
+  std::erase_if(entries_, [](const Entry& entry) {
+    const std::string_view name = entry.description.name;
+    return name == "nocow" || name == "extent_size_hint";
+  });
 }
 
 TargetOptions::Entry* TargetOptions::find(const std::string& name) {

@@ -25,6 +25,9 @@ class TargetOptions {
  public:
   explicit TargetOptions(std::string format);
 
+  // Where the image goes: a device has not got the options of a file. Before apply().
+  void set_filename(const std::string& filename);
+
   const std::string& format() const { return format_; }
   bool has_option(const std::string& name) const;
 

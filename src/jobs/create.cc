@@ -18,6 +18,7 @@
 
 #include "base/checked.h"
 #include "base/units.h"
+#include "block/buffer.h"
 #include "byre/error.h"
 #include "jobs/file_identities.h"
 #include "open/new_file.h"
@@ -113,6 +114,11 @@ class NewFiles {
   std::vector<std::unique_ptr<storage::FileDevice>> devices_;
 };
 
+// It keeps its size, and whatever it held before.
+bool is_device(const storage::FileDevice& file) {
+  return !file.limits().grows;
+}
+
 // What preallocation takes must be there once the old contents are gone. The host may know better
 // (quotas, compression), so this is for files that have contents to lose.
 void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation preallocation) {
@@ -138,17 +144,39 @@ Task<void> try_size(storage::FileDevice& file, uint64_t size) {
   co_await file.resize(before, Preallocation::kOff);
 }
 
-// A device that is no regular file keeps its size.
 bool can_have_size(const storage::FileDevice& file, uint64_t size) {
-  return std::string_view(file.driver()) == "file" || size <= file.size();
+  return !is_device(file) || size <= file.size();
 }
 
 Error cannot_grow() {
   return invalid("Cannot grow device files");
 }
 
+// A new image's file begins with zeroes. On a device they replace what would be taken for an image,
+// or for a partition table; in a file they take the first block, which tools look at to learn
+// how the file has to be aligned: no loss where the disk is full. QEMU writes as much.
+Task<void> write_first_block(storage::FileDevice& file) {
+  constexpr uint64_t kBlockSize = 4 * kKiB;
+  const bool has_block = !is_device(file) && file.size() >= kBlockSize;
+  const uint64_t length = std::min(file.size(), has_block ? kBlockSize : kSectorSize);
+  const Buffer zeroes = Buffer::zeroed(length);
+  const IoVector bytes(zeroes.bytes());
+  std::exception_ptr error;
+  try {
+    co_await file.write(0, bytes);
+  } catch (const Error&) {
+    error = std::current_exception();
+  }
+  if (error && is_device(file)) std::rethrow_exception(error);
+}
+
 // QEMU looks at these once the file is there.
-void check_raw(const NewImage& image) {
+void check_raw(const NewImage& image, const storage::FileDevice& file) {
+  if (is_device(file) && image.options.preallocation != Preallocation::kOff) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                std::string("Unsupported preallocation mode '") +
+                    preallocation_name(image.options.preallocation) + "'");
+  }
   if (image.options.preallocation == Preallocation::kMetadata) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP, "Unsupported preallocation mode: metadata");
   }
@@ -159,22 +187,22 @@ void check_raw(const NewImage& image) {
 
 Task<void> write_raw(const NewImage& image, NewFiles& files) {
   storage::FileDevice* file = co_await files.make(image.filename);
-  check_raw(image);
+  check_raw(image, *file);
   const uint64_t size = align_up(image.options.size, kSectorSize);
   std::exception_ptr error;
   if (!can_have_size(*file, size)) throw cannot_grow();
-  if (!is_regular(*file)) co_return;
   check_space(*file, size, image.options.preallocation);
   co_await try_size(*file, size);
   co_await files.empty();
   try {
-    co_await file->resize(size, image.options.preallocation);
+    if (!is_device(*file)) co_await file->resize(size, image.options.preallocation);
+    co_await write_first_block(*file);
   } catch (...) {
     // A disk that was filled for nothing is emptied again; the file stays, as QEMU leaves it.
     error = std::current_exception();
   }
   if (!error) co_return;
-  co_await file->resize(0, Preallocation::kOff);
+  if (!is_device(*file)) co_await file->resize(0, Preallocation::kOff);
   std::rethrow_exception(error);
 }
 
@@ -193,8 +221,10 @@ void refuse_same_file(const std::string& filename, const std::string& data_filen
 // Where space for the guest's data cannot be had, QEMU tells which of its steps came upon it.
 Error told_as_resize(const Error& error, bool has_data_file) {
   const std::string& message = error.message();
+  if (message == "Cannot grow device files") return error.with_prefix("Could not resize image");
   if (!message.starts_with("Could not write zeros for preallocation") &&
-      !message.starts_with("Could not preallocate new data")) {
+      !message.starts_with("Could not preallocate new data") &&
+      !message.starts_with("Preallocation mode '")) {
     return error;
   }
   const Error inner = has_data_file ? error : error.with_prefix("Failed to resize underlying file");
@@ -231,6 +261,7 @@ Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
     if (files.has_contents()) co_await check_before_loss(image, *file, data_file);
     co_await files.empty();
     co_await qcow2::create(*file, data_file, image.options);
+    if (data_file != nullptr) co_await write_first_block(*data_file);
   } catch (const Error& error) {
     failure = told_as_resize(error, data_file != nullptr);
   }

@@ -140,6 +140,7 @@ class Creation {
         tables_(file) {}
 
   Task<void> run() {
+    check_fixed_size();
     std::exception_ptr error;
     try {
       co_await reserve_data();
@@ -163,6 +164,34 @@ class Creation {
  private:
   uint64_t cluster_size() const { return plan_.cluster_size; }
 
+  // What is mapped is there to the end of its last subcluster, as QEMU has it.
+  uint64_t mapped_size() const {
+    return align_up(size_, options_.extended_l2
+                               ? cluster_size() / layout::limits::kSubclustersPerCluster
+                               : cluster_size());
+  }
+
+  // The end of a file whose data clusters are preallocated without being written.
+  uint64_t preallocated_size() const {
+    const DataRun last = plan_.data.back();
+    const uint64_t unused = (last.guest_cluster + last.count) * cluster_size() - mapped_size();
+    const bool data_is_last = last.host_cluster + last.count == plan_.clusters;
+    return plan_.clusters * cluster_size() - (data_is_last ? unused : 0);
+  }
+
+  // Before anything is written: a device that cannot hold what is asked for keeps what it has.
+  void check_fixed_size() const {
+    if (plan_.data.empty() || file_->limits().grows) return;
+    if (options_.preallocation != Preallocation::kMetadata) {
+      throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                  fmt::format("Preallocation mode '{}' unsupported for this non-regular file",
+                              preallocation_name(options_.preallocation)));
+    }
+    if (preallocated_size() > file_->size()) {
+      throw Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
+    }
+  }
+
   // Whether host bytes from `offset` on were there before, and may be anything.
   bool has_old_bytes(uint64_t offset) const {
     // A raw external data file is the guest's disk as it is.
@@ -181,11 +210,7 @@ class Creation {
 
   Task<void> reserve_data() {
     old_end_ = data_file_ != nullptr ? data_file_->size() : file_->size();
-    // What is mapped is there to the end of its last subcluster, as QEMU has it.
-    const uint64_t mapped_size = align_up(
-        size_, options_.extended_l2 ? cluster_size() / layout::limits::kSubclustersPerCluster
-                                    : cluster_size());
-    const uint64_t data_size = plan_.l2_tables.empty() ? size_ : mapped_size;
+    const uint64_t data_size = plan_.l2_tables.empty() ? size_ : mapped_size();
     if (data_file_ != nullptr && data_file_->size() < data_size) {
       // Metadata alone asks nothing of the data file.
       const Preallocation wanted = options_.preallocation == Preallocation::kMetadata
@@ -202,11 +227,7 @@ class Creation {
     if (plan_.data.empty() || !file_->limits().grows) co_return;
     const bool in_one_piece = options_.preallocation != Preallocation::kMetadata;
     if (!in_one_piece) {
-      const DataRun last = plan_.data.back();
-      const uint64_t unused = (last.guest_cluster + last.count) * cluster_size() - mapped_size;
-      const bool data_is_last = last.host_cluster + last.count == plan_.clusters;
-      co_await grow(plan_.clusters * cluster_size() - (data_is_last ? unused : 0),
-                    Preallocation::kOff);
+      co_await grow(preallocated_size(), Preallocation::kOff);
       co_return;
     }
     const DataRun data = plan_.data.front();

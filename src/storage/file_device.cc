@@ -177,7 +177,7 @@ Task<int> FileDevice::zero_inside(uint64_t offset, uint64_t length, bool may_unm
   if (start < until && (may_write || !has_edges)) {
     RangeLock::Guard guard =
         co_await ranges_.acquire(start, until - start, RangeLock::Mode::kShared);
-    const int error = co_await space_.zero(start, until - start, may_unmap);
+    const int error = co_await space_.zero(start, until - start, may_unmap, may_write);
     guard.release();
     if (error == 0 && !has_edges) co_return 0;
     if (error == 0) {
@@ -201,7 +201,7 @@ Task<int> FileDevice::zero_to_new_end(uint64_t offset, uint64_t end, bool may_un
   if (!may_unmap) {
     const RangeLock::Guard guard =
         co_await ranges_.acquire(offset, end - offset, RangeLock::Mode::kShared);
-    const int error = co_await space_.zero(offset, end - offset, false);
+    const int error = co_await space_.zero(offset, end - offset, false, may_write);
     if (error == 0) size_ = std::max(size_, end);
     if (error != EOPNOTSUPP) co_return error;
   }

@@ -27,8 +27,8 @@ void FileDevice::check_resize(uint64_t new_size, Preallocation preallocation) co
                   fmt::format("Preallocation mode '{}' unsupported for this non-regular file",
                               preallocation_name(preallocation)));
     }
-    if (new_size == size_) return;
-    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot resize device files");
+    if (new_size <= size_) return;
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
   }
   if (preallocation == Preallocation::kMetadata) {
     throw Error(

@@ -35,13 +35,14 @@ Task<int> FileSpace::try_mode(int mode, bool* is_refused, uint64_t offset, uint6
   co_return EOPNOTSUPP;
 }
 
-Task<int> FileSpace::zero(uint64_t offset, uint64_t length, bool may_unmap) {
+Task<int> FileSpace::zero(uint64_t offset, uint64_t length, bool may_unmap, bool may_write) {
   data_end_ = 0;
   if (may_unmap) {
     const int error = co_await try_mode(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                                         &punch_is_refused_, offset, length);
     if (error != EOPNOTSUPP) co_return error;
   }
+  if (is_block_device_ && !may_write) co_return EOPNOTSUPP;
   untouched_from_ = std::max(untouched_from_, offset + length);
   const int keep_size = may_unmap ? FALLOC_FL_KEEP_SIZE : 0;
   int error =

@@ -26,8 +26,9 @@ class FileSpace {
   uint32_t alignment() const { return alignment_; }
 
   // Makes the range read as zeroes; with `may_unmap` preferably a hole. A range that ends past the
-  // end of a regular file makes the file larger, unless `may_unmap`, which leaves its size.
-  Task<int> zero(uint64_t offset, uint64_t length, bool may_unmap);
+  // end of a regular file makes the file larger, unless `may_unmap`, which leaves its size. Without
+  // `may_write` nothing is asked for that a device may do by writing zeroes.
+  Task<int> zero(uint64_t offset, uint64_t length, bool may_unmap, bool may_write);
   // Gives the space back. The contents are lost or stay.
   Task<int> discard(uint64_t offset, uint64_t length);
   // Takes space for the range; the file grows to its end.

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -67,6 +68,21 @@ class CreateImage : public testing::Test {
 TEST_F(CreateImage, ARawImageIsAFileOfWholeSectors) {
   create(image("raw", 1000));
   EXPECT_EQ(std::filesystem::file_size(path("x")), 1024u);
+}
+
+TEST_F(CreateImage, TheFirstBlockOfANewFileIsThere) {
+  NewImage data = image("qcow2", 1 << 20);
+  data.options.data_filename = path("data");
+  create(image("raw", 1 << 20));
+  struct stat raw{};
+  ASSERT_EQ(stat(path("x").c_str(), &raw), 0);
+  create(data);
+  struct stat of_data{};
+  ASSERT_EQ(stat(path("data").c_str(), &of_data), 0);
+  EXPECT_EQ(raw.st_blocks, 8);
+  EXPECT_EQ(of_data.st_blocks, 8);
+  create(image("raw", 0));
+  EXPECT_EQ(std::filesystem::file_size(path("x")), 0u);
 }
 
 TEST_F(CreateImage, AnExistingFileLosesItsContents) {

@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <tuple>
 
+#include "filter/filter_device.h"
 #include "qcow2/creation_plan.h"
 #include "unit/qcow2/written_image.h"
 
@@ -166,6 +167,87 @@ TEST(Create, ClearsWhatStoodInTheFileBefore) {
   Disks disks;
   disks.file = file.clone();
   expect_sound(disks, false);
+}
+
+TEST(Create, PreallocatedClustersReadAsZeroesOnADiskFullOfOldBytes) {
+  for (const bool extended : {false, true}) {
+    storage::MemoryDevice file;
+    const std::vector<uint8_t> old = pattern(0, 4 * kMiB, 1);
+    file.put(0, old);
+    CreateOptions options = options_of(2 * kMiB, 64 * kKiB);
+    options.preallocation = Preallocation::kMetadata;
+    options.extended_l2 = extended;
+    sync_wait(create(file, nullptr, options));
+    Disks disks;
+    disks.file = file.clone();
+    expect_sound(disks, false);
+    const auto image = sync_wait(Image::open(file.clone(), {}));
+    std::vector<uint8_t> bytes(2 * kMiB, 1);
+    sync_wait(image->read(0, IoVector(Bytes(bytes))));
+    EXPECT_EQ(bytes, std::vector<uint8_t>(2 * kMiB));
+  }
+}
+
+// A disk that neither grows nor tells what it holds.
+class FixedDisk : public filter::FilterDevice {
+ public:
+  explicit FixedDisk(uint64_t size) : FilterDevice(std::make_unique<storage::MemoryDevice>()) {
+    const std::vector<uint8_t> old = pattern(0, size, 1);
+    memory().put(0, old);
+    limits_ = below().limits();
+    limits_.grows = false;
+    limits_.is_zero_initialised = false;
+  }
+  const char* driver() const override { return "fixed"; }
+  const Limits& limits() const override { return limits_; }
+  storage::MemoryDevice& memory() { return static_cast<storage::MemoryDevice&>(below()); }
+
+ private:
+  Limits limits_;
+};
+
+TEST(Create, ADiskThatIsTooSmallForWhatIsPreallocatedStaysAsItIs) {
+  struct Refusal {
+    Preallocation preallocation;
+    uint64_t size;
+    const char* message;
+  };
+  const Refusal refusals[] = {
+      {Preallocation::kMetadata, 4 * kMiB, "Cannot grow device files"},
+      {Preallocation::kMetadata, 64 * kMiB, "Cannot grow device files"},
+      {Preallocation::kFalloc, kMiB,
+       "Preallocation mode 'falloc' unsupported for this non-regular file"},
+      {Preallocation::kFull, kMiB,
+       "Preallocation mode 'full' unsupported for this non-regular file"},
+  };
+  for (const Refusal& refusal : refusals) {
+    FixedDisk disk(4 * kMiB);
+    CreateOptions options = options_of(refusal.size, 64 * kKiB);
+    options.preallocation = refusal.preallocation;
+    try {
+      sync_wait(create(disk, nullptr, options));
+      ADD_FAILURE() << "made";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.message(), refusal.message);
+    }
+    std::vector<uint8_t> left(4 * kMiB);
+    sync_wait(disk.read(0, IoVector(Bytes(left))));
+    EXPECT_EQ(left, pattern(0, 4 * kMiB, 1));
+  }
+}
+
+TEST(Create, AMappedDataFileThatMayHoldOldBytesIsCleared) {
+  storage::MemoryDevice file;
+  FixedDisk data(2 * kMiB);
+  CreateOptions options = options_of(kMiB, 64 * kKiB);
+  options.data_filename = "data";
+  options.preallocation = Preallocation::kMetadata;
+  sync_wait(create(file, &data, options));
+  std::vector<uint8_t> bytes(2 * kMiB);
+  sync_wait(data.read(0, IoVector(Bytes(bytes))));
+  std::vector<uint8_t> wanted = pattern(0, 2 * kMiB, 1);
+  std::fill_n(wanted.begin(), kMiB, uint8_t{0});
+  EXPECT_EQ(bytes, wanted);
 }
 
 TEST(Create, MakesHugeDisksAtOnce) {

@@ -201,7 +201,7 @@ TEST_F(FileDeviceOpen, NullIsAHostDeviceWithoutASize) {
   EXPECT_FALSE(device->limits().grows);
   loop_.run(device->flush());
   EXPECT_EQ(error_of_call([&] { return device->resize(5, Preallocation::kOff); }).message(),
-            "Cannot resize device files");
+            "Cannot grow device files");
   EXPECT_EQ(error_of_call([&] { return device->resize(5, Preallocation::kFalloc); }).message(),
             "Preallocation mode 'falloc' unsupported for this non-regular file");
 }
