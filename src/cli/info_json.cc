@@ -81,7 +81,7 @@ void add_qcow2(JsonText& json, const jobs::Qcow2Info& qcow2) {
   json.set("snapshots", snapshots);
 }
 
-// A file of the host, which has details of its own; byre knows none.
+// A file of the host, which has details of its own.
 bool is_file(const jobs::ImageInfo& info) {
   return info.format == "file" || info.format == "host_device";
 }
@@ -117,6 +117,12 @@ JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
   return json;
 }
 
+JsonText file_details(const jobs::ImageInfo& info) {
+  JsonText json = JsonText::object();
+  if (info.extent_size_hint != 0) json.set("extent-size-hint", info.extent_size_hint);
+  return json;
+}
+
 JsonText info_to_json(const jobs::ImageInfo& info) {
   JsonText children = JsonText::array();
   for (const jobs::ChildInfo& each : info.children) {
@@ -134,7 +140,7 @@ JsonText info_to_json(const jobs::ImageInfo& info) {
   if (info.qcow2) add_qcow2(json, *info.qcow2);
   if (is_file(info)) {
     JsonText specific = JsonText::object();
-    specific.set("type", "file").set("data", JsonText::object());
+    specific.set("type", "file").set("data", file_details(info));
     json.set("format-specific", specific);
   }
   if (info.is_dirty) json.set("dirty-flag", *info.is_dirty);

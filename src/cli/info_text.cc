@@ -71,6 +71,7 @@ class NodeText {
   void add_storage(const jobs::ImageInfo& info);
   void add_image(const jobs::ImageInfo& info);
   void add_qcow2(const jobs::Qcow2Info& qcow2);
+  void add_file_details(const jobs::ImageInfo& info);
 
   std::string text_;
   size_t level_ = 0;
@@ -93,11 +94,18 @@ void NodeText::add_qcow2(const jobs::Qcow2Info& qcow2) {
   add_details(qcow2_details(qcow2));
 }
 
+void NodeText::add_file_details(const jobs::ImageInfo& info) {
+  if (info.extent_size_hint == 0) return;
+  add_line("Format specific information:");
+  add_details(file_details(info));
+}
+
 void NodeText::add_storage(const jobs::ImageInfo& info) {
   add_line("filename: " + info.filename);
   add_line("protocol type: " + info.format);
   add_line("file length: " + size_text(info.size));
   add_line("disk size: " + allocated_text(info.allocated_size));
+  add_file_details(info);
 }
 
 void NodeText::add_image(const jobs::ImageInfo& info) {
@@ -111,6 +119,7 @@ void NodeText::add_image(const jobs::ImageInfo& info) {
   if (info.cluster_size) add_line("cluster_size: " + std::to_string(*info.cluster_size));
   if (info.is_dirty.value_or(false)) add_line("cleanly shut down: no");
   if (info.qcow2) add_qcow2(*info.qcow2);
+  add_file_details(info);
 }
 
 void NodeText::add_node(const jobs::ImageInfo& info, const std::string& path) {

@@ -17,6 +17,8 @@ std::string info_to_human_text(const jobs::ImageInfo& info);
 
 // What is particular to qcow2, in the form of QEMU's "format-specific" object.
 JsonText qcow2_details(const jobs::Qcow2Info& qcow2);
+// The same of a file of the host.
+JsonText file_details(const jobs::ImageInfo& info);
 
 // How many instructions the guest had executed, where that was counted; QEMU shows it as a signed
 // number.

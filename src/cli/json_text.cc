@@ -80,6 +80,8 @@ constexpr std::array kNames{
     "vm-clock-sec",
     "id",
     "vm-state-size",
+    // a file
+    "extent-size-hint",
     // a child, format-specific
     "info",
     "type",

@@ -43,6 +43,7 @@ struct ImageInfo {
   std::optional<uint64_t> cluster_size;  // as devices without one see it through from below
   std::optional<bool> is_dirty;          // the same; nothing: nobody knows
   std::optional<Qcow2Info> qcow2;
+  uint64_t extent_size_hint = 0;    // of a file, for its file system; 0: none
   std::vector<ChildInfo> children;  // in QEMU's order
 
   // A file, or whatever has nothing below it.

@@ -132,11 +132,13 @@ def on_device(group, line, sector_size, is_old, prepare=None, read_only=False):
         if prepare is not None:
             for side in (world.a, world.b):
                 prepare(world, side)
-        for device in pair:
-            device.set_read_only(read_only)
-        all_made = run_line(world, line)
-        for device in pair:
-            device.set_read_only(False)
+        try:
+            for device in pair:
+                device.set_read_only(read_only)
+            all_made = run_line(world, line)
+        finally:
+            for device in pair:
+                device.set_read_only(False)
         judge_files(world, same_disk if all_made else no_worse)
     state = ("old " if is_old else "") + ("read-only " if read_only else "")
     return Case(f"{group}: {state}{sector_size}: {line}", run)

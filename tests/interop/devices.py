@@ -62,6 +62,7 @@ class Device:
         self.file = os.open(self.backing, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(self.file, size)
         self.path, self.device = self._attach(sector_size)
+        self.set_read_only(False)  # what the one before was lasts
 
     def _attach(self, sector_size):
         info = struct.pack("<5Q4I64s64s32s2Q", 0, 0, 0, 0, 0, 0, 0, 0, _LO_FLAGS_AUTOCLEAR,
