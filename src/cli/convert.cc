@@ -169,6 +169,7 @@ class ConvertCommand {
     co_await check_target_before_loss(options);
     try {
       jobs::NewImage image = options.to_image(arguments_.target);
+      image.on_warning = [this](const std::string& text) { print_warning(invocation_, text); };
       co_await jobs::create_image(std::move(image), &made_);
     } catch (const Error& error) {
       throw error.with_prefix(arguments_.target + ": error while converting " +

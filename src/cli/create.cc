@@ -187,7 +187,7 @@ void apply_backing_image(const CreateArguments& arguments, TargetOptions& option
   loop.run(refuse_to_lose_backing(arguments.filename, path, format));
 }
 
-void create(const CreateArguments& arguments) {
+void create(const Invocation& invocation, const CreateArguments& arguments) {
   TargetOptions options(arguments.format);
   jobs::require_file(arguments.filename);
   options.set_filename(arguments.filename);
@@ -208,7 +208,9 @@ void create(const CreateArguments& arguments) {
           options.to_text() + "\n");
   }
   Loop loop;
-  loop.run(jobs::create_image(options.to_image(arguments.filename)));
+  jobs::NewImage image = options.to_image(arguments.filename);
+  image.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
+  loop.run(jobs::create_image(std::move(image)));
 }
 
 }  // namespace
@@ -217,7 +219,7 @@ int run_create(Invocation& invocation) {
   const CreateArguments arguments = read_arguments(invocation);
   invocation.output_is_result = false;
   try {
-    create(arguments);
+    create(invocation, arguments);
   } catch (const Error& error) {
     Error told = error;
     if (error.errno_value() == EFBIG && arguments.format == "raw") {

@@ -41,12 +41,13 @@ void set_nocow(int fd) {
   ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
-void set_extent_size_hint(int fd, uint64_t hint) {
+// 0, or the errno of a file system that knows such hints and does not take this one.
+int set_extent_size_hint(int fd, uint64_t hint) {
   struct fsxattr attributes{};
-  if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return;
+  if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return 0;
   attributes.fsx_xflags |= FS_XFLAG_EXTSIZE;
   attributes.fsx_extsize = static_cast<uint32_t>(hint);
-  ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+  return ioctl(fd, FS_IOC_FSSETXATTR, &attributes) == 0 ? 0 : errno;
 }
 
 // Hints to the file system, which may know nothing of them: no failure is an error. They must be
@@ -58,7 +59,10 @@ void apply_hints(const NewImage& image, const std::string& filename) {
   if (fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) {
     if (image.nocow) set_nocow(fd);
     const uint64_t hint = image.extent_size_hint.value_or(kDefaultExtentSizeHint);
-    if (hint > 0) set_extent_size_hint(fd, hint);
+    const int error = hint > 0 ? set_extent_size_hint(fd, hint) : 0;
+    if (error != 0 && image.extent_size_hint && image.on_warning) {
+      image.on_warning("Failed to set extent size hint: " + errno_text(error));
+    }
   }
   ::close(fd);
 }

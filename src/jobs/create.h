@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -21,6 +22,7 @@ struct NewImage {
   // Of the files that are made: no copy-on-write on btrfs; size hint for extents on XFS.
   bool nocow = false;
   std::optional<uint64_t> extent_size_hint;
+  std::function<void(const std::string&)> on_warning;  // of hints that were asked for in vain
 };
 
 // New images are made in files and on devices of the host: throws Error in QEMU's words for a name
