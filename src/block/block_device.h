@@ -19,7 +19,7 @@ namespace byre {
 struct Limits {
   uint32_t request_alignment = 1;   // power of two; offsets and lengths that cost nothing extra
   uint32_t memory_alignment = 1;    // power of two; addresses that cost no copy
-  uint32_t preferred_transfer = 0;  // 0: no preference; a cluster, for qcow2
+  uint32_t preferred_transfer = 0;  // 0: no preference; a subcluster, for qcow2
   uint64_t transfer_max = 0;        // 0: no bound
   bool can_write_zeroes_unmapped = false;  // write_zeroes(kMayUnmap) frees space instead of writing
   // Reads past what was written give zeroes after create or resize: a fresh device needs no
