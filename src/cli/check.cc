@@ -18,6 +18,7 @@ namespace byre::cli {
 namespace {
 
 constexpr int kOutput = kLongOnly + 1;
+constexpr int kDropUnreadable = kLongOnly + 2;
 
 // QEMU's exit codes of `check`.
 constexpr int kSound = 0;
@@ -32,6 +33,7 @@ struct CheckArguments {
   bool image_opts = false;
   std::string cache = "writeback";
   std::optional<qcow2::RepairScope> repair;
+  bool drops_unreadable = false;
   bool quiet = false;
   OutputFormat output = OutputFormat::kHuman;
 };
@@ -45,16 +47,17 @@ void read_repair(CheckArguments& arguments, const std::string& text) {
 
 CheckArguments read_arguments(Invocation& invocation) {
   CheckArguments arguments;
-  OptionReader reader(invocation, "hf:r:T:qU",
-                      {{"help", 'h'},
-                       {"format", 'f', true},
-                       {"repair", 'r', true},
-                       {"output", kOutput, true},
-                       {"object", kObject, true},
-                       {"image-opts", kImageOpts},
-                       {"cache", 'T', true},
-                       {"quiet", 'q'},
-                       {"force-share", 'U'}});
+  std::vector<LongOption> options{{"help", 'h'},
+                                  {"format", 'f', true},
+                                  {"repair", 'r', true},
+                                  {"output", kOutput, true},
+                                  {"object", kObject, true},
+                                  {"image-opts", kImageOpts},
+                                  {"cache", 'T', true},
+                                  {"quiet", 'q'},
+                                  {"force-share", 'U'}};
+  if (!invocation.as_qemu()) options.push_back({"drop-unreadable", kDropUnreadable});
+  OptionReader reader(invocation, "hf:r:T:qU", options);
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
       case 'f':
@@ -75,6 +78,9 @@ CheckArguments read_arguments(Invocation& invocation) {
       case 'U':
         arguments.image.force_share = true;
         break;
+      case kDropUnreadable:
+        arguments.drops_unreadable = true;
+        break;
       case kOutput:
         arguments.output = parse_output_format(reader.argument());
         break;
@@ -83,6 +89,9 @@ CheckArguments read_arguments(Invocation& invocation) {
     }
   }
   arguments.filename = reader.only_name();
+  if (arguments.drops_unreadable && arguments.repair != qcow2::RepairScope::kAll) {
+    throw UsageError("--drop-unreadable requires --repair=all");
+  }
   const std::optional<storage::CacheMode> cache = storage::parse_cache_mode(arguments.cache);
   if (!cache) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
@@ -194,6 +203,7 @@ jobs::CheckReport run_job(const Invocation& invocation, const CheckArguments& ar
     findings.print_finding(finding);
   };
   job.repair = arguments.repair;
+  job.drops_unreadable = arguments.drops_unreadable;
   const bool tells = !arguments.quiet && arguments.output == OutputFormat::kHuman;
   job.on_fixed = [&findings, tells](uint64_t leaks, uint64_t corruptions) {
     findings.flush();

@@ -5,7 +5,7 @@ namespace byre::cli {
 namespace {
 
 constexpr CommandHelp kHelp[] = {
-    {"check", "[-f FMT] [-T CACHE] [-U] [-q] [--output human|json] FILENAME",
+    {"check", "[-f FMT] [-r leaks|all] [-T CACHE] [-U] [-q] [--output human|json] FILENAME",
      "  -h, --help                show this and end\n"
      "  -q, --quiet               print errors only\n"
      "  -f, --format FMT          FILENAME has this format; default: look at its first bytes\n"
@@ -13,11 +13,16 @@ constexpr CommandHelp kHelp[] = {
      "                            writethrough, unsafe\n"
      "  -U, --force-share         open it though another process writes to it\n"
      "      --output human|json   how to print the result\n"
-     "  -r, --repair leaks|all    not there yet: refused\n"
+     "  -r, --repair leaks|all    give space back that nothing refers to, or repair all that can "
+     "be\n"
+     "                            repaired without losing anything\n"
      "      --image-opts            the image is a list of options: "
      "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF         an object that others name: secret,id=...\n",
-     ""},
+     "\nOnly byre:\n"
+     "      --drop-unreadable     with -r all: give up what cannot be read: references past the "
+     "end\n"
+     "                            of the file, snapshots whose entry or L1 table is broken\n"},
     {"compare", "[-f FMT] [-F FMT] [-T CACHE] [-s] [-p] [-q] [-U] FILENAME1 FILENAME2",
      "  -h, --help            show this and end\n"
      "  -q, --quiet           print nothing; the exit code tells\n"

@@ -15,7 +15,11 @@ Task<void> run_on(qcow2::Image* image, CheckJob* job, CheckReport* report) {
     report->result = co_await qcow2::check(*image, std::move(job->options));
     co_return;
   }
-  qcow2::RepairOptions options{*job->repair, std::move(job->options), std::move(job->on_fixed)};
+  qcow2::RepairOptions options;
+  options.scope = *job->repair;
+  options.drops_unreadable = job->drops_unreadable;
+  options.check = std::move(job->options);
+  options.on_fixed = std::move(job->on_fixed);
   const qcow2::RepairResult result = co_await qcow2::repair(*image, std::move(options));
   report->result = result.check;
   report->leaks_fixed = result.leaks_fixed;

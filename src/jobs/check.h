@@ -21,6 +21,7 @@ struct CheckJob {
   open::ImageOptions image;
   qcow2::CheckOptions options;
   std::optional<qcow2::RepairScope> repair;  // nothing: changes nothing
+  bool drops_unreadable = false;             // as of qcow2::RepairOptions
   // As of qcow2::RepairOptions.
   std::function<void(uint64_t leaks_fixed, uint64_t corruptions_fixed)> on_fixed;
   Progress* progress = nullptr;  // outlives the task

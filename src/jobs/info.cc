@@ -34,17 +34,6 @@ Task<std::vector<uint8_t>> read_file(BlockDevice& file, uint64_t offset, size_t 
   co_return bytes;
 }
 
-// The directory's size was checked when the extension was parsed.
-Task<std::vector<qcow2::layout::BitmapEntry>> read_bitmaps(qcow2::Image& image) {
-  const auto& extension = image.extensions().bitmaps;
-  if (!extension.has_value()) co_return std::vector<qcow2::layout::BitmapEntry>();
-  const uint64_t offset = extension->directory_offset.value();
-  const size_t size = static_cast<size_t>(extension->directory_size);
-  const std::vector<uint8_t> bytes = co_await read_file(image.file(), offset, size);
-  co_return qcow2::layout::parse_bitmap_directory(bytes, *extension, image.geometry(),
-                                                  image.size());
-}
-
 Task<std::optional<codec::LuksHeader>> read_luks(qcow2::Image& image) {
   if (image.header().crypt_method != qcow2::layout::CryptMethod::kLuks) co_return std::nullopt;
   const auto& pointer = image.extensions().crypto_header;
@@ -59,7 +48,7 @@ Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   Qcow2Info info;
   info.header = image.header();
   if (!image.has_external_data_file()) info.snapshots = image.snapshots();
-  info.bitmaps = co_await read_bitmaps(image);
+  info.bitmaps = image.bitmaps();
   info.luks = co_await read_luks(image);
   info.data_filename = image.extensions().data_file_name;
   info.backing_filename = image.backing_filename();

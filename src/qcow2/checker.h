@@ -43,6 +43,7 @@ enum class FindingKind {
   kSnapshotL1TooLarge,     // value: entries
   kSnapshotsWithDataFile,  // value: count
   kBitmapTable,            // value: the entry (counted; QEMU has no words for it)
+  kBitmapUnreadable,       // value: index of the directory entry
   // Refcount table and blocks.
   kRefcountTableReservedBits,  // value: index
   kRefcountBlockUnaligned,     // value: index
@@ -53,6 +54,10 @@ enum class FindingKind {
   kRebuildNeeded,     // and not allowed
   kTablesMoved,       // to places of their own
   kLeaksKept,         // they may be what something unreadable refers to
+  kPastEndKept,       // references past the end of the file, for what may yet arrive
+  kSnapshotRemoved,   // value: index of the entry
+  kBitmapRemoved,     // value: index of the directory entry
+  kNoRoom,            // for new tables; value: bytes that are missing
 };
 
 enum class Severity {
@@ -85,8 +90,13 @@ struct CheckOptions {
   // Called now and then; in units that mean nothing but the share that is done.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
   const Cancellation* cancellation = nullptr;
-  // Set by repair(): findings that it mends at once are told as mended.
+  // Set by repair(): findings that it repairs at once are told as repaired.
   bool mends = false;
+  // Set by repair(): a snapshot table that cannot be read is a finding, and the check goes on
+  // without it.
+  bool is_repair = false;
+  // Set by repair(): RepairOptions::drops_unreadable.
+  bool drops_unreadable = false;
 };
 
 // The numbers of clusters are those of the active disk.

@@ -176,7 +176,9 @@ void L2EntryCounter::count_owed(ConstBytes table, uint64_t times) {
     } else if (!refers_to_cluster(entry)) {
       continue;
     }
-    if (!references_->is_outside(offset, size)) {
+    if (references_->is_outside(offset, size)) {
+      references_->count_outside(offset, size, times);
+    } else {
       references_->add_references(offset, size, times, Claim::kNone);
     }
   }

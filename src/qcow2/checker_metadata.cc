@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "base/checked.h"
 #include "base/units.h"
@@ -50,37 +51,163 @@ void MetadataCounter::check_snapshot_pointer() {
 }
 
 Task<void> MetadataCounter::read_snapshots() {
-  check_snapshot_pointer();
   const layout::Header& header = subject_->header;
-  if (header.snapshot_count == 0) co_return;
-  try {
-    co_await decode_snapshots();
-  } catch (const Error& error) {
-    references_->findings().add(
-        {.kind = FindingKind::kSnapshotTableUnreadable,
-         .severity = Severity::kCheckError,
-         .offset = header.snapshots_offset.value(),
-         .names_program = true},
-        [&] { return "ERROR failed to read the snapshot table: " + error.message(); });
-    throw;
+  if (options_->is_repair) {
+    co_await decode_snapshots_by_guess();
+  } else {
+    check_snapshot_pointer();
+    if (header.snapshot_count != 0) co_await decode_snapshots();
   }
   if (header.version >= 3) check_snapshot_entries();
+  if (options_->mends && options_->drops_unreadable) remove_unreadable();
 }
 
 Task<void> MetadataCounter::decode_snapshots() {
   layout::SnapshotTableDecoder decoder(subject_->header);
-  if (options_->mends) {
-    decoder.cut_extra_data([this](size_t index, uint64_t size) { report_cut(index, size); });
+  try {
+    co_await decode(&decoder);
+  } catch (const Error& error) {
+    references_->findings().add(
+        {.kind = FindingKind::kSnapshotTableUnreadable,
+         .severity = Severity::kCheckError,
+         .offset = subject_->header.snapshots_offset.value(),
+         .names_program = true},
+        [&] { return "ERROR failed to read the snapshot table: " + error.message(); });
+    throw;
   }
-  while (!decoder.done()) {
+}
+
+Task<void> MetadataCounter::decode(layout::SnapshotTableDecoder* decoder) {
+  while (!decoder->done()) {
     if (options_->cancellation != nullptr) options_->cancellation->check();
-    const uint64_t wanted = decoder.wanted();
-    const ConstBytes bytes = co_await file_->read(decoder.offset().value(), wanted, 0);
-    decoder.feed(bytes);
+    const uint64_t wanted = decoder->wanted();
+    const ConstBytes bytes = co_await file_->read(decoder->offset().value(), wanted, 0);
+    decoder->feed(bytes);
   }
-  snapshot_table_size_ = decoder.table_size();
-  snapshots_ = decoder.take();
-  snapshot_table_size_ -= padding_of(snapshots_.back());
+  snapshot_table_size_ = decoder->table_size();
+  snapshots_ = decoder->take();
+  if (!snapshots_.empty()) snapshot_table_size_ -= padding_of(snapshots_.back());
+}
+
+// As far as the table can be read.
+Task<void> MetadataCounter::decode_snapshots_by_guess() {
+  const layout::Header& header = subject_->header;
+  std::optional<layout::SnapshotTableDecoder> decoder;
+  std::string reason;
+  try {
+    decoder.emplace(header);
+  } catch (const Error& error) {
+    reason = error.message();
+  }
+  if (!decoder) {
+    report_unreadable(0, reason);
+    co_return;
+  }
+  if (options_->mends) {
+    decoder->cut_extra_data([this](size_t index, uint64_t size) { report_cut(index, size); });
+  }
+  for (;;) {
+    bool is_read = true;
+    try {
+      co_await decode(&*decoder);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kCancelled || error.kind() == ErrorKind::kIo) throw;
+      is_read = false;
+      reason = error.message().substr(0, error.message().find('\n'));
+    }
+    if (is_read) break;
+    bool is_guessed = false;
+    if (options_->mends) is_guessed = co_await guess_entry(&*decoder);
+    if (is_guessed) continue;
+    snapshot_table_size_ = decoder->table_size();
+    const uint64_t decoded = decoder->decoded();
+    snapshots_ = decoder->take();
+    report_unreadable(decoded, reason);
+    co_return;
+  }
+  // Of a table that is not there, all entries are zeroes.
+  const uint64_t offset = header.snapshots_offset.value();
+  is_table_kept_ =
+      header.snapshot_count != 0 && !range_fits(offset, snapshot_table_size_, file_->size());
+  if (is_table_kept_) references_->note_table(offset, snapshot_table_size_);
+}
+
+Task<bool> MetadataCounter::guess_entry(layout::SnapshotTableDecoder* decoder) {
+  constexpr uint64_t kEntrySizeMax = 256 * kKiB;
+  const uint64_t offset = decoder->offset().value();
+  const uint64_t length = file_->stored(offset, kEntrySizeMax);
+  if (length == 0) co_return false;
+  const ConstBytes bytes = co_await file_->read(offset, length, 0);
+  const size_t index = decoder->decoded();
+  const bool is_guessed = decoder->feed_by_guess(bytes);
+  if (is_guessed) report_guess(index);
+  co_return is_guessed;
+}
+
+void MetadataCounter::report_guess(size_t index) {
+  has_mended_snapshots_ = true;
+  references_->findings().add(
+      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_mended = true}, [&] {
+        return fmt::format("Repairing the size of the extra data in snapshot table entry {}",
+                           index);
+      });
+}
+
+// The entries from this one on. What they refer to is not known.
+void MetadataCounter::report_unreadable(uint64_t decoded, const std::string& reason) {
+  const layout::Header& header = subject_->header;
+  const bool removes = options_->mends && options_->drops_unreadable;
+  is_table_kept_ = !removes;
+  has_mended_snapshots_ |= removes;
+  if (!removes) references_->set_incomplete();
+  references_->findings().add(
+      {.kind = removes ? FindingKind::kSnapshotRemoved : FindingKind::kSnapshotTableUnreadable,
+       .offset = header.snapshots_offset.value(),
+       .value = decoded,
+       .is_mended = removes},
+      [&] {
+        if (removes) {
+          return fmt::format("Removing the {} snapshots from snapshot table entry {} on: {}",
+                             header.snapshot_count - decoded, decoded, reason);
+        }
+        return fmt::format(
+            "ERROR snapshot table entry {} cannot be read: {}\n"
+            "It is kept, and the {} snapshots from it on; check -r all --drop-unreadable removes "
+            "them",
+            decoded, reason, header.snapshot_count - decoded);
+      });
+}
+
+// Why nobody can follow it; nullptr: he can.
+const char* MetadataCounter::unreadable_l1(const layout::Snapshot& snapshot) const {
+  if (snapshot.disk_size_or(subject_->header.size) == 0) return nullptr;
+  const uint64_t offset = snapshot.l1_table_offset.value();
+  if (offset == 0 || snapshot.l1_size == 0) return "it has no L1 table";
+  if (!references_->geometry().is_cluster_aligned(snapshot.l1_table_offset)) {
+    return "its L1 table is not cluster aligned";
+  }
+  if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) return "its L1 table is too large";
+  if (references_->is_outside(offset, uint64_t{snapshot.l1_size} * 8)) {
+    return "its L1 table lies past the end of the file";
+  }
+  return nullptr;
+}
+
+void MetadataCounter::remove_unreadable() {
+  size_t index = 0;
+  std::erase_if(snapshots_, [&](const layout::Snapshot& snapshot) {
+    const size_t own = index++;
+    const char* const reason = unreadable_l1(snapshot);
+    if (reason == nullptr) return false;
+    has_mended_snapshots_ = true;
+    references_->findings().add(
+        {.kind = FindingKind::kSnapshotRemoved, .value = own, .is_mended = true}, [&] {
+          return fmt::format("Removing snapshot {} ({}): {}", snapshot.id.c_str(),
+                             snapshot.name.c_str(), reason);
+        });
+    return true;
+  });
+  if (has_mended_snapshots_) is_table_kept_ = false;
 }
 
 void MetadataCounter::report_cut(size_t index, uint64_t size) {
@@ -149,86 +276,11 @@ Task<void> MetadataCounter::count_snapshots() {
         [count] { return fmt::format("ERROR {} snapshots in image with data file", count); });
   }
   for (const layout::Snapshot& snapshot : snapshots_) {
+    if (unreadable_l1(snapshot) != nullptr) references_->set_incomplete();
     if (!check_snapshot_l1(snapshot)) continue;
     co_await references_->count_l1_table(snapshot.l1_table_offset.value(), snapshot.l1_size, false);
   }
   references_->count_region(subject_->header.snapshots_offset.value(), snapshot_table_size_);
-}
-
-Task<void> MetadataCounter::count_bitmaps() {
-  if (!subject_->extensions.bitmaps) co_return;
-  const layout::BitmapsExtension& extension = *subject_->extensions.bitmaps;
-  references_->count_region(extension.directory_offset.value(), extension.directory_size);
-  std::vector<layout::BitmapEntry> bitmaps;
-  try {
-    extension.check_directory();
-    std::vector<uint8_t> directory(extension.directory_size);
-    co_await padded_read(&file_->device(), extension.directory_offset.value(), Bytes(directory));
-    bitmaps = layout::parse_bitmap_directory(directory, extension, references_->geometry(),
-                                             subject_->header.size);
-  } catch (const Error& error) {
-    references_->findings().add(
-        {.kind = FindingKind::kBitmapTable, .offset = extension.directory_offset.value()});
-    throw;
-  }
-  for (const layout::BitmapEntry& bitmap : bitmaps) {
-    co_await count_bitmap_table(bitmap.table_offset.value(), bitmap.table_size);
-  }
-  for (const auto& [offset, shared] : shared_bitmaps_) {
-    if (shared.owed == 0) continue;
-    const uint64_t cluster_size = references_->geometry().cluster_size();
-    co_await count_bitmap_table_cluster(offset, cluster_size, shared.owed);
-  }
-}
-
-Task<void> MetadataCounter::count_bitmap_table(uint64_t offset, uint64_t entries) {
-  const layout::Geometry& geometry = references_->geometry();
-  const uint64_t size = entries * 8;
-  references_->count_region(offset, size);
-  const uint64_t end = offset + file_->stored(offset, size);
-  for (uint64_t place = offset; place < end; place += geometry.cluster_size()) {
-    if (options_->cancellation != nullptr) options_->cancellation->check();
-    const uint64_t length = std::min(geometry.cluster_size(), end - place);
-    if (length == geometry.cluster_size() && references_->is_shared(place)) {
-      SharedTable& shared = shared_bitmaps_[place];
-      if (shared.reads > 0) {
-        ++shared.owed;
-        continue;
-      }
-      ++shared.reads;
-    }
-    const bool is_hole = co_await file_->is_hole(place, length);
-    if (is_hole) continue;
-    co_await count_bitmap_table_cluster(place, length, 1);
-  }
-}
-
-Task<void> MetadataCounter::count_bitmap_table_cluster(uint64_t offset, uint64_t length,
-                                                       uint64_t times) {
-  const layout::Geometry& geometry = references_->geometry();
-  const ConstBytes table = co_await file_->read(offset, length, geometry.cluster_size());
-  for (uint64_t i = 0; i + 8 <= length; i += 8) {
-    const layout::BitmapTableEntry entry(load_big_endian<uint64_t>(&table[i]));
-    const uint64_t place = entry.offset().value();
-    switch (entry.kind(geometry)) {
-      case layout::BitmapTableKind::kZeroes:
-      case layout::BitmapTableKind::kOnes:
-        break;
-      case layout::BitmapTableKind::kInvalid:
-        references_->set_incomplete();
-        references_->findings().add(
-            {.kind = FindingKind::kBitmapTable, .offset = offset + i, .value = entry.word()});
-        references_->findings().count(Severity::kCorruption, times - 1);
-        break;
-      case layout::BitmapTableKind::kCluster:
-        if (times == 1) {
-          references_->count_region(place, geometry.cluster_size());
-        } else if (!references_->is_outside(place, geometry.cluster_size())) {
-          references_->add_references(place, geometry.cluster_size(), times, {});
-        }
-        break;
-    }
-  }
 }
 
 }  // namespace byre::qcow2

@@ -26,6 +26,7 @@ CheckPass::CheckPass(CheckSubject subject, const CheckOptions* options)
       counts_(0, geometry_.refcount_max()),
       references_(subject_.header, &file_, &counts_, &findings_, options),
       metadata_(&subject_, &file_, &references_, options),
+      bitmaps_(&subject_, &file_, &references_, options),
       refcounts_(subject_.header, &file_, &references_, options) {}
 
 void CheckPass::make_counts() {
@@ -49,10 +50,11 @@ Task<void> CheckPass::count() {
     const layout::CryptoHeader& crypto = *subject_.extensions.crypto_header;
     references_.count_region(crypto.offset.value(), crypto.length);
   }
-  co_await metadata_.count_bitmaps();
+  co_await bitmaps_.count();
   co_await references_.count_owed();
   co_await refcounts_.read_table();
   refcounts_.count_table();
+  bitmaps_.find_overlapping();
 }
 
 Task<void> CheckPass::compare() {

@@ -3,6 +3,7 @@
 
 #include "async/task.h"
 #include "qcow2/checker.h"
+#include "qcow2/checker_bitmaps.h"
 #include "qcow2/checker_counts.h"
 #include "qcow2/checker_file.h"
 #include "qcow2/checker_findings.h"
@@ -40,6 +41,7 @@ class CheckPass {
   ReferenceCounter& references() { return references_; }
   StoredRefcounts& refcounts() { return refcounts_; }
   const MetadataCounter& metadata() const { return metadata_; }
+  const BitmapCounter& bitmaps() const { return bitmaps_; }
 
  private:
   void make_counts();
@@ -52,6 +54,7 @@ class CheckPass {
   ReferenceCounts counts_;
   ReferenceCounter references_;
   MetadataCounter metadata_;
+  BitmapCounter bitmaps_;
   StoredRefcounts refcounts_;
   uint64_t image_end_offset_ = 0;
 };

@@ -36,7 +36,12 @@ Task<void> StoredRefcounts::read_table() {
 }
 
 void StoredRefcounts::count_table() {
-  references_->count_region(table_offset_, table_size_);
+  if (references_->is_outside(table_offset_, table_size_)) {
+    is_past_end_ = true;
+    references_->report_outside(table_offset_, table_size_);
+  } else {
+    references_->count_region(table_offset_, table_size_);
+  }
   for (uint64_t i = 0; i < table_.size(); ++i) {
     if (table_[i].word() != 0) count_block(i, table_[i]);
   }
@@ -46,12 +51,17 @@ void StoredRefcounts::count_table() {
   }
 }
 
+void StoredRefcounts::note_bad_structure() {
+  must_be_rebuilt_ = true;
+  is_structure_bad_ = true;
+}
+
 void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
   Findings& findings = references_->findings();
   const uint64_t offset = entry.offset().value();
   const uint64_t cluster = offset >> geometry_.cluster_bits();
   if (entry.reserved_bits() != 0) {
-    must_be_rebuilt_ = true;
+    note_bad_structure();
     findings.add(
         {.kind = FindingKind::kRefcountTableReservedBits, .offset = offset, .value = index},
         [index] {
@@ -60,7 +70,7 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
     return;
   }
   if (!geometry_.is_cluster_aligned(entry.offset())) {
-    must_be_rebuilt_ = true;
+    note_bad_structure();
     findings.add(
         {.kind = FindingKind::kRefcountBlockUnaligned, .offset = offset, .value = index}, [index] {
           return fmt::format(
@@ -70,7 +80,14 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
     return;
   }
   if (cluster >= references_->counts().cluster_count()) {
-    must_be_rebuilt_ = true;
+    const uint64_t first = index << geometry_.refcount_block_bits();
+    if (first < references_->counts().cluster_count()) {
+      note_bad_structure();
+      is_past_end_ = true;
+    } else {
+      has_block_past_end_ = true;
+      references_->count_outside(offset, geometry_.cluster_size(), 1);
+    }
     findings.add(
         {.kind = FindingKind::kRefcountBlockOutside, .offset = offset, .value = index},
         [index] { return fmt::format("ERROR refcount block {} is outside image", index); });
@@ -78,7 +95,7 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
   }
   references_->count_region(offset, geometry_.cluster_size());
   const uint64_t count = references_->counts().count(cluster);
-  if (references_->is_referred_to_twice(cluster)) must_be_rebuilt_ = true;
+  if (references_->is_referred_to_twice(cluster)) note_bad_structure();
   if (count == 1) return;
   findings.add({.kind = FindingKind::kRefcountBlockShared,
                 .offset = offset,
@@ -131,7 +148,8 @@ Task<bool> StoredRefcounts::load_block(uint64_t index) {
 
 void StoredRefcounts::report_unreadable(uint64_t first, uint64_t count) {
   references_->set_suspect();
-  must_be_rebuilt_ = true;
+  note_bad_structure();
+  unreliable_blocks_.insert(first >> geometry_.refcount_block_bits());
   for (uint64_t cluster = first; cluster < first + count; ++cluster) {
     references_->findings().add({.kind = FindingKind::kRefcountUnreadable,
                                  .severity = Severity::kCheckError,
@@ -208,7 +226,11 @@ void StoredRefcounts::compare_block(ConstBytes block, uint64_t first, uint64_t c
       used_end_ = cluster + 1;
       if (refcount == references) continue;
       references_->set_suspect();
-      if (refcount == 0) must_be_rebuilt_ = true;
+      if (refcount == 0) {
+        must_be_rebuilt_ = true;
+        if (block.empty()) is_structure_bad_ = true;
+        unreliable_blocks_.insert(cluster >> geometry_.refcount_block_bits());
+      }
       report_difference(cluster, refcount, references, Difference::kFound);
     }
     done += piece;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <unordered_set>
 #include <vector>
 
 #include "async/task.h"
@@ -33,9 +34,22 @@ class StoredRefcounts {
 
   // What a repair must know.
   //
-  // The refcounts cannot be mended where they stand: they say that a cluster in use is free, a
-  // block is at an impossible place, cannot be read, or is something else, too.
-  bool must_be_rebuilt() const { return must_be_rebuilt_; }
+  // The refcounts should not be repaired where they stand: they say that a cluster in use is free,
+  // a block is at an impossible place, cannot be read, or is something else, too. A block past the
+  // end of the file that counts nothing in the file waits for the rest of it, if more is expected.
+  bool must_be_rebuilt() const {
+    return must_be_rebuilt_ || (has_block_past_end_ && !references_->expects_more());
+  }
+  // They could be, because nothing but their values is wrong.
+  bool can_be_written_in_place() const { return !is_structure_bad_ && !is_table_shared_; }
+  // The table, or a block that counts clusters of the file, lies past its end: much of the image is
+  // not there.
+  bool is_past_end() const { return is_past_end_; }
+  // Of what the block with that index counts, nothing can be said: it cannot be read, or says that
+  // a cluster in use is free.
+  bool is_unreliable(uint64_t index) const {
+    return unreliable_blocks_.contains(index) || index >= table_.size();
+  }
   // The refcount table is something else, too.
   bool is_table_shared() const { return is_table_shared_; }
   layout::RefcountTableEntry entry(uint64_t index) const {
@@ -66,6 +80,7 @@ class StoredRefcounts {
   void count_block(uint64_t index, layout::RefcountTableEntry entry);
   bool is_unused(uint64_t first, uint64_t count) const;
   Task<bool> load_block(uint64_t index);
+  void note_bad_structure();
   void report_unreadable(uint64_t first, uint64_t count);
   bool agrees(ConstBytes block, uint64_t index, uint64_t first, uint64_t count);
   void compare_block(ConstBytes block, uint64_t first, uint64_t count);
@@ -89,6 +104,10 @@ class StoredRefcounts {
   uint64_t used_end_ = 1;  // behind the last cluster in use, which is the header's at least
   bool said_corrupt_ = false;
   bool must_be_rebuilt_ = false;
+  bool has_block_past_end_ = false;
+  bool is_past_end_ = false;
+  bool is_structure_bad_ = false;
+  std::unordered_set<uint64_t> unreliable_blocks_;
   bool is_table_shared_ = false;
   // Parts of refcount blocks, for read(): a slot each, by offset.
   const uint64_t slice_size_;

@@ -15,7 +15,7 @@ ReferenceCounter::ReferenceCounter(const layout::Header& header, CheckerFile* fi
                                    ReferenceCounts* counts, Findings* findings,
                                    const CheckOptions* options)
     : geometry_(header),
-      mending_(header, file->size()),
+      mending_(header, file->size(), options->mends && options->drops_unreadable),
       file_(file),
       l2_file_(&file->device()),
       counts_(counts),
@@ -29,25 +29,49 @@ bool ReferenceCounter::is_outside(uint64_t offset, uint64_t size) const {
 
 void ReferenceCounter::count_region(uint64_t offset, uint64_t size, Claim claim) {
   if (size == 0) return;
-  if (is_outside(offset, size)) {
-    suspect_ = true;
-    note_outside(offset, size);
-    findings_->add(
-        {.kind = FindingKind::kReferenceOutsideFile, .offset = offset, .value = size}, [&] {
-          return fmt::format(
-              "ERROR: counting reference for region exceeding the end of the file by one "
-              "cluster or more: offset {:#x} size {:#x}",
-              offset, size);
-        });
+  if (!is_outside(offset, size)) {
+    add_references(offset, size, 1, claim);
     return;
   }
-  add_references(offset, size, 1, claim);
+  expects_more_ = true;
+  count_outside(offset, size, 1);
+  report_outside(offset, size);
+}
+
+void ReferenceCounter::report_outside(uint64_t offset, uint64_t size) {
+  suspect_ = true;
+  note_outside(offset, size);
+  findings_->add({.kind = FindingKind::kReferenceOutsideFile, .offset = offset, .value = size},
+                 [&] {
+                   return fmt::format(
+                       "ERROR: counting reference for region exceeding the end of the file by one "
+                       "cluster or more: offset {:#x} size {:#x}",
+                       offset, size);
+                 });
 }
 
 void ReferenceCounter::note_outside(uint64_t offset, uint64_t size) {
   if (outside_.range_count() >= kRangesMax) return;
   const uint64_t start = align_down(offset, geometry_.cluster_size());
   if (range_fits(offset, size, INT64_MAX)) outside_.add(start, offset + size);
+}
+
+void ReferenceCounter::note_table(uint64_t offset, uint64_t size) {
+  if (range_fits(offset, size, file_->size())) return;
+  incomplete_ = true;
+  expects_more_ = true;
+}
+
+// Of clusters in the file that such a region begins with nothing is counted, as in QEMU.
+void ReferenceCounter::count_outside(uint64_t offset, uint64_t size, uint64_t times) {
+  note_outside(offset, size);
+  if (!range_fits(offset, size, INT64_MAX)) return;
+  const uint64_t file_end = geometry_.clusters_for(file_->size());
+  const uint64_t end = geometry_.clusters_for(offset + size);
+  for (uint64_t cluster = std::max(offset >> geometry_.cluster_bits(), file_end);
+       cluster < end && outside_counts_.size() < kRangesMax; ++cluster) {
+    outside_counts_[cluster] += times;
+  }
 }
 
 void ReferenceCounter::add_references(uint64_t offset, uint64_t size, uint64_t times, Claim claim) {
@@ -104,6 +128,7 @@ bool ReferenceCounter::is_shared(uint64_t offset) const {
 Task<void> ReferenceCounter::count_l1_table(uint64_t offset, uint64_t entries, bool active) {
   if (entries == 0) co_return;
   const uint64_t size = entries * 8;
+  note_table(offset, size);
   if (active || is_outside(offset, size)) {
     count_region(offset, size);
   } else {
@@ -206,6 +231,7 @@ Task<void> ReferenceCounter::count_l1_cluster(uint64_t offset, uint64_t length, 
                         : entry.copied() ? Claim::kCopied
                                          : Claim::kNotCopied;
     count_region(l2_offset, geometry_.cluster_size(), claim);
+    note_table(l2_offset, geometry_.cluster_size());
     L2References& l2_references = l2_references_[l2_offset];
     ++l2_references.count;
     l2_references.is_active |= active;
@@ -303,7 +329,12 @@ Task<void> ReferenceCounter::count_l1_part_owed(uint64_t offset, uint64_t length
                             !geometry_.is_cluster_aligned(entry.offset());
     if (faults > 0) suspect_ = true;
     findings_->count(Severity::kCorruption, faults * times);
-    if (outside) continue;  // and so without contents
+    if (outside) {  // and so without contents
+      incomplete_ = true;
+      expects_more_ = true;
+      count_outside(l2_offset, cluster_size, times);
+      continue;
+    }
     add_references(l2_offset, cluster_size, times, Claim::kNone);
     l2_references_[l2_offset].count += times;
     co_await count_l2_table_times(l2_offset, times);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <unordered_map>
 
 #include "async/task.h"
@@ -44,9 +45,14 @@ class ReferenceCounter {
   ReferenceCounter(const layout::Header& header, CheckerFile* file, ReferenceCounts* counts,
                    Findings* findings, const CheckOptions* options);
 
-  // One reference to each cluster that [offset, offset + size) touches. A region that goes beyond
-  // the end of the file by a cluster or more is a finding instead.
+  // One reference to each cluster that [offset, offset + size) touches. A region that goes past the
+  // end of the file by a cluster or more is a finding instead; whatever it was to hold may yet
+  // arrive, so a repair keeps the reference.
   void count_region(uint64_t offset, uint64_t size, Claim claim = Claim::kNone);
+  // References to the clusters past the end of the file of a region that was told of before.
+  void count_outside(uint64_t offset, uint64_t size, uint64_t times);
+  // That finding, for a region that holds nothing that could arrive.
+  void report_outside(uint64_t offset, uint64_t size);
   bool is_outside(uint64_t offset, uint64_t size) const;
   // The same, several times, for a region that is not outside.
   void add_references(uint64_t offset, uint64_t size, uint64_t times, Claim claim);
@@ -70,10 +76,17 @@ class ReferenceCounter {
   bool is_incomplete() const { return incomplete_; }
   void set_incomplete() { incomplete_ = true; }
   bool mends() const { return options_->mends; }
-  // Regions beyond the end of the file that something refers to, in bytes: whoever makes the file
+  // Regions past the end of the file that something refers to, in bytes: whoever makes the file
   // longer keeps off them, or what reads as zeroes would read as something else. Of a file that is
   // nothing but such references, only so many are kept.
   const RangeSet& outside() const { return outside_; }
+  // A table of which any byte is missing: what reads as zeroes there may yet be entries.
+  void note_table(uint64_t offset, uint64_t size);
+  // Something that may yet arrive is referred to past the end of the file.
+  bool expects_more() const { return expects_more_; }
+  // How many references each cluster past the end has. Of as many clusters as outside() has ranges
+  // at most.
+  const std::map<uint64_t, uint64_t>& outside_counts() const { return outside_counts_; }
   // Whether there are more references to a cluster than one, even where refcounts have one bit.
   bool is_referred_to_twice(uint64_t cluster) const {
     return counts_->count(cluster) > 1 || overflowed_.contains(cluster);
@@ -127,6 +140,8 @@ class ReferenceCounter {
   std::unordered_map<uint64_t, L2References> l2_references_;  // by host offset of the table
   static constexpr size_t kRangesMax = 1 << 20;
   RangeSet outside_;
+  std::map<uint64_t, uint64_t> outside_counts_;  // by cluster
+  bool expects_more_ = false;
   RangeSet overflowed_;  // clusters with more references than can be counted
   // Snapshots' L1 tables may lie over one another in any way, 65536 of them. Once a cluster has
   // been followed often enough, tables that go over it are only noted as ranges.

@@ -8,8 +8,16 @@ namespace byre::qcow2 {
 using layout::L1Entry;
 using layout::L2Entry;
 
-EntryMending::EntryMending(const layout::Header& header, uint64_t file_size)
-    : geometry_(header), file_size_(file_size), has_backing_file_(header.has_backing_file()) {}
+EntryMending::EntryMending(const layout::Header& header, uint64_t file_size, bool drops_past_end)
+    : geometry_(header),
+      file_size_(file_size),
+      has_backing_file_(header.has_backing_file()),
+      drops_past_end_(drops_past_end) {}
+
+bool EntryMending::has_data(const L2Entry& entry) const {
+  if (geometry_.extended_l2()) return (entry.bitmap() & L2Entry::kAllAllocated) != 0;
+  return (entry.word() & L2Entry::kZero) == 0;
+}
 
 bool EntryMending::is_outside(uint64_t offset, uint64_t size, uint64_t file_size,
                               uint64_t cluster_size) {
@@ -18,7 +26,7 @@ bool EntryMending::is_outside(uint64_t offset, uint64_t size, uint64_t file_size
 }
 
 std::optional<L1Entry> EntryMending::mended(L1Entry entry) const {
-  if (entry.kind(geometry_) != layout::L1Kind::kTable) return std::nullopt;
+  if (!drops_past_end_ || entry.kind(geometry_) != layout::L1Kind::kTable) return std::nullopt;
   const uint64_t size = geometry_.cluster_size();
   if (!is_outside(entry.offset().value(), size, file_size_, size)) return std::nullopt;
   return L1Entry();
@@ -35,11 +43,10 @@ std::optional<L2Entry> EntryMending::mended(const L2Entry& entry) const {
   if (geometry_.is_cluster_aligned(entry.offset())) {
     if (entry.problem(geometry_) != layout::L2Problem::kNone) return std::nullopt;
     if (!is_outside(entry.offset().value(), size, file_size_, size)) return std::nullopt;
+    if (has_data(entry) && !drops_past_end_) return std::nullopt;
     return without_place(entry);
   }
-  const bool has_data = geometry_.extended_l2() ? (entry.bitmap() & L2Entry::kAllAllocated) != 0
-                                                : (entry.word() & L2Entry::kZero) == 0;
-  if (has_data || geometry_.version() < 3) return std::nullopt;
+  if (has_data(entry) || geometry_.version() < 3) return std::nullopt;
   return without_place(entry);
 }
 

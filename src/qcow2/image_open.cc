@@ -108,16 +108,58 @@ Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const
   throw *failure;
 }
 
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+// Reading the disk needs no snapshots. Whoever writes must know that their clusters have their
+// refcounts, and QEMU's advice for that is not byre's.
+Task<void> load_snapshots(Image::State* state) {
+  std::optional<Error> failure;
+  try {
+    state->snapshots = co_await read_snapshots(state->file.get(), state->header());
+    co_return;
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (state->is_writable()) {
+    throw Error(failure->kind(), failure->errno_value(),
+                first_line(failure->message()) +
+                    "\nThe disk can be read, and written to after check -r all, or check -r all "
+                    "--drop-unreadable, which removes snapshots that cannot be read",
+                failure->hint());
+  }
+  if (state->options.on_warning) {
+    state->options.on_warning(
+        "warning: The snapshots cannot be read: " + first_line(failure->message()) + "\n");
+  }
+}
+
+// A writer that does not know all bitmaps takes away the bit that says that they are right.
+Task<void> load_bitmaps(Image::State* state) {
+  std::optional<Error> failure;
+  try {
+    state->bitmaps = co_await read_bitmap_list(state->file.get(), state->extensions(),
+                                               state->geometry, state->size);
+    co_return;
+  } catch (const Error& error) {
+    failure = error;
+  }
+  state->has_unreadable_bitmaps = true;
+  if (state->options.for_check || !state->options.on_warning) co_return;
+  state->options.on_warning(
+      "warning: The bitmaps cannot be used: " + failure->message() + "\n" +
+      (state->is_writable() ? "They are all invalid once the image is written to; " : "") +
+      "check -r all removes those that are broken\n");
+}
+
 Task<void> load_tables(Image::State* state) {
   const layout::Header& header = state->header();
   state->l1 = co_await load_l1(state->file.get(), header.l1_table_offset, header.l1_size,
                                "Could not read L1 table");
   check_data_file_flags(header, state->options);
-  if (!state->options.for_check) {
-    state->snapshots = co_await read_snapshots(state->file.get(), header);
-  }
-  state->bitmaps = co_await read_bitmap_list(state->file.get(), state->extensions(),
-                                             state->geometry, state->size);
+  if (!state->options.for_check) co_await load_snapshots(state);
+  co_await load_bitmaps(state);
 }
 
 // Lazy refcounts that a crash left behind: nothing may be allocated by them. As in QEMU, what else

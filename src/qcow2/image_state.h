@@ -45,6 +45,7 @@ struct Image::State {
   layout::Geometry geometry;
   std::vector<layout::Snapshot> snapshots;
   std::vector<layout::BitmapEntry> bitmaps;  // as they were when the image was opened
+  bool has_unreadable_bitmaps = false;       // then `bitmaps` is empty
 
   uint64_t size = 0;  // of the guest's disk, in bytes
   Limits limits;

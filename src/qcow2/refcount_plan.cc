@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <set>
 
 #include "byre/error.h"
 #include "qcow2/layout/limits.h"
@@ -42,6 +43,15 @@ std::vector<uint64_t> with_blocks_of(const std::vector<uint64_t>& used, uint64_t
   return all;
 }
 
+void check_table_size(const RefcountPlan& plan) {
+  const uint64_t entries = plan.blocks.back() + 1;
+  if (entries <= layout::limits::kRefcountTableEntriesMax) return;
+  throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
+              fmt::format("a refcount table of {} entries would be needed; at most {} are "
+                          "supported",
+                          entries, layout::limits::kRefcountTableEntriesMax));
+}
+
 }  // namespace
 
 RefcountPlan plan_refcounts(const ReferenceCounts& counts, const layout::Geometry& geometry,
@@ -58,13 +68,20 @@ RefcountPlan plan_refcounts(const ReferenceCounts& counts, const layout::Geometr
     plan.table_clusters = table_clusters;
     if (is_settled) break;
   }
-  const uint64_t entries = plan.blocks.back() + 1;
-  if (entries > layout::limits::kRefcountTableEntriesMax) {
-    throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
-                fmt::format("a refcount table of {} entries would be needed; at most {} are "
-                            "supported",
-                            entries, layout::limits::kRefcountTableEntriesMax));
-  }
+  check_table_size(plan);
+  return plan;
+}
+
+RefcountPlan plan_refcounts(const ReferenceCounts& counts, const layout::Geometry& geometry,
+                            const std::vector<uint64_t>& own) {
+  std::set<uint64_t> blocks;
+  for (const uint64_t block : used_blocks(counts, geometry)) blocks.insert(block);
+  for (const uint64_t cluster : own) blocks.insert(cluster >> geometry.refcount_block_bits());
+  if (blocks.empty()) blocks.insert(0);
+  RefcountPlan plan;
+  plan.blocks.assign(blocks.begin(), blocks.end());
+  plan.table_clusters = geometry.clusters_for_entries(plan.blocks.back() + 1);
+  check_table_size(plan);
   return plan;
 }
 

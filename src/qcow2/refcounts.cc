@@ -24,8 +24,12 @@ Task<void> Refcounts::load() {
   co_await state_->events.raise(DebugEvent::kReftableLoad);
   co_await padded_read(state_->file.get(), header.refcount_table_offset.value(), buffer.bytes());
   table_.resize(size / 8);
+  missing_blocks_.clear();
   for (uint64_t index = 0; index < table_.size(); ++index) {
     table_[index] = load_big_endian<uint64_t>(buffer.data() + index * 8);
+    if (RefcountTableEntry(table_[index]).offset().value() >= state_->file->size()) {
+      missing_blocks_.push_back(index);
+    }
   }
 }
 
@@ -38,6 +42,12 @@ HostOffset Refcounts::block_offset(uint64_t table_index) const {
   if (entry.kind(state_->geometry) == RefcountTableKind::kInvalid) {
     throw state_->corruption(fmt::format("Refblock offset {:#x} unaligned (reftable index: {:#x})",
                                          entry.offset().value(), table_index));
+  }
+  if (std::ranges::binary_search(missing_blocks_, table_index)) {
+    throw Error(ErrorKind::kIo, EIO, errno_text(EIO),
+                fmt::format("{}: refcount block {:#x} (reftable index: {:#x}) lies past the end of "
+                            "the file",
+                            state_->file->filename(), entry.offset().value(), table_index));
   }
   return entry.offset();
 }

@@ -41,7 +41,8 @@ class Refcounts {
   uint64_t table_entries() const { return table_.size(); }
   uint64_t table_index(HostCluster cluster) const;
   // No block: all its refcounts are 0. Throws State::corruption() where the entry is no place of
-  // one.
+  // one, and Error(kIo) where it was past the end of the file when the table was read: what it says
+  // may yet arrive, and zeroes would give away what others refer to.
   bool has_block(uint64_t table_index) const;
   HostOffset block_offset(uint64_t table_index) const;
   const std::vector<uint64_t>& table() const { return table_; }
@@ -101,7 +102,8 @@ class Refcounts {
 
   Image::State* state_;
   std::vector<uint64_t> table_;
-  std::optional<NewBlock> unfinished_;  // its entry could not be written
+  std::vector<uint64_t> missing_blocks_;  // their indexes, ascending
+  std::optional<NewBlock> unfinished_;    // its entry could not be written
 };
 
 }  // namespace byre::qcow2

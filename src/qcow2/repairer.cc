@@ -13,6 +13,7 @@
 #include "qcow2/checker_copied.h"
 #include "qcow2/checker_pass.h"
 #include "qcow2/layout/features.h"
+#include "qcow2/repairer_bitmaps.h"
 #include "qcow2/repairer_entries.h"
 #include "qcow2/repairer_refcounts.h"
 #include "qcow2/repairer_structure.h"
@@ -36,8 +37,11 @@ namespace {
 class Repairer {
  public:
   Repairer(CheckSubject subject, RepairOptions options)
-      : subject_(std::move(subject)), options_(std::move(options)), first_(options_.check) {
+      : subject_(std::move(subject)), options_(std::move(options)) {
+    options_.check.is_repair = true;
+    first_ = options_.check;
     first_.mends = mends_all();
+    first_.drops_unreadable = options_.drops_unreadable;
   }
 
   Task<RepairResult> run();
@@ -53,7 +57,13 @@ class Repairer {
   Task<void> mend_structure();
   bool must_build();
   bool must_move();
+  bool must_remove_bitmaps();
+  Task<void> remove_bitmaps();
   Task<void> build();
+  Task<bool> build_where_there_is_room();
+  Task<void> cut_file(uint64_t size);
+  bool is_l1_past_end();
+  Task<bool> try_to_build(NewPlaces::Where where);
   Task<void> mend_refcounts();
   Task<void> mend_copied();
   Task<void> clear_behind_end(uint64_t end);
@@ -63,12 +73,15 @@ class Repairer {
 
   CheckSubject subject_;
   RepairOptions options_;
-  CheckOptions first_;
+  CheckOptions first_;  // of the passes before the last
   std::optional<CheckPass> pass_;
   uint64_t leaks_fixed_ = 0;
   uint64_t corruptions_fixed_ = 0;
   bool is_writing_ = false;
   bool is_built_ = false;
+  RangeSet given_back_;
+  std::optional<Error> no_room_;
+  bool is_in_place_ = false;  // there was no room to build
 };
 
 Task<void> Repairer::begin_writing() {
@@ -126,7 +139,8 @@ Task<void> Repairer::mend_structure() {
   constexpr int kRoundsMax = 3;
   for (int round = 0; round < kRoundsMax; ++round) {
     if (mends_all() && pass_->references().has_mendable()) co_await mend_entries();
-    if (!must_build()) co_return;
+    if (must_remove_bitmaps()) co_await remove_bitmaps();
+    if (!must_build() || is_in_place_) co_return;
     if (!mends_all()) {
       say(FindingKind::kRebuildNeeded, Severity::kNote,
           "ERROR need to rebuild refcount structures");
@@ -140,11 +154,108 @@ Task<void> Repairer::mend_structure() {
 bool Repairer::must_build() {
   if (pass_->refcounts().must_be_rebuilt()) return true;
   if (!mends_all()) return false;
-  return pass_->metadata().has_mended_snapshots() || must_move();
+  return pass_->metadata().has_mended_snapshots() || must_remove_bitmaps() || must_move();
 }
 
 bool Repairer::must_move() {
-  return pass_->refcounts().is_table_shared() || StructureBuilder(&*pass_, false).must_move_l1();
+  return pass_->refcounts().is_table_shared() || StructureBuilder::must_move_l1(*pass_);
+}
+
+// They may be whole once the rest of the file is there.
+bool Repairer::must_remove_bitmaps() {
+  if (!mends_all() || !pass_->bitmaps().has_broken()) return false;
+  return options_.drops_unreadable || !pass_->references().expects_more();
+}
+
+// Where those that stay are the first of the directory, the header alone says so. Otherwise the
+// others are written anew with the refcounts.
+Task<void> Repairer::remove_bitmaps() {
+  for (const layout::BrokenBitmap& each : pass_->bitmaps().broken()) {
+    const std::string which = each.name.empty() ? fmt::format("directory entry {}", each.index)
+                                                : fmt::format("'{}'", each.name);
+    say(FindingKind::kBitmapRemoved, Severity::kNote, "Removing bitmap " + which);
+  }
+  co_await begin_writing();
+  const uint64_t corruptions = pass_->findings().corruptions();
+  std::optional<layout::BitmapsExtension> extension = subject_.extensions.bitmaps;
+  const std::vector<layout::BitmapEntry> sound = pass_->bitmaps().sound();
+  const bool is_beginning = co_await begins_bitmap_directory(file(), *extension, sound);
+  if (!is_beginning) co_return;
+  extension->bitmap_count = static_cast<uint32_t>(sound.size());
+  extension->directory_size = layout::encode_bitmap_directory(sound).size();
+  if (sound.empty()) extension.reset();
+  BitmapsSwitch change(&file(), &subject_.header);
+  co_await change.write(extension);
+  subject_.extensions.bitmaps = extension;
+  co_await look(Tell::kNothing);
+  corruptions_fixed_ += corruptions - std::min(corruptions, pass_->findings().corruptions());
+}
+
+// Whether there was room.
+Task<bool> Repairer::try_to_build(NewPlaces::Where where) {
+  const uint64_t size = file().size();
+  StructureBuilder builder(&*pass_, pass_->references().is_incomplete(), where);
+  const std::vector<layout::BitmapEntry> bitmaps = pass_->bitmaps().sound();
+  const bool has_new_bitmaps = must_remove_bitmaps();
+  if (has_new_bitmaps) builder.set_bitmaps(&bitmaps);
+  std::optional<Error> failure;
+  try {
+    subject_.header = co_await builder.build();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNoSpace || builder.has_switched()) throw;
+    failure = error;
+  }
+  if (failure) {
+    no_room_ = failure;
+    co_await cut_file(size);
+    co_await look(Tell::kNothing);
+    co_return false;
+  }
+  if (has_new_bitmaps) {
+    BitmapsSwitch change(&file(), &subject_.header);
+    co_await change.write(builder.bitmaps());
+    subject_.extensions.bitmaps = builder.bitmaps();
+  }
+  given_back_ = builder.given_back();
+  co_return true;
+}
+
+// Nothing refers to what is cut off; a device that does not give it back is as sound.
+Task<void> Repairer::cut_file(uint64_t size) {
+  if (file().size() <= size) co_return;
+  try {
+    co_await file().resize(size, Preallocation::kOff);
+  } catch (const Error&) {
+  }
+}
+
+Task<bool> Repairer::build_where_there_is_room() {
+  using Where = NewPlaces::Where;
+  const bool grows = file().limits().grows;
+  const bool is_partial = pass_->references().expects_more() && !options_.drops_unreadable;
+  bool is_built = false;
+  if (grows && !is_partial) is_built = co_await try_to_build(Where::kPastEnd);
+  if (!is_built) is_built = co_await try_to_build(Where::kInside);
+  if (is_built) co_return true;
+  const bool needs_places =
+      must_move() || must_remove_bitmaps() || pass_->metadata().has_mended_snapshots();
+  if (!needs_places && pass_->refcounts().can_be_written_in_place()) co_return false;
+  // Where even the tables that the header names are past the end, it is sure that there is more.
+  const bool is_cut = pass_->refcounts().is_past_end() || is_l1_past_end();
+  if (grows && is_partial && !is_cut) is_built = co_await try_to_build(Where::kPastEnd);
+  if (is_built) co_return true;
+  say(FindingKind::kNoRoom, Severity::kNote,
+      "No room for new tables: " + no_room_->hint() +
+          (is_partial && is_cut ? "; the file is not made longer while the tables that its header "
+                                  "names lie past its end"
+                                : ""));
+  throw Error(*no_room_);
+}
+
+bool Repairer::is_l1_past_end() {
+  const layout::Header& header = subject_.header;
+  return pass_->references().is_outside(header.l1_table_offset.value(),
+                                        uint64_t{header.l1_size} * 8);
 }
 
 Task<void> Repairer::build() {
@@ -158,13 +269,16 @@ Task<void> Repairer::build() {
   if (must_move() && !is_built_) {
     say(FindingKind::kTablesMoved, Severity::kNote, "Moving tables from where they overlap");
   }
-  StructureBuilder builder(&*pass_, pass_->references().is_incomplete());
-  subject_.header = co_await builder.build();
+  const bool is_built = co_await build_where_there_is_room();
+  if (!is_built) {
+    is_in_place_ = true;
+    co_return;
+  }
   is_built_ = true;
   co_await look(is_told ? Tell::kReferences : Tell::kNothing);
   // What the old structure took is given back; the rest is gone with it.
   RefcountMender mender(&*pass_, options_.scope);
-  mender.give_back(&builder.given_back());
+  mender.give_back(&given_back_);
   pass_->findings().set_muted(!is_told);
   co_await mender.mend();
   pass_->findings().set_muted(false);
@@ -230,9 +344,15 @@ Task<RepairResult> Repairer::run() {
     say(FindingKind::kLeaksKept, Severity::kNote,
         "Leaked clusters are kept: they may belong to what cannot be read");
   }
+  if (mends_all() && pass_->references().expects_more()) {
+    say(FindingKind::kPastEndKept, Severity::kNote,
+        "References past the end of the file are kept: the file may not be all there; check -r all "
+        "--drop-unreadable gives them up");
+  }
   co_await mend_copied();
   RepairResult result{pass_->result(), leaks_fixed_, corruptions_fixed_};
   const uint64_t end = pass_->counts().cluster_count();
+  const bool is_incomplete = pass_->references().is_incomplete();
   if (is_writing_) {
     co_await file().flush();
     const bool is_told = leaks_fixed_ + corruptions_fixed_ > 0;
@@ -244,7 +364,7 @@ Task<RepairResult> Repairer::run() {
     if (!is_told) result.check.findings_unreported = 0;
   }
   if (result.is_clean()) {
-    co_await clear_behind_end(end);
+    if (!is_incomplete) co_await clear_behind_end(end);
     co_await clear_bits();
   }
   co_return result;

@@ -18,6 +18,10 @@ enum class RepairScope {
 
 struct RepairOptions {
   RepairScope scope = RepairScope::kAll;
+  // With kAll: what cannot be read is given up. References past the end of the file become zeroes,
+  // or are dropped; so are snapshots whose entry or L1 table cannot be read. Each is told by name,
+  // as far as it has one.
+  bool drops_unreadable = false;
   // As for a check; told are the findings of the check that a repair begins with, what is mended,
   // and the findings of the check that it ends with.
   CheckOptions check;
@@ -36,15 +40,19 @@ struct RepairResult {
 // Checks an image and mends what it finds, as far as that can be done without losing anything that
 // could be read before:
 //
-// - refcounts become the number of references. Where they cannot be mended in their places, a new
-//   refcount table with new blocks is written behind the end, and the header switched to it.
+// - refcounts become the number of references. Where they should not be repaired in their places, a
+//   new refcount table with new blocks is written past the end, and the header switched to it; into
+//   free clusters where the file cannot grow, or refers past its end and so may be a part of one.
+//   Where there is no room, blocks that are in order but for their values are written in place.
 // - copied flags become what the refcounts say.
 // - entries: see EntryMending. Snapshot table entries that version 3 calls incomplete are
-// completed.
+//   completed; the size of their extra data is put right where that is what makes them unreadable.
+// - bitmaps that cannot be used are removed, unless something else leads past the end of the file.
 // - a refcount table, or an active L1 table, that is something else as well moves away from there.
 // - dirty and corrupt bit are taken away if a last check finds no corruption.
 //
 // While something cannot be followed, leaked clusters are kept: they may be what it led to.
+// References past the end of the file stay: the rest of the file may yet arrive.
 //
 // `image` is open for_check and writable, nothing was read from it through its caches, and nothing
 // is after this but its close(): what it has in memory is no longer true. Durable when done. Throws

@@ -27,6 +27,38 @@ Task<void> RefcountMender::mend() {
     if (pass_->refcounts().entry(index).offset().is_zero()) continue;
     co_await mend_block(index, first, std::min(block_entries, clusters - first));
   }
+  if (mends_corruptions_) co_await raise_past_end();
+}
+
+// QEMU says nothing of these refcounts, so nobody is told.
+Task<void> RefcountMender::raise_past_end() {
+  const std::map<uint64_t, uint64_t>& counts = pass_->references().outside_counts();
+  const uint64_t block_entries = pass_->geometry().refcount_block_entries();
+  const uint32_t order = pass_->geometry().refcount_order();
+  for (auto next = counts.begin(); next != counts.end();) {
+    const uint64_t index = next->first / block_entries;
+    const uint64_t end = (index + 1) * block_entries;
+    const layout::RefcountTableEntry entry = pass_->refcounts().entry(index);
+    const bool has_block = entry.kind(pass_->geometry()) == layout::RefcountTableKind::kBlock &&
+                           !pass_->references().is_outside(entry.offset().value(), block_.size());
+    if (!has_block) {
+      next = counts.lower_bound(end);
+      continue;
+    }
+    const ConstBytes stored = co_await block_file_.read(entry.offset().value(), block_.size(), 0);
+    std::copy(stored.begin(), stored.end(), block_.data());
+    bool is_changed = false;
+    for (; next != counts.end() && next->first < end; ++next) {
+      const uint64_t index_in_block = next->first % block_entries;
+      const uint64_t references = std::min(next->second, pass_->geometry().refcount_max());
+      if (layout::load_refcount(block_.bytes(), index_in_block, order) >= references) continue;
+      layout::store_refcount(block_.bytes(), index_in_block, order, references);
+      is_changed = true;
+    }
+    if (!is_changed) continue;
+    const IoVector from(block_.bytes());
+    co_await pass_->file().device().write(entry.offset().value(), from, WriteFlags::kNone);
+  }
 }
 
 Task<void> RefcountMender::mend_block(uint64_t index, uint64_t first, uint64_t count) {

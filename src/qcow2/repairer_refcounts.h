@@ -11,9 +11,13 @@
 
 namespace byre::qcow2 {
 
-// Mends refcounts where they stand: each becomes the number of references that `pass` has counted.
-// Only for refcounts of which StoredRefcounts::must_be_rebuilt() is false, so each write hits a
-// block and nothing else. Every write makes the image better, in any order and any part.
+// Repairs refcounts where they stand: each becomes the number of references that `pass` has
+// counted. Only for refcounts of which StoredRefcounts::can_be_written_in_place() is true, so each
+// write hits a block and nothing else. Every write makes the image better, in any order and any
+// part.
+//
+// Clusters past the end of the file to which references are kept have at least as many: the file
+// may grow over them, and nobody else may be given them.
 class RefcountMender {
  public:
   // `pass` has counted and compared, and outlives it.
@@ -26,6 +30,7 @@ class RefcountMender {
 
  private:
   Task<void> mend_block(uint64_t index, uint64_t first, uint64_t count);
+  Task<void> raise_past_end();
   bool mend_refcount(Bytes block, uint64_t index_in_block, uint64_t cluster, uint64_t references);
 
   CheckPass* pass_;

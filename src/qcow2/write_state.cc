@@ -115,9 +115,11 @@ Task<void> WriteState::prepare() {
   if (header.version < 3) co_return;
   is_marked_dirty_ = header.is_dirty();
   co_await mark_bitmaps_in_use(state);
-  // What an unknown bit promises cannot be kept up to date.
+  // What an unknown bit promises cannot be kept up to date, nor what bitmaps do that cannot be
+  // marked as in use.
   uint64_t kept = layout::autoclear::kRawExternalData;
-  if (state->extensions().bitmaps) kept |= layout::autoclear::kBitmaps;
+  const bool has_bitmaps = state->extensions().bitmaps && !state->has_unreadable_bitmaps;
+  if (has_bitmaps) kept |= layout::autoclear::kBitmaps;
   HeaderUpdate::FeatureChange change{.autoclear_cleared = ~kept};
   if (state->uses_lazy_refcounts()) change.incompatible_set = layout::incompatible::kDirty;
   HeaderUpdate update(state);

@@ -103,6 +103,13 @@ def _repairs_and(ours_says=rb"$^", theirs_says=rb"$^"):
     return applies
 
 
+def _warns(ours_says):
+    """byre warns and goes on where QEMU refuses."""
+    def applies(arguments, ours, theirs):
+        return theirs.code != 0 and bool(re.search(ours_says, ours.err))
+    return applies
+
+
 def _without_end(result):
     out = re.sub(rb"(?m)^Image end offset: \d+\n", b"", result.out)
     return dataclasses.replace(result, out=re.sub(rb' *"image-end-offset": \d+,\n', b"", out))
@@ -120,8 +127,12 @@ DIFFERENCES = [
         _repairs_and(rb"Leaked clusters are kept"), _nothing),
     Difference(
         "entries that QEMU leaves",
-        "References beyond the end of the file and the copied flag of compressed clusters: byre mends them.",
+        "Zero clusters past the end of the file and the copied flag of compressed clusters: byre repairs them.",
         _repairs_and(rb"Repairing (reference beyond the end|copied flag of compressed)"), _nothing),
+    Difference(
+        "files that may be parts of images",
+        "Both keep references past the end; byre says so, keeps the file as long as it is, and gives nothing back.",
+        _repairs_and(rb"References past the end of the file are kept|not made longer while"), _nothing),
     Difference(
         "tables that overlap",
         "byre moves them apart; QEMU counts both and goes on changing what is under both.",
@@ -139,7 +150,16 @@ DIFFERENCES = [
     Difference(
         "snapshots that QEMU removes",
         "Where the table cannot be read to its end, or an image has bitmaps without their bit; byre removes none.",
-        _repairs_and(theirs_says=rb"overhanging snapshots|Some clusters may be leaked"), _nothing),
+        _repairs_and(rb"snapshot table entry \d+ cannot be read|size of the extra data in snapshot",
+                     rb"overhanging snapshots|Some clusters may be leaked"), _nothing),
+    Difference(
+        "snapshots that cannot be read",
+        "The disk can, so byre only warns, unless somebody will write.",
+        _warns(rb"The snapshots cannot be read"), _nothing),
+    Difference(
+        "bitmaps that cannot be used",
+        "QEMU opens no such image; byre warns, or reports them.",
+        _warns(rb"The bitmaps cannot be used|bitmap (directory entry \d+|'.*') cannot be used"), _nothing),
     Difference(
         "entries of an L2 table at an impossible place",
         "QEMU mends zero clusters there and so changes guest data; byre does not write to such a table.",

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <map>
+#include <optional>
 #include <set>
 #include <string_view>
 
@@ -227,6 +229,97 @@ std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsE
     }
   }
   return bitmaps;
+}
+
+namespace {
+
+bool is_entry(ConstBytes rest, const Geometry& geometry, uint64_t disk_size) {
+  try {
+    return bad_field(view_entry(rest, 0), geometry, disk_size) == nullptr;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+bool is_text(const std::string& text) {
+  return std::ranges::all_of(text, [](char c) { return static_cast<uint8_t>(c) >= ' '; });
+}
+
+// Of an entry that breaks the rules: its name, and the bytes that it takes if what follows it is an
+// entry or the end. Otherwise the bytes up to the next entry, or to the end.
+struct BrokenEntry {
+  std::string name;
+  uint64_t size = 0;
+};
+BrokenEntry skip_entry(ConstBytes rest, const Geometry& geometry, uint64_t disk_size) {
+  BrokenEntry skipped;
+  std::optional<EntryView> view;
+  try {
+    view = view_entry(rest, 0);
+  } catch (const Error&) {
+    view = std::nullopt;
+  }
+  if (view) {
+    const ConstBytes next = rest.subspan(view->size);
+    if (next.empty() || is_entry(next, geometry, disk_size)) skipped.size = view->size;
+    const bool has_name = view->name.size() <= limits::kBitmapNameSizeMax;
+    if (has_name && skipped.size != 0)
+      skipped.name = std::string(view->name.begin(), view->name.end());
+    if (!is_text(skipped.name)) skipped.name.clear();
+  }
+  for (uint64_t at = 8; skipped.size == 0; at += 8) {
+    if (at >= rest.size()) {
+      skipped.size = rest.size();
+    } else if (is_entry(rest.subspan(at), geometry, disk_size)) {
+      skipped.size = at;
+    }
+  }
+  return skipped;
+}
+
+}  // namespace
+
+ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& extension,
+                                      const Geometry& geometry, uint64_t disk_size) {
+  disk_size = align_down(disk_size, kSectorSize);
+  ReadableBitmaps all;
+  std::map<std::string, size_t> counts;  // of names of bitmaps that are not in use
+  size_t index = 0;
+  for (; !bytes.empty(); ++index) {
+    std::string name;
+    std::string reason;
+    uint64_t size = 0;
+    try {
+      const EntryView view = view_entry(bytes, index);
+      const char* const field = bad_field(view, geometry, disk_size);
+      if (field != nullptr) corrupt(fmt::format("{} breaks the rules", field), "");
+      BitmapEntry entry = decode(view);
+      name = entry.name;
+      size = view.size;
+      if (!entry.in_use()) check_loadable(entry, geometry, disk_size);
+      if (!entry.in_use()) ++counts[entry.name];
+      all.bitmaps.push_back(std::move(entry));
+    } catch (const Error& error) {
+      reason = error.message();
+    }
+    if (!reason.empty()) {
+      const BrokenEntry skipped = skip_entry(bytes, geometry, disk_size);
+      if (size == 0) {
+        size = skipped.size;
+        name = skipped.name;
+      }
+      all.broken.push_back({index, std::move(name), std::move(reason)});
+    }
+    bytes = bytes.subspan(size);
+  }
+  all.is_count_wrong = index != extension.bitmap_count;
+  // Nobody knows which of several is the right one.
+  std::erase_if(all.bitmaps, [&](const BitmapEntry& entry) {
+    if (entry.in_use() || counts[entry.name] < 2) return false;
+    all.broken.push_back({0, entry.name, "another bitmap has its name"});
+    return true;
+  });
+  return all;
 }
 
 std::vector<uint8_t> encode_bitmap_directory(const std::vector<BitmapEntry>& bitmaps) {

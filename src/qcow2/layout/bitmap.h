@@ -93,6 +93,22 @@ uint64_t bitmap_table_entries_for(uint64_t disk_size, uint32_t granularity_bits,
 // Extra data, which QEMU refuses, is legal and kept: see extra_data_allows_use().
 std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsExtension& extension,
                                                 const Geometry& geometry, uint64_t disk_size);
+
+// A directory of which some entries break the rules.
+struct BrokenBitmap {
+  size_t index = 0;  // of the directory entry, as far as entries can be told apart
+  std::string name;  // empty: it cannot be read
+  std::string reason;
+};
+struct ReadableBitmaps {
+  std::vector<BitmapEntry> bitmaps;  // those that parse_bitmap_directory() would take
+  std::vector<BrokenBitmap> broken;
+  bool is_count_wrong = false;  // the header extension has another number of bitmaps
+};
+// The same without failing. Where an entry does not tell its size, the next that keeps the rules is
+// looked for.
+ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& extension,
+                                      const Geometry& geometry, uint64_t disk_size);
 std::vector<uint8_t> encode_bitmap_directory(const std::vector<BitmapEntry>& bitmaps);
 
 enum class BitmapTableKind {

@@ -236,7 +236,7 @@ Header Header::parse(ConstBytes first_cluster, HeaderUse use) {
   load_compression_type(raw, header);
   check_features(first_cluster, header, use);
   check_refcount_table(header, use);
-  if (!use.for_check) header.check_snapshot_table();
+  if (use.writable && !use.for_check) header.check_snapshot_table();
   check_l1_table(header);
   check_disk_size(header);
   check_readable("Could not read L1 table", "l1_table_offset", header.l1_table_offset,

@@ -70,8 +70,7 @@ enum class CompressionType : uint8_t { kZlib = 0, kZstd = 1 };
 // How an image will be used, where that changes what its header may say.
 struct HeaderUse {
   bool writable = false;  // refuses an image with the corrupt bit, unless for_check
-  // A checker or repairer: refused are neither the corrupt bit, nor a missing refcount table, nor
-  // the place of the snapshot table (check_snapshot_table()).
+  // A checker or repairer: refused are neither the corrupt bit nor a missing refcount table.
   bool for_check = false;
 };
 
@@ -128,7 +127,8 @@ struct Header {
   // hint has field and value; the caller puts the file's name in front.
   static Header parse(ConstBytes first_cluster, HeaderUse use = {});
 
-  // The count of snapshots and the place of their table; part of parse() unless for_check.
+  // The count of snapshots and the place of their table; part of parse() for whoever will write.
+  // Others can do without the snapshots.
   void check_snapshot_table() const;
 
   // header_length bytes (72 for version 2), ready for offset 0.

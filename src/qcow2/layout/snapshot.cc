@@ -197,6 +197,32 @@ void SnapshotTableDecoder::feed(ConstBytes bytes) {
   if (!done()) check_readable(wanted_);
 }
 
+bool SnapshotTableDecoder::feed_by_guess(ConstBytes bytes) {
+  if (done() || bytes.size() < sizeof(RawSnapshot)) return false;
+  RawSnapshot raw = load_raw(bytes);
+  const auto is_text = [](const std::string& text, uint16_t size) {
+    return text.size() == size && std::ranges::all_of(text, [](char c) {
+             return static_cast<uint8_t>(c) >= ' ' && c != '\x7f';
+           });
+  };
+  for (const uint32_t extra_size : {24u, 16u, 8u, 0u}) {
+    raw.extra_data_size = extra_size;
+    const uint64_t size = unpadded_size(raw);
+    if (size > bytes.size() || table_size() + size > limits::kSnapshotTableSizeMax) continue;
+    Snapshot snapshot = decode(raw, bytes);
+    if (raw.id_size == 0 || !is_text(snapshot.id, raw.id_size)) continue;
+    if (!is_text(snapshot.name, raw.name_size)) continue;
+    const ConstBytes padding = bytes.subspan(size);
+    const uint64_t padding_size = std::min<uint64_t>(align_up(size, 8) - size, padding.size());
+    if (!is_all_zero(padding.first(padding_size))) continue;
+    snapshots_.push_back(std::move(snapshot));
+    offset_ += align_up(size, 8);
+    wanted_ = kReadSize;
+    return true;
+  }
+  return false;
+}
+
 std::vector<uint8_t> encode_snapshot_table(const std::vector<Snapshot>& snapshots) {
   uint64_t size = 0;
   for (const Snapshot& snapshot : snapshots) size += snapshot.encoded_size();

@@ -94,11 +94,17 @@ class SnapshotTableDecoder {
   }
 
   bool done() const { return snapshots_.size() == count_; }
+  // Entries so far.
+  size_t decoded() const { return snapshots_.size(); }
   HostOffset offset() const { return offset_; }
   uint64_t wanted() const { return wanted_; }
   void feed(ConstBytes bytes);
+  // For a repair, after feed() has thrown at an entry whose extra data has an impossible size:
+  // `bytes` are those at offset(). Looks for the id and the name behind extra data of each size
+  // that programs write, and takes the entry where both are text. False: they are not, for none.
+  bool feed_by_guess(ConstBytes bytes);
 
-  // Once done().
+  // Once done(), or as far as it came.
   std::vector<Snapshot> take() { return std::move(snapshots_); }
   // Bytes of the table so far, the last entry's padding included.
   uint64_t table_size() const { return offset_ - start_; }

@@ -22,8 +22,14 @@ layout::Header header_of(uint32_t version, bool extended_l2 = false, bool backin
   return header;
 }
 
+// By a repair that gives up what lies past the end of the file.
 std::optional<L2Entry> mended(const layout::Header& header, uint64_t word, uint64_t bitmap = 0) {
-  return EntryMending(header, kFileSize).mended(L2Entry(word, bitmap));
+  return EntryMending(header, kFileSize, true).mended(L2Entry(word, bitmap));
+}
+
+// By one that does not.
+std::optional<L2Entry> kept(const layout::Header& header, uint64_t word, uint64_t bitmap = 0) {
+  return EntryMending(header, kFileSize, false).mended(L2Entry(word, bitmap));
 }
 
 TEST(EntryMending, EntriesInTheFileStay) {
@@ -35,6 +41,20 @@ TEST(EntryMending, EntriesInTheFileStay) {
   }
 }
 
+TEST(EntryMending, WhatMayYetArriveStays) {
+  EXPECT_EQ(kept(header_of(3), kOutside | L2Entry::kCopied), std::nullopt);
+  EXPECT_EQ(kept(header_of(2), kOutside), std::nullopt);
+  EXPECT_EQ(kept(header_of(3, true), kOutside | L2Entry::kCopied, 0x0000000f000000f0),
+            std::nullopt);
+  const EntryMending mending(header_of(3), kFileSize, false);
+  EXPECT_EQ(mending.mended(L1Entry(kOutside | L1Entry::kCopied)), std::nullopt);
+}
+
+TEST(EntryMending, ZeroesPastTheEndLoseThePlaceInAnyCase) {
+  EXPECT_EQ(kept(header_of(3), kOutside | L2Entry::kZero), L2Entry(L2Entry::kZero));
+  EXPECT_EQ(kept(header_of(3, true), kOutside, uint64_t{6} << 32), L2Entry(0, uint64_t{6} << 32));
+}
+
 TEST(EntryMending, AClusterBehindTheEndBecomesZeroes) {
   EXPECT_EQ(mended(header_of(3), kOutside | L2Entry::kCopied), L2Entry(L2Entry::kZero));
   EXPECT_EQ(mended(header_of(3), kOutside | L2Entry::kZero), L2Entry(L2Entry::kZero));
@@ -42,7 +62,7 @@ TEST(EntryMending, AClusterBehindTheEndBecomesZeroes) {
 }
 
 TEST(EntryMending, APartOfAClusterBehindTheEndIsNoneOfItsBusiness) {
-  const EntryMending mending(header_of(3), kFileSize + 1);
+  const EntryMending mending(header_of(3), kFileSize + 1, true);
   EXPECT_EQ(mending.mended(L2Entry(kOutside)), std::nullopt);
 }
 
@@ -82,7 +102,7 @@ TEST(EntryMending, GuestClustersInADataFileStay) {
 }
 
 TEST(EntryMending, ATableBehindTheEndBecomesNoTable) {
-  const EntryMending mending(header_of(3), kFileSize);
+  const EntryMending mending(header_of(3), kFileSize, true);
   EXPECT_EQ(mending.mended(L1Entry(kOutside | L1Entry::kCopied)), L1Entry());
   EXPECT_EQ(mending.mended(L1Entry(99 * kCluster)), std::nullopt);
   EXPECT_EQ(mending.mended(L1Entry(kOutside + 512)), std::nullopt);

@@ -213,7 +213,9 @@ TEST(ImageOpen, ACheckerReadsTheSnapshotTableItself) {
   builder.file().put(builder.first_cluster.header.snapshots_offset.value() + 36,
                      Contents(4, 0xff));  // extra data size of the first entry
   auto file = builder.finish();
-  EXPECT_THAT(refusal(file->clone()).message(),
+  OpenOptions writable;
+  writable.writable = true;
+  EXPECT_THAT(refusal(file->clone(), writable).message(),
               testing::StartsWith("Too much extra metadata in snapshot table entry 0"));
   const auto image = sync_wait(Image::open(std::move(file), {.for_check = true}));
   EXPECT_TRUE(image->snapshots().empty());

@@ -48,11 +48,13 @@ TEST_P(RepairPowerCut, LeavesAnImageThatCanBeRepairedWithAllThatCouldBeRead) {
       SCOPED_TRACE(testing::Message() << "cut " << cut);
       const std::unique_ptr<storage::MemoryDevice> left = as_device(disk.cache().power_cut(cut++));
       expect_nothing_lost(before, sync_wait(view_guest(left->clone())));
-      EXPECT_EQ(repair(*left).result.is_clean(), GetParam().damage.can_be_mended);
+      EXPECT_EQ(repair(*left, GetParam().damage).result.is_clean(),
+                GetParam().damage.can_be_mended);
       expect_nothing_lost(before, sync_wait(view_guest(left->clone())));
     }
   });
   RepairOptions options;
+  options.drops_unreadable = GetParam().damage.drops_unreadable;
   Loop loop({.seed = 7});
   loop.run(repair_on(&disk, std::move(options)));
   disk.set_on_moment(nullptr);

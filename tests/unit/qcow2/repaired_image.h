@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -18,7 +19,8 @@ namespace byre::qcow2::test {
 struct Damage {
   std::string name;
   std::function<void(CheckedImage&)> apply;
-  bool can_be_mended = true;  // a check finds nothing after a repair of everything
+  bool can_be_mended = true;      // a check finds nothing after a repair of everything
+  bool drops_unreadable = false;  // by a repair that gives up what cannot be read
 };
 
 inline void set_incompatible(CheckedImage& image, uint64_t bits) {
@@ -34,6 +36,35 @@ inline layout::Snapshot snapshot_at(const CheckedImage& image, uint64_t l1_offse
   snapshot.name = "s";
   snapshot.disk_size = image.header().size;
   return snapshot;
+}
+
+// Sound bitmaps with these names, each with a table and one cluster of bits.
+inline std::vector<layout::BitmapEntry> put_bitmaps(CheckedImage& image,
+                                                    const std::vector<std::string>& names) {
+  std::vector<layout::BitmapEntry> bitmaps;
+  for (const std::string& name : names) {
+    std::vector<uint8_t> table(8);
+    store_big_endian<uint64_t>(table.data(), image.append({0xff}));
+    layout::BitmapEntry entry;
+    entry.table_offset = layout::HostOffset(image.append(table));
+    entry.table_size = 1;
+    entry.name = name;
+    bitmaps.push_back(std::move(entry));
+  }
+  const std::vector<uint8_t> directory = layout::encode_bitmap_directory(bitmaps);
+  layout::HeaderCluster first = image.first_cluster();
+  first.header.autoclear_features |= layout::autoclear::kBitmaps;
+  layout::BitmapsExtension extension;
+  extension.bitmap_count = static_cast<uint32_t>(names.size());
+  extension.directory_size = directory.size();
+  extension.directory_offset = layout::HostOffset(image.append(directory));
+  first.extensions.bitmaps = extension;
+  image.file().put(0, first.encode());
+  return bitmaps;
+}
+
+inline uint64_t bitmap_directory(const CheckedImage& image) {
+  return image.first_cluster().extensions.bitmaps->directory_offset.value();
 }
 
 // Each does its harm to a CheckedImage of standard clusters.
@@ -78,14 +109,26 @@ inline std::vector<Damage> damages() {
   add("ClusterOutside", [](CheckedImage& image) {
     const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
     image.put_word(image.l2_place(7), (end + 4096) | kCopied);
-  });
+  }).can_be_mended = false;
   add("ClusterRightBehindTheEnd", [](CheckedImage& image) {
     const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
     image.file().put(end - 1, std::vector<uint8_t>{0});
     image.put_word(image.l2_place(7), end | kCopied);
-  });
+  }).can_be_mended = false;
   add("TableOutside", [](CheckedImage& image) {
     image.put_word(image.l1_place(0), (uint64_t{1} << 50) | kCopied);
+  }).can_be_mended = false;
+  // The same, given up.
+  for (const char* const name : {"ClusterOutside", "ClusterRightBehindTheEnd", "TableOutside"}) {
+    Damage given_up = *std::ranges::find(all, name, &Damage::name);
+    given_up.name += "GivenUp";
+    given_up.can_be_mended = true;
+    given_up.drops_unreadable = true;
+    all.push_back(given_up);
+  }
+  add("ZeroClusterOutside", [](CheckedImage& image) {
+    const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
+    image.put_word(image.l2_place(7), (end + 4096) | kCopied | layout::L2Entry::kZero);
   });
   add("DataOnL1Table",
       [](CheckedImage& image) { image.put_word(image.l2_place(8), image.l1_place(0) | kCopied); });
@@ -96,7 +139,9 @@ inline std::vector<Damage> damages() {
       [](CheckedImage& image) { image.put_word(image.l2_place(8), image.block() | kCopied); });
   add("DataOnItsL2Table",
       [](CheckedImage& image) { image.put_word(image.l2_place(8), image.l2_table() | kCopied); });
-  add("L1TableOnTheHeader", [](CheckedImage& image) { image.put<uint64_t>(40, 0); });
+  // Some of what the header is as a table leads past the end of the file.
+  add("L1TableOnTheHeader", [](CheckedImage& image) { image.put<uint64_t>(40, 0); }).can_be_mended =
+      false;
   add("L1TableLongerThanItsPlace", [](CheckedImage& image) {
     image.put<uint32_t>(36, 1 + 4096 / 8 * 3);
   }).can_be_mended = false;
@@ -111,6 +156,45 @@ inline std::vector<Damage> damages() {
     layout::Snapshot snapshot = snapshot_at(image, l1);
     snapshot.disk_size = std::nullopt;
     image.put_snapshots({snapshot});
+  });
+  add("SnapshotExtraDataTooLong", [](CheckedImage& image) {
+    const uint64_t l1 = image.append(std::vector<uint8_t>(8));
+    image.put_snapshots({snapshot_at(image, l1), snapshot_at(image, l1)});
+    image.set_refcount(l1, 2);
+    image.put<uint32_t>(image.header().snapshots_offset.value() + 36, 0x7fffffff);
+  });
+  add("SnapshotEntryZeroGivenUp", [](CheckedImage& image) {
+    image.put_snapshots({layout::Snapshot{}});
+    image.append({1});
+  }).drops_unreadable = true;
+  add("SnapshotTableUnalignedGivenUp", [](CheckedImage& image) {
+    image.put<uint32_t>(60, 1);
+    image.put<uint64_t>(64, 513);
+  }).drops_unreadable = true;
+  add("BitmapTableOutside", [](CheckedImage& image) {
+    std::vector<layout::BitmapEntry> bitmaps = put_bitmaps(image, {"a"});
+    bitmaps[0].table_offset = layout::HostOffset(uint64_t{1} << 40);
+    image.file().put(bitmap_directory(image), layout::encode_bitmap_directory(bitmaps));
+  });
+  add("FirstBitmapUnaligned", [](CheckedImage& image) {
+    std::vector<layout::BitmapEntry> bitmaps = put_bitmaps(image, {"a", "bb", "ccc"});
+    bitmaps[0].table_offset += 512;
+    image.file().put(bitmap_directory(image), layout::encode_bitmap_directory(bitmaps));
+  });
+  add("BitmapTableOnL1", [](CheckedImage& image) {
+    std::vector<layout::BitmapEntry> bitmaps = put_bitmaps(image, {"a", "bb", "ccc"});
+    bitmaps[1].table_offset = image.header().l1_table_offset;
+    image.file().put(bitmap_directory(image), layout::encode_bitmap_directory(bitmaps));
+  });
+  add("BitmapEntryZero", [](CheckedImage& image) {
+    put_bitmaps(image, {"a", "bb", "ccc"});
+    image.file().put(bitmap_directory(image) + 32, std::vector<uint8_t>(32));
+  });
+  add("BitmapDirectoryFarAway", [](CheckedImage& image) {
+    put_bitmaps(image, {"a", "bb"});
+    layout::HeaderCluster first = image.first_cluster();
+    first.extensions.bitmaps->directory_offset = layout::HostOffset(uint64_t{1} << 50);
+    image.file().put(0, first.encode());
   });
   add("Dirty", [](CheckedImage& image) {
     image.set_refcount(image.data_offset(0), 7);
@@ -171,6 +255,9 @@ struct Repaired {
   }
 };
 
+// As this damage wants it.
+Repaired repair(BlockDevice& file, const Damage& damage);
+
 inline Task<RepairResult> repair_on(BlockDevice* file, RepairOptions options) {
   Buffer probe(layout::Header::kProbeSize);
   co_await file->read(0, probe.bytes());
@@ -181,15 +268,21 @@ inline Task<RepairResult> repair_on(BlockDevice* file, RepairOptions options) {
   co_return co_await repair(std::move(subject), std::move(options));
 }
 
-inline Repaired repair(BlockDevice& file, RepairScope scope = RepairScope::kAll) {
+inline Repaired repair(BlockDevice& file, RepairScope scope = RepairScope::kAll,
+                       bool drops_unreadable = false) {
   Repaired repaired;
   RepairOptions options;
   options.scope = scope;
+  options.drops_unreadable = drops_unreadable;
   options.check.on_finding = [&repaired](const Finding& each) {
     repaired.findings.push_back(each);
   };
   repaired.result = sync_wait(repair_on(&file, std::move(options)));
   return repaired;
+}
+
+inline Repaired repair(BlockDevice& file, const Damage& damage) {
+  return repair(file, RepairScope::kAll, damage.drops_unreadable);
 }
 
 }  // namespace byre::qcow2::test

@@ -33,7 +33,7 @@ TEST_P(EachDamage, IsMendedAndNothingIsLost) {
   CheckedImage image;
   GetParam().apply(image);
   const GuestView before = view(image);
-  const Repaired repaired = test::repair(image.file());
+  const Repaired repaired = test::repair(image.file(), GetParam());
   test::expect_nothing_lost(before, view(image));
   const test::Checked checked = image.check();
   EXPECT_EQ(checked.result.corruptions, repaired.result.check.corruptions);
@@ -48,7 +48,7 @@ TEST_P(EachDamage, IsMendedAndNothingIsLost) {
   }
   // Once more finds nothing to do.
   const std::vector<uint8_t> bytes = image.file().get(0, image.file().size());
-  const Repaired again = test::repair(image.file());
+  const Repaired again = test::repair(image.file(), GetParam());
   EXPECT_EQ(again.result.corruptions_fixed + again.result.leaks_fixed, 0u);
   EXPECT_EQ(image.file().get(0, image.file().size()), bytes);
 }
@@ -57,7 +57,7 @@ TEST_P(EachDamage, CanBeWrittenOverAfterTheRepair) {
   if (!GetParam().can_be_mended) return;
   CheckedImage image;
   GetParam().apply(image);
-  test::repair(image.file());
+  test::repair(image.file(), GetParam());
   OpenOptions options;
   options.writable = true;
   storage::MemoryDevice* file = nullptr;
@@ -292,6 +292,74 @@ TEST(Repairer, ACancelledRepairStopsAndCanBeDoneAgain) {
   EXPECT_THAT(image.check().texts(), IsEmpty());
 }
 
+TEST(Repairer, ASnapshotWithoutAnL1TableKeepsWhatMayBeIts) {
+  for (const RepairScope scope : {RepairScope::kLeaks, RepairScope::kAll}) {
+    for (const uint64_t l1 : {uint64_t{0}, uint64_t{1} << 40}) {
+      CheckedImage image;
+      layout::Snapshot snapshot = test::snapshot_at(image, l1);
+      if (l1 == 0) snapshot = layout::Snapshot{};
+      image.put_snapshots({snapshot});
+      image.set_refcount(image.data_offset(0), 2);
+      const std::vector<uint8_t> block = image.file().get(image.block(), 4096);
+      const CheckResult before = image.check().result;
+      const Repaired repaired = test::repair(image.file(), scope);
+      EXPECT_LE(repaired.result.check.corruptions, before.corruptions);
+      EXPECT_EQ(repaired.result.leaks_fixed, 0u);
+      const std::vector<uint8_t> after = image.file().get(image.block(), 4096);
+      EXPECT_EQ(layout::load_refcount(after, image.cluster_of(image.data_offset(0)), 4), 2u);
+    }
+  }
+}
+
+TEST(Repairer, OtherSnapshotsStayWhereOneIsRemoved) {
+  CheckedImage image;
+  const uint64_t l1 = image.append(std::vector<uint8_t>(8));
+  layout::Snapshot lost = test::snapshot_at(image, uint64_t{1} << 40);
+  lost.name = "lost";
+  image.put_snapshots({lost, test::snapshot_at(image, l1)});
+  const Repaired repaired = test::repair(image.file(), RepairScope::kAll, true);
+  EXPECT_TRUE(repaired.result.is_clean());
+  EXPECT_THAT(repaired.texts(), Contains("Removing snapshot 1 (lost): its L1 table lies past the "
+                                         "end of the file"));
+  const auto opened = sync_wait(Image::open(image.file().clone(), OpenOptions{}));
+  ASSERT_EQ(opened->snapshots().size(), 1u);
+  EXPECT_EQ(opened->snapshots()[0].name, "s");
+  sync_wait(opened->close());
+}
+
+TEST(Repairer, OtherBitmapsStayWhereOneIsRemoved) {
+  for (const char* const name :
+       {"BitmapTableOnL1", "BitmapEntryZero", "FirstBitmapUnaligned", "BitmapTableOutside"}) {
+    CheckedImage image;
+    const std::vector<Damage> all = test::damages();
+    std::ranges::find(all, name, &Damage::name)->apply(image);
+    const Repaired repaired = test::repair(image.file());
+    EXPECT_THAT(repaired.texts(), Contains(testing::StartsWith("Removing bitmap")));
+    const auto opened = sync_wait(Image::open(image.file().clone(), OpenOptions{}));
+    std::vector<std::string> names;
+    for (const layout::BitmapEntry& each : opened->bitmaps()) names.push_back(each.name);
+    const bool is_first = std::string(name) == "FirstBitmapUnaligned";
+    if (std::string(name) == "BitmapTableOutside") {
+      EXPECT_THAT(names, IsEmpty());
+      EXPECT_THAT(repaired.texts(), Contains("Removing bitmap 'a'"));
+    } else {
+      EXPECT_THAT(names, ElementsAre(is_first ? "bb" : "a", "ccc"));
+    }
+    sync_wait(opened->close());
+  }
+}
+
+TEST(Repairer, SnapshotsWithExtraDataOfAnImpossibleSizeAreKept) {
+  CheckedImage image;
+  const std::vector<Damage> all = test::damages();
+  std::ranges::find(all, "SnapshotExtraDataTooLong", &Damage::name)->apply(image);
+  EXPECT_TRUE(test::repair(image.file()).result.is_clean());
+  const auto opened = sync_wait(Image::open(image.file().clone(), OpenOptions{}));
+  ASSERT_EQ(opened->snapshots().size(), 2u);
+  EXPECT_EQ(opened->snapshots()[0].name, "s");
+  sync_wait(opened->close());
+}
+
 // Every write of every repair fails once, for want of room and for a broken disk.
 TEST_P(EachDamage, AFailedWriteIsToldAndLosesNothing) {
   for (const int number : {EIO, ENOSPC}) {
@@ -309,14 +377,14 @@ TEST_P(EachDamage, AFailedWriteIsToldAndLosesNothing) {
                        .written = filter::Written::kHalf});
       failed = false;
       try {
-        test::repair(faults);
+        test::repair(faults, GetParam());
       } catch (const Error& error) {
         failed = true;
         EXPECT_EQ(error.errno_value(), number);
       }
       test::expect_nothing_lost(before, sync_wait(test::view_guest(memory->clone())));
       faults.heal();
-      EXPECT_EQ(test::repair(faults).result.is_clean(), GetParam().can_be_mended);
+      EXPECT_EQ(test::repair(faults, GetParam()).result.is_clean(), GetParam().can_be_mended);
       test::expect_nothing_lost(before, sync_wait(test::view_guest(memory->clone())));
       ASSERT_LT(write, 50u);
     }

@@ -267,7 +267,7 @@ TEST(Header, TheL1TableDescribesTheWholeDisk) {
 }
 
 TEST(Header, TheSnapshotTableHasAtMost65536EntriesAndStandsAtACluster) {
-  const auto snapshots = [](uint32_t count, uint64_t offset, HeaderUse use = {}) {
+  const auto snapshots = [](uint32_t count, uint64_t offset, HeaderUse use = {.writable = true}) {
     Header header = sample_header();
     header.snapshot_count = count;
     header.snapshots_offset = HostOffset(offset);
@@ -282,6 +282,7 @@ TEST(Header, TheSnapshotTableHasAtMost65536EntriesAndStandsAtACluster) {
   EXPECT_EQ(snapshots(1638, 0x7fffffffffff0000), "");
   EXPECT_EQ(snapshots(1639, 0x7fffffffffff0000), "Snapshot table offset invalid");
   EXPECT_EQ(snapshots(65537, 1, {.for_check = true}), "");
+  EXPECT_EQ(snapshots(65537, 1, {}), "");  // the disk can be read without
 }
 
 TEST(Header, OnlyTheSpecificationsEncryptionMethodsAreSupported) {

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "async/task.h"
+#include "block/block_device.h"
+#include "qcow2/layout/bitmap.h"
+#include "qcow2/layout/header.h"
+
+namespace byre::qcow2 {
+
+// Whether the directory that the extension names begins with these bitmaps, byte for byte.
+Task<bool> begins_bitmap_directory(BlockDevice& file, layout::BitmapsExtension extension,
+                                   std::vector<layout::BitmapEntry> bitmaps);
+
+// Changes the bitmaps extension of an image in place, between two flushes. It lies within one
+// sector, or the autoclear bit is taken away meanwhile: a power cut leaves the old bitmaps, the new
+// ones, or, at worst, an image that says that its bitmaps are not consistent.
+class BitmapsSwitch {
+ public:
+  // Both outlive it; the header's autoclear bits follow.
+  BitmapsSwitch(BlockDevice* file, layout::Header* header) : file_(file), header_(header) {}
+
+  // Nothing: the image has no bitmaps any more.
+  Task<void> write(std::optional<layout::BitmapsExtension> extension);
+
+ private:
+  Task<void> write_bytes(uint64_t offset, std::vector<uint8_t> bytes);
+  Task<void> set_autoclear(uint64_t bits);
+  Task<void> remove(uint64_t place, bool is_last);
+
+  BlockDevice* file_;
+  layout::Header* header_;
+};
+
+}  // namespace byre::qcow2

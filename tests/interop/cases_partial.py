@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images that are not all there, and images whose snapshots or bitmaps are broken: nothing is lost by what byre does to
+them, the disk can be copied, and a repair leaves what QEMU calls sound."""
+import qcow2_bytes as qcow2
+from case import Case, digest
+
+BITMAPS = 0x23852875
+SNAPSHOT_EXTRA_SIZE = 36
+
+
+def rest_arrives(scope, share):
+    """`check -r` of the first part of a copy changes nothing; with the rest it is the image again."""
+    def run(world):
+        world.make("create", "-f", "qcow2", "image.qcow2", "16M")
+        world.write("image.qcow2", "write -P 7 0 8M")
+        whole = (world.folder / "image.qcow2").read_bytes()
+        length = len(whole) * share // 8
+        part = world.folder / "part.qcow2"
+        part.write_bytes(whole[:length])
+        for _ in range(2):
+            result = world.ours("check", "-r", scope, "part.qcow2", code=2)
+            world.expect(b"exceeding the end of the file" in result.err, result.text())
+        world.expect(part.stat().st_size == length, "the file has another length")
+        with open(part, "ab") as file:
+            file.write(whole[length:])
+        world.ours("check", "part.qcow2")
+        world.theirs("compare", "image.qcow2", "part.qcow2")
+        part.write_bytes(whole[:length])
+        world.own("check", "-r", "all", "--drop-unreadable", "part.qcow2")
+        world.theirs("check", "part.qcow2")
+    return Case(f"{share} eighths of an image, -r {scope}", run, byre_only=True)
+
+
+def make_bitmaps(world):
+    world.make("create", "-f", "qcow2", "image.qcow2", "4M")
+    world.write("image.qcow2", "write -P 7 0 1M")
+    for name in ("one", "two", "three"):
+        world.make("bitmap", "--add", "image.qcow2", name)
+    return qcow2.Image(world.folder / "image.qcow2")
+
+
+def bitmap_entry(image, index):
+    directory = image.number(image.extension(BITMAPS) + 24)
+    for _ in range(index):
+        directory += (24 + image.number(directory + 18, 2) + image.number(directory + 20, 4) + 7) // 8 * 8
+    return directory
+
+
+def far_away(image):
+    image.put(bitmap_entry(image, 1), 1 << 40)
+
+
+def unaligned(image):
+    image.put(bitmap_entry(image, 1), image.number(bitmap_entry(image, 1)) + 512)
+
+
+def overlapping(image):
+    image.put(bitmap_entry(image, 1), image.get("l1_table_offset"))
+
+
+def zeroed(image):
+    start, end = bitmap_entry(image, 1), bitmap_entry(image, 2)
+    image.bytes[start:end] = bytes(end - start)
+
+
+def broken_bitmap(name, damage):
+    def run(world):
+        image = make_bitmaps(world)
+        damage(image)
+        image.save()
+        before = digest(world.folder / "image.qcow2")
+        world.ours("convert", "-O", "raw", "image.qcow2", "out.raw")
+        world.ours("info", "image.qcow2")
+        world.ours("map", "image.qcow2")
+        world.ours("check", "image.qcow2", code=2)
+        world.ours("check", "-r", "leaks", "image.qcow2", code=2)
+        world.expect(digest(world.folder / "image.qcow2") == before, "the image was changed")
+        result = world.ours("check", "-r", "all", "image.qcow2")
+        world.expect(name == "zeroed" or b"Removing bitmap 'two'" in result.err, result.text())
+        world.theirs("check", "image.qcow2")
+        bitmaps = world.info("image.qcow2")["format-specific"]["data"]["bitmaps"]
+        world.expect([each["name"] for each in bitmaps] == ["one", "three"], str(bitmaps))
+        world.theirs("compare", "image.qcow2", "out.raw")
+    return Case(f"a bitmap's directory entry, {name}", run, byre_only=True)
+
+
+def written_meanwhile(world):
+    """Who writes to an image whose bitmaps he cannot read leaves none that is believed."""
+    image = make_bitmaps(world)
+    zeroed(image)
+    image.save()
+    result = world.subject_io.run(["-c", "write -P 9 2M 64k", "image.qcow2"], world.folder)
+    world.expect(result.code == 0, result.text())
+    data = qcow2.Image(world.folder / "image.qcow2")
+    world.expect(data.get("autoclear") & 1 == 0, "the bitmaps are still believed")
+    world.theirs("info", "image.qcow2")
+
+
+def snapshot_image(world):
+    world.make("create", "-f", "qcow2", "image.qcow2", "4M")
+    world.write("image.qcow2", "write -P 7 0 1M")
+    for name in ("first", "second"):
+        world.make("snapshot", "-c", name, "image.qcow2")
+        world.write("image.qcow2", "write -P 8 0 64k")
+    return qcow2.Image(world.folder / "image.qcow2")
+
+
+def extra_data(world):
+    """An impossible size of the extra data: the disk can be copied, and -r all loses no snapshot."""
+    image = snapshot_image(world)
+    image.put(image.snapshot(0) + SNAPSHOT_EXTRA_SIZE, 0x7FFFFFFF, 4)
+    image.save()
+    for arguments in (["info", "image.qcow2"], ["convert", "-O", "raw", "image.qcow2", "out.raw"],
+                      ["map", "image.qcow2"], ["compare", "image.qcow2", "image.qcow2"]):
+        world.ours(*arguments)
+    refused = world.subject_io.run(["-c", "write 0 64k", "image.qcow2"], world.folder)
+    world.expect(refused.code == 1 and b"check -r all" in refused.err, refused.text())
+    world.ours("check", "-r", "all", "image.qcow2")
+    world.theirs("check", "image.qcow2")
+    names = [each["name"] for each in world.info("image.qcow2")["snapshots"]]
+    world.expect(names == ["first", "second"], str(names))
+    world.theirs("compare", "image.qcow2", "out.raw")
+
+
+def zero_entry(world):
+    """A snapshot entry of zeroes: nothing that it may have led to is given back, but on request."""
+    image = snapshot_image(world)
+    start = image.snapshot(0)
+    image.bytes[start:start + 40] = bytes(40)
+    image.set("nb_snapshots", 1)
+    image.save()
+    check = world.ours("check", "image.qcow2", code=None)
+    after = world.ours("check", "-r", "leaks", "image.qcow2", code=None)
+    world.expect(after.code == check.code != 0 and b"repaired" not in after.out, after.text())
+    world.own("check", "-r", "all", "--drop-unreadable", "image.qcow2")
+    world.theirs("check", "image.qcow2")
+
+
+def unreadable_entries(world):
+    """Entries that say nothing any more: -r all keeps what is there, --drop-unreadable gives it up."""
+    image = snapshot_image(world)
+    image.put(image.snapshot(1) + SNAPSHOT_EXTRA_SIZE, 0x7FFFFFFF, 4)
+    image.put(image.snapshot(1) + 12, 60000, 2)
+    image.save()
+    world.ours("convert", "-O", "raw", "image.qcow2", "out.raw")
+    result = world.ours("check", "-r", "all", "image.qcow2", code=2)
+    world.expect(b"--drop-unreadable" in result.err, result.text())
+    world.own("check", "-r", "all", "--drop-unreadable", "image.qcow2")
+    world.theirs("check", "image.qcow2")
+    names = [each["name"] for each in world.info("image.qcow2")["snapshots"]]
+    world.expect(names == ["first"], str(names))
+    world.theirs("compare", "image.qcow2", "out.raw")
+
+
+def cases():
+    for scope in ("leaks", "all"):
+        for share in (3, 5, 7):
+            yield rest_arrives(scope, share)
+    for name, damage in {"far away": far_away, "unaligned": unaligned, "overlapping": overlapping,
+                         "zeroed": zeroed}.items():
+        yield broken_bitmap(name, damage)
+    yield Case("bitmaps that a writer cannot read", written_meanwhile, byre_only=True)
+    yield Case("a snapshot's extra data of an impossible size", extra_data, byre_only=True)
+    yield Case("a snapshot entry of zeroes", zero_entry, byre_only=True)
+    yield Case("snapshot entries that say nothing", unreadable_entries, byre_only=True)
