@@ -77,8 +77,7 @@ Task<void> FaultDevice::delay() {
 
 int FaultDevice::space_error(Operation operation, uint64_t offset, uint64_t length) {
   const bool takes_space = operation == Operation::kWrite || operation == Operation::kWriteZeroes ||
-                           operation == Operation::kReserveSpace ||
-                           operation == Operation::kResize;
+                           operation == Operation::kReserveSpace || operation == Operation::kResize;
   if (!takes_space || length == 0) return 0;
   if (!range_fits(offset, length, size_max_) && offset + length > below().size()) return ENOSPC;
   if (operation == Operation::kWrite && write_budget_ != UINT64_MAX) {

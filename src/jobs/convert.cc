@@ -321,7 +321,8 @@ class Conversion {
     uint64_t offset = ticket.piece.offset;
     for (const ZeroRun& run : runs) {
       if (run.is_zero && !options_.target_is_zero) {
-        co_await when_all(std::exchange(clusters, {}));
+        std::vector<Task<void>> before = std::exchange(clusters, {});
+        co_await when_all(std::move(before));
         co_await write_zeroes(offset, run.length);
       }
       const ConstBytes own = run.is_zero ? ConstBytes() : bytes.first(run.length);

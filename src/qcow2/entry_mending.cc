@@ -35,6 +35,10 @@ std::optional<L1Entry> EntryMending::mended(L1Entry entry) const {
 std::optional<L2Entry> EntryMending::mended(const L2Entry& entry) const {
   if (geometry_.external_data_file()) return std::nullopt;
   if (entry.is_compressed()) {
+    const layout::CompressedRange range = entry.compressed_range(geometry_);
+    const bool is_past_end =
+        is_outside(range.offset.value(), range.size, file_size_, geometry_.cluster_size());
+    if (is_past_end && drops_past_end_) return all_zeroes();
     if (!entry.copied()) return std::nullopt;
     return entry.with_copied(false);
   }
@@ -56,6 +60,10 @@ std::optional<L2Entry> EntryMending::without_place(const L2Entry& entry) const {
     const uint64_t allocated = entry.bitmap() & L2Entry::kAllAllocated;
     return L2Entry(0, (entry.bitmap() & L2Entry::kAllZero) | (allocated << 32));
   }
+  return all_zeroes();
+}
+
+std::optional<L2Entry> EntryMending::all_zeroes() const {
   if (geometry_.version() >= 3) return L2Entry::zero_plain(geometry_);
   // Version 2 has no zero clusters; nothing at all reads as zeroes where there is nothing below.
   if (has_backing_file_) return std::nullopt;

@@ -26,8 +26,8 @@ class EntryMending {
   // An L2 table past the end of the file, where that is given up, becomes no table: it reads as
   // zeroes, which is what no table means, too.
   std::optional<layout::L1Entry> mended(layout::L1Entry entry) const;
-  // - A cluster past the end of the file becomes a zero cluster, which it reads as, where what lies
-  //   there is given up, or where the entry says itself that it reads as zeroes.
+  // - A cluster past the end of the file, compressed ones included, becomes a zero cluster where
+  //   what lies there is given up, or where the entry says itself that it reads as zeroes.
   // - Zeroes with a place that is not the start of a cluster lose the place.
   // - A compressed cluster loses the copied flag.
   std::optional<layout::L2Entry> mended(const layout::L2Entry& entry) const;
@@ -38,6 +38,8 @@ class EntryMending {
  private:
   bool has_data(const layout::L2Entry& entry) const;
   std::optional<layout::L2Entry> without_place(const layout::L2Entry& entry) const;
+  // Nothing where the version has no entry for it.
+  std::optional<layout::L2Entry> all_zeroes() const;
 
   const layout::Geometry geometry_;
   const uint64_t file_size_;

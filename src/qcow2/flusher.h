@@ -17,8 +17,9 @@ class Linker;
 //   refcount blocks; data and file flushed; L2 tables; file flushed; L1 table; file flushed
 //
 // (lazy refcounts are left out) and only then counts down, and so gives back, what was freed before
-// it began, and discards what stays where it is. Steps that have nothing to do are left out: an image whose metadata did not change
-// costs one flush of the data. Callers that come while a flush runs share the next one.
+// it began, and discards what stays where it is. Steps that have nothing to do are left out: an
+// image whose metadata did not change costs one flush of the data. Callers that come while a flush
+// runs share the next one.
 class Flusher {
  public:
   Flusher(Image::State* state, Allocator* allocator, Linker* linker)

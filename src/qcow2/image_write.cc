@@ -163,7 +163,8 @@ Task<void> Image::State::mark_corrupt() {
   if (!can_mark || header().is_corrupt()) co_return;
   write_state_of(*this);
   HeaderUpdate update(this);
-  co_await update.change_features({.incompatible_set = layout::incompatible::kCorrupt});
+  const HeaderUpdate::FeatureChange corrupt{.incompatible_set = layout::incompatible::kCorrupt};
+  co_await update.change_features(corrupt);
 }
 
 Task<void> Image::State::flush_devices() {

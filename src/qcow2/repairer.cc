@@ -86,6 +86,9 @@ class Repairer {
 
 Task<void> Repairer::begin_writing() {
   if (std::exchange(is_writing_, true)) co_return;
+  // Whoever wrote before may have been killed. A power cut must not bring back entries that lead to
+  // what counts as free by those that were read.
+  co_await file().flush();
   const layout::Header& header = subject_.header;
   const uint64_t known = header.autoclear_features & layout::autoclear::kKnown;
   if (header.version < 3 || known == header.autoclear_features) co_return;
@@ -233,8 +236,9 @@ Task<bool> Repairer::build_where_there_is_room() {
   using Where = NewPlaces::Where;
   const bool grows = file().limits().grows;
   const bool is_partial = pass_->references().expects_more() && !options_.drops_unreadable;
+  const bool may_grow = grows && !is_partial;
   bool is_built = false;
-  if (grows && !is_partial) is_built = co_await try_to_build(Where::kPastEnd);
+  if (may_grow) is_built = co_await try_to_build(Where::kPastEnd);
   if (!is_built) is_built = co_await try_to_build(Where::kInside);
   if (is_built) co_return true;
   const bool needs_places =
@@ -242,7 +246,8 @@ Task<bool> Repairer::build_where_there_is_room() {
   if (!needs_places && pass_->refcounts().can_be_written_in_place()) co_return false;
   // Where even the tables that the header names are past the end, it is sure that there is more.
   const bool is_cut = pass_->refcounts().is_past_end() || is_l1_past_end();
-  if (grows && is_partial && !is_cut) is_built = co_await try_to_build(Where::kPastEnd);
+  const bool may_grow_after_all = grows && is_partial && !is_cut;
+  if (may_grow_after_all) is_built = co_await try_to_build(Where::kPastEnd);
   if (is_built) co_return true;
   say(FindingKind::kNoRoom, Severity::kNote,
       "No room for new tables: " + no_room_->hint() +

@@ -144,7 +144,8 @@ Task<void> WriteState::finish() {
   co_await flusher.flush_all();
   if (!is_marked_dirty_) co_return;
   HeaderUpdate update(state);
-  co_await update.change_features({.incompatible_cleared = layout::incompatible::kDirty});
+  const HeaderUpdate::FeatureChange clean{.incompatible_cleared = layout::incompatible::kDirty};
+  co_await update.change_features(clean);
 }
 
 }  // namespace byre::qcow2

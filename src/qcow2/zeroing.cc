@@ -66,7 +66,8 @@ Task<GuestOffset> Zeroing::skip_unmapped(GuestOffset begin, GuestOffset end) {
 // The next piece that must be worked on from `begin` on; empty where none is left.
 Task<Zeroing::Piece> Zeroing::next_piece(GuestOffset begin, GuestOffset end) {
   const Geometry& geometry = state_->geometry;
-  if (geometry.version() < 3 && !state_->backing) begin = co_await skip_unmapped(begin, end);
+  const bool stays_unmapped = geometry.version() < 3 && !state_->backing;
+  if (stays_unmapped) begin = co_await skip_unmapped(begin, end);
   const uint64_t max = writer_->piece_size_max() - geometry.offset_in_cluster(begin);
   const Piece piece{begin, begin + std::min(end - begin, max)};
   co_return piece;

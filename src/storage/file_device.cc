@@ -255,7 +255,13 @@ Task<void> FileDevice::discard(uint64_t offset, uint64_t length) {
 Task<void> FileDevice::reserve_space(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
   if (is_host_device_ || length == 0) co_return;
-  int error = co_await space_.reserve(offset, length);
+  // A longer file: what bounds its length must refuse it now and not a later write.
+  const uint64_t end = offset + length;
+  RangeLock::Guard guard;
+  if (end > size_) guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
+  int error = co_await space_.allocate(offset, length);
+  if (error == 0) size_ = std::max(size_, end);
+  guard.release();
   // What a file system without fallocate() has past the end of the file takes bytes.
   if (error == EOPNOTSUPP && offset >= size_) {
     error = co_await write_zero_bytes(offset, length, false);

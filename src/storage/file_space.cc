@@ -78,12 +78,7 @@ Task<int> FileSpace::discard(uint64_t offset, uint64_t length) {
 
 Task<int> FileSpace::allocate(uint64_t offset, uint64_t length) {
   untouched_from_ = std::max(untouched_from_, offset + length);
-  const int error = co_await file_->allocate(0, offset, length);
-  co_return is_refusal(error) ? EOPNOTSUPP : error;
-}
-
-Task<int> FileSpace::reserve(uint64_t offset, uint64_t length) {
-  const int error = co_await try_mode(FALLOC_FL_KEEP_SIZE, &reserve_is_refused_, offset, length);
+  const int error = co_await try_mode(0, &allocate_is_refused_, offset, length);
   co_return error;
 }
 

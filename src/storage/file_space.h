@@ -34,9 +34,6 @@ class FileSpace {
   // Takes space for the range; the file grows to its end.
   Task<int> allocate(uint64_t offset, uint64_t length);
 
-  // The same, and the file's size and bytes stay.
-  Task<int> reserve(uint64_t offset, uint64_t length);
-
   // To be told of each write before it begins: whether it is a large one into space that is still
   // to be taken, so that prepare() pays before it.
   bool note_write(uint64_t offset, uint64_t length);
@@ -63,7 +60,7 @@ class FileSpace {
   bool zero_range_is_refused_ = false;
   bool zero_out_is_refused_ = false;
   bool discard_is_refused_ = false;
-  bool reserve_is_refused_ = false;
+  bool allocate_is_refused_ = false;
   bool seek_is_refused_ = false;
   uint64_t untouched_from_;  // behind it no space was found or taken here
   std::optional<bool> preparing_pays_;

@@ -219,6 +219,9 @@ Task<void> SimulatedDisk::reserve_space(uint64_t offset, uint64_t length) {
   const int errno_value = refusal(change);
   if (errno_value != 0) fail(change.name, offset, length, errno_value);
   if (is_unlucky(odds_.write)) fail(change.name, offset, length, EIO);
+  if (offset + length > size()) {
+    cache_.resize(offset + length, std::make_shared<Write>(Write{next_id_++, clock_++}));
+  }
   cache_.reserve(offset, length);
   tell(change.name, offset, length, "");
 }

@@ -92,9 +92,9 @@ RULES = [
 """)),
     rule("the last reference is gone before the refcount goes down",
          ("flusher.cc", """  Allocator::Frees frees = allocator_->take_waiting();
-  std::exception_ptr error;""", """  co_await allocator_->count_down(allocator_->take_waiting());
+""", """  co_await allocator_->count_down(allocator_->take_waiting());
   Allocator::Frees frees;
-  std::exception_ptr error;""")),
+""")),
     rule("the last reference is gone before the cluster is given away",
          ("flusher.cc", """co_await write_tables(with_refcounts);
     co_await flush_devices();""", "co_await write_tables(with_refcounts);")),
@@ -165,6 +165,15 @@ RULES = [
          ("linker.cc", "    co_await state_->file->reserve_space(table.value(), geometry.cluster_size());\n", "")),
     rule("the L1 table has its space before a request that changes it is done",
          ("linker.cc", "    co_await state_->l1.reserve_space(state_->file.get(), index);\n", "")),
+    rule("a cluster that stays is discarded when nothing on the disk reads it any more",
+         ("flusher.cc", """  discards.begin_flush();
+""", """  discards.begin_flush();
+  co_await discards.run();
+""")),
+    rule("a cluster that is written again is not discarded afterwards",
+         ("writer.cc", "discards.is_idle()", "true")),
+    rule("a preallocated cluster reads as zeroes on a disk that held something",
+         ("create.cc", "return offset < old_end_ && !options_.data_file_raw;", "return false;")),
     rule("a flush of an image that was only read reaches its files",
          ("image_write.cc", "  return state_->flush_devices();\n", "  return nothing();\n")),
     rule("a flush fails where another one failed meanwhile",

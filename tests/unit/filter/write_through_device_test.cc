@@ -65,7 +65,9 @@ TEST_F(WriteThrough, ItIsTheDeviceBelowInEverythingElse) {
   EXPECT_EQ(device_->driver(), std::string("memory"));
   EXPECT_EQ(device_->size(), 4096u);
   EXPECT_EQ(device_->filename(), "memory");
-  EXPECT_TRUE(device_->children().empty());
+  ASSERT_EQ(device_->children().size(), 1u);
+  EXPECT_EQ(device_->children()[0].device, disk_->children()[0].device);
+  EXPECT_EQ(&device_->itself(), disk_);
 }
 
 }  // namespace

@@ -15,7 +15,8 @@ namespace byre::jobs {
 namespace {
 
 Task<std::set<storage::FileIdentity>> files_of(std::string path) {
-  const std::unique_ptr<BlockDevice> image = co_await open::open_image(path, {});
+  const open::ImageOptions options;
+  const std::unique_ptr<BlockDevice> image = co_await open::open_image(path, options);
   const std::set<storage::FileIdentity> files = files_below(*image);
   co_await image->close();
   co_return files;

@@ -9,8 +9,8 @@
 // asks for it.
 namespace {
 
-uint64_t allocations = 0;  // while one is counted or is to fail
-uint64_t failing = 0;      // which of them fails; 0: none
+uint64_t allocations = 0;               // while one is counted or is to fail
+uint64_t failing = 0;                   // which of them fails; 0: none
 std::atomic<bool> is_counting = false;  // other threads look at it, and find false
 
 void* allocate(size_t size, size_t alignment) {

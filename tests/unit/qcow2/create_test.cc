@@ -236,20 +236,6 @@ TEST(Create, ADiskThatIsTooSmallForWhatIsPreallocatedStaysAsItIs) {
   }
 }
 
-TEST(Create, AMappedDataFileThatMayHoldOldBytesIsCleared) {
-  storage::MemoryDevice file;
-  FixedDisk data(2 * kMiB);
-  CreateOptions options = options_of(kMiB, 64 * kKiB);
-  options.data_filename = "data";
-  options.preallocation = Preallocation::kMetadata;
-  sync_wait(create(file, &data, options));
-  std::vector<uint8_t> bytes(2 * kMiB);
-  sync_wait(data.read(0, IoVector(Bytes(bytes))));
-  std::vector<uint8_t> wanted = pattern(0, 2 * kMiB, 1);
-  std::fill_n(wanted.begin(), kMiB, uint8_t{0});
-  EXPECT_EQ(bytes, wanted);
-}
-
 TEST(Create, MakesHugeDisksAtOnce) {
   const Disks disks = created(options_of(2048 * kTiB));
   expect_sound(disks, false);

@@ -236,9 +236,12 @@ TEST_F(FirstWrite, TriedAgainItDoesNotTakeTheSnapshotTableForLonger) {
   write(0, pattern(0, 512, 2));
   WriteState& parts = *image().state().write_state;
   const uint64_t table = image().header().snapshots_offset.value();
+  const uint64_t data = *extents()[0].host_offset;
   EXPECT_THROW(parts.overlap.check(layout::HostOffset(table), 512), Error);
   for (int i = 0; i < 20; ++i) loop_.run(parts.overlap.load(&parts.refcounts));
-  EXPECT_NO_THROW(parts.overlap.check(layout::HostOffset(table + 512), 512));
+  // The new L2 table and the new data stand after it.
+  EXPECT_EQ(data, table + 1024);
+  EXPECT_NO_THROW(parts.overlap.check(layout::HostOffset(data), 512));
 }
 
 }  // namespace

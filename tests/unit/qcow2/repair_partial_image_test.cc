@@ -71,6 +71,9 @@ INSTANTIATE_TEST_SUITE_P(Scopes, PartialImage,
 
 TEST(OnePartialImage, IsReportedAndNotTouched) {
   CheckedImage image;
+  // A cluster that is zero needs no place, wherever it would be.
+  image.put_word(image.l2_place(2), layout::L2Entry::kZero);
+  image.set_refcount(image.data_offset(1) + 4096, 0);
   const std::vector<uint8_t> whole = bytes_of(image);
   const auto file = beginning_of(whole, image.data_offset(1));
   const Repaired repaired = repair(*file);

@@ -143,6 +143,12 @@ inline std::vector<Damage> damages() {
   add("L1TableOnTheHeader", [](CheckedImage& image) { image.put<uint64_t>(40, 0); }).can_be_mended =
       false;
   add("L1TableLongerThanItsPlace", [](CheckedImage& image) {
+    // Onto guest data, and not onto its own L2 table.
+    const uint64_t old = image.l2_table();
+    const uint64_t table = image.append(image.file().get(old, 4096));
+    image.put_word(image.l1_place(0), table | kCopied);
+    image.file().put(old, std::vector<uint8_t>(4096));
+    image.set_refcount(old, 0);
     image.put<uint32_t>(36, 1 + 4096 / 8 * 3);
   }).can_be_mended = false;
   add("L2TableOnGuestData", [](CheckedImage& image) {

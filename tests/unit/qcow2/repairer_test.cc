@@ -53,6 +53,20 @@ TEST_P(EachDamage, IsMendedAndNothingIsLost) {
   EXPECT_EQ(image.file().get(0, image.file().size()), bytes);
 }
 
+// Whoever wrote before may have been killed, and what was read is not yet on the disk.
+TEST_P(EachDamage, WhatWasReadIsDurableBeforeAnythingIsWritten) {
+  CheckedImage image;
+  GetParam().apply(image);
+  filter::FaultDevice file(image.file().clone());
+  test::repair(file);
+  for (const filter::FaultEvent& event : file.events()) {
+    if (event.operation == filter::Operation::kFlush) return;
+    EXPECT_NE(event.operation, filter::Operation::kWrite);
+    EXPECT_NE(event.operation, filter::Operation::kWriteZeroes);
+    EXPECT_NE(event.operation, filter::Operation::kResize);
+  }
+}
+
 TEST_P(EachDamage, CanBeWrittenOverAfterTheRepair) {
   if (!GetParam().can_be_mended) return;
   CheckedImage image;
