@@ -50,9 +50,12 @@ void RefcountTableGrowth::plan(HostCluster behind, uint64_t table_index_min) {
 }
 
 Task<void> RefcountTableGrowth::make_blocks() {
-  for (uint64_t i = table_clusters_; i < place_.count; ++i) {
-    const HostOffset block = state_->geometry.offset_of(place_.first + i);
-    co_await refcounts_->clear_new_block(block);
+  const HostOffset first = state_->geometry.offset_of(place_.first + table_clusters_);
+  const uint64_t blocks = place_.count - table_clusters_;
+  // Before they are in the cache, where a flush would write them for others.
+  co_await state_->file->reserve_space(first.value(), blocks * state_->geometry.cluster_size());
+  for (uint64_t i = 0; i < blocks; ++i) {
+    co_await refcounts_->clear_new_block(first + i * state_->geometry.cluster_size());
   }
   for (uint64_t i = 0; i < place_.count; ++i) {
     const HostCluster cluster = place_.first + i;

@@ -280,6 +280,8 @@ Task<void> Refcounts::put_into_table(NewBlock block) {
   const ClusterRange own{block.place, 1};
   std::exception_ptr error;
   try {
+    // Before it is in the cache, where a flush would write it for others.
+    co_await state_->file->reserve_space(offset.value(), state_->geometry.cluster_size());
     co_await clear_new_block(offset);
     if (counts_itself) {
       co_await set_in_new_block(offset, block.place);

@@ -106,7 +106,7 @@ class TableCache {
   // cannot be read is no failure.
   Task<Slice> get(uint64_t offset, uint64_t length = 0);
   // A slice of a table that is new: zeroes, dirty, nothing read. Replaces what was cached there.
-  // The caller has taken the space of the table, or writes it before anybody relies on it.
+  // The caller has taken the space of the table.
   Task<Slice> get_new(uint64_t offset);
   // Before a slice is changed: takes the space that writing it back needs, which a file with holes
   // may lack, so that no change is lost on a full disk. Throws Error(kNoSpace).
