@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "async/turnstile.h"
 #include "async/when_all.h"
 #include "base/checked.h"
 #include "base/units.h"
@@ -50,22 +51,25 @@ class Copy {
       const uint64_t offset = position_;
       const uint64_t length = std::min(plan_.length - offset, kBufferSize);
       position_ += length;
+      Turnstile::Ticket ticket = write_order_.take();
       try {
         if (cancellation_ != nullptr) cancellation_->check();
         if (buffer.size() == 0) buffer = Buffer(kBufferSize);
-        co_await copy(offset, buffer.bytes(0, length));
+        co_await copy(std::move(ticket), offset, buffer.bytes(0, length));
       } catch (...) {
         failure_.note(offset, std::current_exception());
       }
     }
   }
 
-  Task<void> copy(uint64_t offset, Bytes buffer) {
+  Task<void> copy(Turnstile::Ticket ticket, uint64_t offset, Bytes buffer) {
     try {
       co_await source_.read(plan_.input_offset + offset, buffer);
     } catch (const Error& error) {
       throw failed("reading from input", error);
     }
+    // A new image has its clusters in the order of the disk.
+    co_await ticket.turn();
     try {
       co_await output_.write(offset, IoVector(buffer), WriteFlags::kNone);
     } catch (const Error& error) {
@@ -78,6 +82,7 @@ class Copy {
   const DdPlan plan_;
   const Cancellation* const cancellation_;
   uint64_t position_ = 0;
+  Turnstile write_order_;
   CopyFailure failure_;
 };
 

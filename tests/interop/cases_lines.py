@@ -80,7 +80,13 @@ def _make_template(world, template):
 
 
 # A target that QEMU makes before it looks at an option, and leaves; byre looks first.
-LEFT_BY_QEMU = {"convert -t nope a.qcow2 x": ["x"]}
+LEFT_BY_QEMU = {
+    "convert -t nope a.qcow2 x": ["x"],
+    "convert -O qcow2 -c -o data_file=d a.qcow2 x": ["x", "d"],
+    "convert -O qcow2 -B gone -F qcow2 over.qcow2 x": ["x"],
+    "convert -O raw --image-opts driver=qcow2,file.driver=blkdebug,file.image.filename=over.qcow2,"
+    "file.inject-error.0.event=read_aio x": ["x"],
+}
 
 
 def names_and_sizes(folder):
