@@ -151,6 +151,9 @@ Plan make_plan(uint64_t seed) {
   // One that fills up, so that what is free must be found.
   if (!plan.file_grows && plan.filled == 0 && one_in(random, 4)) {
     plan.file_size = align_up(plan.create.size * 2 / 3 + 16 * cluster_size, cluster_size);
+  } else if (!plan.file_grows && !plan.backing_size && one_in(random, 4)) {
+    // Clusters that are there from the start, on a disk that held something.
+    plan.create.preallocation = Preallocation::kMetadata;
   }
   return plan;
 }
@@ -178,6 +181,7 @@ std::vector<std::string> Plan::features() const {
   add(error_odds != 0, "errors");
   add(runs_full, has_size_max ? "files that cannot grow" : "full disks");
   add(writes_through, "writethrough");
+  add(create.preallocation != Preallocation::kOff, "preallocation");
   add(discards == storage::SimulatedDisk::Discards::kGarbage, "discards that give anything");
   add(cache_size != 0, "small caches");
   add(depth > 1, "concurrent requests");
