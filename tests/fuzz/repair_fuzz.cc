@@ -162,10 +162,17 @@ Task<void> run(const std::vector<uint8_t>* bytes) {
   if (!result) co_return;
   std::unique_ptr<qcow2::Image> again = co_await open(memory->clone());
   const qcow2::CheckOptions check_options;
-  const qcow2::CheckResult checked = co_await qcow2::check(*again, check_options);
-  BYRE_ASSERT(checked.corruptions == result->check.corruptions);
-  BYRE_ASSERT(checked.check_errors == result->check.check_errors);
-  BYRE_ASSERT(checked.leaks == result->check.leaks);
+  std::optional<qcow2::CheckResult> checked;
+  try {
+    checked = co_await qcow2::check(*again, check_options);
+  } catch (const Error&) {
+    // A snapshot table that cannot be read ends a check, and a repair keeps it.
+    BYRE_ASSERT(!result->is_clean());
+  }
+  if (!checked) co_return;
+  BYRE_ASSERT(checked->corruptions == result->check.corruptions);
+  BYRE_ASSERT(checked->check_errors == result->check.check_errors);
+  BYRE_ASSERT(checked->leaks == result->check.leaks);
   if (result->is_clean()) {
     BYRE_ASSERT(!again->header().is_dirty() && !again->header().is_corrupt());
   }
