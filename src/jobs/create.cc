@@ -67,8 +67,9 @@ void apply_hints(const NewImage& image, const std::string& filename) {
   ::close(fd);
 }
 
-bool is_regular(const storage::FileDevice& file) {
-  return std::string_view(file.driver()) == "file";
+// It keeps its size, and whatever it held before.
+bool is_device(const storage::FileDevice& file) {
+  return !file.limits().grows;
 }
 
 // The files of one new image. An existing one keeps its contents until empty(): what can be found
@@ -94,7 +95,7 @@ class NewFiles {
 
   Task<void> empty() {
     for (const auto& device : devices_) {
-      if (!is_regular(*device)) continue;
+      if (is_device(*device)) continue;
       co_await device->resize(0, Preallocation::kOff);
       apply_hints(image_, device->filename());
     }
@@ -118,17 +119,12 @@ class NewFiles {
   std::vector<std::unique_ptr<storage::FileDevice>> devices_;
 };
 
-// It keeps its size, and whatever it held before.
-bool is_device(const storage::FileDevice& file) {
-  return !file.limits().grows;
-}
-
 // What preallocation takes must be there once the old contents are gone. The host may know better
 // (quotas, compression), so this is for files that have contents to lose.
 void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation preallocation) {
   if (preallocation != Preallocation::kFalloc && preallocation != Preallocation::kFull) return;
   struct statvfs space{};
-  if (!is_regular(file) || file.size() == 0) return;
+  if (is_device(file) || file.size() == 0) return;
   if (statvfs(file.filename().c_str(), &space) != 0) return;
   const uint64_t blocks = geteuid() == 0 ? space.f_bfree : space.f_bavail;
   const uint64_t free = blocks * space.f_frsize + file.allocated_size().value_or(0);
@@ -143,7 +139,7 @@ void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation
 // stands in it is not touched.
 Task<void> try_size(storage::FileDevice& file, uint64_t size) {
   const uint64_t before = file.size();
-  if (!is_regular(file) || before == 0 || size <= before) co_return;
+  if (is_device(file) || before == 0 || size <= before) co_return;
   co_await file.resize(size, Preallocation::kOff);
   co_await file.resize(before, Preallocation::kOff);
 }

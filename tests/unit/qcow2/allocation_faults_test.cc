@@ -123,8 +123,8 @@ uint64_t run_script(const Layout& layout, const std::vector<Request>& script, ui
   return failures;
 }
 
-// Each allocation would take minutes; every so many of them, from a first one that differs by
-// layout, meets each place in some layout.
+// Each allocation would take minutes: every so many of them fail, from a first one that differs by
+// layout.
 constexpr uint64_t kTriesOfLayout = 300;
 
 TEST(AllocationFaults, AnyOneFailedAllocationLeavesASoundImageWithAllThatWasAcknowledged) {

@@ -9,13 +9,6 @@
 // What tests of single faults run their scripts on.
 namespace byre::qcow2::test {
 
-inline Layout layout_of(uint64_t size, uint64_t cluster_size) {
-  Layout layout;
-  layout.create.size = size;
-  layout.create.cluster_size = cluster_size;
-  return layout;
-}
-
 inline std::vector<Layout> layouts() {
   std::vector<Layout> all;
   all.push_back(layout_of(64 * 1024, 512));

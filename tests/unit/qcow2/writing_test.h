@@ -13,13 +13,6 @@
 // An image that a test opens for writing, writes to and looks at.
 namespace byre::qcow2::test {
 
-inline Layout layout_of(uint64_t size, uint64_t cluster_size) {
-  Layout layout;
-  layout.create.size = size;
-  layout.create.cluster_size = cluster_size;
-  return layout;
-}
-
 class WritingTest : public testing::Test {
  protected:
   void open(const Layout& layout) { open(make_disks(layout), layout); }

@@ -40,6 +40,13 @@ struct Layout {
   bool compresses = true;
 };
 
+inline Layout layout_of(uint64_t size, uint64_t cluster_size) {
+  Layout layout;
+  layout.create.size = size;
+  layout.create.cluster_size = cluster_size;
+  return layout;
+}
+
 inline std::vector<uint8_t> backing_bytes(uint64_t size) {
   return pattern(0, size, 77);
 }
