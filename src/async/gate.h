@@ -30,7 +30,7 @@ class Gate {
   };
 
   Gate() = default;
-  ~Gate() { BYRE_ASSERT(!waiting_); }
+  ~Gate() { BYRE_ASSERT(waiting_ == nullptr); }
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
@@ -41,10 +41,12 @@ class Gate {
   auto wait_until_empty() {
     struct Awaiter {
       Gate* owner;
+      Waiter waiter = {};
       bool await_ready() const { return owner->count_ == 0; }
-      void await_suspend(std::coroutine_handle<> self) const {
-        BYRE_ASSERT(!owner->waiting_);
-        owner->waiting_ = self;
+      void await_suspend(std::coroutine_handle<> self) {
+        BYRE_ASSERT(owner->waiting_ == nullptr);
+        waiter.coroutine = self;
+        owner->waiting_ = &waiter;
       }
       void await_resume() const noexcept {}
     };
@@ -52,12 +54,13 @@ class Gate {
   }
 
  private:
-  void leave() {
-    if (--count_ == 0 && waiting_) Loop::current().schedule(std::exchange(waiting_, nullptr));
+  void leave() noexcept {
+    if (--count_ != 0 || waiting_ == nullptr) return;
+    Loop::current().schedule(std::exchange(waiting_, nullptr));
   }
 
   uint64_t count_ = 0;
-  std::coroutine_handle<> waiting_;
+  Waiter* waiting_ = nullptr;
 };
 
 }  // namespace byre

@@ -34,11 +34,7 @@ Loop* Loop::current_or_null() {
   return current_loop;
 }
 
-void Loop::schedule(std::coroutine_handle<> ready) {
-  ready_.push_back(ready);
-}
-
-void Loop::schedule_from_any_thread(std::coroutine_handle<> ready) {
+void Loop::schedule_from_any_thread(Waiter* ready) noexcept {
   // The lock is held while waking: once it is released, the loop's thread may run the coroutine,
   // finish, and destroy the loop.
   std::lock_guard lock(posted_mutex_);
@@ -61,18 +57,14 @@ Loop::Clock::time_point Loop::now() const {
 void Loop::take_posted() {
   if (!has_posted_.load(std::memory_order_acquire)) return;
   std::lock_guard lock(posted_mutex_);
-  ready_.insert(ready_.end(), posted_.begin(), posted_.end());
-  posted_.clear();
+  ready_.append(&posted_);
   has_posted_.store(false, std::memory_order_relaxed);
 }
 
 void Loop::run_next() {
-  if (random_ && ready_.size() > 1) {
-    std::swap(ready_.front(), ready_[(*random_)() % ready_.size()]);
-  }
-  const std::coroutine_handle<> next = ready_.front();
-  ready_.pop_front();
-  next.resume();
+  const bool picks = random_ && ready_.size() > 1;
+  Waiter* const next = picks ? ready_.take((*random_)() % ready_.size()) : ready_.pop_front();
+  next->coroutine.resume();
 }
 
 void Loop::run_until(const bool& done) {
@@ -85,7 +77,7 @@ void Loop::run_until(const bool& done) {
         timers_.erase(timers_.begin());
       }
     }
-    if (ready_.empty()) {
+    if (ready_.is_empty()) {
       // Nothing can ever make the task go on: somebody waits for what nobody will do.
       BYRE_ASSERT(wait_for_more() && "the loop is deadlocked");
       continue;
@@ -111,14 +103,14 @@ bool Loop::wait_for_more() {
     event_source_->poll(true);
   } else {
     if (event_source_) event_source_->poll(false);
-    if (ready_.empty()) wait_without_source();
+    if (ready_.is_empty()) wait_without_source();
   }
   return true;
 }
 
 void Loop::wait_without_source() {
   std::unique_lock lock(posted_mutex_);
-  const auto has_posted = [this] { return !posted_.empty(); };
+  const auto has_posted = [this] { return !posted_.is_empty(); };
   // Beside an event source, whose completions do not signal the condition, only a short sleep.
   constexpr auto kShort = std::chrono::milliseconds(1);
   if (timers_.empty()) {

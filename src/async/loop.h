@@ -6,7 +6,6 @@
 #include <condition_variable>
 #include <coroutine>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <map>
 #include <memory>
@@ -14,10 +13,10 @@
 #include <optional>
 #include <random>
 #include <utility>
-#include <vector>
 
 #include "async/detached.h"
 #include "async/task.h"
+#include "async/waiter.h"
 
 namespace byre {
 
@@ -64,15 +63,18 @@ class Loop {
   template <class T>
   T run(Task<T> task);
 
-  void schedule(std::coroutine_handle<> ready);
-  void schedule_from_any_thread(std::coroutine_handle<> ready);
+  // The coroutine goes on after those that are ready already. Neither can fail.
+  void schedule(Waiter* ready) noexcept { ready_.push_back(ready); }
+  void schedule_all(WaiterList* ready) noexcept { ready_.append(ready); }
+  void schedule_from_any_thread(Waiter* ready) noexcept;
 
   // Lets other ready coroutines go first.
   auto yield() {
     struct Awaiter {
       Loop* loop;
+      Waiter waiter = {};
       bool await_ready() const noexcept { return false; }
-      void await_suspend(std::coroutine_handle<> self) const { loop->schedule(self); }
+      void await_suspend(std::coroutine_handle<> self) { loop->ready_.push_back(&waiter, self); }
       void await_resume() const noexcept {}
     };
     return Awaiter{this};
@@ -82,8 +84,12 @@ class Loop {
     struct Awaiter {
       Loop* loop;
       Clock::time_point when;
+      Waiter waiter = {};
       bool await_ready() const { return loop->now() >= when; }
-      void await_suspend(std::coroutine_handle<> self) const { loop->timers_.emplace(when, self); }
+      void await_suspend(std::coroutine_handle<> self) {
+        waiter.coroutine = self;
+        loop->timers_.emplace(when, &waiter);
+      }
       void await_resume() const noexcept {}
     };
     return Awaiter{this, when};
@@ -102,7 +108,7 @@ class Loop {
   // Whether nothing will happen any more beside the coroutine that asks: none is ready, no timer
   // runs, no operation is under way. To be asked after a yield().
   bool is_idle() const {
-    return ready_.empty() && timers_.empty() && operations_ == 0 && !has_posted_.load();
+    return ready_.is_empty() && timers_.empty() && operations_ == 0 && !has_posted_.load();
   }
 
   // At most one, kept for the loop's life; made by whoever needs it first.
@@ -120,8 +126,8 @@ class Loop {
   void take_posted();
   void wait_without_source();
 
-  std::deque<std::coroutine_handle<>> ready_;
-  std::multimap<Clock::time_point, std::coroutine_handle<>> timers_;
+  WaiterList ready_;
+  std::multimap<Clock::time_point, Waiter*> timers_;
   uint64_t operations_ = 0;
   uint32_t turns_since_poll_ = 0;
   std::unique_ptr<EventSource> event_source_;
@@ -130,7 +136,7 @@ class Loop {
 
   std::mutex posted_mutex_;
   std::condition_variable posted_changed_;
-  std::vector<std::coroutine_handle<>> posted_;  // guarded by posted_mutex_
+  WaiterList posted_;  // guarded by posted_mutex_
   std::atomic<bool> has_posted_{false};
 };
 

@@ -3,7 +3,6 @@
 
 #include <coroutine>
 #include <cstdint>
-#include <deque>
 #include <utility>
 
 #include "async/loop.h"
@@ -34,7 +33,7 @@ class Semaphore {
   };
 
   explicit Semaphore(uint64_t permits) : permits_(permits) {}
-  ~Semaphore() { BYRE_ASSERT(waiting_.empty()); }
+  ~Semaphore() { BYRE_ASSERT(waiting_.is_empty()); }
   Semaphore(const Semaphore&) = delete;
   Semaphore& operator=(const Semaphore&) = delete;
 
@@ -42,12 +41,13 @@ class Semaphore {
   auto acquire() {
     struct Awaiter {
       Semaphore* owner;
+      Waiter waiter = {};
       bool await_ready() const {
         if (owner->permits_ == 0) return false;
         --owner->permits_;
         return true;
       }
-      void await_suspend(std::coroutine_handle<> self) const { owner->waiting_.push_back(self); }
+      void await_suspend(std::coroutine_handle<> self) { owner->waiting_.push_back(&waiter, self); }
       Permit await_resume() const { return Permit(owner); }
     };
     return Awaiter{this};
@@ -56,19 +56,17 @@ class Semaphore {
   uint64_t available() const { return permits_; }
 
  private:
-  void give_back() {
-    if (waiting_.empty()) {
+  void give_back() noexcept {
+    if (waiting_.is_empty()) {
       ++permits_;
       return;
     }
     // The permit passes to the first in line, so that nobody can slip in before it runs.
-    const std::coroutine_handle<> next = waiting_.front();
-    waiting_.pop_front();
-    Loop::current().schedule(next);
+    Loop::current().schedule(waiting_.pop_front());
   }
 
   uint64_t permits_;
-  std::deque<std::coroutine_handle<>> waiting_;
+  WaiterList waiting_;
 };
 
 // `const auto guard = co_await mutex.lock();` Fair, between coroutines of one loop.

@@ -25,7 +25,7 @@ class RangeLock {
     uint64_t length;
     Mode mode;
     bool granted;
-    std::coroutine_handle<> waiting;
+    Waiter* waiting;
     bool conflicts_with(const Request& other) const {
       if (length == 0 || other.length == 0) return false;
       const bool overlap = offset < other.offset ? other.offset - offset < length
@@ -68,11 +68,15 @@ class RangeLock {
     struct Awaiter {
       RangeLock* owner;
       Place place;
+      Waiter waiter = {};
       bool await_ready() const { return place->granted; }
-      void await_suspend(std::coroutine_handle<> self) const { place->waiting = self; }
+      void await_suspend(std::coroutine_handle<> self) {
+        waiter.coroutine = self;
+        place->waiting = &waiter;
+      }
       Guard await_resume() const { return Guard(owner, place); }
     };
-    const Place place = append({offset, length, mode, false, {}});
+    const Place place = append({offset, length, mode, false, nullptr});
     place->granted = may_go(place);
     return Awaiter{this, place};
   }
@@ -93,7 +97,7 @@ class RangeLock {
     return true;
   }
 
-  void release(Place place) {
+  void release(Place place) noexcept {
     const Request gone = *place;
     Place later = std::next(place);
     spare_.splice(spare_.begin(), requests_, place);
@@ -101,7 +105,7 @@ class RangeLock {
     for (; later != requests_.end(); ++later) {
       if (later->granted || !later->conflicts_with(gone) || !may_go(later)) continue;
       later->granted = true;
-      if (later->waiting) Loop::current().schedule(later->waiting);
+      if (later->waiting != nullptr) Loop::current().schedule(later->waiting);
     }
   }
 

@@ -91,7 +91,7 @@ Ring::Operation Ring::sync_data(int fd) {
 }
 
 void Ring::Operation::await_suspend(std::coroutine_handle<> self) {
-  waiting_ = self;
+  waiting_.coroutine = self;
   ring_->queue(this);
 }
 
@@ -144,7 +144,7 @@ void Ring::take_completions() {
     }
     operation->result_ = result;
     loop_->operation_finished();
-    loop_->schedule(operation->waiting_);
+    loop_->schedule(&operation->waiting_);
   }
 }
 

@@ -49,7 +49,7 @@ class Ring final : public EventSource {
     unsigned count_ = 0;
     uint64_t offset_ = 0;
     int64_t result_ = 0;
-    std::coroutine_handle<> waiting_;
+    Waiter waiting_;
   };
 
   // As preadv2 and pwritev2; `count` at most IOV_MAX.

@@ -3,8 +3,7 @@
 
 #include <coroutine>
 #include <cstdint>
-#include <map>
-#include <set>
+#include <deque>
 #include <utility>
 
 #include "async/loop.h"
@@ -38,9 +37,11 @@ class Turnstile {
       struct Awaiter {
         Turnstile* owner;
         uint64_t number;
+        Waiter waiter = {};
         bool await_ready() const { return owner->current_ == number; }
-        void await_suspend(std::coroutine_handle<> self) const {
-          owner->waiting_.emplace(number, self);
+        void await_suspend(std::coroutine_handle<> self) {
+          waiter.coroutine = self;
+          owner->place_of(number).waiting = &waiter;
         }
         void await_resume() const noexcept {}
       };
@@ -59,36 +60,42 @@ class Turnstile {
   };
 
   Turnstile() = default;
-  ~Turnstile() { BYRE_ASSERT(waiting_.empty()); }
+  ~Turnstile() { BYRE_ASSERT(!is_in_use()); }
   Turnstile(const Turnstile&) = delete;
   Turnstile& operator=(const Turnstile&) = delete;
 
   // Numbers 0, 1, 2, ... The turnstile outlives its tickets.
-  Ticket take() { return {this, taken_++}; }
-
-  // Whether there is a ticket that has not been passed.
-  bool is_in_use() const { return current_ != taken_; }
-
- private:
-  void pass(uint64_t number) {
-    passed_.insert(number);
-    const uint64_t before = current_;
-    while (!passed_.empty() && *passed_.begin() == current_) {
-      passed_.erase(passed_.begin());
-      ++current_;
-    }
-    if (current_ == before) return;
-    const auto next = waiting_.find(current_);
-    if (next == waiting_.end()) return;
-    const std::coroutine_handle<> handle = next->second;
-    waiting_.erase(next);
-    Loop::current().schedule(handle);
+  Ticket take() {
+    places_.emplace_back();
+    return {this, current_ + places_.size() - 1};
   }
 
-  uint64_t taken_ = 0;
+  // Whether there is a ticket that has not been passed.
+  bool is_in_use() const { return !places_.empty(); }
+
+ private:
+  // What became of a ticket.
+  struct Place {
+    Waiter* waiting = nullptr;
+    bool is_passed = false;
+  };
+
+  Place& place_of(uint64_t number) { return places_[number - current_]; }
+
+  void pass(uint64_t number) noexcept {
+    place_of(number).is_passed = true;
+    if (number != current_) return;
+    while (!places_.empty() && places_.front().is_passed) {
+      places_.pop_front();
+      ++current_;
+    }
+    if (!places_.empty() && places_.front().waiting != nullptr) {
+      Loop::current().schedule(places_.front().waiting);
+    }
+  }
+
   uint64_t current_ = 0;
-  std::set<uint64_t> passed_;  // before their turn
-  std::map<uint64_t, std::coroutine_handle<>> waiting_;
+  std::deque<Place> places_;  // of the tickets from current_ on
 };
 
 }  // namespace byre

@@ -113,7 +113,7 @@ void WorkerPool::do_jobs(JobBase* first) {
     unfinished_.fetch_sub(1, std::memory_order_relaxed);
     // The job lives in the frame of the waiting coroutine, which may go on at once, and the line
     // with it where it was the last one.
-    job->loop->schedule_from_any_thread(job->waiting);
+    job->loop->schedule_from_any_thread(&job->waiting);
     job = next;
   }
 }

@@ -77,7 +77,7 @@ class WorkerPool {
     JobBase* next = nullptr;
     Line* line = nullptr;  // nullptr: of none
     Loop* loop = nullptr;
-    std::coroutine_handle<> waiting;
+    Waiter waiting;
 
    protected:
     ~JobBase() = default;
@@ -95,10 +95,10 @@ class WorkerPool {
     bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> self) {
       loop = &Loop::current();
-      waiting = self;
+      waiting.coroutine = self;
       if (loop->is_simulated()) {
         execute();
-        loop->schedule(self);
+        loop->schedule(&waiting);
         return;
       }
       loop->operation_started();

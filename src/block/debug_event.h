@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "async/task.h"
+#include "async/waiter.h"
 
 namespace byre {
 
@@ -78,7 +79,7 @@ class DebugListener {
   // is called next.
   virtual bool on_event(DebugEvent event) = 0;
   // Keeps the request until it is resumed.
-  virtual void suspend(std::coroutine_handle<> request) = 0;
+  virtual void suspend(Waiter* request) = 0;
   // The same where no request can wait: breakpoints stay as they are.
   virtual void note_event(DebugEvent event) = 0;
 
@@ -108,8 +109,12 @@ class DebugEvents {
     struct Awaiter {
       DebugListener* listener;
       DebugEvent event;
+      Waiter waiter = {};
       bool await_ready() const { return listener == nullptr || !listener->on_event(event); }
-      void await_suspend(std::coroutine_handle<> self) const { listener->suspend(self); }
+      void await_suspend(std::coroutine_handle<> self) {
+        waiter.coroutine = self;
+        listener->suspend(&waiter);
+      }
       void await_resume() const noexcept {}
     };
     return Awaiter{listener_, event};

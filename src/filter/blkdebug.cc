@@ -78,7 +78,7 @@ void Blkdebug::note_event(DebugEvent event) {
   follow(event, false);
 }
 
-void Blkdebug::suspend(std::coroutine_handle<> request) {
+void Blkdebug::suspend(Waiter* request) {
   waiting_.push_back({request, std::exchange(suspending_, {})});
 }
 

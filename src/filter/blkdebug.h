@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <coroutine>
 #include <functional>
 #include <memory>
 #include <string>
@@ -52,7 +51,7 @@ class Blkdebug final : public FilterDevice, public DebugListener {
   using BlockDevice::write;
 
   bool on_event(DebugEvent event) override;
-  void suspend(std::coroutine_handle<> request) override;
+  void suspend(Waiter* request) override;
   void note_event(DebugEvent event) override;
   void add_breakpoint(DebugEvent event, std::string tag) override;
   bool remove_breakpoint(std::string_view tag) override;
@@ -68,7 +67,7 @@ class Blkdebug final : public FilterDevice, public DebugListener {
     size_t index;  // in rules_
   };
   struct Waiting {
-    std::coroutine_handle<> request;
+    Waiter* request;
     std::vector<std::string> tags;  // the request goes on when all are resumed
   };
 

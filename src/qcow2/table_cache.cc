@@ -265,11 +265,12 @@ Task<void> TableCache::reserve_space(const Slice& slice) {
 Task<void> TableCache::wait_until_loaded(Entry* entry) {
   struct Wait {
     Entry* entry;
+    Waiter waiter = {};
     bool await_ready() const { return entry->loaded; }
-    void await_suspend(std::coroutine_handle<> self) const { entry->waiting.push_back(self); }
+    void await_suspend(std::coroutine_handle<> self) { entry->waiting.push_back(&waiter, self); }
     void await_resume() const {}
   };
-  const Wait loaded{entry};
+  Wait loaded{entry};
   co_await loaded;
 }
 
@@ -307,8 +308,7 @@ Task<std::exception_ptr> TableCache::read_slices(std::span<const Slice> slices) 
 // Whoever waits for the slice looks for it again.
 void TableCache::finish_load(Entry* entry, bool loaded) {
   entry->loaded = loaded;
-  for (const std::coroutine_handle<> waiter : entry->waiting) Loop::current().schedule(waiter);
-  entry->waiting.clear();
+  Loop::current().schedule_all(&entry->waiting);
   if (loaded) {
     pack(entry);
   } else if (!entry->removed) {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <coroutine>
 #include <cstdint>
 #include <optional>
 #include <vector>
 
+#include "async/waiter.h"
 #include "block/buffer.h"
 #include "qcow2/layout/l2_stretch.h"
 #include "qcow2/table_cache.h"
@@ -32,7 +32,7 @@ struct TableCache::Entry {
   bool removed = false;    // not in entries_ any more
   Entry* newer = nullptr;
   Entry* older = nullptr;
-  std::vector<std::coroutine_handle<>> waiting;  // for loaded, or for the failure of the read
+  WaiterList waiting;  // for loaded, or for the failure of the read
 };
 
 }  // namespace byre::qcow2

@@ -12,10 +12,7 @@ Detached RequestGroup::run(RequestGroup* group, Task<void> request) {
 }
 
 void RequestGroup::one_ended() {
-  if (--in_flight_ > 0) return;
-  for (const std::coroutine_handle<> each : std::exchange(waiting_, {})) {
-    Loop::current().schedule(each);
-  }
+  if (--in_flight_ == 0) Loop::current().schedule_all(&waiting_);
 }
 
 Task<void> RequestGroup::start(Task<void> request) {
@@ -26,8 +23,9 @@ Task<void> RequestGroup::start(Task<void> request) {
 Task<void> RequestGroup::wait_for_all() {
   struct Awaiter {
     RequestGroup* group;
+    Waiter waiter = {};
     bool await_ready() const { return group->in_flight_ == 0; }
-    void await_suspend(std::coroutine_handle<> self) const { group->waiting_.push_back(self); }
+    void await_suspend(std::coroutine_handle<> self) { group->waiting_.push_back(&waiter, self); }
     void await_resume() const noexcept {}
   };
   while (in_flight_ > 0) co_await Awaiter{this};

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <coroutine>
 #include <cstdint>
-#include <vector>
 
 #include "async/detached.h"
 #include "async/loop.h"
@@ -32,7 +30,7 @@ class RequestGroup {
   void one_ended();
 
   uint64_t in_flight_ = 0;
-  std::vector<std::coroutine_handle<>> waiting_;
+  WaiterList waiting_;
 };
 
 }  // namespace byre::cli::io

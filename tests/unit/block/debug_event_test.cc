@@ -30,7 +30,7 @@ class Recorder : public DebugListener {
     events.push_back(event);
     return event == DebugEvent::kCowRead;
   }
-  void suspend(std::coroutine_handle<> request) override { suspended = request; }
+  void suspend(Waiter* request) override { suspended = request; }
   void note_event(DebugEvent event) override { events.push_back(event); }
   void add_breakpoint(DebugEvent, std::string) override {}
   bool remove_breakpoint(std::string_view) override { return false; }
@@ -41,7 +41,7 @@ class Recorder : public DebugListener {
   bool is_suspended(std::string_view) const override { return suspended != nullptr; }
 
   std::vector<DebugEvent> events;
-  std::coroutine_handle<> suspended;
+  Waiter* suspended = nullptr;
 };
 
 Task<void> raise(const DebugEvents* events, std::vector<int>* steps) {

@@ -21,9 +21,7 @@ class Gate final : public BlockDevice {
   }
   void open() {
     begin_ = end_ = 0;
-    for (const std::coroutine_handle<> waiter : std::exchange(waiting_, {})) {
-      Loop::current().schedule(waiter);
-    }
+    Loop::current().schedule_all(&waiting_);
   }
   size_t held_up() const { return waiting_.size(); }
 
@@ -60,8 +58,9 @@ class Gate final : public BlockDevice {
   struct Pass {
     Gate* gate;
     bool held;
+    Waiter waiter = {};
     bool await_ready() const { return !held; }
-    void await_suspend(std::coroutine_handle<> self) const { gate->waiting_.push_back(self); }
+    void await_suspend(std::coroutine_handle<> self) { gate->waiting_.push_back(&waiter, self); }
     void await_resume() const {}
   };
   Pass pass(uint64_t offset, uint64_t length) {
@@ -71,7 +70,7 @@ class Gate final : public BlockDevice {
   std::unique_ptr<BlockDevice> below_;
   uint64_t begin_ = 0;
   uint64_t end_ = 0;
-  std::vector<std::coroutine_handle<>> waiting_;
+  WaiterList waiting_;
 };
 
 // An image with 8 clusters of data, whose file holds up what touches the first of them.
