@@ -22,6 +22,7 @@ void* allocate(size_t size) {
 void release(void* frame, size_t) {
   ::operator delete(frame);
 }
+void trim() {}
 
 #else
 
@@ -42,13 +43,15 @@ struct FreeList {
 
 struct Pool {
   std::array<FreeList, kClassCount> lists;
-  ~Pool() {
+  ~Pool() { clear(); }
+  void clear() {
     for (FreeList& list : lists) {
       while (list.head != nullptr) {
         FreeFrame* frame = list.head;
         list.head = frame->next;
         ::operator delete(frame);
       }
+      list.count = 0;
     }
   }
 };
@@ -81,6 +84,10 @@ void release(void* frame, size_t size) {
   FreeList& list = pool.lists[index];
   list.head = new (frame) FreeFrame{list.head};
   ++list.count;
+}
+
+void trim() {
+  pool.clear();
 }
 
 #endif

@@ -10,5 +10,7 @@ namespace byre::frame_pool {
 
 void* allocate(size_t size);
 void release(void* frame, size_t size);
+// Gives back the free frames that this thread keeps.
+void trim();
 
 }  // namespace byre::frame_pool

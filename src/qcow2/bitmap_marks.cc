@@ -18,10 +18,11 @@ using layout::RawBitmapEntry;
 Task<void> mark_bitmaps_in_use(Image::State* state) {
   if (!state->extensions().bitmaps) co_return;
   HostOffset entry = state->extensions().bitmaps->directory_offset;
-  bool is_changed = false;
+  bool follows_writes = false;
   for (BitmapEntry& bitmap : state->bitmaps) {
     const HostOffset place = entry + offsetof(RawBitmapEntry, flags);
     entry += bitmap.encoded_size();
+    follows_writes |= bitmap.is_auto();
     if (!bitmap.is_auto() || bitmap.in_use()) continue;
     const uint32_t flags = bitmap.flags | layout::bitmap_flag::kInUse;
     // An aligned field, so no sector's end cuts it. Where this stops half-way, some bitmaps count
@@ -32,9 +33,10 @@ Task<void> mark_bitmaps_in_use(Image::State* state) {
     const IoVector from((Bytes(bytes)));
     co_await state->file->write(place.value(), from);
     bitmap.flags = flags;
-    is_changed = true;
   }
-  if (!is_changed) co_return;
+  // Also where the marks are there: whoever made them may have been killed before they were
+  // durable.
+  if (!follows_writes) co_return;
   std::exception_ptr failure;
   try {
     co_await state->file->flush();

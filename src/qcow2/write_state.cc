@@ -78,7 +78,10 @@ Task<void> WriteState::begin() {
   if (begin_at_once()) co_return;
   {
     const Mutex::Guard guard = co_await begin_mutex_.lock();
+    // A flush may have failed meanwhile, and the host may have forgotten what prepare() wrote.
+    state->check_may_write();
     if (!is_ready_) co_await prepare();
+    state->check_may_write();
     is_ready_ = true;
   }
   co_await relieve();

@@ -12,6 +12,7 @@
 #include "async/loop.h"
 #include "base/checked.h"
 #include "byre/error.h"
+#include "storage/memory_faults.h"
 
 namespace byre::storage {
 
@@ -55,18 +56,21 @@ void SimulatedDisk::check_power() const {
 }
 
 void SimulatedDisk::moment(Moment which, uint64_t length) const {
+  const MemoryFaults::Pause pause;
   if (on_moment_) on_moment_(which, length);
 }
 
 void SimulatedDisk::tell(const char* what, uint64_t offset, uint64_t length,
                          const char* outcome) const {
   if (!trace_) return;
+  const MemoryFaults::Pause pause;
   trace_(fmt::format("{}: {} {:#x}+{:#x}{}{}", options_.filename, what, offset, length,
                      *outcome == '\0' ? "" : ": ", outcome));
 }
 
 void SimulatedDisk::fail(const char* what, uint64_t offset, uint64_t length,
                          int errno_value) const {
+  const MemoryFaults::Pause pause;
   tell(what, offset, length,
        errno_value == ENOSPC  ? "fails, ENOSPC"
        : errno_value == EFBIG ? "fails, EFBIG"
@@ -100,10 +104,8 @@ Task<void> SimulatedDisk::wait() {
   co_await loop.sleep_for(while_);
 }
 
-Task<void> SimulatedDisk::read(uint64_t offset, IoVector to) {
-  check_range(offset, to.size());
-  co_await wait();
-  check_power();
+void SimulatedDisk::do_read(uint64_t offset, const IoVector& to) {
+  const MemoryFaults::Pause pause;
   if (is_unlucky(odds_.read)) fail("read", offset, to.size(), EIO);
   check_range(offset, to.size());
   uint64_t at = offset;
@@ -112,6 +114,13 @@ Task<void> SimulatedDisk::read(uint64_t offset, IoVector to) {
     at += segment.iov_len;
   }
   tell("read", offset, to.size(), "");
+}
+
+Task<void> SimulatedDisk::read(uint64_t offset, IoVector to) {
+  check_range(offset, to.size());
+  co_await wait();
+  check_power();
+  do_read(offset, to);
   co_await wait();
   check_power();
 }
@@ -129,18 +138,24 @@ Task<void> SimulatedDisk::write_zeroes(uint64_t offset, uint64_t length, WriteFl
   co_await apply(change);
 }
 
+// What a discarded range is to read as; empty where it is zeroes.
+std::vector<uint8_t> SimulatedDisk::draw_garbage(uint64_t length) {
+  const MemoryFaults::Pause pause;
+  std::vector<uint8_t> garbage;
+  if (options_.discards != Discards::kGarbage) return garbage;
+  garbage.resize(length);
+  for (uint8_t& byte : garbage) byte = static_cast<uint8_t>(random_() | 1);
+  return garbage;
+}
+
 Task<void> SimulatedDisk::discard(uint64_t offset, uint64_t length) {
   check_range(offset, length);
   if (options_.discards == Discards::kKeep) {
     tell("discard", offset, length, "ignored");
     co_return;
   }
-  std::vector<uint8_t> garbage;
-  if (options_.discards == Discards::kGarbage) {
-    garbage.resize(length);
-    for (uint8_t& byte : garbage) byte = static_cast<uint8_t>(random_() | 1);
-  }
-  const IoVector from((Bytes(garbage)));
+  const std::vector<uint8_t> garbage = draw_garbage(length);
+  const IoVector from((ConstBytes(garbage)));
   const Change change{"discard", offset,           length, garbage.empty() ? nullptr : &from,
                       true,      WriteFlags::kNone};
   co_await apply(change);
@@ -172,11 +187,30 @@ int SimulatedDisk::refusal(const Change& change) const {
   return missing == 0 || cache_.now().allocated() + missing <= room_ ? 0 : ENOSPC;
 }
 
-Task<void> SimulatedDisk::apply(Change change) {
-  co_await wait();
-  check_power();
+// A request that changed something is over when this is, however that came.
+struct SimulatedDisk::Ending {
+  Ending(std::shared_ptr<Write> write_, uint64_t* clock_)
+      : write(std::move(write_)), clock(clock_) {}
+  ~Ending() { end(); }
+  Ending(const Ending&) = delete;
+  Ending& operator=(const Ending&) = delete;
+  void end() const {
+    if (write->done_at == SimulatedCache::kUnderWay) write->done_at = (*clock)++;
+  }
+  std::shared_ptr<Write> write;
+  uint64_t* clock;
+};
+
+std::shared_ptr<SimulatedDisk::Write> SimulatedDisk::make_write() {
+  const MemoryFaults::Pause pause;
   auto write = std::make_shared<Write>();
   write->id = next_id_++;
+  return write;
+}
+
+// All of it, or nothing, or any of its sectors; throws where it fails.
+void SimulatedDisk::do_change(const Change& change, const std::shared_ptr<Write>& write) {
+  const MemoryFaults::Pause pause;
   int errno_value = refusal(change);
   const bool is_full = errno_value != 0;
   if (is_full) {
@@ -196,25 +230,27 @@ Task<void> SimulatedDisk::apply(Change change) {
     }
   }
   moment(Moment::kWritten, change.length);
-  if (errno_value != 0) {
-    write->done_at = clock_++;
-    fail(change.name, change.offset, change.length, errno_value);
-  }
+  if (errno_value != 0) fail(change.name, change.offset, change.length, errno_value);
   tell(change.name, change.offset, change.length, "");
+}
+
+Task<void> SimulatedDisk::apply(Change change) {
+  co_await wait();
+  check_power();
+  const Ending ending(make_write(), &clock_);
+  do_change(change, ending.write);
   if (has_flag(change.flags, WriteFlags::kFua)) {
-    write->done_at = clock_++;
-    cache_.make_durable(write->done_at);
+    ending.end();
+    cache_.make_durable(ending.write->done_at);
     co_return;
   }
   for (uint32_t i = 0; i < options_.write_waits; ++i) co_await wait();
-  write->done_at = clock_++;
+  ending.end();
   check_power();
 }
 
-Task<void> SimulatedDisk::reserve_space(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
-  co_await wait();
-  check_power();
+void SimulatedDisk::do_reserve(uint64_t offset, uint64_t length) {
+  const MemoryFaults::Pause pause;
   const Change change{"reserve_space", offset, length, nullptr, false, WriteFlags::kNone};
   const int errno_value = refusal(change);
   if (errno_value != 0) fail(change.name, offset, length, errno_value);
@@ -226,13 +262,15 @@ Task<void> SimulatedDisk::reserve_space(uint64_t offset, uint64_t length) {
   tell(change.name, offset, length, "");
 }
 
-Task<void> SimulatedDisk::flush() {
+Task<void> SimulatedDisk::reserve_space(uint64_t offset, uint64_t length) {
+  check_writable(offset, length);
+  co_await wait();
   check_power();
-  const uint64_t called_at = clock_++;
-  const Count under_way(&flushes_under_way_);
-  moment(Moment::kFlushing, 0);
-  for (uint32_t i = 0; i < options_.flush_waits; ++i) co_await wait();
-  check_power();
+  do_reserve(offset, length);
+}
+
+void SimulatedDisk::do_flush(uint64_t called_at) {
+  const MemoryFaults::Pause pause;
   ++next_id_;
   moment(Moment::kFlushEnd, 0);
   check_power();
@@ -252,21 +290,36 @@ Task<void> SimulatedDisk::flush() {
   tell("flush", 0, 0, "");
 }
 
+Task<void> SimulatedDisk::flush() {
+  check_power();
+  const uint64_t called_at = clock_++;
+  const Count under_way(&flushes_under_way_);
+  moment(Moment::kFlushing, 0);
+  for (uint32_t i = 0; i < options_.flush_waits; ++i) co_await wait();
+  check_power();
+  do_flush(called_at);
+}
+
 Task<std::vector<Extent>> SimulatedDisk::extents(uint64_t offset, uint64_t length, ExtentScope) {
   check_range(offset, length);
   co_return extents_of(cache_.now(), offset, length, kExtentsMax, this);
 }
 
-Task<void> SimulatedDisk::resize(uint64_t new_size, Preallocation) {
-  check_writable(0, 0);
-  co_await wait();
-  check_power();
+void SimulatedDisk::do_resize(uint64_t new_size) {
+  const MemoryFaults::Pause pause;
   if (!options_.grows && new_size != size()) fail("resize", 0, new_size, ENOTSUP);
   if (is_unlucky(odds_.write)) fail("resize", 0, new_size, EIO);
   const auto write = std::make_shared<Write>(Write{next_id_++, clock_++});
   cache_.resize(new_size, write);
   tell("resize", 0, new_size, "");
   moment(Moment::kWritten, 0);
+}
+
+Task<void> SimulatedDisk::resize(uint64_t new_size, Preallocation) {
+  check_writable(0, 0);
+  co_await wait();
+  check_power();
+  do_resize(new_size);
 }
 
 Task<void> SimulatedDisk::close() {

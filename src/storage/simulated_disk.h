@@ -25,6 +25,8 @@ namespace byre::storage {
 //   part done. A flush that fails has made any part durable, and may have forgotten any other part,
 //   which the next flush then does not make durable, either.
 // - Space can run out, and come back: set_room().
+// - Where MemoryFaults is used, there may be no memory to start a request, and none to end one that
+//   was done. What the disk holds is not in memory, as it were.
 class SimulatedDisk final : public BlockDevice {
  public:
   // What a discarded range reads as: zeroes, what it held, or anything.
@@ -96,10 +98,18 @@ class SimulatedDisk final : public BlockDevice {
  private:
   using Write = SimulatedCache::Write;
   struct Change;
+  struct Ending;
 
   bool is_unlucky(uint32_t odds);
   Task<void> wait();
   Task<void> apply(Change change);
+  std::shared_ptr<Write> make_write();
+  void do_change(const Change& change, const std::shared_ptr<Write>& write);
+  void do_read(uint64_t offset, const IoVector& to);
+  void do_reserve(uint64_t offset, uint64_t length);
+  void do_flush(uint64_t called_at);
+  void do_resize(uint64_t new_size);
+  std::vector<uint8_t> draw_garbage(uint64_t length);
   // 0, or why the change is not possible: ENOSPC, EFBIG.
   int refusal(const Change& change) const;
   void change_contents(const Change& change, uint64_t begin, uint64_t end,

@@ -174,6 +174,30 @@ RULES = [
          ("writer.cc", "discards.is_idle()", "true")),
     rule("a preallocated cluster reads as zeroes on a disk that held something",
          ("create.cc", "return offset < old_end_ && !options_.data_file_raw;", "return false;")),
+    rule("what a repair has read is durable before it writes",
+         ("repairer.cc", """  // what counts as free by those that were read.
+  co_await file().flush();
+""", """  // what counts as free by those that were read.
+""")),
+    rule("memory for what a change frees is there before the change",
+         ("linker.cc", "  if (!geometry.external_data_file()) allocator_->reserve_frees(count);\n", "")),
+    rule("bitmaps are marked in use before the first write",
+         ("bitmap_marks.cc", "    co_await state->file->write(place.value(), from);\n", "")),
+    rule("the marks of bitmaps are durable before the first write",
+         ("bitmap_marks.cc", "    co_await state->file->flush();\n", "")),
+    rule("marks that an earlier process made are durable before the first write",
+         ("bitmap_marks.cc", "  if (!follows_writes) co_return;\n",
+          "  if (true) co_return;\n"),
+         ("bitmap_marks.cc", """    bitmap.flags = flags;
+""", """    bitmap.flags = flags;
+    co_await state->file->flush();
+""")),
+    rule("no request begins where a flush failed while it waited",
+         ("write_state.cc", """    state->check_may_write();
+    is_ready_ = true;
+""", """    is_ready_ = true;
+"""), ("write_state.cc", """    state->check_may_write();
+    if (!is_ready_)""", "    if (!is_ready_)")),
     rule("a flush of an image that was only read reaches its files",
          ("image_write.cc", "  return state_->flush_devices();\n", "  return nothing();\n")),
     rule("a flush fails where another one failed meanwhile",

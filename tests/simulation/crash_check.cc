@@ -120,6 +120,24 @@ std::optional<std::string> check_snapshot(const Files& files, const FrozenSnapsh
   return std::nullopt;
 }
 
+Task<bool> has_saved_bitmap(const Files* files) {
+  const qcow2::OpenOptions options;
+  const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options);
+  bool has = false;
+  for (const qcow2::layout::BitmapEntry& bitmap : image->bitmaps()) has |= !bitmap.in_use();
+  co_await image->close();
+  co_return has;
+}
+
+// A bitmap that is not marked as in use tells that nothing was written since it was made.
+std::optional<std::string> check_bitmap(const Files& files, ConstBytes guest,
+                                        const std::vector<uint8_t>& of_bitmap) {
+  if (!sync_wait(has_saved_bitmap(&files))) return std::nullopt;
+  const std::optional<std::string> changed = first_difference(guest, of_bitmap);
+  if (changed) return "the bitmap says that nothing was written: " + *changed;
+  return std::nullopt;
+}
+
 }  // namespace
 
 Task<std::unique_ptr<qcow2::Image>> open_image(std::unique_ptr<BlockDevice> file,
@@ -170,6 +188,10 @@ std::optional<std::string> check_crash(const Files& files, const Promise& promis
       files.data->read(0, raw);
       const std::optional<std::string> raw_wrong = promise.model->check_raw(raw);
       if (raw_wrong) return "in the raw data file: " + *raw_wrong;
+    }
+    if (*promise.of_bitmap) {
+      const std::optional<std::string> stale = check_bitmap(files, bytes, **promise.of_bitmap);
+      if (stale) return stale;
     }
     if (!promise.snapshots->empty()) {
       const std::optional<std::string> changed =

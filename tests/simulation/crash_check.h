@@ -46,6 +46,8 @@ struct FrozenSnapshot {
 struct Promise {
   const GuestModel* model = nullptr;
   const std::vector<FrozenSnapshot>* snapshots = nullptr;
+  // What the disk held when its bitmap was made.
+  const std::optional<std::vector<uint8_t>>* of_bitmap = nullptr;
   bool is_raw = false;  // the data file holds what the guest sees
 };
 

@@ -3,9 +3,10 @@
 
 #include <fmt/format.h>
 
+#include "async/frame_pool.h"
 #include "async/loop.h"
+#include "simulation/closed_image.h"
 #include "simulation/repair.h"
-#include "simulation/snapshot_maker.h"
 #include "storage/memory_device.h"
 
 namespace byre::simulation {
@@ -42,20 +43,33 @@ void make_image(World* world) {
   if (data) world->data.emplace(data->contents());
 }
 
-// Somebody makes an internal snapshot while the image is closed, and what he wrote is durable.
-void take_snapshot(World* world) {
-  Files files{world->file->now(), std::nullopt, world->backing};
-  const std::string id = fmt::format("{}", world->snapshots.size() + 1);
-  const uint64_t size_max = world->plan.file_grows ? UINT64_MAX : world->plan.file_size;
-  std::optional<SparseBytes> made = make_snapshot(files.file, id, size_max);
-  if (!made) return;
-  files.file = std::move(*made);
+// The image as somebody else made it while it was closed, all of it durable; what the guest sees.
+std::vector<uint8_t> replace_image(World* world, SparseBytes made) {
+  const Files files{std::move(made), std::nullopt, world->backing};
   std::vector<uint8_t> bytes = read_guest(files);
-  world->tell(fmt::format("snapshot {} is made", id));
   world->model->restart(bytes);
-  world->snapshots.push_back({id, std::move(bytes)});
-  world->file.emplace(std::move(files.file));
+  world->file.emplace(files.file);
   world->leaks_allowed = false;
+  return bytes;
+}
+
+uint64_t size_max_of(const World& world) {
+  return world.plan.file_grows ? UINT64_MAX : world.plan.file_size;
+}
+
+void take_snapshot(World* world) {
+  const std::string id = fmt::format("{}", world->snapshots.size() + 1);
+  std::optional<SparseBytes> made = make_snapshot(world->file->now(), id, size_max_of(*world));
+  if (!made) return;
+  world->snapshots.push_back({id, replace_image(world, std::move(*made))});
+  world->tell(fmt::format("snapshot {} is made", id));
+}
+
+void renew_bitmap(World* world) {
+  std::optional<SparseBytes> made = make_bitmap(world->file->now(), size_max_of(*world));
+  if (!made) return;
+  world->of_bitmap = replace_image(world, std::move(*made));
+  world->tell("a bitmap is made");
 }
 
 Session::End draw_end(Random& random) {
@@ -68,6 +82,7 @@ Session::End draw_end(Random& random) {
 }  // namespace
 
 Result run_history(uint64_t seed, std::function<void(const std::string&)> trace) {
+  frame_pool::trim();  // whether memory is asked for must not depend on earlier seeds
   World world;
   world.plan = make_plan(seed);
   world.trace = std::move(trace);
@@ -94,6 +109,7 @@ Result run_history(uint64_t seed, std::function<void(const std::string&)> trace)
       if (world.plan.takes_snapshots && i > 0 && is_whole && one_in(random, 2)) {
         take_snapshot(&world);
       }
+      if (world.plan.has_bitmap && is_whole && one_in(random, 2)) renew_bitmap(&world);
       const uint32_t requests = world.plan.requests / sessions + 1;
       result.failure =
           Session(&world, random(), requests, end, Session::Guest::kReadsAndWrites).run();

@@ -144,6 +144,8 @@ Plan make_plan(uint64_t seed) {
   plan.moment_odds = 40 + random() % 48;
   if (plan.create.size > kMiB) plan.moment_odds += 8;
   plan.writes_through = one_in(random, 10);
+  if (one_in(random, 8)) plan.memory_odds = uint64_t{20} << random() % 8;
+  plan.has_bitmap = plan.create.version == 3 && !plan.create.data_filename && one_in(random, 6);
   plan.has_size_max = plan.runs_full && one_in(random, 3);
   if (!plan.file_grows && one_in(random, 2)) {
     plan.discards = storage::SimulatedDisk::Discards::kGarbage;
@@ -171,6 +173,7 @@ std::vector<std::string> Plan::features() const {
   add(create.data_filename && !create.data_file_raw, "data file");
   add(create.data_file_raw, "raw data file");
   add(takes_snapshots, "internal snapshots");
+  add(has_bitmap, "bitmap");
   add(discards_freed, "freed clusters discarded");
   add(keeps_discarded, "discard_no_unref");
   add(is_repaired, "repairs");
@@ -181,6 +184,7 @@ std::vector<std::string> Plan::features() const {
   add(error_odds != 0, "errors");
   add(runs_full, has_size_max ? "files that cannot grow" : "full disks");
   add(writes_through, "writethrough");
+  add(memory_odds != 0, "failing allocations");
   add(create.preallocation != Preallocation::kOff, "preallocation");
   add(discards == storage::SimulatedDisk::Discards::kGarbage, "discards that give anything");
   add(cache_size != 0, "small caches");

@@ -35,6 +35,7 @@ struct Plan {
   uint64_t hot_begin = 0;        // where half of the requests go
   uint64_t hot_size = 0;
   bool takes_snapshots = false;           // internal ones, between openings
+  bool has_bitmap = false;                // one, made anew now and then between openings
   bool is_repaired = false;               // now and then, between openings
   uint32_t depth = 1;                     // requests at a time
   uint32_t requests = 0;                  // in all
@@ -46,6 +47,7 @@ struct Plan {
   uint32_t error_odds = 0;                // of 65536 requests to a disk
   bool runs_full = false;                 // disks run out of space now and then
   bool has_size_max = false;              // instead, files cannot grow now and then
+  uint64_t memory_odds = 0;               // one allocation in so many fails; 0: none
   bool writes_through = false;            // each request is durable when it is done
   uint32_t cuts_per_moment = 1;           // power cuts looked at each time
   uint64_t moment_odds = 1;               // one moment in so many is looked at

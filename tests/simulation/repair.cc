@@ -59,15 +59,20 @@ std::optional<std::string> repair_image(World* world, uint64_t seed) {
   options.seed = random();
   options.filename = "file";
   options.grows = world->plan.file_grows;
-  // The host has had time: what is there is durable.
   const storage::SparseBytes before = world->file->now();
   world->model->restart(read_guest({before, std::nullopt, world->backing}));
-  auto disk = std::make_unique<SimulatedDisk>(storage::SimulatedCache(before), options);
+  // The host may have had time, so that what is there is durable; or it was killed a moment ago.
+  storage::SimulatedCache cache =
+      one_in(random, 2) ? storage::SimulatedCache(before) : *world->file;
+  auto disk = std::make_unique<SimulatedDisk>(std::move(cache), options);
   SimulatedDisk* const file = disk.get();
   disk->set_trace(world->trace);
   std::optional<std::string> failure;
-  disk->set_on_moment([&](SimulatedDisk::Moment, uint64_t) {
-    if (failure || random() % kLooks != 0) return;
+  bool has_written = false;
+  disk->set_on_moment([&](SimulatedDisk::Moment moment, uint64_t) {
+    // Until the repair changes something a power cut is none of its business.
+    has_written |= moment == SimulatedDisk::Moment::kWritten;
+    if (!has_written || failure || random() % kLooks != 0) return;
     ++world->counts.crashes;
     failure = check_cut(*world, file->cache().power_cut(random()), random());
   });
@@ -84,8 +89,9 @@ std::optional<std::string> repair_image(World* world, uint64_t seed) {
     return fmt::format("the repair fails: {} ({})", error.message(), error.hint());
   }
   if (failure) return "a power cut in a repair: " + *failure;
-  // All of it is durable.
-  const Files files{left.power_cut(random()), std::nullopt, world->backing};
+  // All that it wrote is durable.
+  const Files files{has_written ? left.power_cut(random()) : left.now(), std::nullopt,
+                    world->backing};
   const std::optional<std::string> unsound = check_soundness(files, false);
   if (unsound) return "after a repair: " + *unsound;
   const std::optional<std::string> wrong = check_crash(files, world->promise(), true, random());

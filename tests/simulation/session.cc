@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <exception>
+#include <new>
 #include <utility>
 
 #include "async/loop.h"
@@ -13,6 +15,7 @@
 
 namespace byre::simulation {
 
+using storage::MemoryFaults;
 using storage::SimulatedDisk;
 
 namespace {
@@ -28,6 +31,18 @@ constexpr uint32_t kTableMoments = 16;
 constexpr uint32_t kCutsOfTableMoment = 6;
 // One look in so many also tries whether the image can be written to.
 constexpr uint64_t kTrialOdds = 6;
+
+// What a request threw; nothing where it threw nothing.
+std::optional<Error> error_of(std::exception_ptr thrown) {
+  if (!thrown) return std::nullopt;
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const Error& error) {
+    return error;
+  } catch (const std::bad_alloc&) {
+    return Error::from_errno(ENOMEM, "there is no memory");
+  }
+}
 
 bool raw_begins_with(const Files& files, const std::vector<uint8_t>& bytes) {
   if (files.data->size() < bytes.size()) return false;
@@ -61,6 +76,8 @@ std::optional<std::string> Session::run() {
     failure_ = fmt::format("it does not open: {} ({})", error.message(), error.hint());
     world_->tell("FAILURE: " + *failure_);
   }
+  if (MemoryFaults::failed() > 0) world_->leaks_allowed = true;
+  MemoryFaults::end();
   if (!failure_) failure_ = settle_end();
   image_.reset();
   return failure_;
@@ -121,8 +138,14 @@ Task<void> Session::live() {
   }
   std::vector<Task<void>> workers;
   for (uint32_t i = 0; i < plan.depth; ++i) workers.push_back(work());
-  co_await when_all(std::move(workers));
-  co_await close();
+  Task<void> last = close();
+  if (plan.memory_odds != 0) MemoryFaults::begin(random_(), plan.memory_odds);
+  try {
+    co_await when_all(std::move(workers));
+  } catch (const std::bad_alloc&) {
+    // Not all of them began.
+  }
+  co_await std::move(last);
 }
 
 // In one piece, so that much is there early; the power stays on meanwhile.
@@ -150,12 +173,21 @@ RequestBounds Session::bounds() const {
   return bounds;
 }
 
+Request Session::draw() {
+  const MemoryFaults::Pause pause;
+  if (world_->plan.runs_full) change_room();
+  return draw_request(random_, world_->next_request++, bounds());
+}
+
 Task<void> Session::work() {
   while (requests_left_ > 0 && !is_off_ && errors_in_turn_ < kErrorsInTurnMax) {
     --requests_left_;
-    if (world_->plan.runs_full) change_room();
-    const Request request = draw_request(random_, world_->next_request++, bounds());
-    co_await do_request(request);
+    const Request request = draw();
+    try {
+      co_await do_request(request);
+    } catch (const std::bad_alloc&) {
+      // It did not begin.
+    }
   }
 }
 
@@ -181,53 +213,67 @@ void Session::set_room(bool is_tight) {
 }
 
 Task<void> Session::do_request(Request request) {
-  GuestModel& model = *world_->model;
   using Kind = Request::Kind;
-  const uint64_t begin = align_down(request.offset, kSectorSize);
+  const uint64_t begin_of_sectors = align_down(request.offset, kSectorSize);
   const uint64_t end = align_up(request.offset + request.length, kSectorSize);
   RangeLock::Guard guard;
   if (request.kind == Kind::kResize) {
     guard = co_await ranges_.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
   } else if (request.kind != Kind::kFlush) {
     const auto mode = request.changes() ? RangeLock::Mode::kExclusive : RangeLock::Mode::kShared;
-    guard = co_await ranges_.acquire(begin, end - begin, mode);
+    guard = co_await ranges_.acquire(begin_of_sectors, end - begin_of_sectors, mode);
     // The disk may have another size meanwhile.
     const uint64_t request_end = request.offset + request.length;
-    if (request_end > model.size()) co_return;
-    if (request.kind == Kind::kCompressed && request_end != model.size() &&
+    if (request_end > world_->model->size()) co_return;
+    if (request.kind == Kind::kCompressed && request_end != world_->model->size() &&
         request_end % world_->plan.create.cluster_size != 0) {
       co_return;
     }
   }
   if (is_off_) co_return;
+  Begun begun = begin(request);
+  std::exception_ptr thrown;
+  try {
+    co_await apply(request, &begun.bytes);
+  } catch (...) {
+    thrown = std::current_exception();
+  }
+  if (!is_off_) finish(request, begun, thrown);
+}
+
+Session::Begun Session::begin(const Request& request) {
+  const MemoryFaults::Pause pause;
+  GuestModel& model = *world_->model;
+  using Kind = Request::Kind;
   ++world_->counts.requests;
   world_->tell(request.describe());
-  std::vector<uint8_t> bytes;
-  if (request.kind == Kind::kRead) bytes.resize(request.length);
+  Begun begun;
+  if (request.kind == Kind::kRead) begun.bytes.resize(request.length);
   if (request.kind == Kind::kWrite || request.kind == Kind::kCompressed) {
-    bytes.resize(request.length);
-    fill_content(bytes, request.offset, request.content());
-    model.begin_write(request.offset, bytes);
+    begun.bytes.resize(request.length);
+    fill_content(begun.bytes, request.offset, request.content());
+    model.begin_write(request.offset, begun.bytes);
   } else if (request.changes()) {
     model.begin_zeroes(request.offset, request.length);
   } else if (request.kind == Kind::kResize) {
     model.begin_resize(request.length);
   }
-  const uint64_t called_at = model.now();
-  const bool was_tight = is_tight_;
-  const uint64_t tight_before = tight_times_;
-  std::optional<Error> error;
-  try {
-    co_await apply(request, &bytes);
-  } catch (const Error& caught) {
-    error = caught;
-  }
-  if (is_off_) co_return;
+  begun.called_at = model.now();
+  begun.was_tight = is_tight_;
+  begun.tight_before = tight_times_;
+  return begun;
+}
+
+void Session::finish(const Request& request, const Begun& begun, std::exception_ptr thrown) {
+  const MemoryFaults::Pause pause;
+  GuestModel& model = *world_->model;
+  using Kind = Request::Kind;
+  const std::optional<Error> error = error_of(thrown);
   if (error) {
     world_->tell(
         fmt::format("request {} fails: {} ({})", request.number, error->message(), error->hint()));
     // Disks may have been full, and have room again.
-    if (!may_fail(request, *error, was_tight || tight_times_ != tight_before)) {
+    if (!may_fail(request, *error, begun.was_tight || tight_times_ != begun.tight_before)) {
       fail(fmt::format("{} fails: {} ({})", request.describe(), error->message(), error->hint()));
     }
     ++world_->counts.errors;
@@ -251,10 +297,10 @@ Task<void> Session::do_request(Request request) {
     model.resized(image_->size(), is_known);
     if (!error && world_->plan.writes_through) model.flushed(model.now());
   } else if (request.kind == Kind::kFlush && !error) {
-    model.flushed(called_at);
+    model.flushed(begun.called_at);
     if (!is_filling_) look_at_cuts();  // now most is promised
   } else if (request.kind == Kind::kRead && !error) {
-    const std::optional<std::string> wrong = model.check_read(request.offset, bytes);
+    const std::optional<std::string> wrong = model.check_read(request.offset, begun.bytes);
     if (wrong) fail(fmt::format("{}: {}", request.describe(), *wrong));
   }
 }
@@ -291,9 +337,11 @@ Task<void> Session::apply(Request request, std::vector<uint8_t>* bytes) {
 
 // Without faults of the disks nothing may fail but what nobody promised.
 bool Session::may_fail(const Request& request, const Error& error, bool is_tight) const {
-  if (world_->plan.error_odds != 0) return true;
+  if (world_->plan.error_odds != 0 || world_->plan.memory_odds != 0) return true;
   const bool is_refused = error.kind() == ErrorKind::kUnsupported;
-  if (request.kind == Request::Kind::kResize && is_refused) return true;
+  // The size of an image with bitmaps cannot be changed.
+  const bool has_bitmap = world_->of_bitmap.has_value();
+  if (request.kind == Request::Kind::kResize && (is_refused || has_bitmap)) return true;
   if (has_flag(request.flags, WriteFlags::kNoFallback) && is_refused) return true;
   // What it needs was taken before the requests that it is for were done.
   if (request.kind == Request::Kind::kFlush) return false;
@@ -307,30 +355,35 @@ Task<void> Session::close() {
     set_room(false);
   }
   const uint64_t called_at = world_->model->now();
-  Request request;
-  request.kind = Request::Kind::kFlush;
-  std::optional<Error> error;
+  std::exception_ptr thrown;
   try {
     co_await image_->close();
-  } catch (const Error& caught) {
-    error = caught;
+  } catch (...) {
+    thrown = std::current_exception();
   }
-  if (is_off_) co_return;
+  if (!is_off_) finish_closing(called_at, thrown);
+}
+
+void Session::finish_closing(uint64_t called_at, std::exception_ptr thrown) {
+  const MemoryFaults::Pause pause;
+  const std::optional<Error> error = error_of(thrown);
   if (!error && has_flush_failed_ && !has_written_) {
     // The host may have forgotten what whoever wrote last did not flush, and this one was told.
     world_->leaks_allowed = true;
     world_->tell("closed after a flush had failed");
-    co_return;
+    return;
   }
   if (!error) {
     world_->tell("closed");
     // Nobody promises that closing makes durable what was found when it was opened.
     if (has_written_) world_->model->flushed(called_at);
     is_closed_ = true;
-    co_return;
+    return;
   }
   world_->leaks_allowed = true;
   world_->tell("closing fails: " + error->message());
+  Request request;
+  request.kind = Request::Kind::kFlush;
   if (!may_fail(request, *error, false)) {
     fail(fmt::format("closing fails: {} ({})", error->message(), error->hint()));
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "simulation/guest_model.h"
 #include "simulation/plan.h"
 #include "simulation/request.h"
+#include "storage/memory_faults.h"
 #include "storage/simulated_disk.h"
 
 namespace byre::simulation {
@@ -35,6 +37,7 @@ struct World {
   std::optional<storage::SimulatedCache> data;
   std::optional<storage::SparseBytes> backing;
   std::vector<FrozenSnapshot> snapshots;
+  std::optional<std::vector<uint8_t>> of_bitmap;  // what the disk held when the bitmap was made
   // The data file is raw, and no crash has left it with more than the guest sees: see README.md.
   bool is_raw_equal = false;
   bool leaks_allowed = false;  // something failed or was cut off, ever
@@ -42,8 +45,9 @@ struct World {
   Counts counts;
   std::function<void(const std::string&)> trace;  // may be empty
 
-  Promise promise() const { return {model.get(), &snapshots, is_raw_equal}; }
+  Promise promise() const { return {model.get(), &snapshots, &of_bitmap, is_raw_equal}; }
   void tell(const std::string& line) const {
+    const storage::MemoryFaults::Pause pause;
     if (trace) trace(line);
   }
 };
@@ -66,6 +70,17 @@ class Session {
   Task<void> fill();
   Task<void> work();
   Task<void> do_request(Request request);
+  // What is noted when a request begins.
+  struct Begun {
+    std::vector<uint8_t> bytes;
+    uint64_t called_at = 0;
+    bool was_tight = false;
+    uint64_t tight_before = 0;
+  };
+  Begun begin(const Request& request);
+  void finish(const Request& request, const Begun& begun, std::exception_ptr thrown);
+  Request draw();
+  void finish_closing(uint64_t called_at, std::exception_ptr thrown);
   Task<void> apply(Request request, std::vector<uint8_t>* bytes);
   Task<void> close();
   void change_room();

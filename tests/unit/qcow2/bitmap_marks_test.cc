@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/bitmap_marks.h"
 
+#include "async/when_all.h"
 #include "qcow2/bitmap_list.h"
 #include "unit/qcow2/image_with_bitmaps.h"
 
@@ -47,6 +48,23 @@ TEST_F(BitmapMarks, BitmapsThatFollowWritesAreInUseBeforeTheFirstWriteAndOthersS
   EXPECT_EQ(stored(), bitmaps);  // the extension and its autoclear bit are there still
 }
 
+// Whoever made the mark may have been killed before it was durable.
+TEST_F(BitmapMarks, AMarkThatIsThereIsMadeDurableBeforeTheFirstWrite) {
+  using layout::bitmap_flag::kAuto;
+  using layout::bitmap_flag::kInUse;
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", kAuto | kInUse}}), layout);
+  opened_.file->clear_events();
+  write(0, pattern(0, 65536, 1));
+  uint64_t writes_before_flush = 0;
+  for (const filter::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == filter::Operation::kFlush) break;
+    if (event.operation == filter::Operation::kWrite) ++writes_before_flush;
+  }
+  EXPECT_EQ(writes_before_flush, 0u);
+  close_and_check();
+}
+
 TEST_F(BitmapMarks, NothingIsWrittenWhereNoBitmapFollowsWrites) {
   const Layout layout = layout_of(kMiB, 65536);
   open(disks_with_bitmaps(layout, {{"stays", 0}}), layout);
@@ -67,6 +85,28 @@ TEST_F(BitmapMarks, AnImageWhoseBitmapsCannotBeMarkedIsNotWritten) {
   write(0, pattern(0, 65536, 1));  // the next try marks it
   EXPECT_TRUE(stored()[0].in_use());
   close_and_check();
+}
+
+// The mark may be lost with the flush that failed, and nothing would tell of the second write.
+TEST_F(BitmapMarks, ARequestThatWaitedForMarksThatFailedFails) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
+  opened_.file->add_rule({.operation = filter::Operation::kFlush});
+  const std::vector<uint8_t> bytes = pattern(0, 65536, 1);
+  uint32_t failures = 0;
+  const auto try_write = [](Image* image, ConstBytes from, uint64_t offset,
+                            uint32_t* count) -> Task<void> {
+    try {
+      co_await image->write(offset, from, WriteFlags::kNone);
+    } catch (const Error&) {
+      ++*count;
+    }
+  };
+  std::vector<Task<void>> tasks;
+  tasks.push_back(try_write(&image(), bytes, 0, &failures));
+  tasks.push_back(try_write(&image(), bytes, 65536, &failures));
+  loop_.run(when_all(std::move(tasks)));
+  EXPECT_EQ(failures, 2u);
 }
 
 TEST_F(BitmapMarks, AnImageWithBitmapsKeepsItsSize) {

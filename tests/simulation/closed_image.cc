@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "simulation/snapshot_maker.h"
+#include "simulation/closed_image.h"
 
 #include <algorithm>
 #include <map>
 #include <vector>
 
 #include "base/checked.h"
+#include "byre/error.h"
+#include "qcow2/layout/bitmap.h"
+#include "qcow2/layout/features.h"
 #include "qcow2/layout/header_cluster.h"
 #include "qcow2/layout/l1_entry.h"
 #include "qcow2/layout/l2_entry.h"
@@ -37,7 +40,7 @@ class Maker {
         first_(HeaderCluster::parse(read(image, 0, cluster_size_))),
         geometry_(first_.header) {}
 
-  std::optional<SparseBytes> run(const std::string& id, uint64_t size_max) {
+  std::optional<SparseBytes> add_snapshot(const std::string& id, uint64_t size_max) {
     std::vector<Snapshot> snapshots = read_snapshots();
     const Bytes8 l1 = read_l1(first_.header.l1_table_offset, first_.header.l1_size);
     // Where what is in use ends; what lies behind is free.
@@ -48,18 +51,47 @@ class Maker {
     first_.header.snapshots_offset = take(table.size());
     first_.header.snapshot_count = static_cast<uint32_t>(snapshots.size());
     image_.write(first_.header.snapshots_offset.value(), table);
+    return finish(snapshots, size_max);
+  }
+
+  std::optional<SparseBytes> set_bitmap(uint64_t size_max) {
+    const std::vector<Snapshot> snapshots = read_snapshots();
+    count_all(snapshots);
+    BitmapEntry bitmap;
+    // An entry of zero stands for a cluster of the bitmap without a bit that is set.
+    bitmap.table_size = static_cast<uint32_t>(
+        bitmap_table_entries_for(first_.header.size, bitmap.granularity_bits, geometry_));
+    bitmap.table_offset = take(uint64_t{bitmap.table_size} * 8);
+    bitmap.flags = bitmap_flag::kAuto;
+    bitmap.name = "of the simulation";
+    image_.write(bitmap.table_offset.value(), Bytes8(uint64_t{bitmap.table_size} * 8));
+    const Bytes8 directory = encode_bitmap_directory({bitmap});
+    BitmapsExtension extension;
+    extension.bitmap_count = 1;
+    extension.directory_size = directory.size();
+    extension.directory_offset = take(directory.size());
+    image_.write(extension.directory_offset.value(), directory);
+    first_.extensions.bitmaps = extension;
+    first_.header.autoclear_features |= autoclear::kBitmaps;
+    return finish(snapshots, size_max);
+  }
+
+ private:
+  std::optional<SparseBytes> finish(const std::vector<Snapshot>& snapshots, uint64_t size_max) {
     references_.clear();
     count_all(snapshots);
-    count(first_.header.snapshots_offset, table.size());
     if (!write_refcounts()) return std::nullopt;
     set_copied();
-    Bytes8 header = first_.header.encode();
-    image_.write(0, header);
+    try {
+      image_.write(0, first_.encode());
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::kNoSpace) throw;
+      return std::nullopt;  // small clusters have no room for long names and more extensions
+    }
     if (align_up(image_.size(), cluster_size_) > size_max) return std::nullopt;
     return std::move(image_);
   }
 
- private:
   std::vector<Snapshot> read_snapshots() {
     SnapshotTableDecoder decoder(first_.header);
     while (!decoder.done()) {
@@ -135,6 +167,17 @@ class Maker {
     for (const Snapshot& snapshot : snapshots) {
       count_l1(snapshot.l1_table_offset, snapshot.l1_size);
     }
+    if (!snapshots.empty()) {
+      count(first_.header.snapshots_offset, encode_snapshot_table(snapshots).size());
+    }
+    if (!first_.extensions.bitmaps) return;
+    const BitmapsExtension& bitmaps = *first_.extensions.bitmaps;
+    const Bytes8 directory = read(image_, bitmaps.directory_offset.value(), bitmaps.directory_size);
+    count(bitmaps.directory_offset, directory.size());
+    for (const BitmapEntry& bitmap :
+         parse_bitmap_directory(directory, bitmaps, geometry_, first_.header.size)) {
+      count(bitmap.table_offset, uint64_t{bitmap.table_size} * 8);
+    }
   }
 
   // A new table and all its blocks, behind everything else.
@@ -206,7 +249,11 @@ class Maker {
 
 std::optional<SparseBytes> make_snapshot(const SparseBytes& image, const std::string& id,
                                          uint64_t size_max) {
-  return Maker(image).run(id, size_max);
+  return Maker(image).add_snapshot(id, size_max);
+}
+
+std::optional<SparseBytes> make_bitmap(const SparseBytes& image, uint64_t size_max) {
+  return Maker(image).set_bitmap(size_max);
 }
 
 }  // namespace byre::simulation
