@@ -102,8 +102,8 @@ class Requests:
     def write_zeroes_without_fallback(self):
         """Whether a fallback is needed depends on what is allocated, which is for each program to decide, so
         session.py does not compare the answers; one that is refused may be done in part. With a data file
-        the host's file system has a say, too."""
-        if self.plan.data_file:
+        the host's file system has a say, too, and on a device its driver."""
+        if self.plan.data_file or self.plan.on_device:
             return []
         offset, length = self._range()
         flags = self.random.choice(("-z -n", "-z -n -u"))
@@ -149,6 +149,10 @@ class Requests:
 
     def flush(self):
         return ["flush"]
+
+    def reopen(self):
+        """Another cache mode in the middle of it all."""
+        return [f"reopen -c {self.random.choice(('writeback', 'writethrough', 'none', 'directsync', 'unsafe'))}"]
 
     def length(self):
         return ["length"]
@@ -222,7 +226,7 @@ class Requests:
         else:
             kinds = ((self.write, 12), (self.write_zeroes, 6), (self.discard, 5), (self.read, 8),
                      (self.in_flight, 3), (self.flush, 2), (self.truncate, 1), (self.length, 1),
-                     (self.out_of_range, 1), (self.write_zeroes_without_fallback, 1))
+                     (self.out_of_range, 1), (self.write_zeroes_without_fallback, 1), (self.reopen, 1))
         makers, weights = zip(*kinds)
         commands = []
         for _ in range(100 * count):  # on a small disk nothing may be left to compress into

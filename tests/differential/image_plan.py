@@ -15,6 +15,7 @@ class ImagePlan:
     backing_format: str = None  # "raw", "qcow2"
     backing_size: int = 0
     data_file: bool = False
+    on_device: bool = False  # the image, on a block device that held something
     snapshots: bool = False  # may be taken
 
     @property
@@ -65,7 +66,7 @@ def _backing_size(random, size, cluster_size):
     return random.randrange(1, size // SECTOR + 1) * SECTOR
 
 
-def make_plan(random):
+def make_plan(random, left_out=frozenset()):
     extended_l2 = random.random() < 0.25
     sizes = (16, 32, 64, 64) if extended_l2 else (0.5, 1, 2, 4, 4, 16, 64, 64, 64, 256)
     cluster_size = int(random.choice(sizes) * KIB)
@@ -92,4 +93,6 @@ def make_plan(random):
     # Small refcounts cannot count the snapshots of clusters that hold many compressed ones.
     plan.snapshots = not plan.data_file and options.get("refcount_bits", 16) >= 16 \
         and random.random() < 0.3
+    # Preallocated clusters show what a device held before, where QEMU made them.
+    plan.on_device = "preallocation" not in options and random.random() < 0.2 and "devices" not in left_out
     return plan

@@ -36,7 +36,7 @@ def _plain(random, left_out):
 
 
 def _image_options(random, plan):
-    chosen = {"driver": "qcow2", "file.driver": "file", "file.filename": IMAGE}
+    chosen = {"driver": "qcow2", "file.driver": "host_device" if plan.on_device else "file", "file.filename": IMAGE}
     discards = random.random() < 0.8
     if not discards:
         chosen["discard"] = "ignore"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same random requests through byre io and qemu-io, seed after seed; scripts/differential calls it.
 
-Ends in 'differential: N passed, N failed, 0 skipped'. README.md says what is compared.
+Ends in 'differential: N passed, N failed, N skipped'. README.md says what is compared.
 """
 import argparse
 import concurrent.futures
@@ -18,7 +18,8 @@ import traceback
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests/interop"))
 
-from programs import Program, TookTooLong  # noqa: E402  (it lies beside the interop tests)
+import devices  # noqa: E402  (it lies beside the interop tests, as does the next one)
+from programs import Program, TookTooLong  # noqa: E402
 from session import Difference, Session  # noqa: E402
 
 
@@ -77,13 +78,19 @@ def main():
     parser.add_argument("--subject", default=str(ROOT / "build/release/bin/byre"),
                         help="the program to compare with QEMU, or 'qemu': QEMU with itself")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
-    parser.add_argument("--without", action="append", default=[], choices=("image-options", "ignored-discards", "shrinking"),
+    parser.add_argument("--without", action="append", default=[], choices=("devices", "ignored-discards", "image-options", "shrinking"),
                         help="leave that out, to see what else differs; seeds mean other runs then")
     parser.add_argument("--keep", action="store_true", help="keep the folders of runs that fail")
     parser.add_argument("--failures-max", type=int, default=20, help="stop after so many (default: 20)")
     arguments = parser.parse_args()
 
     tools = find_tools(arguments.subject)
+    skipped = 0
+    no_devices = devices.refusal()
+    if no_devices and "devices" not in arguments.without:
+        print(f"SKIP images on devices: {no_devices}")
+        arguments.without.append("devices")
+        skipped = 1
     seeds = [arguments.seed] if arguments.seed is not None else \
         range(arguments.first, arguments.first + arguments.runs)
     base = ROOT / "build/differential"
@@ -114,7 +121,9 @@ def main():
             if failed >= arguments.failures_max:
                 waiting = iter(())
     print(f"{passed + failed} runs took {time.monotonic() - began:.0f} s")
-    print(f"differential: {passed} passed, {failed} failed, 0 skipped")
+    for backing in base.glob("byre-interop-device.*"):
+        backing.unlink()
+    print(f"differential: {passed} passed, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 
 

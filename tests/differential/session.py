@@ -5,7 +5,9 @@ import random as randomness
 import re
 import shlex
 import subprocess
+import types
 
+import devices
 from disk_model import DiskModel
 from guest_requests import Requests
 from image_plan import make_plan
@@ -49,7 +51,7 @@ class Session:
         self.qemu = tools.qemu
         self.sides = [Side("byre", tools.subject, tools.subject_io),
                       Side("QEMU", tools.qemu, tools.qemu_io)]
-        self.plan = make_plan(self.random)
+        self.plan = make_plan(self.random, left_out)
         self.snapshots = []  # (name, model of that time)
         self.log = []        # what was done, for the report
         self.model = None
@@ -78,10 +80,18 @@ class Session:
             raise Difference(f"preparing failed\n{result.text()}")
         return result
 
+    def _attach_devices(self, first, second):
+        for folder in (first, second):
+            (folder / IMAGE).symlink_to("dev")
+        places = types.SimpleNamespace(folder=self.folder, a=first, b=second)
+        return devices.pair(places, self.random.choice((512, 4096)), is_old=self.random.random() < 0.7)
+
     def _make_images(self):
         plan = self.plan
         first, second = (self.folder / name for name in ("1", "2"))
         first.mkdir()
+        second.mkdir()
+        pair = self._attach_devices(first, second) if plan.on_device else None
         content = b""
         if plan.backing_format:
             content = self.random.randbytes(plan.backing_size)
@@ -94,8 +104,12 @@ class Session:
         maker = self.random.choice(self.sides).image_tool
         self._must(maker.run(["create", "-q", "-f", "qcow2", "-o", plan.option_list(), IMAGE,
                               str(plan.size)], first))
-        # With its holes: what a file system does with zeroes depends on them.
-        subprocess.run(["cp", "-a", "--sparse=always", first, second], check=True)
+        if pair:
+            pair[1].copy_from(pair[0])
+        for path in first.iterdir():
+            # With its holes: what a file system does with zeroes depends on them.
+            if not path.is_symlink():
+                subprocess.run(["cp", "-a", "--sparse=always", path, second], check=True)
         for side, folder in zip(self.sides, (first, second)):
             side.folder = folder
         self.model = DiskModel(plan.size)

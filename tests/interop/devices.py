@@ -97,6 +97,13 @@ class Device:
             os.ftruncate(self.file, self.size)
         fcntl.ioctl(self.device, _BLKFLSBUF)
 
+    def copy_from(self, other):
+        for device in (other, self):
+            os.fsync(device.device)
+            fcntl.ioctl(device.device, _BLKFLSBUF)
+        os.pwrite(self.file, os.pread(other.file, other.size, 0), 0)
+        fcntl.ioctl(self.device, _BLKFLSBUF)
+
     def set_read_only(self, value):
         fcntl.ioctl(self.device, _BLKROSET, struct.pack("i", value))
 
@@ -136,6 +143,15 @@ def _new_device(world, size, sector_size):
         return Device(world.folder.parent, size, sector_size)
     except OSError as error:
         raise Skip(f"no loop device of {sector_size} byte sectors can be had: {error}") from None
+
+
+def refusal():
+    """Why there are no devices; None: there are."""
+    try:
+        _require_devices()
+    except Skip as reason:
+        return str(reason)
+    return None
 
 
 def pair(world, sector_size, is_old=False):
