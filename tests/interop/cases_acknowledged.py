@@ -23,7 +23,8 @@ LAYOUTS = [("raw", []), ("qcow2", []), ("qcow2", ["-o", "compat=0.10"]), ("qcow2
            ("qcow2", ["-o", "cluster_size=4k"]), ("qcow2", ["-o", "extended_l2=on"]),
            ("qcow2", ["-o", "data_file=data"]), ("qcow2", ["-o", "data_file=data,data_file_raw=on"])]
 MODES = [("writethrough", ["-t", "writethrough"], []), ("directsync", ["-t", "directsync"], []),
-         ("reopen", [], ["reopen -c writethrough"]), ("fua", [], [])]
+         ("reopen", [], ["reopen -c writethrough"]), ("fua", [], []),
+         ("reopen of native", ["-t", "none", "-i", "native"], ["reopen -c writethrough"])]
 
 
 def with_fua(command):

@@ -116,7 +116,7 @@ HEADER_DAMAGE = {
     "encrypted by 3": header("crypt_method", 3),
     "L1 size 0": header("l1_size", 0), "L1 size huge": header("l1_size", 0x7FFFFFFF),
     "L1 size all ones": header("l1_size", 0xFFFFFFFF), "L1 size one more": header("l1_size", 2),
-    "L1 size 64K entries": header("l1_size", 64 << 10), "L1 size 4M + 1": header("l1_size", (4 << 20) + 1),
+    "L1 size 8K entries": header("l1_size", 8 << 10), "L1 size 4M + 1": header("l1_size", (4 << 20) + 1),
     "L1 table nowhere": header("l1_table_offset", 0), "L1 table unaligned": header("l1_table_offset", 513),
     "L1 table on the header": header("l1_table_offset", lambda image: 0 * image.cluster_size),
     "L1 table at the end": header("l1_table_offset", end), "L1 table far away": header("l1_table_offset", 1 << 50),

@@ -118,7 +118,8 @@ def main():
                         help="the program to compare with QEMU (default: build/release/bin/byre)")
     parser.add_argument("--filter", default="", help="only cases whose name matches this expression")
     parser.add_argument("--list", action="store_true", help="print the names of the cases")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 2),
+                        help="cases at a time (default: two a processor, since they wait for disks)")
     parser.add_argument("--keep", action="store_true", help="keep the folders of cases that fail")
     parser.add_argument("--slowest", type=int, default=0, help="print that many of the slowest cases")
     arguments = parser.parse_args()

@@ -22,16 +22,6 @@ namespace {
 
 // Who meets so many errors one after another gives up.
 constexpr uint32_t kErrorsInTurnMax = 6;
-// Writes of so few bytes are looked at most often.
-constexpr uint64_t kRareWriteMax = 24;
-constexpr uint32_t kRareMoments = 10;
-// The header names another table.
-constexpr uint64_t kTableWrite = 12;
-constexpr uint32_t kTableMoments = 16;
-constexpr uint32_t kCutsOfTableMoment = 6;
-// One look in so many also tries whether the image can be written to.
-constexpr uint64_t kTrialOdds = 6;
-
 // What a request threw; nothing where it threw nothing.
 std::optional<Error> error_of(std::exception_ptr thrown) {
   if (!thrown) return std::nullopt;
@@ -42,13 +32,6 @@ std::optional<Error> error_of(std::exception_ptr thrown) {
   } catch (const std::bad_alloc&) {
     return Error::from_errno(ENOMEM, "there is no memory");
   }
-}
-
-bool raw_begins_with(const Files& files, const std::vector<uint8_t>& bytes) {
-  if (files.data->size() < bytes.size()) return false;
-  std::vector<uint8_t> raw(bytes.size());
-  files.data->read(0, raw);
-  return raw == bytes;
 }
 
 }  // namespace
@@ -387,128 +370,6 @@ void Session::finish_closing(uint64_t called_at, std::exception_ptr thrown) {
   if (!may_fail(request, *error, false)) {
     fail(fmt::format("closing fails: {} ({})", error->message(), error->hint()));
   }
-}
-
-void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
-  if (is_off_ || is_filling_) return;
-  // A session does not end before it began: where opening writes, it repairs, and is only looked
-  // at.
-  if (image_ && ++moments_ == cut_at_) {
-    if (end_ == End::kPowerCut) {
-      end_at_power_cut();
-    } else {
-      world_->tell("killed");
-      power_off();
-    }
-    return;
-  }
-  // Before a flush most is at stake; and what is rare and small is the header, or an entry of the
-  // refcount table: there, and a while after that. Once a flush has failed few moments are left,
-  // those of what is under way: each is looked at.
-  using Moment = SimulatedDisk::Moment;
-  const bool is_flush = moment != Moment::kWritten;
-  has_flush_failed_ |= moment == Moment::kFlushFailed;
-  if (length > 0 && length <= kRareWriteMax && length % 4 == 0) {
-    rare_moments_left_ = kRareMoments;
-  } else if (rare_moments_left_ > 0) {
-    --rare_moments_left_;
-  }
-  if (length == kTableWrite) {
-    table_moments_left_ = kTableMoments;
-  } else if (table_moments_left_ > 0) {
-    --table_moments_left_;
-  }
-  const uint64_t weight = rare_moments_left_ > 0 ? 8 : is_flush ? 3 : 1;
-  const uint64_t odds = has_flush_failed_ ? 1 : world_->plan.moment_odds;
-  if (cut_random_() % odds < weight) look_at_cuts();
-}
-
-void Session::look_at_cuts() {
-  const uint32_t cuts = table_moments_left_ > 0 ? kCutsOfTableMoment : world_->plan.cuts_per_moment;
-  for (uint32_t i = 0; i < cuts && !is_off_; ++i) {
-    const Files files = cut_power(cut_random_());
-    const bool writes = one_in(cut_random_, kTrialOdds);
-    look(files, writes);
-  }
-}
-
-Files Session::cut_power(uint64_t seed) {
-  ++world_->counts.crashes;
-  std::string told;
-  std::string* const out = world_->trace ? &told : nullptr;
-  Files files{file_->cache().power_cut(seed, out), std::nullopt, world_->backing};
-  if (out != nullptr) world_->tell("file: " + told);
-  if (data_ == nullptr) return files;
-  files.data = data_->cache().power_cut(seed + 1, out);
-  if (out != nullptr) world_->tell("data: " + told);
-  return files;
-}
-
-void Session::look(const Files& files, bool writes) {
-  const std::optional<std::string> wrong =
-      check_crash(files, world_->promise(), writes, cut_random_());
-  if (wrong) fail("after a power cut: " + *wrong);
-}
-
-void Session::end_at_power_cut() {
-  left_ = cut_power(cut_random_());
-  world_->tell("the history goes on with what that left");
-  look(*left_, true);
-  power_off();
-}
-
-// The world as the next session finds it.
-std::optional<std::string> Session::settle_end() {
-  world_->counts.disk_requests += file_->requests() + (data_ ? data_->requests() : 0);
-  GuestModel& model = *world_->model;
-  if (left_) {
-    const std::vector<uint8_t> bytes = read_guest(*left_);
-    model.restart(bytes);
-    world_->is_raw_equal = world_->is_raw_equal && raw_begins_with(*left_, bytes);
-    world_->file.emplace(left_->file);
-    if (left_->data) world_->data.emplace(*left_->data);
-    world_->leaks_allowed = true;
-    return std::nullopt;
-  }
-  world_->file = file_->cache();
-  world_->file->settle();
-  if (data_ != nullptr) {
-    world_->data = data_->cache();
-    world_->data->settle();
-  }
-  Files files{world_->file->now(), std::nullopt, world_->backing};
-  if (world_->data) files.data = world_->data->now();
-  if (!is_closed_) {
-    ++world_->counts.crashes;
-    world_->leaks_allowed = true;
-    const std::optional<std::string> wrong =
-        check_crash(files, world_->promise(), false, cut_random_());
-    if (wrong) return "after a kill: " + *wrong;
-    const std::vector<uint8_t> bytes = read_guest(files);
-    model.observe(bytes);
-    world_->is_raw_equal = world_->is_raw_equal && raw_begins_with(files, bytes);
-    return std::nullopt;
-  }
-  const std::optional<std::string> wrong_end = settle_closed(files);
-  if (wrong_end) return "after it was closed: " + *wrong_end;
-  return std::nullopt;
-}
-
-std::optional<std::string> Session::settle_closed(const Files& files) {
-  const std::optional<std::string> unsound = check_soundness(files, world_->leaks_allowed);
-  if (unsound) return unsound;
-  const std::vector<uint8_t> bytes = read_guest(files);
-  const std::optional<std::string> wrong = world_->model->check_read(0, bytes);
-  if (wrong) return wrong;
-  if (world_->is_raw_equal && !raw_begins_with(files, bytes)) {
-    return "the raw data file is not what the guest sees";
-  }
-  // A power cut changes nothing any more.
-  const Files later = cut_power(cut_random_());
-  const std::optional<std::string> lost =
-      check_crash(later, world_->promise(), false, cut_random_());
-  if (lost) return "and a power cut: " + *lost;
-  return std::nullopt;
 }
 
 }  // namespace byre::simulation

@@ -16,6 +16,7 @@
 #include "cli/messages.h"
 #include "jobs/info.h"
 #include "open/open.h"
+#include "storage/cache_mode.h"
 
 namespace byre::cli::io {
 namespace {
@@ -125,6 +126,8 @@ void run_reopen(Session& session, CommandLine& line) {
   if (has_cache && (changes.has_option("cache.direct") || changes.has_option("cache.no-flush"))) {
     refuse("Cannot set both -c and the cache options");
   }
+  // Only a file that is opened first is asked for direct access, as in QEMU.
+  if (!storage::is_direct(request.cache)) request.native_aio = false;
   request.change_options(changes, session.image());
   session.reopen(request);
 }
