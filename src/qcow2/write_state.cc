@@ -94,7 +94,7 @@ Task<void> WriteState::relieve() {
 Task<bool> WriteState::find_room() {
   if (!is_ready_) co_return false;
   bool may_help = allocator.fill_holes();
-  if (allocator.waiting_clusters() == 0) co_return may_help;
+  if (allocator.waiting_clusters() == 0 && discards.pieces() == 0) co_return may_help;
   try {
     co_await flusher.flush();
     may_help = true;

@@ -25,12 +25,12 @@ class FullDisk : public testing::Test {
     grows_ = !size;
     contents_ = file.contents();
   }
-  void open() {
+  void open(OpenOptions open_options = for_writing()) {
     SimulatedDisk::Options options;
     options.grows = grows_;
     auto disk = std::make_unique<SimulatedDisk>(SimulatedCache(contents_), options);
     disk_ = disk.get();
-    image_ = loop_.run(Image::open(std::move(disk), for_writing()));
+    image_ = loop_.run(Image::open(std::move(disk), open_options));
   }
   // So many bytes more than the image takes now.
   void leave_room(uint64_t bytes) { disk_->set_room(*disk_->allocated_size() + bytes); }
@@ -134,6 +134,23 @@ TEST_F(FullDisk, ADiscardMakesRoomOnADiskOfFixedSizeWithoutAFlush) {
   expect_sound_image();
   expect_kept(kMiB, written - kMiB);
   expect_kept(written, kMiB / 2);
+}
+
+// The clusters stay where they are, and what they hold goes at the next flush.
+TEST_F(FullDisk, ADiscardThatKeepsItsClustersMakesRoomWithoutAFlush) {
+  make(layout_of(64 * kMiB, kCluster));
+  OpenOptions options = for_writing();
+  options.discard_no_unref = true;
+  open(options);
+  ASSERT_EQ(write(0, 2 * kMiB), 0);
+  leave_room(0);
+  EXPECT_EQ(write(16 * kMiB, kMiB / 2), ENOSPC);
+  loop_.run(image_->discard(0, kMiB));
+  EXPECT_EQ(write(16 * kMiB, kMiB / 2), 0);
+  close();
+  expect_sound_image();
+  expect_kept(kMiB, kMiB);
+  expect_kept(16 * kMiB, kMiB / 2);
 }
 
 TEST_F(FullDisk, FreeClustersAreUsedWhereTheFileCannotGrow) {
