@@ -313,10 +313,14 @@ class ConvertCommand {
     options.copy_range = arguments_.copy_range;
     options.salvage = arguments_.salvage;
     if (!arguments_.quiet) {
-      options.on_unreadable = [this](uint64_t offset, const Error& error) {
-        print_warning(invocation_, "error while reading offset " + std::to_string(offset) + ": " +
-                                       errno_text(error.errno_value()));
+      const auto warn_of = [this](std::string what) {
+        return [this, what = std::move(what)](uint64_t offset, const Error& error) {
+          print_warning(invocation_,
+                        what + std::to_string(offset) + ": " + errno_text(error.errno_value()));
+        };
       };
+      options.on_unreadable = warn_of("error while reading offset ");
+      options.on_unknown_state = warn_of("error while reading block status at offset ");
     }
     options.bytes_per_second = arguments_.bytes_per_second;
     if (has_backing_) {

@@ -62,7 +62,7 @@ class Conversion {
         progress_(progress, 0) {}
 
   Task<void> run() {
-    if (wants_progress_) co_await count_work();
+    if (wants_progress_ || options_.salvage) co_await count_work();
     std::vector<Task<void>> workers;
     for (unsigned i = 0; i < std::max(1u, options_.in_flight); ++i) workers.push_back(work());
     co_await when_all(std::move(workers));
@@ -97,6 +97,7 @@ class Conversion {
     rules.backing_size = options_.backing_size;
     rules.zero_is_data = options_.sparse_size == 0;
     rules.salvage = options_.salvage;
+    rules.on_unknown = options_.on_unknown_state;
     return rules;
   }
 

@@ -33,9 +33,12 @@ struct ConvertOptions {
   // `compressed` or `salvage`.
   bool copy_range = false;
   bool compressed = false;  // the target's limits().compressed_write_size is not 0
-  // What cannot be read counts as zeroes; `on_unreadable` hears of every sector.
+  // What cannot be read counts as zeroes; `on_unreadable` hears of every sector. Where not even
+  // the state can be read, `on_unknown_state` hears of it twice, since QEMU looks at the whole
+  // source before it copies.
   bool salvage = false;
   std::function<void(uint64_t offset, const Error& error)> on_unreadable;
+  std::function<void(uint64_t offset, const Error& error)> on_unknown_state;
   uint64_t bytes_per_second = 0;  // 0: no limit
   // The target reads as zeroes before the job starts: zeroes need no request at all.
   bool target_is_zero = false;

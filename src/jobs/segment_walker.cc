@@ -21,20 +21,26 @@ Segment::Kind SegmentWalker::kind_of(const Extent& extent) const {
 
 Task<std::vector<Extent>> SegmentWalker::ask(uint64_t length) {
   const ExtentScope scope = rules_.top_layer_only ? ExtentScope::kLayer : ExtentScope::kChain;
-  if (!rules_.salvage) {
-    std::vector<Extent> answer = co_await source_.extents(position_, length, scope);
-    co_return answer;
-  }
+  if (!rules_.salvage) co_return co_await source_.extents(position_, length, scope);
+  co_return co_await ask_by_sector(length, scope);
+}
+
+// Less and less is asked for, down to the sector whose state cannot be read, and from there on more
+// and more.
+Task<std::vector<Extent>> SegmentWalker::ask_by_sector(uint64_t length, ExtentScope scope) {
   std::vector<Extent> answer;
-  try {
-    answer = co_await source_.extents(position_, length, scope);
-  } catch (const Error& error) {
-    if (error.kind() == ErrorKind::kCancelled) throw;
-    // As much as one read takes; behind it the state may be known again.
-    answer.assign(1, {.offset = position_,
-                      .length = std::min<uint64_t>(length, 64 * kKiB),
-                      .present = true,
-                      .data = true});
+  while (answer.empty()) {
+    const uint64_t asked = std::min(length, asked_max_);
+    try {
+      answer = co_await source_.extents(position_, asked, scope);
+      asked_max_ = std::min(2 * asked_max_, kZeroLengthMax);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kCancelled) throw;
+      asked_max_ = std::max(align_down(asked / 2, kSectorSize), kSectorSize);
+      if (asked > kSectorSize) continue;
+      if (rules_.on_unknown) rules_.on_unknown(position_, error);
+      answer.assign(1, {.offset = position_, .length = asked, .present = true, .data = true});
+    }
   }
   co_return answer;
 }

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "block/block_device.h"
+#include "byre/error.h"
 #include "jobs/source_sequence.h"
 
 namespace byre::jobs {
@@ -40,11 +43,14 @@ class SegmentWalker {
     uint64_t backing_size = UINT64_MAX;
     // Nothing is kZero: all that reads as zeroes, and is not kBacking, is to be written like data.
     bool zero_is_data = false;
-    // A state that cannot be read is taken for data.
+    // A state that cannot be read is taken for data; `on_unknown` hears of every sector that is
+    // looked at and has none.
     bool salvage = false;
+    std::function<void(uint64_t offset, const Error& error)> on_unknown;
   };
 
-  SegmentWalker(const SourceSequence& source, Rules rules) : source_(source), rules_(rules) {}
+  SegmentWalker(const SourceSequence& source, Rules rules)
+      : source_(source), rules_(std::move(rules)) {}
 
   // Nothing at the end. One call at a time.
   Task<std::optional<Segment>> next();
@@ -56,6 +62,7 @@ class SegmentWalker {
   // Makes the front of known_ tell about position_.
   Task<void> look();
   Task<std::vector<Extent>> ask(uint64_t length);
+  Task<std::vector<Extent>> ask_by_sector(uint64_t length, ExtentScope scope);
   Segment::Kind kind_of(const Extent& extent) const;
   uint64_t length_max(Segment::Kind kind) const;
   Task<std::optional<Segment>> next_of_any_length();
@@ -66,6 +73,7 @@ class SegmentWalker {
   uint64_t position_ = 0;
   std::vector<Segment> known_;  // in order; the first to look at is at known_[index_]
   size_t index_ = 0;
+  uint64_t asked_max_ = kZeroLengthMax;  // with `salvage`: less, where states cannot be read
   std::optional<Segment> pending_cluster_;
 };
 

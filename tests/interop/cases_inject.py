@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests that fail at each of blkdebug's events while byre writes: whatever failed, the image that is left has
 no corruption for either checker."""
+import json
+
 from case import Case
 
 EVENTS = ("l1_update", "l1_grow_alloc_table", "l1_grow_write_table", "l1_grow_activate_table", "l2_load", "l2_update",
@@ -37,7 +39,51 @@ def inject_case(event, error, once):
     return Case(f"{event} {error} once={once}", run, byre_only=True)
 
 
+SALVAGED = {
+    "no L2 table": ("qcow2", [{"event": "l2_load"}]),
+    "no state of one sector": ("raw", [{"event": "none", "iotype": "block-status", "sector": 100}]),
+    "no state, and a bad sector": ("raw", [{"event": "none", "iotype": "block-status", "sector": 100},
+                                           {"event": "none", "iotype": "read", "sector": 103}]),
+    "no states": ("raw", [{"event": "none", "iotype": "block-status"}]),
+}
+
+
+def salvage(name, arguments):
+    """The same warnings as QEMU's, which come in any order, and the same disk."""
+    def run(world):
+        driver, rules = SALVAGED[name]
+        world.make("create", "-f", driver, "image", "256k")
+        world.write("image", "write -P 1 0 256k", options=("-f", driver))
+        source = "json:" + json.dumps({"driver": driver, "file": {
+            "driver": "blkdebug", "image": {"driver": "file", "filename": "../image"},
+            "inject-error": [{"errno": 5, "once": False, **rule} for rule in rules]}})
+        command = ["convert", "--salvage", *arguments, source, "out"]
+        ours, theirs = world.subject.run(command, world.a), world.qemu.run(command, world.b)
+        world.expect(ours.code == theirs.code == 0, ours.text() + theirs.text())
+        world.expect(sorted(ours.err.splitlines()) == sorted(theirs.err.splitlines()), ours.text() + theirs.text())
+        world.theirs("compare", "a/out", "b/out")
+    return Case(f"salvage: {name}, {' '.join(arguments)}", run)
+
+
+def not_flushed(event, lines):
+    """What cannot be written at close is told, a line for each cache."""
+    def run(world):
+        world.make("create", "-f", "qcow2", "i.qcow2", "1M")
+        (world.folder / "rules").write_text(f'[inject-error]\nevent = "{event}"\nerrno = "5"\nonce = "off"\n')
+        arguments = ["-f", "qcow2", "-c", "write 0 64k", "blkdebug:rules:i.qcow2"]
+        told = [f"qemu-io: Failed to flush the {what} cache: Input/output error".encode() for what in lines]
+        ours = world.subject_io.run(arguments, world.folder)
+        world.expect(ours.code == 1, ours.text())
+        world.expect([line for line in ours.err.splitlines() if b"flush" in line] == told, ours.text())
+    return Case(f"caches that are not flushed at close: {event}", run, byre_only=True)
+
+
 def cases():
+    for name in SALVAGED:
+        for arguments in (["-O", "raw"], ["-O", "qcow2"], ["-c", "-O", "qcow2"], ["-q", "-O", "raw"]):
+            yield salvage(name, arguments)
+    yield not_flushed("l2_update", ["L2 table"])
+    yield not_flushed("refblock_update_part", ["L2 table", "refcount block"])
     for event in EVENTS:
         for error in ERRORS:
             for once in ("on", "off"):

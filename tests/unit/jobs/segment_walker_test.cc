@@ -148,9 +148,15 @@ TEST(SegmentWalker, AStateThatCannotBeReadIsDataWhenSalvaging) {
   auto scripted = std::make_unique<ScriptedDevice>(131072);
   scripted->scripted_extents = {zero_extent(0, 131072)};
   filter::FaultDevice device(std::move(scripted));
-  device.add_rule({.operation = filter::Operation::kExtents, .first = 1, .count = 1});
-  EXPECT_EQ(walk(device, {.data_length_max = 1 << 20, .salvage = true}),
-            (Segments{{0, 65536, kData}, {65536, 65536, kZero}}));
+  device.add_rule({.operation = filter::Operation::kExtents,
+                   .count = UINT64_MAX,
+                   .offset = 70000,
+                   .length = 1000});
+  std::vector<uint64_t> unknown;
+  const auto note = [&unknown](uint64_t offset, const Error&) { unknown.push_back(offset); };
+  EXPECT_EQ(walk(device, {.data_length_max = 1 << 20, .salvage = true, .on_unknown = note}),
+            (Segments{{0, 69632, kZero}, {69632, 1536, kData}, {71168, 59904, kZero}}));
+  EXPECT_EQ(unknown, (std::vector<uint64_t>{69632, 70144, 70656}));
   device.heal();
   device.add_rule({.operation = filter::Operation::kExtents, .first = 1, .count = 1});
   const SourceSequence source({&device});
