@@ -4,6 +4,7 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace byre {
 
@@ -42,17 +43,21 @@ class Error : public std::exception {
   int errno_value() const { return errno_value_; }
   const std::string& message() const { return message_; }
   const std::string& hint() const { return hint_; }
+  // What else failed for the same reason, as further messages.
+  const std::vector<std::string>& more() const { return more_; }
   const char* what() const noexcept override { return message_.c_str(); }
 
   // The same error, told from further out: "<prefix>: <message>".
   Error with_prefix(std::string_view prefix) const;
   Error with_hint(std::string hint) const;
+  Error with_more(std::string message) const;
 
  private:
   ErrorKind kind_;
   int errno_value_;
   std::string message_;
   std::string hint_;
+  std::vector<std::string> more_;
 };
 
 // The text of a positive errno value, as strerror gives it, without its thread trouble.

@@ -59,14 +59,21 @@ ErrorKind Error::kind_of(int errno_value) {
 }
 
 Error Error::with_prefix(std::string_view prefix) const {
-  std::string message(prefix);
-  message += ": ";
-  message += message_;
-  return Error(kind_, errno_value_, std::move(message), hint_);
+  Error error = *this;
+  error.message_ = std::string(prefix) + ": " + message_;
+  return error;
 }
 
 Error Error::with_hint(std::string hint) const {
-  return Error(kind_, errno_value_, message_, std::move(hint));
+  Error error = *this;
+  error.hint_ = std::move(hint);
+  return error;
+}
+
+Error Error::with_more(std::string message) const {
+  Error error = *this;
+  error.more_.push_back(std::move(message));
+  return error;
 }
 
 std::string errno_text(int errno_value) {

@@ -18,6 +18,8 @@ void write_to_stderr(const std::string& text) {
 
 void print_error(const Invocation& invocation, const Error& error) {
   std::string text = invocation.program + ": " + error.message() + "\n";
+  for (const std::string& message : error.more())
+    text += invocation.program + ": " + message + "\n";
   if (!invocation.as_qemu() && !error.hint().empty()) text += error.hint() + "\n";
   write_to_stderr(text);
 }

@@ -171,16 +171,20 @@ Task<void> Image::read_vm_state(uint64_t offset, IoVector to) {
 
 namespace {
 
-// In QEMU's words, which say what was lost.
+// In QEMU's words, which say what was lost: L2 tables and refcount blocks.
 Error told_at_close(const Image::State& state, const Error& error) {
-  const char* const what = state.l2_cache->has_dirty()         ? "L2 table"
-                           : state.refcount_cache->has_dirty() ? "refcount block"
-                                                               : nullptr;
-  if (what == nullptr) return error;
-  return Error(
-      error.kind(), error.errno_value(),
-      fmt::format("Failed to flush the {} cache: {}", what, errno_text(error.errno_value())),
-      error.message());
+  const auto not_flushed = [&error](const char* what) {
+    return fmt::format("Failed to flush the {} cache: {}", what, errno_text(error.errno_value()));
+  };
+  const auto told_as = [&error](std::string message) {
+    return Error(error.kind(), error.errno_value(), std::move(message), error.message());
+  };
+  const bool lacks_refcounts = state.refcount_cache->has_dirty();
+  if (state.l2_cache->has_dirty()) {
+    const Error tables = told_as(not_flushed("L2 table"));
+    return lacks_refcounts ? tables.with_more(not_flushed("refcount block")) : tables;
+  }
+  return lacks_refcounts ? told_as(not_flushed("refcount block")) : error;
 }
 
 }  // namespace

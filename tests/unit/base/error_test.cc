@@ -23,6 +23,13 @@ TEST(Error, APrefixKeepsKindAndHint) {
   EXPECT_EQ(outer.kind(), ErrorKind::kCorrupt);
 }
 
+TEST(Error, MoreStaysWithIt) {
+  const Error error = Error(ErrorKind::kIo, EIO, "one").with_more("two").with_more("three");
+  const Error outer = error.with_prefix("b").with_hint("c");
+  EXPECT_EQ(outer.message(), "b: one");
+  EXPECT_EQ(outer.more(), (std::vector<std::string>{"two", "three"}));
+}
+
 TEST(Error, AFullDiskIsNoSpaceHoweverTheHostPutsIt) {
   EXPECT_EQ(Error::kind_of(ENOSPC), ErrorKind::kNoSpace);
   EXPECT_EQ(Error::kind_of(EDQUOT), ErrorKind::kNoSpace);

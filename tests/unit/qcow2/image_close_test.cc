@@ -77,6 +77,8 @@ TEST_F(ImageClose, SaysWhichTablesAreLost) {
       {.operation = filter::Operation::kWrite, .count = UINT64_MAX, .errno_value = ENOSPC});
   const Error error = refusal([&] { loop_.run(image().close()); });
   EXPECT_EQ(error.message(), "Failed to flush the L2 table cache: No space left on device");
+  EXPECT_EQ(error.more(), std::vector<std::string>{
+                              "Failed to flush the refcount block cache: No space left on device"});
   EXPECT_EQ(error.errno_value(), ENOSPC);
 }
 
