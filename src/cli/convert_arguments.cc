@@ -222,7 +222,8 @@ ConvertArguments read_convert_arguments(Invocation& invocation) {
 
   std::vector<std::string> names = reader.names();
   if (!arguments.target_options.empty() && arguments.target_options.asks_for_help()) {
-    print_option_help(arguments.target_format, names.size() >= 2);
+    print_option_help(arguments.target_format,
+                      names.size() < 2 ? std::nullopt : std::optional(names.back()));
     throw Exit{0};
   }
   if (names.size() < 2) throw invalid("Must specify image file name");

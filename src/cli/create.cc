@@ -82,7 +82,9 @@ CreateArguments read_arguments(Invocation& invocation) {
     }
   }
   if (arguments.options.asks_for_help()) {
-    print_option_help(arguments.format, !reader.names().empty());
+    const std::vector<std::string> names = reader.names();
+    print_option_help(arguments.format,
+                      names.empty() ? std::nullopt : std::optional(names.front()));
     throw Exit{0};
   }
   read_names(reader.names(), arguments);

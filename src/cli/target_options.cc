@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/target_options.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
@@ -13,7 +11,7 @@
 #include "cli/messages.h"
 #include "cli/options.h"
 #include "cli/sizes.h"
-#include "open/image_name.h"
+#include "open/new_file.h"
 
 namespace byre::cli {
 namespace {
@@ -51,11 +49,14 @@ constexpr OptionDescription kQcow2Options[] = {
 constexpr OptionDescription kRawOptions[] = {
     {"size", kSize, "Virtual disk size"},
 };
-// Of the file that the image lies in.
+// Of the file, or of the device, that the image lies in.
 constexpr OptionDescription kFileOptions[] = {
     {"nocow", kBool, "Turn off copy-on-write (valid only on btrfs)"},
     {"preallocation", kString, "Preallocation mode (allowed values: off, falloc, full)"},
     {"extent_size_hint", kSize, "Extent size hint for the image file, 0 to disable"},
+};
+constexpr OptionDescription kDeviceOptions[] = {
+    {"preallocation", kString, "Preallocation mode (allowed values: off)"},
 };
 
 Error invalid(std::string message) {
@@ -69,11 +70,17 @@ std::span<const OptionDescription> format_options(const std::string& format) {
       .with_hint("byre writes the formats raw and qcow2");
 }
 
+std::span<const OptionDescription> host_options(storage::HostDriver driver) {
+  if (driver == storage::HostDriver::kFile) return kFileOptions;
+  return kDeviceOptions;
+}
+
 // The format's options, and those of the file that it does not have itself.
-std::vector<OptionDescription> merged_options(const std::string& format) {
+std::vector<OptionDescription> merged_options(const std::string& format,
+                                              storage::HostDriver driver) {
   const std::span<const OptionDescription> own = format_options(format);
   std::vector<OptionDescription> all(own.begin(), own.end());
-  for (const OptionDescription& option : kFileOptions) {
+  for (const OptionDescription& option : host_options(driver)) {
     bool is_known = false;
     for (const OptionDescription& each : own)
       is_known |= std::string_view(each.name) == option.name;
@@ -201,14 +208,6 @@ int version_number(const std::string& text) {
   throw not_accepted("version", text);
 }
 
-bool is_device(const std::string& filename) {
-  const bool has_protocol = open::protocol_of(filename).has_value();
-  const std::string path = has_protocol ? filename.substr(filename.find(':') + 1) : filename;
-  struct stat status{};
-  if (stat(path.c_str(), &status) != 0) return false;
-  return S_ISBLK(status.st_mode) || S_ISCHR(status.st_mode);
-}
-
 codec::CompressionType compression_type(const std::string& text) {
   if (text == "zlib") return codec::CompressionType::kDeflate;
   if (text == "zstd") return codec::CompressionType::kZstd;
@@ -218,7 +217,7 @@ codec::CompressionType compression_type(const std::string& text) {
 }  // namespace
 
 TargetOptions::TargetOptions(std::string format) : format_(std::move(format)) {
-  for (const OptionDescription& option : merged_options(format_)) {
+  for (const OptionDescription& option : merged_options(format_, storage::HostDriver::kFile)) {
     Entry entry{option, std::nullopt, 0};
     if (option.default_text != nullptr) {
       entry.text = option.default_text;
@@ -229,10 +228,13 @@ TargetOptions::TargetOptions(std::string format) : format_(std::move(format)) {
 }
 
 void TargetOptions::set_filename(const std::string& filename) {
-  if (!is_device(filename)) return;
-  std::erase_if(entries_, [](const Entry& entry) {
-    const std::string_view name = entry.description.name;
-    return name == "nocow" || name == "extent_size_hint";
+  const std::vector<OptionDescription> known =
+      merged_options(format_, open::new_file(filename).driver);
+  std::erase_if(entries_, [&known](const Entry& entry) {
+    const auto has_its_name = [&entry](const OptionDescription& option) {
+      return std::string_view(option.name) == entry.description.name;
+    };
+    return std::none_of(known.begin(), known.end(), has_its_name);
   });
 }
 
@@ -347,10 +349,11 @@ jobs::NewImage TargetOptions::to_image(const std::string& filename) const {
   return image;
 }
 
-void print_option_help(const std::string& format, bool target_is_named) {
-  if (target_is_named) {
+void print_option_help(const std::string& format, const std::optional<std::string>& filename) {
+  if (filename) {
     format_options(format);
-    print("Supported options:\n" + option_help(merged_options(format)));
+    print("Supported options:\n" +
+          option_help(merged_options(format, open::new_file(*filename).driver)));
     return;
   }
   print("Supported " + format + " options:\n" + option_help(format_options(format)) +

@@ -25,7 +25,8 @@ class TargetOptions {
  public:
   explicit TargetOptions(std::string format);
 
-  // Where the image goes: a device has not got the options of a file. Before apply().
+  // Where the image goes: a device has not got the options of a file. Before apply(). Errors of
+  // open::new_file().
   void set_filename(const std::string& filename);
 
   const std::string& format() const { return format_; }
@@ -59,8 +60,9 @@ class TargetOptions {
   std::vector<Entry> entries_;
 };
 
-// Prints what `-o help` shows for a format; throws Error("Unknown file format '<x>'"). With a
-// target named, the file's own options are in the list.
-void print_option_help(const std::string& format, bool target_is_named);
+// Prints what `-o help` shows for a format; with a file name, the options of the file or device
+// that it names are in the list. Throws Error("Unknown file format '<x>'"), and those of
+// new_file().
+void print_option_help(const std::string& format, const std::optional<std::string>& filename);
 
 }  // namespace byre::cli

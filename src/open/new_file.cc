@@ -43,8 +43,8 @@ NewFile new_file(const std::string& filename) {
 }
 
 Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file, OldContents old_contents) {
-  if (file.path.empty()) throw Error::from_errno(ENOENT, "Could not create ''");
   const bool is_file = file.driver == storage::HostDriver::kFile;
+  if (is_file && file.path.empty()) throw Error::from_errno(ENOENT, "Could not create ''");
   // A device that is said to be a file has no size that could be set.
   if (is_file && file.is_driver_said && is_device(file.path)) {
     throw Error::from_errno(EINVAL, "Could not resize file");
@@ -57,6 +57,10 @@ Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file, OldConten
   options.lock = storage::kLockCreate;
   std::optional<Error> failure;
   try {
+    if (file.path.empty()) {
+      throw invalid(fmt::format("The '{}' block driver requires a file name",
+                                storage::host_driver_name(file.driver)));
+    }
     co_return co_await storage::FileDevice::open(file.path, options);
   } catch (const Error& error) {
     failure = error;
