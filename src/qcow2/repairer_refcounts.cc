@@ -56,14 +56,13 @@ Task<void> RefcountMender::raise_past_end() {
       is_changed = true;
     }
     if (!is_changed) continue;
-    const IoVector from(block_.bytes());
-    co_await pass_->file().device().write(entry.offset().value(), from, WriteFlags::kNone);
+    co_await write_block(entry.offset());
   }
 }
 
 Task<void> RefcountMender::mend_block(uint64_t index, uint64_t first, uint64_t count) {
-  const uint64_t offset = pass_->refcounts().entry(index).offset().value();
-  const ConstBytes stored = co_await block_file_.read(offset, block_.size(), 0);
+  const layout::HostOffset offset = pass_->refcounts().entry(index).offset();
+  const ConstBytes stored = co_await block_file_.read(offset.value(), block_.size(), 0);
   std::copy(stored.begin(), stored.end(), block_.data());
   const Bytes block = block_.bytes();
   bool is_changed = false;
@@ -79,8 +78,13 @@ Task<void> RefcountMender::mend_block(uint64_t index, uint64_t first, uint64_t c
     done += piece;
   }
   if (!is_changed) co_return;
-  const IoVector from(block);
-  co_await pass_->file().device().write(offset, from, WriteFlags::kNone);
+  co_await write_block(offset);
+}
+
+Task<void> RefcountMender::write_block(layout::HostOffset offset) {
+  const IoVector from(block_.bytes());
+  block_file_.forget();
+  co_await pass_->file().device().write(offset.value(), from, WriteFlags::kNone);
 }
 
 // Whether the refcount was changed.

@@ -31,6 +31,8 @@ class RefcountMender {
  private:
   Task<void> mend_block(uint64_t index, uint64_t first, uint64_t count);
   Task<void> raise_past_end();
+  // block_, over what was read into it.
+  Task<void> write_block(layout::HostOffset offset);
   bool mend_refcount(Bytes block, uint64_t index_in_block, uint64_t cluster, uint64_t references);
 
   CheckPass* pass_;

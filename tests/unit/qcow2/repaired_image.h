@@ -110,6 +110,12 @@ inline std::vector<Damage> damages() {
     const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
     image.put_word(image.l2_place(7), (end + 4096) | kCopied);
   }).can_be_mended = false;
+  add("ClusterOutsideAndRefcountsWrong", [](CheckedImage& image) {
+    const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
+    image.set_refcount(image.data_offset(0), 3);
+    image.set_refcount(image.data_offset(1), 0);
+    image.put_word(image.l2_place(7), (end + 4096) | kCopied);
+  }).can_be_mended = false;
   add("ClusterRightBehindTheEnd", [](CheckedImage& image) {
     const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
     image.file().put(end - 1, std::vector<uint8_t>{0});
@@ -119,7 +125,8 @@ inline std::vector<Damage> damages() {
     image.put_word(image.l1_place(0), (uint64_t{1} << 50) | kCopied);
   }).can_be_mended = false;
   // The same, given up.
-  for (const char* const name : {"ClusterOutside", "ClusterRightBehindTheEnd", "TableOutside"}) {
+  for (const char* const name : {"ClusterOutside", "ClusterOutsideAndRefcountsWrong",
+                                 "ClusterRightBehindTheEnd", "TableOutside"}) {
     Damage given_up = *std::ranges::find(all, name, &Damage::name);
     given_up.name += "GivenUp";
     given_up.can_be_mended = true;
