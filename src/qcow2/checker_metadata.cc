@@ -14,6 +14,10 @@
 namespace byre::qcow2 {
 namespace {
 
+constexpr char kSnapshotAdvice[] =
+    "\ncheck -r all repairs the table where its entries show how; byre check -r all "
+    "--drop-unreadable removes the snapshots that cannot be read";
+
 // Bytes behind the snapshot table entry up to a multiple of 8.
 uint64_t padding_of(const layout::Snapshot& snapshot) {
   return -(snapshot.unknown_extra_data.size() + snapshot.id.size() + snapshot.name.size()) % 8;
@@ -31,21 +35,18 @@ void MetadataCounter::check_snapshot_pointer() {
   try {
     header.check_snapshot_table();
   } catch (const Error& error) {
-    const uint32_t count = header.snapshot_count;
-    references_->findings().add(
-        {.kind = FindingKind::kSnapshotTableUnreadable,
-         .severity = Severity::kCheckError,
-         .offset = header.snapshots_offset.value(),
-         .value = count,
-         .names_program = true},
-        [&] {
-          if (error.errno_value() != EFBIG)
-            return std::string("ERROR snapshot table offset invalid");
-          return fmt::format(
-              "ERROR snapshot table too large\n"
-              "You can force-remove all {} overhanging snapshots with qemu-img check -r all",
-              count - layout::limits::kSnapshotsMax);
-        });
+    references_->findings().add({.kind = FindingKind::kSnapshotTableUnreadable,
+                                 .severity = Severity::kCheckError,
+                                 .offset = header.snapshots_offset.value(),
+                                 .value = header.snapshot_count,
+                                 .names_program = true},
+                                [&] {
+                                  const bool is_count = error.errno_value() == EFBIG;
+                                  if (!is_count)
+                                    return std::string("ERROR snapshot table offset invalid");
+                                  return std::string("ERROR snapshot table too large") +
+                                         kSnapshotAdvice;
+                                });
     throw;
   }
 }
@@ -72,7 +73,9 @@ Task<void> MetadataCounter::decode_snapshots() {
          .severity = Severity::kCheckError,
          .offset = subject_->header.snapshots_offset.value(),
          .names_program = true},
-        [&] { return "ERROR failed to read the snapshot table: " + error.message(); });
+        [&] {
+          return "ERROR failed to read the snapshot table: " + error.message() + kSnapshotAdvice;
+        });
     throw;
   }
 }
@@ -172,8 +175,8 @@ void MetadataCounter::report_unreadable(uint64_t decoded, const std::string& rea
         }
         return fmt::format(
             "ERROR snapshot table entry {} cannot be read: {}\n"
-            "It is kept, and the {} snapshots from it on; check -r all --drop-unreadable removes "
-            "them",
+            "It is kept, and the {} snapshots from it on; byre check -r all --drop-unreadable "
+            "removes them",
             decoded, reason, header.snapshot_count - decoded);
       });
 }

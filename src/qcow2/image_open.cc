@@ -108,10 +108,6 @@ Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const
   throw *failure;
 }
 
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
 // Reading the disk needs no snapshots. Whoever writes must know that their clusters have their
 // refcounts, and QEMU's advice for that is not byre's.
 Task<void> load_snapshots(Image::State* state) {
@@ -124,14 +120,14 @@ Task<void> load_snapshots(Image::State* state) {
   }
   if (state->is_writable()) {
     throw Error(failure->kind(), failure->errno_value(),
-                first_line(failure->message()) +
-                    "\nThe disk can be read, and written to after check -r all, or check -r all "
-                    "--drop-unreadable, which removes snapshots that cannot be read",
+                failure->message() +
+                    "\nThe disk can be read, and written to after check -r all, or byre check -r "
+                    "all --drop-unreadable, which removes snapshots that cannot be read",
                 failure->hint());
   }
   if (state->options.on_warning) {
-    state->options.on_warning(
-        "warning: The snapshots cannot be read: " + first_line(failure->message()) + "\n");
+    state->options.on_warning("warning: The snapshots cannot be read: " + failure->message() +
+                              "\n");
   }
 }
 

@@ -110,6 +110,15 @@ def _warns(ours_says):
     return applies
 
 
+def _advises_on_snapshots(arguments, ours, theirs):
+    return arguments[:1] == ["check"] and ours.code == theirs.code == 1 and b"force-remove" in theirs.err
+
+
+def _without_advice_on_snapshots(result):
+    error = re.sub(rb"(?m)^(You can force-remove|check -r all repairs the table) .*\n", b"", result.err)
+    return dataclasses.replace(result, err=error)
+
+
 def _without_end(result):
     out = re.sub(rb"(?m)^Image end offset: \d+\n", b"", result.out)
     return dataclasses.replace(result, out=re.sub(rb' *"image-end-offset": \d+,\n', b"", out))
@@ -156,6 +165,10 @@ DIFFERENCES = [
         "snapshots that cannot be read",
         "The disk can, so byre only warns, unless somebody will write.",
         _warns(rb"The snapshots cannot be read"), _nothing),
+    Difference(
+        "advice on snapshots that cannot be read",
+        "QEMU's repair removes all of them; byre names the one that loses none, and the one that removes some.",
+        _advises_on_snapshots, _without_advice_on_snapshots),
     Difference(
         "bitmaps that cannot be used",
         "QEMU opens no such image; byre warns, or reports them.",

@@ -31,9 +31,7 @@ RawSnapshot load_raw(ConstBytes bytes) {
 void check_extra_data(const RawSnapshot& raw, size_t index) {
   if (raw.extra_data_size <= limits::kSnapshotExtraDataSizeMax) return;
   throw Error(ErrorKind::kUnsupported, EFBIG,
-              fmt::format("Too much extra metadata in snapshot table entry {}\n"
-                          "You can force-remove this extra metadata with qemu-img check -r all",
-                          index),
+              fmt::format("Too much extra metadata in snapshot table entry {}", index),
               fmt::format("extra_data_size is {}; at most {} bytes are supported",
                           uint32_t{raw.extra_data_size}, limits::kSnapshotExtraDataSizeMax));
 }
@@ -162,12 +160,7 @@ void SnapshotTableDecoder::check_readable(uint64_t size) const {
 
 void SnapshotTableDecoder::check_table_size(uint64_t end) const {
   if (end <= limits::kSnapshotTableSizeMax) return;
-  // QEMU's words; the snapshots from this one on are what a repair would have to remove.
-  throw Error(ErrorKind::kUnsupported, EFBIG,
-              fmt::format("Snapshot table is too big\n"
-                          "You can force-remove all {} overhanging snapshots with qemu-img check "
-                          "-r all",
-                          count_ - snapshots_.size()),
+  throw Error(ErrorKind::kUnsupported, EFBIG, "Snapshot table is too big",
               fmt::format("snapshot table entry {} ends {} bytes behind the table's start; at most "
                           "{} are supported",
                           snapshots_.size(), end, limits::kSnapshotTableSizeMax));

@@ -109,6 +109,38 @@ TEST_F(BitmapMarks, ARequestThatWaitedForMarksThatFailedFails) {
   EXPECT_EQ(failures, 2u);
 }
 
+// A sound one beside it, which may not be asked to follow the writes, would be believed.
+TEST_F(BitmapMarks, WhereOneCannotBeReadTheFirstWriteTakesAwayTheBitOfAllOfThem) {
+  const Layout layout = layout_of(kMiB, 65536);
+  Disks disks = disks_with_bitmaps(
+      layout, {{"follows", layout::bitmap_flag::kAuto}, {"broken", layout::bitmap_flag::kAuto}});
+  const layout::HeaderCluster first = layout::HeaderCluster::parse(disks.file->get(0, 65536), {});
+  const uint64_t directory = first.extensions.bitmaps->directory_offset.value();
+  layout::BitmapEntry sound;
+  sound.name = "follows";
+  const uint64_t broken = directory + sound.encoded_size();
+  disks.file->put(broken + 16, std::vector<uint8_t>{7});  // a type that nobody knows
+  open(std::move(disks), layout);
+  EXPECT_TRUE(image().bitmaps().empty());
+  const auto has_bit = [this] {
+    const std::vector<uint8_t> features = opened_.file_memory->get(88, 8);
+    return (load_big_endian<uint64_t>(features.data()) & layout::autoclear::kBitmaps) != 0;
+  };
+  read(0, 65536);
+  flush();
+  EXPECT_TRUE(has_bit());
+  opened_.file->clear_events();
+  write(0, pattern(0, 65536, 1));
+  // The header alone, and it is durable before anything else is written.
+  for (const filter::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == filter::Operation::kFlush) break;
+    if (event.operation == filter::Operation::kWrite) EXPECT_LT(event.offset, 65536u);
+  }
+  EXPECT_GE(file_count(filter::Operation::kFlush), 1u);
+  EXPECT_FALSE(has_bit());
+  loop_.run(image().close());
+}
+
 TEST_F(BitmapMarks, AnImageWithBitmapsKeepsItsSize) {
   const Layout layout = layout_of(kMiB, 65536);
   open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);

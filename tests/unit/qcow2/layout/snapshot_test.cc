@@ -129,9 +129,7 @@ TEST(Snapshot, ExtraDataHasAtMost1024Bytes) {
   EXPECT_EQ(decode_refusal(table, 2), "");
   for (const uint32_t size : {1025u, 0xffffffffu}) {
     store_big_endian<uint32_t>(table.data() + at, size);
-    EXPECT_EQ(decode_refusal(table, 2),
-              "Too much extra metadata in snapshot table entry 1\n"
-              "You can force-remove this extra metadata with qemu-img check -r all");
+    EXPECT_EQ(decode_refusal(table, 2), "Too much extra metadata in snapshot table entry 1");
   }
 }
 
@@ -156,9 +154,7 @@ TEST(Snapshot, ATableHasAtMost64MiB) {
   const auto entry = sample("1", std::string(65000, 'n')).encode();
   for (int i = 0; i < 1040; ++i) table.insert(table.end(), entry.begin(), entry.end());
   EXPECT_EQ(decode_refusal(table, 1031), "");
-  EXPECT_EQ(decode_refusal(table, 1040),
-            "Snapshot table is too big\n"
-            "You can force-remove all 9 overhanging snapshots with qemu-img check -r all");
+  EXPECT_EQ(decode_refusal(table, 1040), "Snapshot table is too big");
   const std::vector<Snapshot> many(1040, sample("1", std::string(65000, 'n')));
   EXPECT_EQ(refusal([&] { encode_snapshot_table(many); }), "Snapshot table too large");
   EXPECT_EQ(refusal([] { encode_snapshot_table(std::vector<Snapshot>(65537)); }),
