@@ -24,15 +24,13 @@ Task<void> mark_bitmaps_in_use(Image::State* state) {
     entry += bitmap.encoded_size();
     follows_writes |= bitmap.is_auto();
     if (!bitmap.is_auto() || bitmap.in_use()) continue;
-    const uint32_t flags = bitmap.flags | layout::bitmap_flag::kInUse;
     // An aligned field, so no sector's end cuts it. Where this stops half-way, some bitmaps count
     // as not saved that are: nothing was written to the disk yet.
     uint8_t bytes[4];
-    store_big_endian<uint32_t>(bytes, flags);
+    store_big_endian<uint32_t>(bytes, bitmap.flags | layout::bitmap_flag::kInUse);
     state->write_state->overlap.check(place, sizeof bytes, MetadataKind::kBitmapDirectory);
     const IoVector from((Bytes(bytes)));
     co_await state->file->write(place.value(), from);
-    bitmap.flags = flags;
   }
   // Also where the marks are there: whoever made them may have been killed before they were
   // durable.
@@ -45,6 +43,9 @@ Task<void> mark_bitmaps_in_use(Image::State* state) {
     failure = std::current_exception();
   }
   if (failure) std::rethrow_exception(failure);
+  for (BitmapEntry& bitmap : state->bitmaps) {
+    if (bitmap.is_auto()) bitmap.flags |= layout::bitmap_flag::kInUse;
+  }
 }
 
 }  // namespace byre::qcow2

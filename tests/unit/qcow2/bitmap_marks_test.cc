@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/bitmap_marks.h"
 
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
 #include "async/when_all.h"
 #include "qcow2/bitmap_list.h"
 #include "unit/qcow2/image_with_bitmaps.h"
@@ -139,6 +144,43 @@ TEST_F(BitmapMarks, WhereOneCannotBeReadTheFirstWriteTakesAwayTheBitOfAllOfThem)
   EXPECT_GE(file_count(filter::Operation::kFlush), 1u);
   EXPECT_FALSE(has_bit());
   loop_.run(image().close());
+}
+
+// The first flush finds no memory.
+class PoorDevice final : public filter::FilterDevice {
+ public:
+  explicit PoorDevice(std::unique_ptr<BlockDevice> below) : FilterDevice(std::move(below)) {}
+  const char* driver() const override { return below().driver(); }
+  Task<void> flush() override {
+    if (flushes++ == 0) throw std::bad_alloc();
+    return below().flush();
+  }
+  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {
+    lengths.push_back(flushes > 1 ? 0 : from.size());
+    return below().write(offset, std::move(from), flags);
+  }
+  using BlockDevice::write;
+
+  uint64_t flushes = 0;
+  std::vector<uint64_t> lengths;  // of writes before the first flush that succeeded; 0: after it
+};
+
+TEST_F(BitmapMarks, MarksThatCouldNotBeFlushedAreMadeAgainBeforeTheFirstWrite) {
+  const Layout layout = layout_of(kMiB, 65536);
+  Disks disks = disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}});
+  auto file = std::make_unique<PoorDevice>(std::move(disks.file));
+  PoorDevice* const device = file.get();
+  const std::unique_ptr<Image> image = loop_.run(Image::open(std::move(file), for_writing()));
+  const std::vector<uint8_t> bytes = pattern(0, 65536, 1);
+  EXPECT_THROW(loop_.run(image->write(0, ConstBytes(bytes))), std::bad_alloc);
+  EXPECT_FALSE(image->bitmaps()[0].in_use());
+  loop_.run(image->write(0, ConstBytes(bytes)));
+  EXPECT_TRUE(image->bitmaps()[0].in_use());
+  ASSERT_GE(device->lengths.size(), 3u);
+  EXPECT_EQ(device->lengths[0], 4u);
+  EXPECT_EQ(device->lengths[1], 4u);
+  EXPECT_EQ(device->lengths[2], 0u);
+  loop_.run(image->close());
 }
 
 TEST_F(BitmapMarks, AnImageWithBitmapsKeepsItsSize) {

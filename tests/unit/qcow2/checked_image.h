@@ -49,6 +49,8 @@ class CheckedImage {
   }
 
   storage::MemoryDevice& file() { return *file_; }
+  // The external data file; nullptr: none.
+  const storage::MemoryDevice* data() const { return data_.get(); }
   layout::HeaderCluster first_cluster() const {
     const std::vector<uint8_t> first = file_->get(0, layout::Header::kProbeSize);
     const uint64_t size = layout::Header::probe_cluster_size(first);
@@ -134,6 +136,7 @@ class CheckedImage {
     OpenOptions open_options;
     open_options.writable = true;
     std::unique_ptr<Image> image = co_await Image::open(std::move(file), open_options);
+    const storage::MemoryDevice* const data_memory = data.get();
     const bool has_data_file = data != nullptr;
     if (has_data_file) image->set_data_file(std::move(data));
     const uint64_t size = image->geometry().cluster_size();
@@ -148,12 +151,14 @@ class CheckedImage {
       co_await image->write(4 * size, one, WriteFlags::kCompressed);
     }
     co_await image->flush();
+    if (has_data_file) data_ = data_memory->clone();
     file_ = memory->clone();
     co_await image->close();
     file_ = memory->clone();
   }
 
   std::unique_ptr<storage::MemoryDevice> file_;
+  std::unique_ptr<storage::MemoryDevice> data_;
 };
 
 }  // namespace byre::qcow2::test

@@ -231,10 +231,12 @@ inline std::vector<Damage> damages() {
 // What the guest gets for each cluster; nothing: an error.
 using GuestView = std::vector<std::optional<std::vector<uint8_t>>>;
 
-inline Task<GuestView> view_guest(std::unique_ptr<BlockDevice> file) {
+inline Task<GuestView> view_guest(std::unique_ptr<BlockDevice> file,
+                                  std::unique_ptr<BlockDevice> data = nullptr) {
   OpenOptions options;
   options.for_check = true;
   const std::unique_ptr<Image> image = co_await Image::open(std::move(file), std::move(options));
+  if (data) image->set_data_file(std::move(data));
   const uint64_t cluster_size = image->geometry().cluster_size();
   GuestView view;
   for (uint64_t at = 0; at < image->size(); at += cluster_size) {
