@@ -213,5 +213,43 @@ TEST_P(DeferredDiscardsTest, HappenAtTheLatestWhenTheImageIsClosed) {
   EXPECT_EQ(first_difference(read_after_power_cut(), expected), std::nullopt);
 }
 
+// Of clusters that do not stay: whoever gets one keeps what he writes there, also when the discard
+// of its former contents takes its time.
+TEST(DiscardsOfFreedClusters, EndBeforeAnybodyElseHasTheCluster) {
+  Layout layout;
+  layout.create.size = 32 * kCluster;
+  for (int turns = 0; turns < 60; turns += 2) {
+    Loop loop;
+    auto file = std::make_unique<DestroyingDevice>(std::move(make_disks(layout).file));
+    DestroyingDevice* const device = file.get();
+    const std::unique_ptr<Image> image = loop.run(Image::open(std::move(file), [] {
+      OpenOptions options;
+      options.writable = true;
+      options.policy.discard = DiscardPolicy::kUnmap;
+      return options;
+    }()));
+    std::vector<uint8_t> expected = pattern(0, 32 * kCluster, 1);
+    const IoVector half(Bytes(expected).first(16 * kCluster));
+    loop.run(image->write(0, half, WriteFlags::kNone));
+    loop.run(image->flush());
+    loop.run(image->discard(0, 16 * kCluster));
+    const std::vector<uint8_t> second(expected.begin() + 16 * kCluster, expected.end());
+    std::vector<Task<void>> both;
+    both.push_back(image->flush());
+    both.push_back(write_after(image.get(), turns, 16 * kCluster, &second));
+    loop.run(when_all(std::move(both)));
+    // Into what was freed, at the latest now.
+    const std::vector<uint8_t> again = pattern(0, 8 * kCluster, 2);
+    loop.run(image->write(0, IoVector(ConstBytes(again)), WriteFlags::kNone));
+    loop.run(image->flush());
+    EXPECT_GT(device->discards, 0u);
+    std::ranges::copy(again, expected.begin());
+    std::fill_n(expected.begin() + 8 * kCluster, 8 * kCluster, uint8_t{0});
+    ASSERT_EQ(first_difference(loop.run(read_all(image.get())), expected), std::nullopt) << turns;
+    EXPECT_LE(device->size(), 37 * kCluster) << "nothing that was freed is used again";
+    loop.run(image->close());
+  }
+}
+
 }  // namespace
 }  // namespace byre::qcow2::test
