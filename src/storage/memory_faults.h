@@ -6,49 +6,60 @@
 
 namespace byre::storage {
 
-// Says which allocations of memory fail, to a program that replaces operator new with one that asks
-// is_next(). Of one thread; without a call of begin() none fails.
+// Which allocations of memory fail, for test programs that replace operator new by one that asks
+// is_next(): tests/support/replaced_new.h. Of the calling thread alone; none fails before begin()
+// or begin_at(), and after end().
 class MemoryFaults {
  public:
-  // From now on one allocation in `odds` fails, at random, until end(). Gives the same each time
-  // that the program does the same.
+  // From now on one allocation in `odds` fails, drawn from the seed.
   static void begin(uint64_t seed, uint64_t odds) {
+    end();
     random_.seed(seed);
     odds_ = odds;
-    left_ = next_distance();
-    failed_ = 0;
+    next_ = draw_distance();
   }
-  static void end() { odds_ = failed_ = 0; }
-
-  // Whether this allocation fails.
-  static bool is_next() {
-    if (odds_ == 0 || pauses_ > 0 || --left_ > 0) return false;
-    left_ = next_distance();
-    ++failed_;
-    return true;
+  // From now on allocations are counted, and the one with this number fails: 1 is the first one, 0
+  // is none.
+  static void begin_at(uint64_t number) {
+    end();
+    next_ = number;
   }
+  static void end() { odds_ = next_ = asked_ = failed_ = 0; }
 
-  // How many have failed since begin().
-  static uint64_t failed() { return failed_; }
-
-  // None fails while it lives: in what watches, and in what has its memory elsewhere in real life.
-  // Not to be held across an await.
+  // Between these two none fails or counts: in what watches, and in what has its memory elsewhere
+  // in real life. They nest.
+  static void hold() { ++holds_; }
+  static void go_on() { --holds_; }
+  // For a scope without an await.
   class Pause {
    public:
-    Pause() { ++pauses_; }
-    ~Pause() { --pauses_; }
+    Pause() { hold(); }
+    ~Pause() { go_on(); }
     Pause(const Pause&) = delete;
     Pause& operator=(const Pause&) = delete;
   };
 
+  // Whether this allocation fails.
+  static bool is_next() {
+    if (holds_ > 0 || ++asked_ != next_) return false;
+    if (odds_ != 0) next_ += draw_distance();
+    ++failed_;
+    return true;
+  }
+
+  // Since it began: how many were asked for, and how many of them failed.
+  static uint64_t asked() { return asked_; }
+  static uint64_t failed() { return failed_; }
+
  private:
-  static uint64_t next_distance() { return 1 + random_() % (2 * odds_); }
+  static uint64_t draw_distance() { return 1 + random_() % (2 * odds_); }
 
   static inline thread_local std::minstd_rand random_;
   static inline thread_local uint64_t odds_ = 0;
-  static inline thread_local uint64_t left_ = 0;
+  static inline thread_local uint64_t next_ = 0;  // the number of the one that fails
+  static inline thread_local uint64_t asked_ = 0;
   static inline thread_local uint64_t failed_ = 0;
-  static inline thread_local uint32_t pauses_ = 0;
+  static inline thread_local uint32_t holds_ = 0;
 };
 
 }  // namespace byre::storage

@@ -186,11 +186,10 @@ RULES = [
     rule("the marks of bitmaps are durable before the first write",
          ("bitmap_marks.cc", "    co_await state->file->flush();\n", "")),
     rule("marks that an earlier process made are durable before the first write",
-         ("bitmap_marks.cc", "  if (!follows_writes) co_return;\n",
-          "  if (true) co_return;\n"),
-         ("bitmap_marks.cc", """    bitmap.flags = flags;
-""", """    bitmap.flags = flags;
-    co_await state->file->flush();
+         ("bitmap_marks.cc", """    follows_writes |= bitmap.is_auto();
+    if (!bitmap.is_auto() || bitmap.in_use()) continue;
+""", """    if (!bitmap.is_auto() || bitmap.in_use()) continue;
+    follows_writes = true;
 """)),
     rule("no request begins where a flush failed while it waited",
          ("write_state.cc", """    state->check_may_write();

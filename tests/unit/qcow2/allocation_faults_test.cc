@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "unit/support/failing_allocation.h"
+#include "support/replaced_new.h"
 #if BYRE_CAN_FAIL_ALLOCATIONS
 
 #include <string>
@@ -14,7 +14,7 @@
 namespace byre::qcow2::test {
 namespace {
 
-using byre::test::allocations;
+using storage::MemoryFaults;
 
 // What a script runs on: a layout, and what its image has besides.
 struct Subject {
@@ -101,7 +101,7 @@ void expect_marks_come_first(const OpenImage& opened, const Subject& subject) {
 bool make_request(Loop& loop, Image* image, const Request& request) {
   const std::vector<uint8_t> bytes = bytes_of(request);
   bool is_done = true;
-  allocations.is_counted = true;
+  MemoryFaults::go_on();
   try {
     switch (request.kind) {
       case Request::Kind::kWrite:
@@ -126,7 +126,7 @@ bool make_request(Loop& loop, Image* image, const Request& request) {
   } catch (const std::exception&) {
     is_done = false;
   }
-  allocations.is_counted = false;
+  MemoryFaults::hold();
   return is_done;
 }
 
@@ -166,9 +166,10 @@ uint64_t run_script(const Subject& subject, const std::vector<Request>& script, 
   uint64_t failures = 0;
   // A thread of its own has no frames of coroutines left over from others.
   std::thread([&] {
-    allocations = {.count = 0, .failing = n, .is_counted = false};
+    MemoryFaults::begin_at(n);
+    MemoryFaults::hold();
     failures = make_requests(loop, opened.image.get(), script, &model);
-    *count = allocations.count;
+    *count = MemoryFaults::asked();
   }).join();
   expect_marks_come_first(opened, subject);
   expect_model_holds(opened.snapshot(), layout, model);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "unit/support/failing_allocation.h"
+#include "support/replaced_new.h"
 #if BYRE_CAN_FAIL_ALLOCATIONS
 
 #include <gtest/gtest.h>
@@ -25,7 +25,6 @@
 namespace byre::storage {
 namespace {
 
-using test::allocations;
 using test::pattern;
 using Contents = std::vector<uint8_t>;
 
@@ -172,14 +171,14 @@ class StorageAllocationFaults : public testing::TestWithParam<Way> {
       std::vector<Task<void>> tasks;
       for (Request& request : requests) tasks.push_back(make_and_tell(device.get(), &request));
       tasks.push_back(flush_and_tell(device.get(), &is_flushed));
-      allocations = {.count = 0, .failing = n, .is_counted = true};
+      MemoryFaults::begin_at(n);
       try {
         loop.run(when_all(std::move(tasks)));
       } catch (const std::exception&) {
         // A task for which there was no memory at all.
       }
-      allocations.is_counted = false;
-      count_ = allocations.count;
+      count_ = MemoryFaults::asked();
+      MemoryFaults::end();
       // The device works as before.
       loop.run(device->flush());
       loop.run(device->close());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Memory that runs out: this header replaces the program's operator new by one that fails when a
-// test asks for it. Only one file of a program includes it, and leaves its tests out where
-// BYRE_CAN_FAIL_ALLOCATIONS is 0: the thread sanitizer brings an operator new of its own.
+// This program's operator new, which fails where MemoryFaults says so. One file of a program
+// includes it, and does without where BYRE_CAN_FAIL_ALLOCATIONS is 0: the thread sanitizer brings
+// an operator new of its own.
 #pragma once
 
 #if defined(__SANITIZE_THREAD__)
@@ -16,24 +16,15 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <cstdlib>
 #include <new>
 
+#include "storage/memory_faults.h"
+
 namespace byre::test {
 
-// Allocations of this thread, counted while `is_counted`; the one with the number `failing` fails,
-// once. Worker threads have counts of their own, and are left alone.
-struct Allocations {
-  uint64_t count = 0;
-  uint64_t failing = 0;  // 0: none
-  bool is_counted = false;
-};
-
-inline thread_local Allocations allocations;
-
 inline void* allocate_or_fail(size_t size, size_t alignment) {
-  if (allocations.is_counted && ++allocations.count == allocations.failing) throw std::bad_alloc();
+  if (storage::MemoryFaults::is_next()) throw std::bad_alloc();
   void* const memory =
       alignment <= alignof(std::max_align_t)
           ? std::malloc(std::max<size_t>(size, 1))
