@@ -116,7 +116,7 @@ class AccessBench:
                            check=True)
         return path
 
-    def _measure(self, program, job, image, flags=()):
+    def measure(self, program, job, image, flags=()):
         path = self._make(image)
         with open(path, "rb") as file:  # what the run before left to be written
             os.fsync(file.fileno())
@@ -131,25 +131,32 @@ class AccessBench:
         variants = {"byre": ([self.device_bench], job.image, []), "raw": ([self.device_bench], job.raw, [])}
         for flags in QEMU_FLAGS + (QEMU_DIRECT_FLAGS if "--flush-interval" in job.arguments else []):
             variants[" ".join(["QEMU", *flags])] = (["qemu-img", "bench"], job.image, flags)
-        for image in {job.image, job.raw} & FULL_IMAGES:
-            page_cache.write_afresh(self._make(image), 64 * KIB)
+        self.prepare(job)
         for program, image, flags in variants.values():
-            self._measure(program, dataclasses.replace(job, count=min(job.count, 100)), image, flags)
+            self.measure(program, dataclasses.replace(job, count=min(job.count, 100)), image, flags)
         found = {name: [] for name in variants}
         for number in range(rounds):
             for name, (program, image, flags) in in_turn(variants, number):
                 try:
                     if name in found:
-                        found[name].append(self._measure(program, job, image, flags))
+                        found[name].append(self.measure(program, job, image, flags))
                 except RuntimeError as failure:
                     if not flags:
                         raise
                     # QEMU's io_uring ends some long runs with a signal.
                     print(f"left out: {failure}", file=sys.stderr)
                     del found[name]
+        self.clean()
+        return found
+
+    def prepare(self, job):
+        """What the job reads, in the page cache in pieces of one size."""
+        for image in {job.image, job.raw} & FULL_IMAGES:
+            page_cache.write_afresh(self._make(image), 64 * KIB)
+
+    def clean(self):
         for image in ("empty", "empty extended", "empty raw"):
             self._path(image).unlink(missing_ok=True)
-        return found
 
 
 def _median(figures, key):

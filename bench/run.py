@@ -6,7 +6,8 @@ Both run in turn, round after round, on the same files, which lie in the page ca
 default flags and with each of the flag sets that are said to be its best; the best of those by median
 wall time is shown. Beside both stands a limit: the least that the host needs for such a job, or `cp`.
 Prints Markdown tables of medians and ratios (QEMU's figure / byre's: above 1, byre is better) and writes every single
-figure to build/bench/results.json. --scale shows instead how time and memory grow with the size of a disk.
+figure to build/bench/results.json. --scale shows instead how time and memory grow with the size of a disk, and --before
+an earlier byre beside this one.
 """
 import argparse
 import dataclasses
@@ -24,6 +25,7 @@ import access
 import measured
 import page_cache
 import scale
+import versions
 from inputs import COMPRESS_ZSTD, Inputs
 from real_disk import MIB
 
@@ -235,6 +237,22 @@ def run_access(arguments, jobs):
     return results
 
 
+def compare_versions(arguments, jobs, access_jobs):
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    byre, device_bench = versions.programs_of(arguments.before.absolute())
+    results = {}
+    if jobs:
+        results |= versions.run_commands(Bench(arguments.byre.absolute()), jobs, byre, arguments.rounds)
+    if access_jobs:
+        bench = access.AccessBench(FOLDER, arguments.device_bench.absolute(), make_runner())
+        results |= versions.run_access(bench, access_jobs, device_bench, arguments.rounds)
+    arguments.json.write_text(json.dumps({"machine": machine(), "rounds": arguments.rounds, "results": results}, indent=1)
+                              + "\n")
+    print(f"{machine()}; medians of {arguments.rounds} rounds, input in the page cache; "
+          "ratio: before / now, above 1 it is better now\n")
+    print(versions.table(results))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
@@ -243,6 +261,8 @@ def main():
     parser.add_argument("--device-bench", type=pathlib.Path, default=ROOT / "build/release/bin/device_bench")
     parser.add_argument("--json", type=pathlib.Path, default=FOLDER / "results.json")
     parser.add_argument("--scale", action="store_true", help="cost curves from 1 GiB to 4 TiB of mapped data")
+    parser.add_argument("--before", type=pathlib.Path, metavar="FOLDER",
+                        help="compare with the byre and device_bench of an earlier build there, instead of QEMU")
     arguments = parser.parse_args()
     if arguments.scale:
         scale.run(FOLDER, arguments.byre.absolute(), arguments.device_bench.absolute(),
@@ -253,6 +273,9 @@ def main():
     chosen_access = [name for name in access_jobs if re.search(arguments.jobs, name)]
     if not chosen and not chosen_access:
         sys.exit(f"no such job; there are: {', '.join([*JOBS, *access_jobs])}")
+    if arguments.before:
+        compare_versions(arguments, {name: JOBS[name] for name in chosen}, {name: access_jobs[name] for name in chosen_access})
+        return 0
     results = run_commands(arguments, chosen)
     results_access = run_access(arguments, {name: access_jobs[name] for name in chosen_access})
     arguments.json.write_text(json.dumps({"machine": machine(), "rounds": arguments.rounds,
