@@ -198,6 +198,7 @@ jobs::CheckReport run_job(const Invocation& invocation, const CheckArguments& ar
   job.filename = arguments.filename;
   job.image = arguments.image;
   job.image.on_warning = open_warning_printer(invocation);
+  job.image.reads_pipes = !invocation.as_qemu();
   job.options.cancellation = &interruptible.cancellation();
   job.options.on_finding = [&findings](const qcow2::Finding& finding) {
     findings.print_finding(finding);

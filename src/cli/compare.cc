@@ -104,6 +104,7 @@ class CompareCommand {
     for (int i = 0; i < 2; ++i) {
       open::ImageOptions options;
       options.on_warning = open_warning_printer(invocation_);
+      options.reads_pipes = !invocation_.as_qemu();
       options.format = arguments_.formats[i];
       options.cache = *cache;
       options.force_share = arguments_.force_share;

@@ -96,22 +96,19 @@ class ConvertCommand {
     options.no_share = !arguments_.force_share;
     options.snapshot = arguments_.snapshot;
     options.on_warning = open_warning_printer(invocation_);
+    options.reads_pipes = arguments_.pipes_allowed;
     if (arguments_.sources.size() > 1 && arguments_.snapshot.has_value()) options.snapshot.reset();
     for (const std::string& name : arguments_.sources) {
       if (arguments_.image_opts) {
         options.format = arguments_.source_format;
         set_image_opts(invocation_, name, options);
       }
-      std::unique_ptr<BlockDevice> source = co_await open::open_image(source_path(name), options);
+      std::unique_ptr<BlockDevice> source = co_await open::open_image(name, options);
       sources_.push_back(std::move(source));
     }
     if (arguments_.sources.size() > 1 && arguments_.snapshot.has_value()) {
       throw invalid("No support for concatenating multiple snapshot");
     }
-  }
-
-  std::string source_path(const std::string& name) const {
-    return name == "-" && !arguments_.reads_pipe(name) ? "./-" : name;
   }
 
   // The options of the new image, complete and checked as far as they can be without files.
@@ -259,9 +256,8 @@ class ConvertCommand {
     options.cache = target_mode_;
     options.compression_level = arguments_.compression_level.value_or(0);
     options.on_warning = open_warning_printer(invocation_);
-    std::string path = arguments_.target == "-" ? "./-" : arguments_.target;
+    const std::string& path = arguments_.target;
     if (arguments_.target_image_opts) {
-      path = arguments_.target;
       options.format.reset();
       if (arguments_.has_target_format) options.format = arguments_.target_format;
       set_image_opts(invocation_, path, options);

@@ -46,7 +46,6 @@ struct ConvertArguments {
   uint64_t bytes_per_second = 0;
 
   // "-" is a pipe for byre and a file's name for qemu-img.
-  bool reads_pipe(const std::string& source) const { return pipes_allowed && source == "-"; }
   bool writes_pipe() const { return pipes_allowed && target == "-"; }
   bool pipes_allowed = false;
 };

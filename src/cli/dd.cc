@@ -123,6 +123,7 @@ class DdCommand {
   Task<void> copy() {
     open::ImageOptions input_options;
     input_options.on_warning = open_warning_printer(invocation_);
+    input_options.reads_pipes = !invocation_.as_qemu();
     input_options.format = arguments_.input_format;
     input_options.force_share = arguments_.force_share;
     // QEMU empties an input that is the output too; with this lock it stays.

@@ -76,6 +76,7 @@ int run_info(Invocation& invocation) {
   InfoArguments arguments = read_arguments(invocation);
   if (arguments.image_opts) set_image_opts(invocation, arguments.filename, arguments.image);
   arguments.image.on_warning = open_warning_printer(invocation);
+  arguments.image.reads_pipes = !invocation.as_qemu();
   Loop loop;
   std::vector<jobs::ImageInfo> chain;
   if (arguments.whole_chain) {

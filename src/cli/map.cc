@@ -159,6 +159,7 @@ int run_map(Invocation& invocation) {
   job.filename = arguments.filename;
   job.image = arguments.image;
   job.image.on_warning = open_warning_printer(invocation);
+  job.image.reads_pipes = !invocation.as_qemu();
   job.start_offset = arguments.start_offset;
   job.max_length = arguments.max_length;
   job.cancellation = &interruptible.cancellation();

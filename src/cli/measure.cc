@@ -172,6 +172,7 @@ std::string to_text(const jobs::MeasureReport& report, OutputFormat output) {
 int run_measure(Invocation& invocation) {
   MeasureArguments arguments = read_arguments(invocation);
   arguments.image.on_warning = open_warning_printer(invocation);
+  arguments.image.reads_pipes = !invocation.as_qemu();
   InterruptibleScope interruptible;
   Loop loop;
   // The source comes first, as in QEMU: what is wrong with it is told before what is wrong with the

@@ -130,7 +130,10 @@ void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation
   const uint64_t free = blocks * space.f_frsize + file.allocated_size().value_or(0);
   if (needed <= free) return;
   throw Error(ErrorKind::kNoSpace, ENOSPC,
-              std::string("Could not preallocate new data: ") + errno_text(ENOSPC),
+              std::string(preallocation == Preallocation::kFull
+                              ? "Could not write zeros for preallocation: "
+                              : "Could not preallocate new data: ") +
+                  errno_text(ENOSPC),
               "'" + file.filename() + "' is as it was: the new image takes " +
                   std::to_string(needed) + " bytes, and " + std::to_string(free) + " are there");
 }

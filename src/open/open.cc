@@ -66,7 +66,7 @@ Task<void> load_snapshot(BlockDevice* device, qcow2::SnapshotSelector selector) 
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options) {
   const std::optional<qcow2::SnapshotSelector> snapshot = options.snapshot;
   const bool writes_through = options.writable && storage::is_write_through(options.cache);
-  const bool is_input = filename == kStandardInput && !options.name_is_tree;
+  const bool is_input = options.reads_pipes && filename == kStandardInput && !options.name_is_tree;
   Task<std::unique_ptr<BlockDevice>> opening =
       is_input ? open_standard_input(std::move(options)) : open_named(filename, std::move(options));
   std::unique_ptr<BlockDevice> device =

@@ -35,6 +35,7 @@ struct ImageOptions {
   bool no_resize = false;
   storage::CacheMode cache = storage::CacheMode::kWriteback;
   storage::IoBackend io = storage::IoBackend::kAuto;
+  bool reads_pipes = false;    // "-" is the standard input, not a file of that name
   bool no_backing = false;     // BDRV_O_NO_BACKING: do not open the backing chain
   bool for_check = false;      // see qcow2::OpenOptions
   bool metadata_only = false;  // the same; the external data file is not opened either
@@ -56,9 +57,9 @@ struct ImageOptions {
 
 // An image as commands use it: the device that has the guest's bytes, whatever its format.
 // `filename` is a path, a name with one of the protocols of the table of drivers ("file:",
-// "host_device:", "null-co:", "blkdebug:"), "json:{...}", or "-": the standard input, read to its
-// end where it is a pipe. Errors: "Could not open '<name>': ..." in QEMU's words, the inner links
-// of the chain included.
+// "host_device:", "null-co:", "blkdebug:"), "json:{...}", or, with `reads_pipes`, "-": the standard
+// input, read to its end where it is a pipe. Errors: "Could not open '<name>': ..." in QEMU's
+// words, the inner links of the chain included.
 Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions options);
 
 // The qcow2 image that a device is that open_image() gave, or nullptr where it is raw.

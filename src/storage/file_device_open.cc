@@ -109,6 +109,12 @@ HostDriver checked_driver(std::optional<HostDriver> wanted, mode_t mode,
   return driver;
 }
 
+// What the kernel makes as it is read, in /proc, has none: it is not an empty image.
+void check_has_end(int fd) {
+  if (lseek(fd, 0, SEEK_END) >= 0) return;
+  throw Error::from_errno(errno, "Could not refresh total sector count");
+}
+
 FileFacts look_at(int fd, const std::string& filename, const FileOptions& options) {
   const bool is_direct = storage::is_direct(options.cache);
   struct statx status{};
@@ -123,6 +129,7 @@ FileFacts look_at(int fd, const std::string& filename, const FileOptions& option
   if (is_block_device && options.writable) check_device_is_writable(fd);
   facts.driver = checked_driver(options.driver, status.stx_mode, filename);
   facts.size = facts.is_host_device ? device_size(fd, filename, is_block_device) : status.stx_size;
+  if (!facts.is_host_device && facts.size == 0) check_has_end(fd);
   facts.takes_space = facts.is_host_device || status.stx_blocks != 0;
   // A device is the same under any of its names; no file has inode 0.
   facts.identity =

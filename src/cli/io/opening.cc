@@ -85,6 +85,7 @@ open::ImageOptions image_options(const OpenRequest& request) {
   options.name_is_tree = !request.filename.has_value();
   options.writable = !request.read_only && !request.snapshot;
   options.force_share = request.force_share;
+  options.reads_pipes = request.reads_pipes;
   options.cache = request.cache;
   options.io = request.io;
   options.policy = policy_of(request);

@@ -26,6 +26,7 @@ struct OpenRequest {
   bool snapshot = false;
   bool copy_on_read = false;
   bool force_share = false;
+  bool reads_pipes = false;  // "-" is the standard input
   bool native_aio = false;
   storage::CacheMode cache = storage::CacheMode::kWriteback;
   storage::IoBackend io = storage::IoBackend::kAuto;

@@ -50,7 +50,8 @@ void Session::open(OpenRequest request) {
 
 void Session::open_anew(const OpenRequest& request) {
   request_ = request;
-  device_ = run(open_device(request, open_warning_printer(invocation_), print_text));
+  request_.reads_pipes = !invocation_.as_qemu();
+  device_ = run(open_device(request_, open_warning_printer(invocation_), print_text));
 }
 
 void Session::run_unstopped(Task<void> task) {

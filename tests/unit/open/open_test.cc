@@ -56,6 +56,13 @@ TEST_F(OpenTest, ProbesTheFormatOrTakesTheOneThatIsGiven) {
   EXPECT_EQ(read("file:disk.raw", 0, 1000), pattern(0, 1000, 2));
 }
 
+TEST_F(OpenTest, ADashIsAFileUnlessTheCallerReadsPipes) {
+  EXPECT_EQ(refusal("-").message(),
+            "Could not open '-': Could not open '-': No such file or directory");
+  folder_.make("-", pattern(0, 1000, 2));
+  EXPECT_EQ(read("-", 0, 1000), pattern(0, 1000, 2));
+}
+
 TEST_F(OpenTest, TellsQcow2FromRaw) {
   ImageBuilder builder;
   put("disk.qcow2", builder);

@@ -107,6 +107,11 @@ TEST_F(FileDeviceOpen, AFileSystemWithoutDirectIoIsNamedSo) {
             "Could not open '/proc/version': filesystem does not support O_DIRECT");
 }
 
+TEST_F(FileDeviceOpen, AFileWithoutAnEndIsNoEmptyImage) {
+  EXPECT_EQ(error_of("/proc/version", {}).message(),
+            "Could not refresh total sector count: Invalid argument");
+}
+
 TEST_F(FileDeviceOpen, ARingThatCannotBeHadIsAnErrorOnlyWhereItWasAskedFor) {
   const std::string file = folder_.make("file", {1, 2, 3});
   Loop simulated({.seed = 1});
