@@ -181,7 +181,13 @@ class Creation {
 
   // Before anything is written: a device that cannot hold what is asked for keeps what it has.
   void check_fixed_size() const {
-    if (plan_.data.empty() || file_->limits().grows) return;
+    if (file_->limits().grows) return;
+    check_preallocation();
+    check_room_for_tables();
+  }
+
+  void check_preallocation() const {
+    if (plan_.data.empty()) return;
     if (options_.preallocation != Preallocation::kMetadata) {
       throw Error(ErrorKind::kUnsupported, ENOTSUP,
                   fmt::format("Preallocation mode '{}' unsupported for this non-regular file",
@@ -190,6 +196,21 @@ class Creation {
     if (preallocated_size() > file_->size()) {
       throw Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
     }
+  }
+
+  // QEMU writes one after the other and says which it could not.
+  void check_room_for_tables() const {
+    const uint64_t room = file_->size();
+    uint64_t refcounts_end = plan_.refcount_table + plan_.refcount_table_clusters;
+    for (const uint64_t block : plan_.refcount_blocks) {
+      refcounts_end = std::max(refcounts_end, block + 1);
+    }
+    const uint64_t l1_end = plan_.l1_table * cluster_size() + plan_.l1_entries * 8;
+    const char* what = nullptr;
+    if (l1_end > room) what = "Could not resize image: Failed to grow the L1 table";
+    if (refcounts_end * cluster_size() > room) what = "Could not write refcount table";
+    if (cluster_size() > room) what = "Could not write qcow2 header";
+    if (what != nullptr) throw Error::from_errno(ENOSPC, what);
   }
 
   // Whether host bytes from `offset` on were there before, and may be anything.

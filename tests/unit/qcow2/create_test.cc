@@ -236,6 +236,30 @@ TEST(Create, ADiskThatIsTooSmallForWhatIsPreallocatedStaysAsItIs) {
   }
 }
 
+TEST(Create, ADiskThatIsTooSmallForTheTablesStaysAsItIs) {
+  const std::pair<uint64_t, const char*> refusals[] = {
+      {512, "Could not write qcow2 header: No space left on device"},
+      {64 * kKiB, "Could not write refcount table: No space left on device"},
+      {192 * kKiB - 512, "Could not write refcount table: No space left on device"},
+      {192 * kKiB, "Could not resize image: Failed to grow the L1 table: No space left on device"},
+      {192 * kKiB + 512, ""},
+  };
+  for (const auto& [size, message] : refusals) {
+    FixedDisk disk(size);
+    std::string told;
+    try {
+      sync_wait(create(disk, nullptr, options_of(kMiB, 64 * kKiB)));
+    } catch (const Error& error) {
+      told = error.message();
+    }
+    EXPECT_EQ(told, message);
+    if (told.empty()) continue;
+    std::vector<uint8_t> left(size);
+    sync_wait(disk.read(0, IoVector(Bytes(left))));
+    EXPECT_EQ(left, pattern(0, size, 1));
+  }
+}
+
 TEST(Create, MakesHugeDisksAtOnce) {
   const Disks disks = created(options_of(2048 * kTiB));
   expect_sound(disks, false);
