@@ -46,6 +46,7 @@ struct Plan {
   bool loses_one_of_two_flushes = false;  // and no others
   uint32_t error_odds = 0;                // of 65536 requests to a disk
   bool runs_full = false;                 // disks run out of space now and then
+  bool is_full_at_once = false;           // before the first table is written
   bool has_size_max = false;              // instead, files cannot grow now and then
   uint64_t memory_odds = 0;               // one allocation in so many fails; 0: none
   bool writes_through = false;            // each request is durable when it is done

@@ -119,6 +119,7 @@ Task<void> Session::live() {
   for (SimulatedDisk* const disk : {file_, data_}) {
     if (disk != nullptr) disk->set_odds(odds);
   }
+  if (plan.is_full_at_once && world_->counts.sessions == 1) change_room();
   std::vector<Task<void>> workers;
   for (uint32_t i = 0; i < plan.depth; ++i) workers.push_back(work());
   Task<void> last = close();
@@ -158,7 +159,7 @@ RequestBounds Session::bounds() const {
 
 Request Session::draw() {
   const MemoryFaults::Pause pause;
-  if (world_->plan.runs_full) change_room();
+  if (world_->plan.runs_full && one_in(random_, 25)) change_room();
   return draw_request(random_, world_->next_request++, bounds());
 }
 
@@ -176,7 +177,6 @@ Task<void> Session::work() {
 
 // The disks run out of space, and after a while there is room again.
 void Session::change_room() {
-  if (!one_in(random_, 25)) return;
   is_tight_ = !is_tight_;
   if (is_tight_) ++tight_times_;
   world_->tell(is_tight_ ? "the disks are nearly full" : "the disks have room again");
@@ -221,7 +221,21 @@ Task<void> Session::do_request(Request request) {
   } catch (...) {
     thrown = std::current_exception();
   }
+  if (!thrown && request.kind == Kind::kDiscard && !begun.bytes.empty()) {
+    co_await read_back(request, &begun.bytes);
+  }
   if (!is_off_) finish(request, begun, thrown);
+}
+
+// What it reads as now is durable, where requests are written through. No bytes: it could not be
+// read.
+Task<void> Session::read_back(Request request, std::vector<uint8_t>* bytes) {
+  const IoVector to((Bytes(*bytes)));
+  try {
+    co_await image_->read(request.offset, to);
+  } catch (const std::exception&) {
+    bytes->clear();
+  }
 }
 
 Session::Begun Session::begin(const Request& request) {
@@ -231,7 +245,8 @@ Session::Begun Session::begin(const Request& request) {
   ++world_->counts.requests;
   world_->tell(request.describe());
   Begun begun;
-  if (request.kind == Kind::kRead) begun.bytes.resize(request.length);
+  const bool is_looked_at = request.kind == Kind::kDiscard && world_->plan.writes_through;
+  if (request.kind == Kind::kRead || is_looked_at) begun.bytes.resize(request.length);
   if (request.kind == Kind::kWrite || request.kind == Kind::kCompressed) {
     begun.bytes.resize(request.length);
     fill_content(begun.bytes, request.offset, request.content());
@@ -273,8 +288,15 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
   if (request.changes()) {
     if (is_known) model.done(request.offset, request.length);
     if (!is_known) model.unknown(request.offset, request.length);
+    const bool is_discard = request.kind == Kind::kDiscard;
+    const bool was_read_back = is_discard && !begun.bytes.empty();
+    const bool is_written_through = world_->plan.writes_through && (!is_discard || was_read_back);
     const bool is_durable =
-        world_->plan.writes_through || (is_known && has_flag(request.flags, WriteFlags::kFua));
+        is_written_through || (is_known && has_flag(request.flags, WriteFlags::kFua));
+    if (!error && was_read_back) {
+      const std::optional<std::string> wrong = model.check_read(request.offset, begun.bytes);
+      if (wrong) fail(fmt::format("after {}: {}", request.describe(), *wrong));
+    }
     if (!error && is_durable) model.made_durable(request.offset, request.length);
   } else if (request.kind == Kind::kResize) {
     model.resized(image_->size(), is_known);

@@ -78,6 +78,7 @@ class Session {
     uint64_t tight_before = 0;
   };
   Begun begin(const Request& request);
+  Task<void> read_back(Request request, std::vector<uint8_t>* bytes);
   void finish(const Request& request, const Begun& begun, std::exception_ptr thrown);
   Request draw();
   void finish_closing(uint64_t called_at, std::exception_ptr thrown);
