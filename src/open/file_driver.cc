@@ -103,11 +103,11 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
   take_aio(request.options, request.flags.direct, options.io);
   take_idle_options(request.options);
   const auto locking = request.options.take_text("locking");
-  if (locking == "off") {
-    options.force_share = true;
-  } else if (locking && *locking != "on" && *locking != "auto") {
+  if (locking && *locking != "on" && *locking != "off" && *locking != "auto") {
     refuse_value(*locking);
   }
+  options.requires_locks = locking == "on";
+  if (locking == "off") options.force_share = true;
   Node node;
   std::unique_ptr<storage::FileDevice> file =
       co_await open_file(filename, options, request.flags.auto_read_only);

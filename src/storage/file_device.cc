@@ -54,7 +54,7 @@ FileDevice::~FileDevice() = default;
 
 void FileDevice::set_lock(LockPermissions permissions) {
   if (options_.force_share) return;
-  change_lock(file_.fd(), filename_, locked_, permissions);
+  change_lock(file_.fd(), filename_, locked_, permissions, options_.requires_locks);
   locked_ = permissions;
 }
 

@@ -35,6 +35,8 @@ struct FileOptions {
   bool truncate = false;
   // Takes no locks at all (QEMU's -U); for read-only files.
   bool force_share = false;
+  // Refuses a file that cannot be locked (QEMU's locking=on); otherwise it is used without.
+  bool requires_locks = false;
   // What to lock; nothing: kLockWrite, kLockRead or, with `create`, kLockCreate. Change it later
   // with set_lock(), once the format is known.
   std::optional<LockPermissions> lock;

@@ -182,7 +182,8 @@ std::string lock_holders(int fd, uint64_t first, uint64_t last) {
   return result;
 }
 
-void change_lock(int fd, const std::string& filename, LockPermissions now, LockPermissions wanted) {
+void change_lock(int fd, const std::string& filename, LockPermissions now, LockPermissions wanted,
+                 bool required) {
   if (now == wanted) return;
   LockPermissions added;
   int error =
@@ -194,16 +195,19 @@ void change_lock(int fd, const std::string& filename, LockPermissions now, LockP
   if (error != 0) {
     unset(fd, added);
     // A file system or a kernel without such locks: QEMU goes on without them, and so does byre.
-    if (error != EAGAIN && error != EACCES) return;
-    // Somebody's exclusive lock, which is none of QEMU's: the first byte that could not be had.
+    const bool is_refusal = error != EAGAIN && error != EACCES;
+    if (is_refusal && !required) return;
+    // The first byte that could not be had.
     const auto held = static_cast<uint8_t>(wanted.held & ~now.held & ~added.held);
     const auto unshared = static_cast<uint8_t>(wanted.unshared & ~now.unshared);
     const off_t byte =
         held != 0
             ? kHeldBase + std::countr_zero(held)
             : kUnsharedBase + std::countr_zero(static_cast<uint8_t>(unshared & ~added.unshared));
-    throw Error(ErrorKind::kLocked, EAGAIN, fmt::format("Failed to lock byte {}", byte),
-                held_by(fd, filename, byte));
+    const std::string message = fmt::format("Failed to lock byte {}", byte);
+    if (is_refusal) throw Error::from_errno(error, message);
+    // Somebody's exclusive lock, which is none of QEMU's.
+    throw Error(ErrorKind::kLocked, EAGAIN, message, held_by(fd, filename, byte));
   }
   if (std::optional<Error> found = find_conflict(fd, filename, wanted)) {
     unset(fd, added);

@@ -41,9 +41,10 @@ inline constexpr LockPermissions kLockWriteRaw{kPermissionConsistentRead | kPerm
 
 // Changes what the open file `fd` holds from `now` to `wanted`. On a conflict it throws
 // Error(kLocked, EAGAIN) with QEMU's two lines as the message and the holder's name and process
-// number as the hint, and holds what it held before. The locks go away with the open file. Does
-// nothing where the file system or the kernel has no such locks.
-void change_lock(int fd, const std::string& filename, LockPermissions now, LockPermissions wanted);
+// number as the hint, and holds what it held before. The locks go away with the open file. Where the
+// file system or the kernel has no such locks it does nothing or, with `required`, throws.
+void change_lock(int fd, const std::string& filename, LockPermissions now, LockPermissions wanted,
+                 bool required = false);
 
 // "'qemu-system-x86' (process 4711)", or several of them, of those processes that hold a lock on
 // any byte of [first, last] of the file behind `fd` in a way that keeps others out; empty where

@@ -12,24 +12,46 @@ from images import MIB
 
 
 @contextlib.contextmanager
-def held_by_qemu(world, image, *options):
-    """qemu-io has the image open while the block runs."""
-    process = world.qemu_io.start([*options, image], world.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                  stderr=subprocess.STDOUT)
+def held_by(program, folder, image, *options):
+    """A qemu-io has the image open while the block runs."""
+    process = program.start([*options, image], folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
     try:
         # It answers only once the image is open.
         process.stdin.write(b"length\n")
         process.stdin.flush()
         answer = process.stdout.readline()
         if b"iB" not in answer and b"bytes" not in answer:
-            raise Failure(f"qemu-io cannot hold {image}: {answer!r}")
-        yield
+            raise Failure(f"{program.path} cannot hold {image}: {answer!r}")
+        yield process
     finally:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(b"quit\n")
             process.stdin.close()
         process.wait(timeout=20)
         process.stdout.close()
+
+
+def tell(process, command):
+    """What a qemu-io that shows its prompt prints. One command at a
+    time: QEMU looks at more only when yet more comes."""
+    process.stdin.write(f"{command}\n".encode())
+    process.stdin.flush()
+    return read_to_prompt(process)
+
+
+def read_to_prompt(process):
+    text = b""
+    while not text.endswith(b"qemu-io> "):
+        more = process.stdout.read1()
+        if not more:
+            raise Failure(f"it has ended: {text!r}")
+        text += more
+    return text.decode()
+
+
+def held_by_qemu(world, image, *options):
+    return held_by(world.qemu_io, world.folder, image, *options)
 
 
 def prepare(world):

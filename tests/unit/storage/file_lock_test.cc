@@ -143,6 +143,21 @@ TEST_F(FileLock, ARefusalLeavesNothingBehind) {
   for (const off_t byte : {100, 101, 103, 201, 203}) EXPECT_FALSE(is_locked(name_, byte)) << byte;
 }
 
+// A descriptor that is not for reading takes no such locks, as a file system without them.
+TEST_F(FileLock, WhereThereAreNoLocksAFileIsUsedWithoutUnlessTheyAreRequired) {
+  const int fd = ::open(name_.c_str(), O_WRONLY | O_CLOEXEC);
+  change_lock(fd, "image", kLockNothing, kLockWrite);
+  EXPECT_FALSE(is_locked(name_, 100));
+  try {
+    change_lock(fd, "image", kLockNothing, kLockWrite, true);
+    FAIL() << "it was accepted";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.errno_value(), EBADF);
+    EXPECT_EQ(error.message(), "Failed to lock byte 100: Bad file descriptor");
+  }
+  ::close(fd);
+}
+
 TEST_F(FileLock, ChangesHoldWhatIsWantedAndNoMore) {
   const OpenFile file(name_);
   change_lock(file.fd(), "image", kLockNothing, kLockWrite);
