@@ -41,8 +41,8 @@ inline constexpr LockPermissions kLockWriteRaw{kPermissionConsistentRead | kPerm
 
 // Changes what the open file `fd` holds from `now` to `wanted`. On a conflict it throws
 // Error(kLocked, EAGAIN) with QEMU's two lines as the message and the holder's name and process
-// number as the hint, and holds what it held before. The locks go away with the open file. Where the
-// file system or the kernel has no such locks it does nothing or, with `required`, throws.
+// number as the hint, and holds what it held before. The locks go away with the open file. Where
+// the file system or the kernel has no such locks it does nothing or, with `required`, throws.
 void change_lock(int fd, const std::string& filename, LockPermissions now, LockPermissions wanted,
                  bool required = false);
 
