@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "async/frame_pool.h"
 #include "async/loop.h"
 #include "simulation/closed_image.h"
@@ -27,6 +29,17 @@ SparseBytes filled(uint64_t size, Content content) {
   return bytes;
 }
 
+// As a file system has a new file: chunks of zeroes are holes.
+SparseBytes with_holes(SparseBytes bytes) {
+  constexpr uint64_t kChunk = SparseBytes::kChunkSize;
+  std::vector<uint8_t> part(kChunk);
+  for (uint64_t at = 0; at + kChunk <= bytes.size(); at += kChunk) {
+    bytes.read(at, part);
+    if (std::ranges::all_of(part, [](uint8_t byte) { return byte == 0; })) bytes.clear(at, kChunk);
+  }
+  return bytes;
+}
+
 // The image as it is made, all of it durable.
 void make_image(World* world) {
   const Plan& plan = world->plan;
@@ -39,7 +52,7 @@ void make_image(World* world) {
     data.emplace(is_used ? filled(plan.create.size, strangers) : SparseBytes());
   }
   sync_wait(qcow2::create(file, data ? &*data : nullptr, plan.create));
-  world->file.emplace(file.contents());
+  world->file.emplace(plan.file_grows ? with_holes(file.contents()) : file.contents());
   if (data) world->data.emplace(data->contents());
 }
 
@@ -72,7 +85,8 @@ void renew_bitmap(World* world) {
   world->tell("a bitmap is made");
 }
 
-Session::End draw_end(Random& random) {
+Session::End draw_end(Random& random, const Plan& plan) {
+  if (plan.has_bitmap && one_in(random, 3)) return Session::End::kEarlyKill;
   const uint64_t lot = random() % 8;
   if (lot < 2) return Session::End::kClose;
   if (lot < 4) return Session::End::kKill;
@@ -99,7 +113,7 @@ Result run_history(uint64_t seed, std::function<void(const std::string&)> trace)
     Random random(seed);
     const uint32_t sessions = world.plan.sessions;
     for (uint32_t i = 0; i < sessions && !result.failure; ++i) {
-      const Session::End end = draw_end(random);
+      const Session::End end = draw_end(random, world.plan);
       world.tell(fmt::format("session {}", i + 1));
       if (world.plan.is_repaired && i > 0 && one_in(random, 2)) {
         result.failure = repair_image(&world, random());
@@ -109,12 +123,13 @@ Result run_history(uint64_t seed, std::function<void(const std::string&)> trace)
       if (world.plan.takes_snapshots && i > 0 && is_whole && one_in(random, 2)) {
         take_snapshot(&world);
       }
-      if (world.plan.has_bitmap && is_whole && one_in(random, 2)) renew_bitmap(&world);
+      if (world.plan.has_bitmap && is_whole && one_in(random, 3)) renew_bitmap(&world);
       const uint32_t requests = world.plan.requests / sessions + 1;
       result.failure =
           Session(&world, random(), requests, end, Session::Guest::kReadsAndWrites).run();
       // What a killed writer left unflushed, and others then read and flushed, stays.
-      if (result.failure || end != Session::End::kKill || one_in(random, 2)) continue;
+      const bool is_killed = end == Session::End::kKill || end == Session::End::kEarlyKill;
+      if (result.failure || !is_killed || one_in(random, 2)) continue;
       world.tell("somebody who only reads");
       constexpr uint32_t kRequests = 8;
       result.failure =

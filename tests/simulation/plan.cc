@@ -112,7 +112,7 @@ Plan make_plan(uint64_t seed) {
   Plan plan;
   // Extended L2 entries need clusters of 16 KiB and more: give them a share.
   plan.create.cluster_size = uint64_t{1} << (one_in(random, 8) ? 14 : pick_cluster_bits(random));
-  const bool is_full_at_once = one_in(random, 12);
+  const bool is_full_at_once = one_in(random, 8);
   // Tables that are in no chunk of the disk with anything else.
   if (is_full_at_once) plan.create.cluster_size = storage::SparseBytes::kChunkSize;
   pick_size(&plan, random);
@@ -142,8 +142,6 @@ Plan make_plan(uint64_t seed) {
   if (one_in(random, 3)) plan.write_waits = 2 + random() % 6;
   if (one_in(random, 6)) pick_failing_flushes(&plan, random);
   plan.runs_full = plan.file_grows && (is_full_at_once || one_in(random, 6));
-  plan.is_full_at_once = plan.runs_full && is_full_at_once;
-  if (plan.is_full_at_once) plan.filled = 0;
   // Each seed looks at some dozens of power cuts; large disks take long to look at.
   plan.cuts_per_moment = one_in(random, 4) ? 2 : 1;
   plan.moment_odds = 40 + random() % 48;
@@ -152,8 +150,10 @@ Plan make_plan(uint64_t seed) {
   if (one_in(random, 8)) plan.memory_odds = uint64_t{20} << random() % 8;
   // Marks are lost where flushes fail.
   plan.has_bitmap = plan.create.version == 3 && !plan.create.data_filename &&
-                    one_in(random, plan.loses_one_of_two_flushes ? 2 : 6);
+                    one_in(random, plan.loses_one_of_two_flushes ? 2 : 4);
   plan.has_size_max = plan.runs_full && one_in(random, 3);
+  plan.is_full_at_once = plan.runs_full && is_full_at_once && !plan.has_size_max;
+  if (plan.is_full_at_once) plan.filled = 0;
   if (!plan.file_grows && one_in(random, 2)) {
     plan.discards = storage::SimulatedDisk::Discards::kGarbage;
   }

@@ -17,6 +17,7 @@ namespace byre::simulation {
 
 using storage::MemoryFaults;
 using storage::SimulatedDisk;
+using storage::SparseBytes;
 
 namespace {
 
@@ -44,7 +45,8 @@ Session::Session(World* world, uint64_t seed, uint32_t requests, End end, Guest 
       requests_left_(requests),
       end_(end),
       guest_(guest) {
-  if (end_ != End::kClose) cut_at_ = 1 + cut_random_() % (uint64_t{6} * requests + 1);
+  const uint64_t moments = end_ == End::kEarlyKill ? 3 : uint64_t{6} * requests + 1;
+  if (end_ != End::kClose) cut_at_ = 1 + cut_random_() % moments;
 }
 
 std::optional<std::string> Session::run() {
@@ -119,7 +121,12 @@ Task<void> Session::live() {
   for (SimulatedDisk* const disk : {file_, data_}) {
     if (disk != nullptr) disk->set_odds(odds);
   }
-  if (plan.is_full_at_once && world_->counts.sessions == 1) change_room();
+  if (plan.is_full_at_once && world_->counts.sessions == 1) {
+    // With a cluster of data, its tables and the L1 table it is full, or it was a little before.
+    is_tight_ = true;
+    ++tight_times_;
+    file_->set_room(*file_->allocated_size() + (2 + random_() % 3) * SparseBytes::kChunkSize);
+  }
   std::vector<Task<void>> workers;
   for (uint32_t i = 0; i < plan.depth; ++i) workers.push_back(work());
   Task<void> last = close();
@@ -186,7 +193,7 @@ void Session::change_room() {
 void Session::set_room(bool is_tight) {
   for (SimulatedDisk* const disk : {file_, data_}) {
     if (disk == nullptr) continue;
-    const uint64_t left = random_() % 4 * storage::SparseBytes::kChunkSize;
+    const uint64_t left = random_() % 4 * SparseBytes::kChunkSize;
     if (world_->plan.has_size_max) {
       disk->set_size_max(is_tight ? disk->size() + left : UINT64_MAX);
     } else {

@@ -57,7 +57,12 @@ struct World {
 // opens the image next finds it.
 class Session {
  public:
-  enum class End { kClose, kKill, kPowerCut };
+  enum class End {
+    kClose,
+    kKill,
+    kEarlyKill,  // right after the first that it writes: marks and feature bits
+    kPowerCut
+  };
   enum class Guest { kReadsAndWrites, kOnlyReads };
 
   Session(World* world, uint64_t seed, uint32_t requests, End end, Guest guest);
