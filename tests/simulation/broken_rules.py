@@ -163,8 +163,6 @@ RULES = [
 """, "  co_await below().discard(offset, length);\n")),
     rule("an L2 table has its space before a request that needs it is done",
          ("linker.cc", "    co_await state_->file->reserve_space(table.value(), geometry.cluster_size());\n", "")),
-    rule("the L1 table has its space before a request that changes it is done",
-         ("linker.cc", "    co_await state_->l1.reserve_space(state_->file.get(), index);\n", "")),
     rule("a cluster that stays is discarded when nothing on the disk reads it any more",
          ("flusher.cc", """  discards.begin_flush();
 """, """  discards.begin_flush();

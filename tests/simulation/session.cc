@@ -47,6 +47,8 @@ Session::Session(World* world, uint64_t seed, uint32_t requests, End end, Guest 
       guest_(guest) {
   const uint64_t moments = end_ == End::kEarlyKill ? 3 : uint64_t{6} * requests + 1;
   if (end_ != End::kClose) cut_at_ = 1 + cut_random_() % moments;
+  // Whether the marks are there before anything else.
+  if (world->plan.has_bitmap) rare_moments_left_ = kRareMoments;
 }
 
 std::optional<std::string> Session::run() {

@@ -71,6 +71,9 @@ class Session {
   std::optional<std::string> run();
 
  private:
+  // So many moments are looked at most often, once there is a reason.
+  static constexpr uint32_t kRareMoments = 10;
+
   Task<void> live();
   Task<void> fill();
   Task<void> work();

@@ -12,7 +12,6 @@ namespace {
 
 // Writes of so few bytes are looked at most often.
 constexpr uint64_t kRareWriteMax = 24;
-constexpr uint32_t kRareMoments = 10;
 // The header names another table.
 constexpr uint64_t kTableWrite = 12;
 constexpr uint32_t kTableMoments = 16;
