@@ -21,13 +21,13 @@ CRASHES_MAX = 10000
 SECONDS_MAX = 600
 
 Edit = collections.namedtuple("Edit", "file old new")
-Rule = collections.namedtuple("Rule", "name edits")
+Rule = collections.namedtuple("Rule", "name edits crashes_max")
 
 
-def rule(name, *edits):
-    """Edits of files of the engine, or of a path below src."""
+def rule(name, *edits, crashes_max=CRASHES_MAX):
+    """Edits of files of the engine, or of a path below src; it is to be found within so many crashes."""
     return Rule(name, [Edit("src/" + (edit[0] if "/" in edit[0] else "qcow2/" + edit[0]), *edit[1:])
-                       for edit in edits])
+                       for edit in edits], crashes_max)
 
 
 NO_DEPENDENCY = ("linker.cc", """    co_await state_->l2_cache->depend_on(*state_->refcount_cache);
@@ -188,7 +188,7 @@ RULES = [
     if (!bitmap.is_auto() || bitmap.in_use()) continue;
 """, """    if (!bitmap.is_auto() || bitmap.in_use()) continue;
     follows_writes = true;
-""")),
+"""), crashes_max=100000),
     rule("no request begins where a flush failed while it waited",
          ("write_state.cc", """    state->check_may_write();
     is_ready_ = true;
@@ -247,7 +247,7 @@ def build(folder, jobs):
 Outcome = collections.namedtuple("Outcome", "found seeds crashes how")
 
 
-def simulate(folder, first, crashes_max=CRASHES_MAX):
+def simulate(folder, first, crashes_max):
     """Seeds from `first` on, until one fails or ends the program."""
     command = [str(folder / "build/release/tests/simulation"), "--from", str(first), "--seeds",
                str(crashes_max), "--crashes", str(crashes_max), "--failures", "1"]
@@ -325,7 +325,7 @@ def run_rules(folder, rules, arguments):
             print(f"{one.name}: does not build\n{failure}")
             missed.append(one.name)
             continue
-        outcome = simulate(folder, arguments.first)
+        outcome = simulate(folder, arguments.first, one.crashes_max)
         if not outcome.found:
             missed.append(one.name)
         how = outcome.how if outcome.found else "**not found**"
