@@ -152,7 +152,10 @@ class Requests:
 
     def reopen(self):
         """Another cache mode in the middle of it all."""
-        return [f"reopen -c {self.random.choice(('writeback', 'writethrough', 'none', 'directsync', 'unsafe'))}"]
+        modes = ["writeback", "writethrough", "unsafe"]
+        if self.plan.backing_format != "raw":
+            modes += ["none", "directsync"]  # QEMU ends with an assertion at the end of a raw backing file
+        return [f"reopen -c {self.random.choice(modes)}"]
 
     def length(self):
         return ["length"]
