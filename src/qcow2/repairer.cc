@@ -351,9 +351,8 @@ Task<RepairResult> Repairer::run() {
   }
   if (mends_all() && pass_->references().expects_more()) {
     say(FindingKind::kPastEndKept, Severity::kNote,
-        "References past the end of the file are kept: the file may not be all there; byre check "
-        "-r "
-        "all --drop-unreadable gives them up");
+        "References past the end of the file are kept: the file may not be all there; "
+        "byre check -r all --drop-unreadable gives them up");
   }
   co_await mend_copied();
   RepairResult result{pass_->result(), leaks_fixed_, corruptions_fixed_};

@@ -70,7 +70,6 @@ void SimulatedDisk::tell(const char* what, uint64_t offset, uint64_t length,
 
 void SimulatedDisk::fail(const char* what, uint64_t offset, uint64_t length,
                          int errno_value) const {
-  const MemoryFaults::Pause pause;
   tell(what, offset, length,
        errno_value == ENOSPC  ? "fails, ENOSPC"
        : errno_value == EFBIG ? "fails, EFBIG"
