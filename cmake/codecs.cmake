@@ -18,7 +18,7 @@ if(BYRE_WITH_ZSTD)
   list(APPEND BYRE_CODEC_LIBRARIES PkgConfig::zstd)
 endif()
 
-# BYRE_WITH_... as 0 or 1 in src/codec and in what tests it; other floors ask codec::is_supported().
+# BYRE_WITH_... as 0 or 1 in src/codec and in what tests it; other layers ask codec::is_supported().
 function(byre_codec_definitions)
   foreach(library ISAL LIBDEFLATE ZSTD)
     target_compile_definitions(byre_codec PUBLIC BYRE_WITH_${library}=$<BOOL:${BYRE_WITH_${library}}>)

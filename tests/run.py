@@ -131,14 +131,14 @@ def unit_stage(preset, only=None, left_out=()):
 
 
 def known_unit_programs():
-    """unit_<floor> for each floor of CMakeLists.txt that has tests in tests/unit, in its own folder or below it."""
+    """unit_<layer> for each layer of CMakeLists.txt that has tests in tests/unit, in its own folder or below it."""
     base = ROOT / "tests/unit"
-    floors = set(re.findall(r"^byre_floor\((\S+)", (ROOT / "CMakeLists.txt").read_text(), re.M))
+    layers = set(re.findall(r"^byre_layer\((\S+)", (ROOT / "CMakeLists.txt").read_text(), re.M))
     tested = set()
     for path in base.rglob("*.cc"):
         folder = path.parent.relative_to(base)
-        tested.add(next(str(place) for place in (folder, *folder.parents) if str(place) in floors))
-    return ["unit_" + floor.replace("/", "_") for floor in sorted(tested)]
+        tested.add(next(str(place) for place in (folder, *folder.parents) if str(place) in layers))
+    return ["unit_" + layer.replace("/", "_") for layer in sorted(tested)]
 
 
 def release_stage():

@@ -5,7 +5,7 @@ import argparse
 import pathlib
 import sys
 
-import house_rules
+import repository_rules
 import readme_examples
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -30,7 +30,7 @@ def main():
         else:
             passed += 1
 
-    for name, rule in house_rules.RULES.items():
+    for name, rule in repository_rules.RULES.items():
         judge(name, "\n".join(f"     {line}" for line in rule()))
     if arguments.rules_only:
         skipped += 1

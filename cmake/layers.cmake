@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# byre_floor(folder ON floors... LINKS libraries... FOLDERS folders...): the library of src/<folder>, and of
-# those folders inside it, which are of the same floor.
-function(byre_floor folder)
+# byre_layer(folder ON layers... LINKS libraries... FOLDERS folders...): the library of src/<folder>, and of
+# those folders inside it, which are of the same layer.
+function(byre_layer folder)
   cmake_parse_arguments(ARG "" "" "ON;LINKS;FOLDERS" ${ARGN})
   string(REPLACE "/" "_" name ${folder})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${folder}/*.cc)
@@ -19,8 +19,8 @@ function(byre_floor folder)
     set(visibility INTERFACE)
   endif()
   target_include_directories(byre_${name} ${visibility} ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
-  foreach(floor ${ARG_ON})
-    string(REPLACE "/" "_" below ${floor})
+  foreach(layer ${ARG_ON})
+    string(REPLACE "/" "_" below ${layer})
     target_link_libraries(byre_${name} ${visibility} byre_${below})
   endforeach()
   target_link_libraries(byre_${name} ${visibility} ${ARG_LINKS})
@@ -60,7 +60,7 @@ endfunction()
 function(byre_unit_tests folder)
   string(REPLACE "/" "_" name ${folder})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${folder}/*.cc)
-  # Folders inside it that are no floors of their own.
+  # Folders inside it that are no layers of their own.
   foreach(inner ${ARGN})
     file(GLOB more CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${folder}/${inner}/*.cc)
     list(APPEND sources ${more})
@@ -72,7 +72,7 @@ function(byre_unit_tests folder)
   byre_precompiled(unit_${name} ${BYRE_TEST_HEADERS})
   target_include_directories(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(unit_${name} PRIVATE byre_${name} GTest::gtest_main GTest::gmock)
-  # Tests of a floor may stand on the storage and filter floors for their disks.
+  # Tests of a layer may stand on the storage and filter layers for their disks.
   if(TARGET byre_storage AND NOT folder MATCHES "^(base|async|block|codec|qcow2/layout)$")
     target_link_libraries(unit_${name} PRIVATE byre_storage byre_filter)
   endif()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules that hold for the files of the repository: floors, licence lines, sizes, links, paths."""
+"""Rules that hold for the files of the repository: layers, licence lines, sizes, links, paths."""
 import pathlib
 import re
 import subprocess
@@ -42,52 +42,52 @@ def sources():
     return [(path, text) for path, text in texts() if path.suffix in (".cc", ".h")]
 
 
-def floors():
-    """{floor: the floors it may include}, read from CMakeLists.txt."""
+def layers():
+    """{layer: the layers it may include}, read from CMakeLists.txt."""
     stated = {}
-    for match in re.finditer(r"^byre_floor\((\S+)\s*([^)]*)\)", (ROOT / "CMakeLists.txt").read_text(),
+    for match in re.finditer(r"^byre_layer\((\S+)\s*([^)]*)\)", (ROOT / "CMakeLists.txt").read_text(),
                              re.M):
         on = re.search(r"\bON\s+((?:(?!LINKS|FOLDERS)\S+\s*)*)", match.group(2))
         below = on.group(1).split() if on else []
         reach = set(below)
-        for floor in below:
-            if floor not in stated:
-                raise ValueError(f"{match.group(1)} stands on {floor}, which is not above it in the list")
-            reach |= stated[floor]
+        for layer in below:
+            if layer not in stated:
+                raise ValueError(f"{match.group(1)} stands on {layer}, which is not above it in the list")
+            reach |= stated[layer]
         stated[match.group(1)] = reach
     return stated
 
 
-def floor_of(name, known):
-    """The floor that src/<name> belongs to: the longest that is a folder above it."""
+def layer_of(name, known):
+    """The layer that src/<name> belongs to: the longest that is a folder above it."""
     parents = [str(parent) for parent in pathlib.PurePosixPath(name).parents]
     return next((parent for parent in parents if parent in known), None)
 
 
 def include_direction():
-    known = floors()
+    known = layers()
     found = []
     for path, text in sources():
         place = path.relative_to(ROOT)
         if place.parts[0] not in ("src", "include"):
             continue
-        own = floor_of(str(pathlib.PurePosixPath(*place.parts[1:])), known)
+        own = layer_of(str(pathlib.PurePosixPath(*place.parts[1:])), known)
         if place.parts[0] == "src" and own is None:
-            found.append(f"{place}: its folder is no floor of CMakeLists.txt")
+            found.append(f"{place}: its folder is no layer of CMakeLists.txt")
             continue
         for match in re.finditer(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', text, re.M):
             name = match.group(2)
             if name.startswith("byre/"):
                 continue
-            floor = floor_of(name, known)
-            if match.group(1) == "<" and (floor is None or not (ROOT / "src" / name).exists()):
+            layer = layer_of(name, known)
+            if match.group(1) == "<" and (layer is None or not (ROOT / "src" / name).exists()):
                 continue
-            if floor is None:
-                found.append(f"{place}: includes {name}, which lies in no floor")
+            if layer is None:
+                found.append(f"{place}: includes {name}, which lies in no layer")
             elif place.parts[0] == "include":
                 found.append(f"{place}: a public header includes {name}")
-            elif floor != own and floor not in known[own]:
-                found.append(f"{place}: {own} reaches up to {floor} for {name}")
+            elif layer != own and layer not in known[own]:
+                found.append(f"{place}: {own} reaches up to {layer} for {name}")
     return found
 
 
@@ -191,9 +191,9 @@ def unit_tests_are_built():
     """A folder of unit tests that no line of CMakeLists.txt names would never run."""
     text = (ROOT / "CMakeLists.txt").read_text()
     listed = set()
-    for match in re.finditer(r"foreach\(floor ([^)]*)\)\s*byre_unit_tests", text):
+    for match in re.finditer(r"foreach\(layer ([^)]*)\)\s*byre_unit_tests", text):
         listed |= set(match.group(1).split())
-    # One floor, and folders inside it that are of the same floor.
+    # One layer, and folders inside it that are of the same layer.
     for match in re.finditer(r"^  byre_unit_tests\((\S+)((?: \S+)*)\)", text, re.M):
         listed |= {match.group(1), *(f"{match.group(1)}/{inner}" for inner in match.group(2).split())}
     base = ROOT / "tests/unit"
