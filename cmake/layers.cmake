@@ -56,14 +56,15 @@ function(byre_bench_program name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 endfunction()
 
-# byre_unit_tests(folder inner...): one test program for tests/unit/<folder>, which mirrors src/<folder>.
+# byre_unit_tests(folder): one test program for tests/unit/<folder>, which mirrors src/<folder>.
 function(byre_unit_tests folder)
   string(REPLACE "/" "_" name ${folder})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${folder}/*.cc)
-  # Folders inside it that are no layers of their own.
-  foreach(inner ${ARGN})
-    file(GLOB more CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${folder}/${inner}/*.cc)
-    list(APPEND sources ${more})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/unit/${folder}/*.cc)
+  # Folders inside it that have a program of their own.
+  foreach(other ${BYRE_UNIT_TESTS})
+    if(other MATCHES "^${folder}/")
+      list(FILTER sources EXCLUDE REGEX "/tests/unit/${other}/")
+    endif()
   endforeach()
   if(NOT sources)
     return()
@@ -73,7 +74,7 @@ function(byre_unit_tests folder)
   target_include_directories(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(unit_${name} PRIVATE byre_${name} GTest::gtest_main GTest::gmock)
   # Tests of a layer may stand on the storage and filter layers for their disks.
-  if(TARGET byre_storage AND NOT folder MATCHES "^(base|async|block|codec|qcow2/layout)$")
+  if(TARGET byre_storage AND NOT folder MATCHES "^(base|async|codec|qcow2/layout)$")
     target_link_libraries(unit_${name} PRIVATE byre_storage byre_filter)
   endif()
   set_target_properties(unit_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -9,7 +9,7 @@
 #include "cli/command.h"
 #include "cli/option_list.h"
 #include "cli/progress.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image.h"
 
 namespace byre::cli {
 

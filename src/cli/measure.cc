@@ -18,7 +18,7 @@
 #include "cli/target_options.h"
 #include "jobs/measure.h"
 #include "open/open.h"
-#include "qcow2/creation_limits.h"
+#include "qcow2/create/creation_limits.h"
 
 namespace byre::cli {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cli/command.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image.h"
 
 namespace byre::cli {
 

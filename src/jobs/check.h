@@ -9,8 +9,7 @@
 #include "async/task.h"
 #include "jobs/progress.h"
 #include "open/open.h"
-#include "qcow2/checker.h"
-#include "qcow2/repairer.h"
+#include "qcow2/image/image_check.h"
 
 namespace byre::jobs {
 

@@ -9,7 +9,7 @@
 #include "async/task.h"
 #include "block/block_device.h"
 #include "jobs/made_files.h"
-#include "qcow2/create.h"
+#include "qcow2/create/create.h"
 
 namespace byre::jobs {
 

@@ -7,7 +7,7 @@
 #include "async/cancellation.h"
 #include "async/task.h"
 #include "block/block_device.h"
-#include "qcow2/create.h"
+#include "qcow2/create/create.h"
 
 namespace byre::jobs {
 

@@ -5,7 +5,7 @@
 
 #include "async/cancellation.h"
 #include "block/block_device.h"
-#include "qcow2/create.h"
+#include "qcow2/create/create.h"
 #include "storage/file_device.h"
 
 namespace byre::jobs {

@@ -8,13 +8,13 @@
 #include <utility>
 
 #include "block/buffer.h"
+#include "block/read_zero_padded.h"
 #include "filter/borrowed_device.h"
 #include "filter/node_front.h"
 #include "open/driver.h"
 #include "open/image_name.h"
 #include "open/node_options.h"
 #include "open/option_json.h"
-#include "qcow2/padded_read.h"
 
 namespace byre::open {
 
@@ -125,7 +125,7 @@ Task<std::string> probe(BlockDevice* file) {
   Buffer first(kProbeSize);
   const IoVector to(first.bytes());
   try {
-    co_await qcow2::padded_read(file, 0, to);
+    co_await qcow2::read_zero_padded(file, 0, to);
   } catch (const Error& error) {
     if (error.errno_value() != ENOMEDIUM) throw;
     co_return "raw";

@@ -8,10 +8,10 @@
 #include <cerrno>
 #include <utility>
 
+#include "block/read_zero_padded.h"
 #include "filter/write_through_device.h"
 #include "open/chain.h"
 #include "open/raw_device.h"
-#include "qcow2/padded_read.h"
 #include "storage/null_device.h"
 #include "storage/spool.h"
 

@@ -11,7 +11,7 @@
 #include "open/format_probe.h"
 #include "open/image_name.h"
 #include "open/option_tree.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image.h"
 #include "storage/file_device.h"
 
 // From a file name to a tree of BlockDevices: the format is probed or given, the backing chain and

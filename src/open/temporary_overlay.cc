@@ -3,8 +3,8 @@
 
 #include <utility>
 
-#include "qcow2/create.h"
-#include "qcow2/image.h"
+#include "qcow2/create/create.h"
+#include "qcow2/image/image.h"
 #include "storage/spool.h"
 
 namespace byre::open {

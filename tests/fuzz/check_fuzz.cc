@@ -7,8 +7,7 @@
 #include "async/loop.h"
 #include "base/assert.h"
 #include "byre/error.h"
-#include "qcow2/checker.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image_check.h"
 #include "storage/memory_device.h"
 
 // The bytes are an image, and a checker looks at it: it ends, in bounded time and memory, in an

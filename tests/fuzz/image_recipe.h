@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "fuzz/fuzz_input.h"
-#include "qcow2/create.h"
+#include "qcow2/create/create.h"
 
 namespace byre::fuzz {
 

@@ -9,7 +9,7 @@
 #include "async/loop.h"
 #include "base/assert.h"
 #include "byre/error.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image.h"
 #include "storage/memory_device.h"
 
 // The bytes are an image. Opening it, asking what it holds, and reading it end in an error or in

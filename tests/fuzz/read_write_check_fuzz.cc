@@ -17,8 +17,7 @@
 #include "fuzz/image_damage.h"
 #include "fuzz/image_recipe.h"
 #include "fuzz/sector_model.h"
-#include "qcow2/checker.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image_check.h"
 #include "storage/memory_device.h"
 
 // An image, and requests to it. The first byte says where the image comes from: odd, it is made by

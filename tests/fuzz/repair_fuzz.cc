@@ -9,11 +9,10 @@
 #include "async/loop.h"
 #include "base/assert.h"
 #include "byre/error.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image_check.h"
 #include "qcow2/layout/l1_entry.h"
 #include "qcow2/layout/l2_entry.h"
 #include "qcow2/layout/refcount_entry.h"
-#include "qcow2/repairer.h"
 #include "storage/memory_device.h"
 
 // The bytes are an image that is repaired: it ends, in bounded time and memory; what the repair

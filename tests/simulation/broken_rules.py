@@ -25,14 +25,13 @@ Rule = collections.namedtuple("Rule", "name edits crashes_max")
 
 
 def rule(name, *edits, crashes_max=CRASHES_MAX):
-    """Edits of files of the engine, or of a path below src; it is to be found within so many crashes."""
-    return Rule(name, [Edit("src/" + (edit[0] if "/" in edit[0] else "qcow2/" + edit[0]), *edit[1:])
-                       for edit in edits], crashes_max)
+    """Edits of files below src; it is to be found within so many crashes."""
+    return Rule(name, [Edit("src/" + edit[0], *edit[1:]) for edit in edits], crashes_max)
 
 
-NO_DEPENDENCY = ("linker.cc", """    co_await state_->l2_cache->depend_on(*state_->refcount_cache);
+NO_DEPENDENCY = ("qcow2/write/linker.cc", """    co_await tables_->l2_cache.depend_on(tables_->refcount_cache);
 """, "")
-NO_DATA_FLUSH = ("linker.cc", """  state_->l2_cache->depend_on_flush();
+NO_DATA_FLUSH = ("qcow2/write/linker.cc", """  tables_->l2_cache.depend_on_flush();
 """, "")
 
 RULES = [
@@ -40,115 +39,113 @@ RULES = [
          NO_DEPENDENCY),
     rule("refcounts before the L2 entries that need them: at a flush",
          NO_DEPENDENCY,
-         ("flusher.cc", "  if (with_refcounts) co_await state_->refcount_cache->write_back();\n", "")),
+         ("qcow2/write/flusher.cc", "  if (with_refcounts) co_await tables_->refcount_cache.write_back();\n", "")),
     rule("data before the L2 entry that shows it",
          NO_DATA_FLUSH,
-         ("table_cache_write.cc", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
+         ("qcow2/tables/table_cache_write.cc", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
   std::exception_ptr error;
   try {""", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
   std::exception_ptr error;
   if (false) try {""")),
     rule("data in the external data file before the L2 entry that shows it",
-         ("table_cache_write.cc",
-          "    if (flush_needed_ && data_device_ != nullptr) co_await data_device_->flush();\n", "")),
+         ("qcow2/tables/table_cache_write.cc",
+          "    if (flush_needed_ && data_file != nullptr) co_await data_file->flush();\n", "")),
     rule("an L2 table before its L1 entry",
-         ("flusher.cc", """  co_await flush_devices();
+         ("qcow2/write/flusher.cc", """  co_await flush_devices();
   co_await write_l1_table();""", "  co_await write_l1_table();")),
     rule("no table joins the L1 table between its L2 tables and itself",
-         ("flusher.cc", """  const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
+         ("qcow2/write/flusher.cc", """  const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
 """, "")),
     rule("a refcount block before its refcount table entry: not flushed",
-         ("refcounts.cc", """    co_await state_->file->flush();
-    in_flush = false;""", "    in_flush = false;")),
+         ("qcow2/space/refcounts.cc", """    co_await context_->file().flush();
+    operation = Health::Operation::kWrite;""", "    operation = Health::Operation::kWrite;")),
     rule("a refcount block before its refcount table entry: not written",
-         ("refcounts.cc", """    co_await state_->refcount_cache->write_back();
+         ("qcow2/space/refcounts.cc", """    co_await refcount_cache_->write_back();
     co_await write_table_entry(block)""", "    co_await write_table_entry(block)")),
     rule("a new refcount table before the header names it",
-         ("header_update.cc", """    co_await state_->file->flush();
-    // What""", """    if (offset != offsetof(RawHeader, refcount_table_offset)) co_await state_->file->flush();
+         ("qcow2/core/header_store.cc", """    co_await file_->flush();
+    // What""", """    if (offset != offsetof(RawHeader, refcount_table_offset)) co_await file_->flush();
     // What""")),
     rule("the blocks of a new refcount table before the header names it",
-         ("refcount_table_growth.cc", """  co_await state_->refcount_cache->write_back();
+         ("qcow2/space/refcount_table_growth.cc", """  co_await refcount_cache_->write_back();
 }""", "}")),
     rule("the header names the new refcount table before the old one is free",
-         ("header_update.cc", """    co_await state_->file->write(offset, from);
-    co_await state_->file->flush();""", """    co_await state_->file->write(offset, from);
-    if (offset != offsetof(RawHeader, refcount_table_offset)) co_await state_->file->flush();""")),
+         ("qcow2/core/header_store.cc", """    co_await file_->write(offset, from);
+    co_await file_->flush();""", """    co_await file_->write(offset, from);
+    if (offset != offsetof(RawHeader, refcount_table_offset)) co_await file_->flush();""")),
     rule("the header names the new L1 table before the old one is free",
-         ("header_update.cc", """    co_await state_->file->write(offset, from);
-    co_await state_->file->flush();""", """    co_await state_->file->write(offset, from);
-    if (offset != offsetof(RawHeader, l1_size)) co_await state_->file->flush();""")),
+         ("qcow2/core/header_store.cc", """    co_await file_->write(offset, from);
+    co_await file_->flush();""", """    co_await file_->write(offset, from);
+    if (offset != offsetof(RawHeader, l1_size)) co_await file_->flush();""")),
     rule("a new L1 table before the header names it",
-         ("header_update.cc", """    co_await state_->file->flush();
-    // What""", """    if (offset != offsetof(RawHeader, l1_size)) co_await state_->file->flush();
+         ("qcow2/core/header_store.cc", """    co_await file_->flush();
+    // What""", """    if (offset != offsetof(RawHeader, l1_size)) co_await file_->flush();
     // What""")),
     rule("what the last cluster has behind the old end is cleared before the disk grows",
-         ("growth.cc", """  co_await clear_behind_end(new_size, data_end);
+         ("qcow2/resize/growth.cc", """  co_await zero_past_end(new_size, data_end);
   if (preallocation""", "  if (preallocation"),
-         ("growth.cc", """  co_await update.set_size(new_size);
-""", """  co_await update.set_size(new_size);
-  co_await clear_behind_end(new_size, data_end);
+         ("qcow2/resize/growth.cc", """  co_await context_->header_store.set_size(new_size);
+""", """  co_await context_->header_store.set_size(new_size);
+  co_await zero_past_end(new_size, data_end);
   co_await flusher_->flush();
 """)),
     rule("the last reference is gone before the refcount goes down",
-         ("flusher.cc", """  Allocator::Frees frees = allocator_->take_waiting();
+         ("qcow2/write/flusher.cc", """  Allocator::Frees frees = allocator_->take_waiting();
 """, """  co_await allocator_->count_down(allocator_->take_waiting());
   Allocator::Frees frees;
 """)),
     rule("the last reference is gone before the cluster is given away",
-         ("flusher.cc", """co_await write_tables(with_refcounts);
+         ("qcow2/write/flusher.cc", """co_await write_tables(with_refcounts);
     co_await flush_devices();""", "co_await write_tables(with_refcounts);")),
     rule("after a failed flush nothing more is written: by requests that are under way",
-         ("write_state.cc", """    if (state->failure) throw Error(*state->failure);
-    overlap.check(layout::HostOffset(offset), length, MetadataKind::kActiveL2);""",
-          "    overlap.check(layout::HostOffset(offset), length, MetadataKind::kActiveL2);")),
+         ("qcow2/image/write_parts.cc", """      context->health.check_not_failed();
+      overlap.check(layout::HostOffset(offset), length, kind);""",
+          "      overlap.check(layout::HostOffset(offset), length, kind);")),
     rule("after a failed flush nothing more is written",
-         ("write_state.cc",
-          "  if (state->failure || (error.kind() == ErrorKind::kNoSpace && !in_flush)) return;\n",
-          "  if (!in_flush || in_flush) return;\n")),
+         ("qcow2/core/health.cc", "  if (failure_ || is_retried) return;\n", "  if (is_retried || !is_retried) return;\n")),
     rule("compressed clusters are not packed on into a cluster that was freed",
-         ("allocator.cc", """    packed_end_ = HostOffset();
+         ("qcow2/space/allocator.cc", """    packed_end_ = HostOffset();
   }
 }""", """  }
 }""")),
     rule("a cluster that a snapshot shares is not written in place",
-         ("writer.cc", "(entry.copied() || geometry.external_data_file())", "true")),
+         ("qcow2/write/writer.cc", "(entry.copied() || geometry.external_data_file())", "true")),
     rule("an L2 table that a snapshot shares is copied before it changes",
-         ("linker.cc", """  if (now.kind(geometry) == L1Kind::kTable && now.copied()) co_return;
+         ("qcow2/write/linker.cc", """  if (now.kind(geometry) == L1Kind::kTable && now.copied()) co_return;
 """, """  if (now.kind(geometry) == L1Kind::kTable) co_return;
 """)),
     rule("who changes the mapping of a cluster has it for himself",
-         ("writer.cc", """        co_await state_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kExclusive);
-""", """        co_await state_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kShared);
+         ("qcow2/write/writer.cc", """        co_await context_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kExclusive);
+""", """        co_await context_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kShared);
 """)),
     rule("a flush that is shared began after the request came",
-         ("flusher.cc", """  co_await run(!state_->uses_lazy_refcounts());
-  done_ = covered;""", """  co_await run(!state_->uses_lazy_refcounts());
+         ("qcow2/write/flusher.cc", """  co_await run(!context_->uses_lazy_refcounts());
+  done_ = covered;""", """  co_await run(!context_->uses_lazy_refcounts());
   done_ = std::max(covered, requested_);""")),
     rule("a flush waits for tables that somebody else is writing",
-         ("table_cache.h", "return dirty_count_ > 0 || write_mutex_.is_locked();",
+         ("qcow2/tables/table_cache.h", "return dirty_count_ > 0 || write_mutex_.is_locked();",
           "return dirty_count_ > 0;")),
     rule("a flush reaches the image file",
-         ("image_write.cc", "    co_await file->flush();\n", "")),
+         ("qcow2/core/context.cc", "    co_await file().flush();\n", "")),
     rule("a flush reaches the external data file",
-         ("image_write.cc", "    if (data_file) co_await data_file->flush();\n", "")),
+         ("qcow2/core/context.cc", "    if (storage.data_file() != nullptr) co_await storage.data_file()->flush();\n", "")),
     rule("a table that goes to disk has settled what it depends on",
-         ("table_cache_write.cc", """  try {
+         ("qcow2/tables/table_cache_write.cc", """  try {
     co_await settle_rules();
 """, """  try {
 """)),
     rule("the dirty bit before the first change, with lazy refcounts",
-         ("write_state.cc", "  if (state->uses_lazy_refcounts()) change.incompatible_set = "
+         ("qcow2/write/preparation.cc", "    if (context_->uses_lazy_refcounts()) change.incompatible_set = "
           "layout::incompatible::kDirty;\n", "")),
     rule("the dirty bit goes after the refcounts are there, with lazy refcounts",
-         ("write_state.cc", """  if (!is_ready_) co_return;
-  co_await flusher.flush_all();""", """  if (!is_ready_) co_return;
+         ("qcow2/image/write_parts.cc", """  if (!context->health.is_prepared()) co_return;
+  co_await flusher.flush_all();""", """  if (!context->health.is_prepared()) co_return;
   co_await flusher.flush();"""),
-         ("write_state.cc", """  co_await flusher.flush_all();
-  if (!is_marked_dirty_) co_return;""", """  co_await flusher.flush();
-  if (!is_marked_dirty_) co_return;""")),
+         ("qcow2/image/write_parts.cc", """  co_await flusher.flush_all();
+  const HeaderStore""", """  co_await flusher.flush();
+  const HeaderStore""")),
     rule("a write with FUA is durable when it is done",
-         ("image_write.cc", """    co_await parts->writer.write(offset, std::move(from));
+         ("qcow2/image/image_write.cc", """    co_await parts->writer.write(offset, std::move(from));
   }
   if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();""",
           """    co_await parts->writer.write(offset, std::move(from));
@@ -162,44 +159,44 @@ RULES = [
   co_await below().flush();
 """, "  co_await below().discard(offset, length);\n")),
     rule("an L2 table has its space before a request that needs it is done",
-         ("linker.cc", "    co_await state_->file->reserve_space(table.value(), geometry.cluster_size());\n", "")),
+         ("qcow2/write/linker.cc", "    co_await context_->file().reserve_space(table.value(), geometry.cluster_size());\n", "")),
     rule("a cluster that stays is discarded when nothing on the disk reads it any more",
-         ("flusher.cc", """  discards.begin_flush();
-""", """  discards.begin_flush();
-  co_await discards.run();
+         ("qcow2/write/flusher.cc", """  discards_->begin_flush();
+""", """  discards_->begin_flush();
+  co_await discards_->run();
 """)),
     rule("a cluster that is written again is not discarded afterwards",
-         ("writer.cc", "discards.is_idle()", "true")),
+         ("qcow2/write/writer.cc", "discards_->is_idle()", "true")),
     rule("a preallocated cluster reads as zeroes on a disk that held something",
-         ("create.cc", "return offset < old_end_ && !options_.data_file_raw;", "return false;")),
+         ("qcow2/create/create.cc", "return offset < old_end_ && !options_.data_file_raw;", "return false;")),
     rule("what a repair has read is durable before it writes",
-         ("repairer.cc", """  // what counts as free by those that were read.
+         ("qcow2/repair/repair.cc", """  // what counts as free by those that were read.
   co_await file().flush();
 """, """  // what counts as free by those that were read.
 """)),
     rule("memory for what a change frees is there before the change",
-         ("linker.cc", "  if (!geometry.external_data_file()) allocator_->reserve_frees(count);\n", "")),
+         ("qcow2/write/linker.cc", "  if (!geometry.external_data_file()) allocator_->reserve_frees(count);\n", "")),
     rule("bitmaps are marked in use before the first write",
-         ("bitmap_marks.cc", "    co_await state->file->write(place.value(), from);\n", "")),
+         ("qcow2/bitmaps/bitmap_marks.cc", "    co_await context->file().write(place.value(), from);\n", "")),
     rule("the marks of bitmaps are durable before the first write",
-         ("bitmap_marks.cc", "    co_await state->file->flush();\n", "")),
+         ("qcow2/bitmaps/bitmap_marks.cc", "    co_await context->file().flush();\n", "")),
     rule("marks that an earlier process made are durable before the first write",
-         ("bitmap_marks.cc", """    follows_writes |= bitmap.is_auto();
+         ("qcow2/bitmaps/bitmap_marks.cc", """    follows_writes |= bitmap.is_auto();
     if (!bitmap.is_auto() || bitmap.in_use()) continue;
 """, """    if (!bitmap.is_auto() || bitmap.in_use()) continue;
     follows_writes = true;
 """), crashes_max=100000),
     rule("no request begins where a flush failed while it waited",
-         ("write_state.cc", """    state->check_may_write();
-    is_ready_ = true;
-""", """    is_ready_ = true;
-"""), ("write_state.cc", """    state->check_may_write();
-    if (!is_ready_)""", "    if (!is_ready_)")),
+         ("qcow2/write/preparation.cc", """  context_->health.check_may_write();
+  context_->health.set_prepared();
+""", """  context_->health.set_prepared();
+"""), ("qcow2/write/preparation.cc", """    context_->health.check_may_write();
+    if (!context_->health.is_prepared())""", "    if (!context_->health.is_prepared())")),
     rule("a flush of an image that was only read reaches its files",
-         ("image_write.cc", "  return state_->flush_devices();\n", "  return nothing();\n")),
+         ("qcow2/image/image_write.cc", "  return context.flush_devices();\n", "  return nothing();\n")),
     rule("a flush fails where another one failed meanwhile",
-         ("image_write.cc", """  // Another one failed meanwhile, and the host may have forgotten what this one was for.
-  if (failure) throw Error(*failure);
+         ("qcow2/core/context.cc", """  // Another one failed meanwhile, and the host may have forgotten what this one was for.
+  health.check_not_failed();
 """, "")),
 ]
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "block/block_device.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image.h"
 #include "simulation/guest_model.h"
 #include "simulation/plan.h"
 #include "storage/sparse_bytes.h"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "qcow2/create.h"
+#include "qcow2/create/create.h"
 #include "storage/simulated_disk.h"
 
 namespace byre::simulation {

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "async/loop.h"
-#include "qcow2/repairer.h"
+#include "qcow2/image/image_check.h"
 #include "storage/memory_device.h"
 
 namespace byre::simulation {

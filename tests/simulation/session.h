@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "async/range_lock.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image.h"
 #include "simulation/crash_check.h"
 #include "simulation/guest_model.h"
 #include "simulation/plan.h"

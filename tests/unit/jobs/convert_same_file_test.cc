@@ -12,8 +12,8 @@
 #include "filter/borrowed_device.h"
 #include "filter/fault_device.h"
 #include "jobs/convert.h"
-#include "qcow2/create.h"
-#include "qcow2/image.h"
+#include "qcow2/create/create.h"
+#include "qcow2/image/image.h"
 #include "storage/memory_device.h"
 #include "unit/support/pattern.h"
 

@@ -11,7 +11,7 @@
 #include "filter/blkdebug.h"
 #include "open/open.h"
 #include "open/option_json.h"
-#include "qcow2/create.h"
+#include "qcow2/create/create.h"
 #include "storage/file_device.h"
 #include "unit/open/image_folder_test.h"
 #include "unit/support/without_override.h"

@@ -11,7 +11,7 @@
 #include "filter/filter_device.h"
 #include "open/locks.h"
 #include "open/open.h"
-#include "qcow2/create.h"
+#include "qcow2/create/create.h"
 #include "storage/file_device.h"
 #include "storage/memory_device.h"
 #include "storage/null_device.h"

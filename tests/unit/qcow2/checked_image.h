@@ -9,9 +9,9 @@
 
 #include "async/loop.h"
 #include "filter/fault_device.h"
-#include "qcow2/checker.h"
-#include "qcow2/create.h"
-#include "qcow2/image.h"
+#include "qcow2/check/check.h"
+#include "qcow2/create/create.h"
+#include "qcow2/image/image.h"
 #include "qcow2/layout/bitmap.h"
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/header_cluster.h"

@@ -9,7 +9,8 @@
 
 #include "base/checked.h"
 #include "codec/codec.h"
-#include "qcow2/image.h"
+#include "qcow2/image/image.h"
+#include "qcow2/image/image_parts.h"
 #include "qcow2/layout/header_cluster.h"
 #include "qcow2/layout/l1_entry.h"
 #include "qcow2/layout/l2_entry.h"
@@ -143,6 +144,10 @@ class ImageBuilder {
   }
   std::unique_ptr<Image> open(OpenOptions options = {}) {
     return sync_wait(Image::open(finish(), std::move(options)));
+  }
+  // Its parts alone.
+  std::unique_ptr<ImageParts> open_parts(OpenOptions options = {}) {
+    return std::make_unique<ImageParts>(sync_wait(load_image(finish(), std::move(options))));
   }
 
   layout::HeaderCluster first_cluster;

@@ -23,6 +23,7 @@ class WritingTest : public testing::Test {
     open(make_disks(layout), layout, std::move(options));
   }
   Image& image() { return *opened_.image; }
+  ImageParts& parts() { return *opened_.parts; }
   void write(uint64_t offset, const std::vector<uint8_t>& bytes,
              WriteFlags flags = WriteFlags::kNone) {
     loop_.run(image().write(offset, ConstBytes(bytes), flags));

@@ -14,9 +14,11 @@
 #include "async/loop.h"
 #include "byre/error.h"
 #include "filter/fault_device.h"
-#include "qcow2/checker.h"
-#include "qcow2/create.h"
-#include "qcow2/image.h"
+#include "qcow2/check/check.h"
+#include "qcow2/create/create.h"
+#include "qcow2/image/image.h"
+#include "qcow2/image/image_check.h"
+#include "qcow2/image/image_parts.h"
 #include "storage/memory_device.h"
 #include "unit/support/pattern.h"
 
@@ -71,6 +73,7 @@ inline Disks make_disks(const Layout& setup) {
 // Opened for writing on fault devices over the disks, which it owns from then on.
 struct OpenImage {
   std::unique_ptr<Image> image;
+  ImageParts* parts = nullptr;  // of the image
   filter::FaultDevice* file = nullptr;
   filter::FaultDevice* data = nullptr;
   storage::MemoryDevice* file_memory = nullptr;
@@ -91,7 +94,10 @@ inline Task<OpenImage> open_disks(Disks disks, std::optional<uint64_t> backing_s
   opened.file_memory = disks.file.get();
   auto file = std::make_unique<filter::FaultDevice>(std::move(disks.file));
   opened.file = file.get();
-  opened.image = co_await Image::open(std::move(file), options);
+  LoadedImage loaded = co_await load_image(std::move(file), std::move(options));
+  auto parts = std::make_unique<ImageParts>(std::move(loaded));
+  opened.parts = parts.get();
+  opened.image = std::make_unique<Image>(std::move(parts));
   if (disks.data) {
     opened.data_memory = disks.data.get();
     auto data = std::make_unique<filter::FaultDevice>(std::move(disks.data));

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+#include "async/task.h"
+#include "block/block_device.h"
+
+namespace byre::qcow2 {
+
+// Reads as from a device without an end: bytes past its size are zeroes. The last cluster of an
+// image may be cut short, and a backing file may be shorter than its overlay.
+Task<void> read_zero_padded(BlockDevice* device, uint64_t offset, IoVector to);
+
+}  // namespace byre::qcow2

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/check/findings.h"
+
+namespace byre::qcow2 {
+
+void Findings::count(Severity severity, uint64_t times) {
+  switch (severity) {
+    case Severity::kNote:
+      break;
+    case Severity::kLeak:
+      leaks_ += times;
+      break;
+    case Severity::kCorruption:
+      corruptions_ += times;
+      break;
+    case Severity::kCheckError:
+      check_errors_ += times;
+      break;
+  }
+}
+
+void Findings::note_mended(Severity severity, uint64_t times) {
+  if (severity == Severity::kLeak) mended_leaks_ += times;
+  if (severity == Severity::kCorruption) mended_corruptions_ += times;
+}
+
+void Findings::report(const Finding& finding) {
+  ++reported_;
+  if (options_->on_finding) options_->on_finding(finding);
+}
+
+void Findings::store(CheckResult& result) const {
+  result.corruptions = corruptions_;
+  result.leaks = leaks_;
+  result.check_errors = check_errors_;
+  result.findings_unreported = unreported_;
+}
+
+}  // namespace byre::qcow2

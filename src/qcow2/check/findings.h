@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "qcow2/check/check.h"
+
+namespace byre::qcow2 {
+
+// Counts what a checker finds, and hands it on while the caller wants to hear of it. The text of a
+// finding is made only then.
+class Findings {
+ public:
+  explicit Findings(const CheckOptions* options) : options_(options) {}
+
+  template <class MakeText>
+  void add(Finding finding, MakeText make_text) {
+    if (finding.is_mended) {
+      note_mended(finding.severity, 1);
+    } else {
+      count(finding.severity, 1);
+    }
+    if (!is_wanted()) {
+      if (!muted_) ++unreported_;
+      return;
+    }
+    finding.text = make_text();
+    report(finding);
+  }
+  // Without words.
+  void add(const Finding& finding) {
+    add(finding, [] { return std::string(); });
+  }
+  // The same finding so many times more, of which nothing is said.
+  void count(Severity severity, uint64_t times);
+
+  // What was found and is so no more; also part of add() where Finding says so.
+  void note_mended(Severity severity, uint64_t times);
+
+  // Whether the caller wants to hear of more.
+  bool is_wanted() const { return !muted_ && reported_ < options_->findings_max; }
+  // Findings are counted, but not told, while it is muted: they were told before.
+  void set_muted(bool muted) { muted_ = muted; }
+  // Of all severities but notes.
+  uint64_t total() const { return corruptions_ + leaks_ + check_errors_; }
+  uint64_t corruptions() const { return corruptions_; }
+  uint64_t leaks() const { return leaks_; }
+  uint64_t check_errors() const { return check_errors_; }
+  uint64_t mended_corruptions() const { return mended_corruptions_; }
+  uint64_t mended_leaks() const { return mended_leaks_; }
+  void store(CheckResult& result) const;
+
+ private:
+  void report(const Finding& finding);
+
+  const CheckOptions* options_;
+  uint64_t corruptions_ = 0;
+  uint64_t leaks_ = 0;
+  uint64_t check_errors_ = 0;
+  uint64_t mended_corruptions_ = 0;
+  uint64_t mended_leaks_ = 0;
+  uint64_t reported_ = 0;
+  uint64_t unreported_ = 0;
+  bool muted_ = false;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/check/metadata.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "block/read_zero_padded.h"
+
+namespace byre::qcow2 {
+namespace {
+
+constexpr char kSnapshotAdvice[] =
+    "\ncheck -r all repairs the table where its entries show how; byre check -r all "
+    "--drop-unreadable removes the snapshots that cannot be read";
+
+// Bytes behind the snapshot table entry up to a multiple of 8.
+uint64_t padding_of(const layout::Snapshot& snapshot) {
+  return -(snapshot.unknown_extra_data.size() + snapshot.id.size() + snapshot.name.size()) % 8;
+}
+
+}  // namespace
+
+MetadataCounter::MetadataCounter(const CheckSubject* subject, CheckerFile* file,
+                                 ReferenceCounter* references, const CheckOptions* options)
+    : subject_(subject), file_(file), references_(references), options_(options) {}
+
+// The header lets a checker through with any pointer.
+void MetadataCounter::check_snapshot_pointer() {
+  const layout::Header& header = subject_->header;
+  try {
+    header.check_snapshot_table();
+  } catch (const Error& error) {
+    references_->findings().add({.kind = FindingKind::kSnapshotTableUnreadable,
+                                 .severity = Severity::kCheckError,
+                                 .offset = header.snapshots_offset.value(),
+                                 .value = header.snapshot_count,
+                                 .names_program = true},
+                                [&] {
+                                  const bool is_count = error.errno_value() == EFBIG;
+                                  if (!is_count)
+                                    return std::string("ERROR snapshot table offset invalid");
+                                  return std::string("ERROR snapshot table too large") +
+                                         kSnapshotAdvice;
+                                });
+    throw;
+  }
+}
+
+Task<void> MetadataCounter::read_snapshots() {
+  const layout::Header& header = subject_->header;
+  if (options_->is_repair) {
+    co_await decode_snapshots_by_guess();
+  } else {
+    check_snapshot_pointer();
+    if (header.snapshot_count != 0) co_await decode_snapshots();
+  }
+  if (header.version >= 3) check_snapshot_entries();
+  if (options_->mends && options_->drops_unreadable) remove_unreadable();
+}
+
+Task<void> MetadataCounter::decode_snapshots() {
+  layout::SnapshotTableDecoder decoder(subject_->header);
+  try {
+    co_await decode(&decoder);
+  } catch (const Error& error) {
+    references_->findings().add(
+        {.kind = FindingKind::kSnapshotTableUnreadable,
+         .severity = Severity::kCheckError,
+         .offset = subject_->header.snapshots_offset.value(),
+         .names_program = true},
+        [&] {
+          return "ERROR failed to read the snapshot table: " + error.message() + kSnapshotAdvice;
+        });
+    throw;
+  }
+}
+
+Task<void> MetadataCounter::decode(layout::SnapshotTableDecoder* decoder) {
+  while (!decoder->done()) {
+    if (options_->cancellation != nullptr) options_->cancellation->check();
+    const uint64_t wanted = decoder->wanted();
+    const ConstBytes bytes = co_await file_->read(decoder->offset().value(), wanted, 0);
+    decoder->feed(bytes);
+  }
+  snapshot_table_size_ = decoder->table_size();
+  snapshots_ = decoder->take();
+  if (!snapshots_.empty()) snapshot_table_size_ -= padding_of(snapshots_.back());
+}
+
+// As far as the table can be read.
+Task<void> MetadataCounter::decode_snapshots_by_guess() {
+  const layout::Header& header = subject_->header;
+  std::optional<layout::SnapshotTableDecoder> decoder;
+  std::string reason;
+  try {
+    decoder.emplace(header);
+  } catch (const Error& error) {
+    reason = error.message();
+  }
+  if (!decoder) {
+    report_unreadable(0, reason);
+    co_return;
+  }
+  if (options_->mends) {
+    decoder->cut_extra_data([this](size_t index, uint64_t size) { report_cut(index, size); });
+  }
+  for (;;) {
+    bool is_read = true;
+    try {
+      co_await decode(&*decoder);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::kCancelled || error.kind() == ErrorKind::kIo) throw;
+      is_read = false;
+      reason = error.message().substr(0, error.message().find('\n'));
+    }
+    if (is_read) break;
+    bool is_guessed = false;
+    if (options_->mends) is_guessed = co_await guess_entry(&*decoder);
+    if (is_guessed) continue;
+    snapshot_table_size_ = decoder->table_size();
+    const uint64_t decoded = decoder->decoded();
+    snapshots_ = decoder->take();
+    report_unreadable(decoded, reason);
+    co_return;
+  }
+  // Of a table that is not there, all entries are zeroes.
+  const uint64_t offset = header.snapshots_offset.value();
+  is_table_kept_ =
+      header.snapshot_count != 0 && !range_fits(offset, snapshot_table_size_, file_->size());
+  if (is_table_kept_) references_->note_table(offset, snapshot_table_size_);
+}
+
+Task<bool> MetadataCounter::guess_entry(layout::SnapshotTableDecoder* decoder) {
+  constexpr uint64_t kEntrySizeMax = 256 * kKiB;
+  const uint64_t offset = decoder->offset().value();
+  const uint64_t length = file_->stored(offset, kEntrySizeMax);
+  if (length == 0) co_return false;
+  const ConstBytes bytes = co_await file_->read(offset, length, 0);
+  const size_t index = decoder->decoded();
+  const bool is_guessed = decoder->feed_by_guess(bytes);
+  if (is_guessed) report_guess(index);
+  co_return is_guessed;
+}
+
+void MetadataCounter::report_guess(size_t index) {
+  has_mended_snapshots_ = true;
+  references_->findings().add(
+      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_mended = true}, [&] {
+        return fmt::format("Repairing the size of the extra data in snapshot table entry {}",
+                           index);
+      });
+}
+
+// The entries from this one on. What they refer to is not known.
+void MetadataCounter::report_unreadable(uint64_t decoded, const std::string& reason) {
+  const layout::Header& header = subject_->header;
+  const bool removes = options_->mends && options_->drops_unreadable;
+  is_table_kept_ = !removes;
+  has_mended_snapshots_ |= removes;
+  if (!removes) references_->set_incomplete();
+  references_->findings().add(
+      {.kind = removes ? FindingKind::kSnapshotRemoved : FindingKind::kSnapshotTableUnreadable,
+       .offset = header.snapshots_offset.value(),
+       .value = decoded,
+       .is_mended = removes},
+      [&] {
+        if (removes) {
+          return fmt::format("Removing the {} snapshots from snapshot table entry {} on: {}",
+                             header.snapshot_count - decoded, decoded, reason);
+        }
+        return fmt::format(
+            "ERROR snapshot table entry {} cannot be read: {}\n"
+            "It is kept, and the {} snapshots from it on; byre check -r all --drop-unreadable "
+            "removes them",
+            decoded, reason, header.snapshot_count - decoded);
+      });
+}
+
+// Why nobody can follow it; nullptr: he can.
+const char* MetadataCounter::unreadable_l1(const layout::Snapshot& snapshot) const {
+  if (snapshot.disk_size_or(subject_->header.size) == 0) return nullptr;
+  const uint64_t offset = snapshot.l1_table_offset.value();
+  if (offset == 0 || snapshot.l1_size == 0) return "it has no L1 table";
+  if (!references_->geometry().is_cluster_aligned(snapshot.l1_table_offset)) {
+    return "its L1 table is not cluster aligned";
+  }
+  if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) return "its L1 table is too large";
+  if (references_->is_outside(offset, uint64_t{snapshot.l1_size} * 8)) {
+    return "its L1 table lies past the end of the file";
+  }
+  return nullptr;
+}
+
+void MetadataCounter::remove_unreadable() {
+  size_t index = 0;
+  std::erase_if(snapshots_, [&](const layout::Snapshot& snapshot) {
+    const size_t own = index++;
+    const char* const reason = unreadable_l1(snapshot);
+    if (reason == nullptr) return false;
+    has_mended_snapshots_ = true;
+    references_->findings().add(
+        {.kind = FindingKind::kSnapshotRemoved, .value = own, .is_mended = true}, [&] {
+          return fmt::format("Removing snapshot {} ({}): {}", snapshot.id.c_str(),
+                             snapshot.name.c_str(), reason);
+        });
+    return true;
+  });
+  if (has_mended_snapshots_) is_table_kept_ = false;
+}
+
+void MetadataCounter::report_cut(size_t index, uint64_t size) {
+  has_mended_snapshots_ = true;
+  references_->findings().add(
+      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_mended = true}, [&] {
+        return fmt::format(
+            "Discarding too much extra metadata in snapshot table entry {} ({} > {})", index, size,
+            layout::limits::kSnapshotExtraDataSizeMax);
+      });
+}
+
+// Version 3 asks for the size that the disk had.
+void MetadataCounter::check_snapshot_entries() {
+  for (size_t i = 0; i < snapshots_.size(); ++i) {
+    layout::Snapshot& snapshot = snapshots_[i];
+    if (snapshot.disk_size) continue;
+    const bool mends = options_->mends;
+    references_->findings().add(
+        {.kind = FindingKind::kSnapshotIncomplete, .value = i, .is_mended = mends}, [&] {
+          return fmt::format("{} snapshot table entry {} is incomplete",
+                             mends ? "Repairing" : "ERROR", i);
+        });
+    if (!mends) continue;
+    has_mended_snapshots_ = true;
+    snapshot.has_large_vm_state_size = true;
+    snapshot.disk_size = align_down(subject_->header.size, kSectorSize);
+  }
+}
+
+bool MetadataCounter::check_snapshot_l1(const layout::Snapshot& snapshot) {
+  const uint64_t offset = snapshot.l1_table_offset.value();
+  // QEMU prints both as C strings.
+  const char* const id = snapshot.id.c_str();
+  const char* const name = snapshot.name.c_str();
+  if (!references_->geometry().is_cluster_aligned(snapshot.l1_table_offset)) {
+    references_->set_incomplete();
+    references_->findings().add({.kind = FindingKind::kSnapshotL1Unaligned, .offset = offset}, [&] {
+      return fmt::format(
+          "ERROR snapshot {} ({}) l1_offset={:#x}: L1 table is not cluster aligned; snapshot "
+          "table entry corrupted",
+          id, name, offset);
+    });
+    return false;
+  }
+  if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) {
+    references_->set_incomplete();
+    references_->findings().add(
+        {.kind = FindingKind::kSnapshotL1TooLarge, .offset = offset, .value = snapshot.l1_size},
+        [&] {
+          return fmt::format(
+              "ERROR snapshot {} ({}) l1_size={:#x}: L1 table is too large; snapshot table entry "
+              "corrupted",
+              id, name, snapshot.l1_size);
+        });
+    return false;
+  }
+  return true;
+}
+
+Task<void> MetadataCounter::count_snapshots() {
+  if (!snapshots_.empty() && references_->geometry().external_data_file()) {
+    const size_t count = snapshots_.size();
+    references_->findings().add(
+        {.kind = FindingKind::kSnapshotsWithDataFile, .value = count},
+        [count] { return fmt::format("ERROR {} snapshots in image with data file", count); });
+  }
+  for (const layout::Snapshot& snapshot : snapshots_) {
+    if (unreadable_l1(snapshot) != nullptr) references_->set_incomplete();
+    if (!check_snapshot_l1(snapshot)) continue;
+    co_await references_->count_l1_table(snapshot.l1_table_offset.value(), snapshot.l1_size, false);
+  }
+  references_->count_region(subject_->header.snapshots_offset.value(), snapshot_table_size_);
+}
+
+}  // namespace byre::qcow2

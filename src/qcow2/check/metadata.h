@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "async/task.h"
+#include "qcow2/check/file.h"
+#include "qcow2/check/references.h"
+#include "qcow2/layout/header.h"
+#include "qcow2/layout/snapshot.h"
+
+namespace byre::qcow2 {
+
+// The references of a check that snapshots have. All that it is given outlives it.
+class MetadataCounter {
+ public:
+  MetadataCounter(const CheckSubject* subject, CheckerFile* file, ReferenceCounter* references,
+                  const CheckOptions* options);
+
+  // Reads the snapshot table and reports what is wrong with it; the first step of a check. Throws
+  // where it cannot be read; for a repair that is a finding, and snapshots() are those before it.
+  Task<void> read_snapshots();
+  // L1 tables of the snapshots with all below them, then the table itself. Whoever comes last
+  // counts what shared tables owe (ReferenceCounter::count_owed).
+  Task<void> count_snapshots();
+
+  const std::vector<layout::Snapshot>& snapshots() const { return snapshots_; }
+  uint64_t snapshot_table_size() const { return snapshot_table_size_; }
+  // CheckOptions::mends: snapshots() are better than what the image has, and nothing of that is
+  // lost in them, or is given up.
+  bool has_mended_snapshots() const { return has_mended_snapshots_ && !is_table_kept_; }
+  // Part of the table cannot be read, and is kept.
+  bool is_table_kept() const { return is_table_kept_; }
+
+ private:
+  void check_snapshot_pointer();
+  Task<void> decode_snapshots();
+  Task<void> decode_snapshots_by_guess();
+  Task<void> decode(layout::SnapshotTableDecoder* decoder);
+  Task<bool> guess_entry(layout::SnapshotTableDecoder* decoder);
+  void report_guess(size_t index);
+  void report_unreadable(uint64_t decoded, const std::string& reason);
+  void remove_unreadable();
+  const char* unreadable_l1(const layout::Snapshot& snapshot) const;
+  void report_cut(size_t index, uint64_t size);
+  void check_snapshot_entries();
+  bool check_snapshot_l1(const layout::Snapshot& snapshot);
+
+  const CheckSubject* subject_;
+  CheckerFile* file_;
+  ReferenceCounter* references_;
+  const CheckOptions* options_;
+  std::vector<layout::Snapshot> snapshots_;
+  uint64_t snapshot_table_size_ = 0;
+  bool has_mended_snapshots_ = false;
+  bool is_table_kept_ = false;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <memory>
+
+#include "async/range_lock.h"
+#include "async/task.h"
+#include "block/block_device.h"
+#include "qcow2/core/header_store.h"
+#include "qcow2/core/health.h"
+#include "qcow2/core/open_options.h"
+#include "qcow2/core/storage.h"
+#include "qcow2/layout/geometry.h"
+#include "qcow2/layout/header_cluster.h"
+#include "qcow2/layout/types.h"
+
+namespace byre::qcow2 {
+
+// What every part of the engine may use of an open image. Whatever else a part calls it gets as an
+// argument of its constructor. One loop, so no locks between threads; see docs/locking.md for what
+// must hold across awaits.
+struct Context {
+  // `is_repaired`: the dirty bit that the header may still have means nothing.
+  Context(std::unique_ptr<BlockDevice> file, OpenOptions options,
+          layout::HeaderCluster first_cluster, bool is_repaired = false);
+
+  const OpenOptions options;
+  const layout::Geometry geometry;
+  Storage storage;
+  Health health;
+  HeaderStore header_store;
+  // Guest ranges in use: shared by a request that relies on a mapping across an await, exclusive
+  // for one that changes the mapping of clusters. Images that are read-only need no lock.
+  RangeLock guest_lock;
+
+  BlockDevice& file() const { return storage.file(); }
+  BlockDevice* backing() const { return storage.backing(); }
+  BlockDevice& data_device() const { return storage.data_device(); }
+  const DebugEvents& events() const { return storage.events(); }
+  const layout::Header& header() const { return header_store.header(); }
+  const layout::Extensions& extensions() const { return header_store.extensions(); }
+  // Of the guest's disk: whole sectors, as QEMU counts.
+  uint64_t disk_size() const;
+  // The guest offset at which the VM state area begins: the first L2 table past the disk's.
+  layout::GuestOffset vm_state_start() const;
+  // Refcounts are written late, and the dirty bit is set while the image is written.
+  bool uses_lazy_refcounts() const;
+  // Makes the data file and the file durable. Fails, too, where another flush failed before or
+  // meanwhile.
+  Task<void> flush_devices();
+  // The end of a request that failed: marks the header where it found the image corrupt, and throws
+  // `error`.
+  Task<void> end_failed_request(std::exception_ptr error);
+};
+
+}  // namespace byre::qcow2

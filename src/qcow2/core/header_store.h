@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include "async/mutex.h"
+#include "async/task.h"
+#include "base/bytes.h"
+#include "block/block_device.h"
+#include "qcow2/core/health.h"
+#include "qcow2/layout/header_cluster.h"
+#include "qcow2/layout/types.h"
+
+namespace byre::qcow2 {
+
+// The header of an open image, in memory and in the file, with its extensions and the name of the
+// backing file. Every change of an open image's header goes through it.
+//
+// A change is one small write inside the first sector, which a disk does as a whole or not at all,
+// between two flushes: what was written before is on disk first, and the change is durable when the
+// call is done. Memory follows once that succeeded. After a failure either header may be on disk,
+// and the image refuses writes. One change at a time; no other lock is taken meanwhile.
+class HeaderStore {
+ public:
+  // `file` and `health` outlive it.
+  HeaderStore(layout::HeaderCluster first_cluster, BlockDevice* file, Health* health)
+      : first_cluster_(std::move(first_cluster)), file_(file), health_(health) {}
+
+  const layout::Header& header() const { return first_cluster_.header; }
+  const layout::Extensions& extensions() const { return first_cluster_.extensions; }
+  const std::string& backing_file_name() const { return first_cluster_.backing_file_name; }
+
+  Task<void> set_refcount_table(layout::HostOffset offset, uint32_t clusters);
+  Task<void> set_l1_table(layout::HostOffset offset, uint32_t entries);
+  Task<void> set_size(uint64_t size);
+  // Masks, so that two callers that change different bits do not undo each other's. Version 3 only;
+  // nothing is written where nothing changes.
+  struct FeatureChange {
+    uint64_t incompatible_set = 0;
+    uint64_t incompatible_cleared = 0;
+    uint64_t autoclear_cleared = 0;
+  };
+  Task<void> change_features(FeatureChange change);
+  // Sets the corrupt bit of an image that was found so (if it is writable, and version 3).
+  Task<void> mark_if_corrupt();
+
+ private:
+  // REQUIRES: the caller holds mutex_.
+  Task<void> write(size_t offset, ConstBytes bytes);
+
+  layout::HeaderCluster first_cluster_;
+  BlockDevice* file_;
+  Health* health_;
+  Mutex mutex_;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/image/cache_cleaner.h"
+
+namespace byre::qcow2 {
+
+void CacheCleaner::clean_if_due() {
+  if (interval_.count() == 0) return;
+  if (++requests_ % kRequestsPerClockRead == 0) clean_at(Loop::current().now());
+}
+
+void CacheCleaner::clean_at(Loop::Clock::time_point now) {
+  if (next_ && now < *next_) return;
+  if (next_) {
+    tables_->l2_cache.drop_unused();
+    tables_->refcount_cache.drop_unused();
+  }
+  next_ = now + interval_;
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+
+#include "async/loop.h"
+#include "qcow2/tables/tables.h"
+
+namespace byre::qcow2 {
+
+// Gives back the memory of table slices that no request has used for a while: the option
+// "cache-clean-interval".
+class CacheCleaner {
+ public:
+  // The clock is read once in so many requests: it costs as much as a lookup.
+  static constexpr uint64_t kRequestsPerClockRead = 16;
+
+  // `interval`: 0: never.
+  CacheCleaner(std::chrono::seconds interval, Tables* tables)
+      : interval_(interval), tables_(tables) {}
+
+  // At the beginning of a request. At most once an interval, what no request has used since the
+  // last time leaves the caches.
+  void clean_if_due();
+  // The same at that time, whatever the number of requests.
+  void clean_at(Loop::Clock::time_point now);
+
+ private:
+  const std::chrono::seconds interval_;
+  Tables* tables_;
+  uint64_t requests_ = 0;
+  std::optional<Loop::Clock::time_point> next_;
+};
+
+}  // namespace byre::qcow2

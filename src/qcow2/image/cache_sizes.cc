@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/image/cache_sizes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <string>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "byre/error.h"
+
+namespace byre::qcow2 {
+
+namespace {
+
+// Enough for the L2 tables of 256 GiB with clusters of 64 KiB; QEMU's bound.
+constexpr uint64_t kL2SizeMax = 32 * kMiB;
+constexpr uint64_t kRefcountSize = 4 * kMiB;
+constexpr uint64_t kSliceSizeMax = 16 * kKiB;
+// The least that a cache may be asked to be, as in QEMU.
+constexpr uint64_t kL2EntriesMin = 2;
+constexpr uint64_t kRefcountEntriesMin = 4;
+constexpr uint64_t kEntrySizeMin = 512;
+constexpr uint64_t kCleanIntervalDefault = 600;
+
+Error refused(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+struct Sizes {
+  uint64_t l2 = 0;
+  uint64_t refcount = 0;
+};
+
+// The L2 tables of the whole disk: more would be for nothing.
+uint64_t all_l2_tables(const layout::Geometry& geometry, uint64_t disk_size) {
+  const uint64_t entries = geometry.clusters_for(disk_size);
+  return align_up(entries * geometry.l2_entry_size(), geometry.cluster_size());
+}
+
+Sizes split(const CacheOptions& options, const layout::Geometry& geometry, uint64_t l2_max) {
+  const uint64_t refcount_min = kRefcountEntriesMin * geometry.cluster_size();
+  Sizes sizes{options.l2_cache_size.value_or(kL2SizeMax),
+              options.refcount_cache_size.value_or(kRefcountSize)};
+  if (!options.cache_size) return sizes;
+  const uint64_t both = *options.cache_size;
+  if (options.l2_cache_size && options.refcount_cache_size) {
+    throw refused(
+        "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time");
+  }
+  if (options.l2_cache_size && sizes.l2 > both) {
+    throw refused("l2-cache-size may not exceed cache-size");
+  }
+  if (options.refcount_cache_size && sizes.refcount > both) {
+    throw refused("refcount-cache-size may not exceed cache-size");
+  }
+  if (options.l2_cache_size) {
+    sizes.refcount = both - sizes.l2;
+  } else if (options.refcount_cache_size) {
+    sizes.l2 = both - sizes.refcount;
+  } else {
+    // L2 tables first: every request needs them.
+    sizes.refcount = std::min(both, refcount_min);
+    sizes.l2 = std::min(both - sizes.refcount, l2_max);
+    sizes.refcount = both - sizes.l2;
+  }
+  return sizes;
+}
+
+}  // namespace
+
+CacheSizes CacheSizes::of(const CacheOptions& options, const layout::Geometry& geometry,
+                          uint64_t disk_size) {
+  const uint64_t cluster_size = geometry.cluster_size();
+  const uint64_t l2_max = all_l2_tables(geometry, disk_size);
+  Sizes wanted = split(options, geometry, l2_max);
+  wanted.l2 = std::min(wanted.l2, l2_max);
+  const uint64_t entry_size =
+      options.l2_cache_entry_size.value_or(std::min(cluster_size, kSliceSizeMax));
+  if (!is_power_of_two(entry_size) || entry_size < kEntrySizeMin || entry_size > cluster_size) {
+    throw refused(
+        fmt::format("L2 cache entry size must be a power of two between {} and the cluster size "
+                    "({})",
+                    kEntrySizeMin, cluster_size));
+  }
+  if (wanted.l2 / entry_size > INT_MAX) throw refused("L2 cache size too big");
+  if (wanted.refcount / cluster_size > INT_MAX) throw refused("Refcount cache size too big");
+  const uint64_t interval = options.clean_interval.value_or(kCleanIntervalDefault);
+  if (interval > UINT_MAX) throw refused("Cache clean interval too big");
+
+  const uint64_t refcount_slice = std::min(cluster_size, kSliceSizeMax);
+  return {.l2_slice_size = static_cast<uint32_t>(entry_size),
+          .l2_slices_max = std::max(wanted.l2 / entry_size, kL2EntriesMin),
+          .refcount_slice_size = static_cast<uint32_t>(refcount_slice),
+          .refcount_slices_max = std::max(wanted.refcount / refcount_slice, kRefcountEntriesMin),
+          .clean_interval = std::chrono::seconds(interval)};
+}
+
+}  // namespace byre::qcow2

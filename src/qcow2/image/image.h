@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "block/block_device.h"
+#include "qcow2/core/open_options.h"
+#include "qcow2/layout/bitmap.h"
+#include "qcow2/layout/extensions.h"
+#include "qcow2/layout/geometry.h"
+#include "qcow2/layout/header.h"
+#include "qcow2/layout/snapshot.h"
+#include "qcow2/layout/types.h"
+
+namespace byre::qcow2 {
+
+struct ImageParts;
+
+// Which internal snapshot to read instead of the active disk. With both given, both must match;
+// `id_or_name` is what `-l SNAPSHOT` means: an id first, then a name.
+struct SnapshotSelector {
+  std::optional<std::string> id;
+  std::optional<std::string> name;
+  std::optional<std::string> id_or_name;
+};
+
+// An open qcow2 image: the guest's disk as a BlockDevice, and what people ask about the image.
+// It owns the file that it lies in, and the backing file and external data file once they are
+// given to it. It belongs to the loop that opened it.
+//
+// Opening for writing clears what the specification asks to clear before the first write, not
+// before. close() writes back everything; an image dropped without close() is as after a crash.
+class Image : public BlockDevice {
+ public:
+  // Reads and validates the header, its extensions, the L1 table and the snapshot table. Throws
+  // Error with QEMU's words as the message and the file, field and value as the hint. Does not open
+  // the files that the image names: src/open does, and decides whether it may.
+  static Task<std::unique_ptr<Image>> open(std::unique_ptr<BlockDevice> file, OpenOptions options);
+  ~Image() override;
+
+  // Shows an internal snapshot's contents instead of the active disk's, with the active disk's
+  // size, as QEMU does. For an image that is open read-only, before its first request. Errors as
+  // QEMU words them after "Failed to load snapshot: "; the image is as before then.
+  Task<void> load_snapshot(SnapshotSelector selector);
+
+  const std::string& filename() const override;
+  const char* driver() const override { return "qcow2"; }
+  uint64_t size() const override;
+  const Limits& limits() const override;
+  bool is_read_only() const override;
+  Task<void> read(uint64_t offset, IoVector to) override;
+  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
+  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> discard(uint64_t offset, uint64_t length) override;
+  Task<void> flush() override;
+  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
+  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> close() override;
+  // The VM state area: bytes that lie behind the guest's disk in the same tables, where QEMU keeps
+  // the state of a machine while it makes or loads a snapshot. `offset` counts from its start. What
+  // was never written reads as zeroes. Limits and errors are those of reads and writes; the area is
+  // as large as L1 tables may become.
+  Task<void> read_vm_state(uint64_t offset, IoVector to);
+  Task<void> write_vm_state(uint64_t offset, IoVector from);
+  // Where it starts, as a guest offset.
+  uint64_t vm_state_start() const;
+  std::optional<uint64_t> allocated_size() const override;
+  std::vector<ChildDevice> children() const override;
+  using BlockDevice::write;
+
+  const layout::Header& header() const;
+  const layout::Extensions& extensions() const;
+  const layout::Geometry& geometry() const;
+  const std::vector<layout::Snapshot>& snapshots() const;
+  const std::vector<layout::BitmapEntry>& bitmaps() const;
+
+  // As they stand in the image, not resolved against its folder; empty: none.
+  const std::string& backing_filename() const;
+  const std::string& backing_format() const;
+  const std::string& data_filename() const;
+  bool has_external_data_file() const;
+
+  // Before the first request. The devices are closed with the image.
+  void set_backing(std::unique_ptr<BlockDevice> backing);
+  void set_data_file(std::unique_ptr<BlockDevice> data_file);
+  BlockDevice* backing() const;    // nullptr: none
+  BlockDevice* data_file() const;  // nullptr: guest data lies in file()
+  BlockDevice& file() const;
+
+  // Of those parts, as open() makes it; for tests that look at them.
+  explicit Image(std::unique_ptr<ImageParts> parts);
+
+ private:
+  Task<void> read_guest(layout::GuestOffset offset, IoVector to);
+  // The guest offset of a range of the VM state area.
+  layout::GuestOffset vm_state_offset(uint64_t offset, uint64_t length) const;
+  void update_limits();
+  Task<void> finish_writing();
+
+  std::unique_ptr<ImageParts> parts_;
+  Limits limits_;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/checked.h"
+#include "base/units.h"
+#include "block/read_zero_padded.h"
+#include "qcow2/bitmaps/bitmap_list.h"
+#include "qcow2/image/cache_sizes.h"
+#include "qcow2/image/image.h"
+#include "qcow2/image/image_parts.h"
+#include "qcow2/repair/repair.h"
+#include "qcow2/space/overlap_check.h"
+
+// Opening an image. The order of the checks is QEMU's, so that the same damage gives the same
+// words: header, extensions and backing file name (layout), encryption, L1 table, snapshot table.
+namespace byre::qcow2 {
+
+namespace {
+
+Task<layout::HeaderCluster> read_header(BlockDevice* file, layout::HeaderUse use) {
+  Buffer first(layout::Header::kProbeSize);
+  const IoVector to_first(first.bytes());
+  co_await read_zero_padded(file, 0, to_first);
+  // parse() bounds it to 2 MiB.
+  Buffer cluster(layout::Header::probe_cluster_size(first.bytes()));
+  const IoVector to_cluster(cluster.bytes());
+  co_await read_zero_padded(file, 0, to_cluster);
+  co_return layout::HeaderCluster::parse(cluster.bytes(), use);
+}
+
+Task<std::vector<layout::Snapshot>> read_snapshots(BlockDevice* file,
+                                                   const layout::Header& header) {
+  layout::SnapshotTableDecoder decoder(header);
+  while (!decoder.done()) {
+    Buffer part(decoder.wanted());
+    const IoVector to(part.bytes());
+    co_await read_zero_padded(file, decoder.offset().value(), to);
+    decoder.feed(part.bytes());
+  }
+  co_return decoder.take();
+}
+
+// Whole sectors, as QEMU counts.
+uint64_t disk_size(const layout::Header& header) {
+  return align_down(header.size, kSectorSize);
+}
+
+Error with_filename(const Error& error, const std::string& filename) {
+  return error.hint().empty() ? error
+                              : error.with_hint(fmt::format("'{}': {}", filename, error.hint()));
+}
+
+// The options of the driver, in QEMU's order; gives what they say of the caches.
+CacheSizes check_options(const OpenOptions& options, const layout::Geometry& geometry,
+                         uint64_t disk_size) {
+  const auto refused = [](const char* message) {
+    return Error(ErrorKind::kInvalidArgument, EINVAL, message);
+  };
+  options.policy.validate();
+  const CacheSizes sizes = CacheSizes::of(options.cache, geometry, disk_size);
+  if (options.lazy_refcounts.value_or(false) && geometry.version() < 3) {
+    throw refused(
+        "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level");
+  }
+  MetadataKinds::of(options.overlap_check);
+  if (options.discard_no_unref && geometry.version() < 3) {
+    throw refused("discard-no-unref is only supported since qcow2 version 3");
+  }
+  return sizes;
+}
+
+void check_encryption(const layout::Header& header, const OpenOptions& options) {
+  if (header.crypt_method == layout::CryptMethod::kNone || options.metadata_only) return;
+  throw Error(ErrorKind::kUnsupported, EINVAL,
+              "Parameter 'encrypt.key-secret' is required for cipher",
+              fmt::format("the image is encrypted ({}), and byre does not decrypt yet",
+                          header.crypt_method == layout::CryptMethod::kAes ? "AES" : "LUKS"));
+}
+
+void check_data_file_flags(const layout::Header& header, const OpenOptions& options) {
+  if (options.metadata_only || !header.has_raw_external_data()) return;
+  if (header.has_external_data_file()) return;
+  throw Error(ErrorKind::kCorrupt, EINVAL, "data-file-raw requires a data file",
+              "the raw external data bit is set, the external data file bit is not");
+}
+
+Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const char* message) {
+  std::optional<Error> failure;
+  try {
+    co_return co_await L1Table::load(file, offset.value(), size);
+  } catch (const Error& error) {
+    failure = Error(error.kind(), error.errno_value(), message, error.message());
+  }
+  throw *failure;
+}
+
+// Reading the disk needs no snapshots. A writer must know that their clusters have their refcounts,
+// and QEMU's advice for that is not byre's.
+Task<void> load_snapshots(LoadedImage* loaded) {
+  std::optional<Error> failure;
+  try {
+    loaded->snapshots = co_await read_snapshots(loaded->file.get(), loaded->first_cluster.header);
+    co_return;
+  } catch (const Error& error) {
+    failure = error;
+  }
+  const OpenOptions& options = loaded->options;
+  if (options.writable) {
+    throw Error(failure->kind(), failure->errno_value(),
+                failure->message() +
+                    "\nThe disk can be read, and written to after check -r all, or byre check -r "
+                    "all --drop-unreadable, which removes snapshots that cannot be read",
+                failure->hint());
+  }
+  if (options.on_warning) {
+    options.on_warning("warning: The snapshots cannot be read: " + failure->message() + "\n");
+  }
+}
+
+// A writer that does not know all bitmaps clears the bit that promises that they are right.
+Task<void> load_bitmaps(LoadedImage* loaded) {
+  const layout::HeaderCluster& first = loaded->first_cluster;
+  std::optional<Error> failure;
+  try {
+    const layout::Geometry geometry(first.header);
+    loaded->bitmaps = co_await read_bitmap_list(loaded->file.get(), first.extensions, geometry,
+                                                disk_size(first.header));
+    co_return;
+  } catch (const Error& error) {
+    failure = error;
+  }
+  loaded->has_unreadable_bitmaps = true;
+  const OpenOptions& options = loaded->options;
+  if (options.for_check || !options.on_warning) co_return;
+  options.on_warning(
+      "warning: The bitmaps cannot be used: " + failure->message() + "\n" +
+      (options.writable ? "They are all invalid once the image is written to; " : "") +
+      "check -r all removes those that are broken\n");
+}
+
+Task<void> load_tables(LoadedImage* loaded) {
+  const layout::Header& header = loaded->first_cluster.header;
+  loaded->l1 = co_await load_l1(loaded->file.get(), header.l1_table_offset, header.l1_size,
+                                "Could not read L1 table");
+  check_data_file_flags(header, loaded->options);
+  if (!loaded->options.for_check) co_await load_snapshots(loaded);
+  co_await load_bitmaps(loaded);
+}
+
+// A crash may have left lazy refcounts that are wrong: nothing may be allocated by them. As in QEMU,
+// what else is wrong with the image does not keep it from being opened.
+Task<void> repair_dirty(LoadedImage* loaded) {
+  RepairOptions options;
+  options.check.on_finding = [loaded](const Finding& finding) {
+    if (!finding.text.empty() && loaded->options.on_warning) {
+      loaded->options.on_warning(finding.text + "\n");
+    }
+  };
+  std::optional<Error> failure;
+  try {
+    CheckSubject subject{loaded->file.get(), loaded->first_cluster.header,
+                         loaded->first_cluster.extensions};
+    const RepairResult result = co_await repair(std::move(subject), std::move(options));
+    if (result.check.check_errors != 0) failure = Error::from_errno(EIO, "");
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (failure) {
+    throw Error(failure->kind(), failure->errno_value(),
+                "Could not repair dirty image: " + errno_text(failure->errno_value()),
+                failure->hint());
+  }
+  const layout::HeaderUse use{.writable = true};
+  loaded->first_cluster = co_await read_header(loaded->file.get(), use);
+  loaded->is_repaired = true;
+  co_await load_tables(loaded);
+}
+
+Task<void> load(LoadedImage* loaded) {
+  const OpenOptions& options = loaded->options;
+  const layout::HeaderUse use{.writable = options.writable, .for_check = options.for_check};
+  loaded->first_cluster = co_await read_header(loaded->file.get(), use);
+  const layout::Header& header = loaded->first_cluster.header;
+  check_encryption(header, options);
+  if (loaded->first_cluster.extensions.stale_bitmaps && options.on_warning) {
+    options.on_warning("warning: " + layout::stale_bitmaps_warning(header));
+  }
+  const layout::Geometry geometry(header);
+  loaded->cache_sizes = check_options(options, geometry, disk_size(header));
+  co_await load_tables(loaded);
+  const bool must_repair = options.writable && !options.for_check && header.is_dirty();
+  if (must_repair) co_await repair_dirty(loaded);
+}
+
+const layout::Snapshot* find_snapshot(const std::vector<layout::Snapshot>& snapshots,
+                                      const SnapshotSelector& selector) {
+  using layout::Snapshot;
+  const auto first = [&](auto matches) {
+    const auto found = std::ranges::find_if(snapshots, matches);
+    return found == snapshots.end() ? nullptr : &*found;
+  };
+  if (selector.id_or_name) {
+    const std::string& wanted = *selector.id_or_name;
+    const Snapshot* by_id = first([&](const Snapshot& each) { return each.id == wanted; });
+    if (by_id != nullptr) return by_id;
+    return first([&](const Snapshot& each) { return each.name == wanted; });
+  }
+  if (!selector.id && !selector.name) return nullptr;
+  return first([&](const Snapshot& each) {
+    return (!selector.id || each.id == *selector.id) &&
+           (!selector.name || each.name == *selector.name);
+  });
+}
+
+}  // namespace
+
+Task<LoadedImage> load_image(std::unique_ptr<BlockDevice> file, OpenOptions options) {
+  LoadedImage loaded{.file = std::move(file), .options = std::move(options)};
+  std::optional<Error> failure;
+  try {
+    co_await load(&loaded);
+    co_return loaded;
+  } catch (const Error& error) {
+    failure = with_filename(error, loaded.file->filename());
+  }
+  throw *failure;
+}
+
+Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, OpenOptions options) {
+  LoadedImage loaded = co_await load_image(std::move(file), std::move(options));
+  co_return std::make_unique<Image>(std::make_unique<ImageParts>(std::move(loaded)));
+}
+
+Task<void> Image::load_snapshot(SnapshotSelector selector) {
+  BYRE_ASSERT(is_read_only());
+  const layout::Snapshot* const snapshot = find_snapshot(snapshots(), selector);
+  if (snapshot == nullptr) {
+    throw Error(ErrorKind::kNotFound, ENOENT, "Can't find snapshot");
+  }
+  snapshot->validate_l1(geometry());
+  parts_->tables.l1 = co_await load_l1(&file(), snapshot->l1_table_offset, snapshot->l1_size,
+                                       "Failed to read l1 table for snapshot");
+}
+
+}  // namespace byre::qcow2

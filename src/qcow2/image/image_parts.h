@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "async/task.h"
+#include "qcow2/core/context.h"
+#include "qcow2/image/cache_cleaner.h"
+#include "qcow2/image/cache_sizes.h"
+#include "qcow2/image/write_parts.h"
+#include "qcow2/layout/bitmap.h"
+#include "qcow2/layout/header_cluster.h"
+#include "qcow2/layout/snapshot.h"
+#include "qcow2/read/mapping.h"
+#include "qcow2/read/reader.h"
+#include "qcow2/tables/tables.h"
+
+namespace byre::qcow2 {
+
+// What opening an image has read and checked.
+struct LoadedImage {
+  std::unique_ptr<BlockDevice> file;
+  OpenOptions options;
+  layout::HeaderCluster first_cluster;
+  bool is_repaired = false;  // the dirty bit means nothing any more
+  CacheSizes cache_sizes;
+  L1Table l1;
+  std::vector<layout::Snapshot> snapshots;
+  std::vector<layout::BitmapEntry> bitmaps;
+  bool has_unreadable_bitmaps = false;  // then `bitmaps` is empty
+};
+
+// Reads and validates the header, its extensions, the L1 table, the snapshot table and the bitmap
+// directory; repairs refcounts that a writer with lazy refcounts left behind. Errors are those of
+// Image::open().
+Task<LoadedImage> load_image(std::unique_ptr<BlockDevice> file, OpenOptions options);
+
+// An open image's parts, made and destroyed together: Image hands requests to them. A part knows
+// the parts that its constructor is given, and none of them knows this struct.
+struct ImageParts {
+  explicit ImageParts(LoadedImage loaded);
+
+  // The parts that write, made when they are first asked for.
+  WriteParts& write_parts();
+
+  Context context;
+  std::vector<layout::Snapshot> snapshots;
+  std::vector<layout::BitmapEntry> bitmaps;
+  const bool has_unreadable_bitmaps;
+  Tables tables;
+  CacheCleaner cache_cleaner;
+  Mapping mapping;
+  Reader reader;
+  std::optional<bool> is_preallocated;  // once somebody asked: preallocation_probe.h
+  std::unique_ptr<WriteParts> writing;  // nullptr: nothing was written yet
+};
+
+}  // namespace byre::qcow2

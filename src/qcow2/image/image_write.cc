@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+#include <exception>
+
+#include "qcow2/image/image.h"
+#include "qcow2/image/image_parts.h"
+
+namespace byre::qcow2 {
+
+namespace {
+
+Task<void> write_bytes(WriteParts* parts, GuestOffset offset, IoVector from, WriteFlags flags) {
+  if (has_flag(flags, WriteFlags::kCompressed)) {
+    // Begins by itself, once the request has its place in the line.
+    co_await parts->compressed.write(offset, std::move(from));
+  } else {
+    if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
+    co_await parts->writer.write(offset, std::move(from));
+  }
+  if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();
+}
+
+Task<void> write_vm_state_bytes(WriteParts* parts, GuestOffset offset, IoVector from) {
+  if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
+  co_await parts->context->events().raise(DebugEvent::kVmstateSave);
+  co_await parts->growth.make_l1_entries(offset + from.size());
+  co_await parts->writer.write(offset, std::move(from));
+}
+
+Task<void> zero_bytes(WriteParts* parts, GuestOffset offset, uint64_t length, WriteFlags flags) {
+  if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
+  co_await parts->zeroing.write_zeroes(offset, length, flags);
+  if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();
+}
+
+Task<void> discard_bytes(WriteParts* parts, GuestOffset offset, uint64_t length) {
+  if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
+  co_await parts->zeroing.discard(offset, length);
+}
+
+Task<void> resize_disk(WriteParts* parts, uint64_t new_size, Preallocation preallocation) {
+  // Before begin(), which changes what a refused resize leaves alone.
+  parts->growth.validate(new_size, preallocation);
+  if (new_size == parts->context->disk_size()) co_return;
+  co_await parts->preparation.begin();
+  if (new_size > parts->context->disk_size()) {
+    co_await parts->growth.grow(new_size, preallocation);
+  } else {
+    co_await parts->shrink.run(new_size);
+  }
+}
+
+// Makes a request. Where the disk is full but clusters are free, or will be once a flush has made
+// their removal durable, it is made once more: writing the same bytes again changes nothing. An
+// image that the request finds corrupt is marked so. `make_request` gives the request's task.
+template <typename MakeRequest>
+Task<void> run(WriteParts* parts, MakeRequest make_request) {
+  std::exception_ptr error;
+  bool is_full = false;
+  try {
+    Task<void> request = make_request();
+    co_await std::move(request);
+  } catch (const Error& failure) {
+    error = std::current_exception();
+    is_full = failure.kind() == ErrorKind::kNoSpace;
+  }
+  if (!error) co_return;
+  bool may_try_again = false;
+  if (is_full) may_try_again = co_await parts->flusher.make_room();
+  if (may_try_again) {
+    error = nullptr;
+    try {
+      Task<void> request = make_request();
+      co_await std::move(request);
+    } catch (const Error&) {
+      error = std::current_exception();
+    }
+  }
+  if (error) co_await parts->context->end_failed_request(error);
+}
+
+Task<void> nothing() {
+  co_return;
+}
+
+}  // namespace
+
+Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
+  check_writable(offset, from.size());
+  if (from.size() == 0) return nothing();
+  const RequestPolicy& policy = parts_->context.options.policy;
+  if (policy.becomes_zeroes(from)) {
+    return write_zeroes(offset, from.size(), policy.detected_flags(flags));
+  }
+  WriteParts* const parts = &parts_->write_parts();
+  return run(parts, [parts, offset, from, flags] {
+    return write_bytes(parts, GuestOffset(offset), from, flags);
+  });
+}
+
+Task<void> Image::write_vm_state(uint64_t offset, IoVector from) {
+  check_writable(0, 0);
+  const GuestOffset place = vm_state_offset(offset, from.size());
+  if (from.size() == 0) return nothing();
+  WriteParts* const parts = &parts_->write_parts();
+  return run(parts, [parts, place, from] { return write_vm_state_bytes(parts, place, from); });
+}
+
+Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
+  check_writable(offset, length);
+  if (length == 0) return nothing();
+  WriteParts* const parts = &parts_->write_parts();
+  const WriteFlags allowed = parts_->context.options.policy.zeroes_flags(flags);
+  return run(parts, [parts, offset, length, allowed] {
+    return zero_bytes(parts, GuestOffset(offset), length, allowed);
+  });
+}
+
+Task<void> Image::discard(uint64_t offset, uint64_t length) {
+  check_writable(offset, length);
+  if (length == 0 || parts_->context.options.policy.ignores_discards()) return nothing();
+  WriteParts* const parts = &parts_->write_parts();
+  return run(parts,
+             [parts, offset, length] { return discard_bytes(parts, GuestOffset(offset), length); });
+}
+
+Task<void> Image::flush() {
+  Context& context = parts_->context;
+  if (!context.health.is_writable()) return nothing();
+  if (WriteParts* const parts = parts_->writing.get()) {
+    return run(parts, [parts] { return parts->flusher.flush(); });
+  }
+  // Nothing was written here, but an earlier writer may have been killed: what can be read is
+  // durable afterwards.
+  return context.flush_devices();
+}
+
+Task<void> Image::resize(uint64_t new_size, Preallocation preallocation) {
+  check_writable(0, 0);
+  WriteParts* const parts = &parts_->write_parts();
+  return run(parts, [parts, new_size, preallocation] {
+    return resize_disk(parts, new_size, preallocation);
+  });
+}
+
+Task<void> Image::finish_writing() {
+  std::exception_ptr error;
+  try {
+    if (parts_->writing) co_await parts_->writing->finish();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  co_await parts_->context.header_store.mark_if_corrupt();
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "qcow2/resize/growth.h"
+#include "qcow2/resize/shrink.h"
+#include "qcow2/space/allocator.h"
+#include "qcow2/space/deferred_discards.h"
+#include "qcow2/space/overlap_check.h"
+#include "qcow2/space/refcounts.h"
+#include "qcow2/write/compressed_writer.h"
+#include "qcow2/write/flusher.h"
+#include "qcow2/write/linker.h"
+#include "qcow2/write/preparation.h"
+#include "qcow2/write/writer.h"
+#include "qcow2/write/zeroing.h"
+
+namespace byre::qcow2 {
+
+struct ImageParts;
+
+// The parts of an image that has been asked to write. The first such request makes them, so that an
+// image that is open for writing and only read stays as it is. Each part uses those above it.
+struct WriteParts {
+  explicit WriteParts(ImageParts* image);
+
+  // Writes back everything, the refcounts included, and clears the dirty bit.
+  Task<void> finish();
+
+  Context* context;
+  OverlapCheck overlap;
+  Refcounts refcounts;
+  Allocator allocator;
+  DeferredDiscards discards;
+  Linker linker;
+  Writer writer;
+  Zeroing zeroing;
+  Flusher flusher;
+  Preparation preparation;
+  CompressedWriter compressed;
+  Growth growth;
+  Shrink shrink;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <unordered_set>
+#include <vector>
+
+#include "async/task.h"
+#include "block/buffer.h"
+#include "qcow2/check/pass.h"
+
+namespace byre::qcow2 {
+
+// Puts mended entries (EntryMending) into the L1 and L2 tables of the active disk and of all
+// snapshots, in place: each is a write of its own meaning, so any part of them may be on disk.
+class EntryMender {
+ public:
+  // `pass` has counted, and outlives it.
+  explicit EntryMender(CheckPass* pass);
+
+  // Writes, does not flush. Whether it did.
+  Task<bool> mend();
+
+ private:
+  Task<void> mend_l1_table(uint64_t offset, uint64_t entries);
+  Task<void> mend_l1_piece(uint64_t offset, uint64_t length);
+  Task<void> mend_l2_table(uint64_t offset);
+  void tell(FindingKind kind, uint64_t offset, uint64_t value, bool was_told);
+
+  CheckPass* pass_;
+  bool has_written_ = false;
+  CheckerFile l1_file_;
+  CheckerFile l2_file_;
+  Buffer l1_;
+  Buffer l2_;
+  RangeSet seen_l1_;                      // bytes of the file
+  std::unordered_set<uint64_t> seen_l2_;  // offsets
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/repair/repair.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "qcow2/check/copied_flags.h"
+#include "qcow2/check/pass.h"
+#include "qcow2/layout/features.h"
+#include "qcow2/repair/bitmaps.h"
+#include "qcow2/repair/entries.h"
+#include "qcow2/repair/refcounts.h"
+#include "qcow2/repair/structure.h"
+
+// The order of the steps, and why a power cut between or within any two leaves an image that can be
+// repaired and has all that could be read before (docs/decisions/0040):
+//
+//   1. autoclear bits that byre does not know      before anything else changes
+//   2. mended entries, in place                    each reads as before, whatever else is on disk
+//   3. refcounts: in place, each nearer the truth; or a new structure and one header write
+//   4. flush; then copied flags, in place          a flag follows the refcount that it tells of: a
+//                                                  cluster without it is copied and counted down,
+//                                                  so its refcount must have been raised before
+//   5. flush; a check; where it finds nothing:     what the check does not look at, and a file that
+//      refcounts behind the end of the file        grows would show as leaks
+//   6. flush; dirty and corrupt bits               they go when what they say is no longer so
+
+namespace byre::qcow2 {
+namespace {
+
+class Repairer {
+ public:
+  Repairer(CheckSubject subject, RepairOptions options)
+      : subject_(std::move(subject)), options_(std::move(options)) {
+    options_.check.is_repair = true;
+    first_ = options_.check;
+    first_.mends = mends_all();
+    first_.drops_unreadable = options_.drops_unreadable;
+  }
+
+  Task<RepairResult> run();
+
+ private:
+  bool mends_all() const { return options_.scope == RepairScope::kAll; }
+  BlockDevice& file() { return *subject_.file; }
+
+  Task<void> begin_writing();
+  enum class Tell { kAll, kReferences, kNothing };
+  Task<void> look(Tell tell);
+  Task<void> mend_entries();
+  Task<void> mend_structure();
+  bool must_build();
+  bool must_move();
+  bool must_remove_bitmaps();
+  Task<void> remove_bitmaps();
+  Task<void> build();
+  Task<bool> build_where_there_is_room();
+  Task<void> cut_file(uint64_t size);
+  bool is_l1_past_end();
+  Task<bool> try_to_build(NewPlaces::Where where);
+  Task<void> mend_refcounts();
+  Task<void> mend_copied();
+  Task<void> clear_behind_end(uint64_t end);
+  Task<void> write_features(uint64_t incompatible, uint64_t autoclear);
+  Task<void> clear_bits();
+  void say(FindingKind kind, Severity severity, std::string text);
+
+  CheckSubject subject_;
+  RepairOptions options_;
+  CheckOptions first_;  // of the passes before the last
+  std::optional<CheckPass> pass_;
+  uint64_t leaks_fixed_ = 0;
+  uint64_t corruptions_fixed_ = 0;
+  bool is_writing_ = false;
+  bool is_built_ = false;
+  RangeSet given_back_;
+  std::optional<Error> no_room_;
+  bool is_in_place_ = false;  // there was no room to build
+};
+
+Task<void> Repairer::begin_writing() {
+  if (std::exchange(is_writing_, true)) co_return;
+  // Whoever wrote before may have been killed. A power cut must not bring back entries that lead to
+  // what counts as free by those that were read.
+  co_await file().flush();
+  const layout::Header& header = subject_.header;
+  const uint64_t known = header.autoclear_features & layout::autoclear::kKnown;
+  if (header.version < 3 || known == header.autoclear_features) co_return;
+  co_await write_features(header.incompatible_features, known);
+}
+
+Task<void> Repairer::write_features(uint64_t incompatible, uint64_t autoclear) {
+  using layout::RawHeader;
+  uint8_t bytes[24];
+  static_assert(offsetof(RawHeader, autoclear_features) ==
+                offsetof(RawHeader, incompatible_features) + 16);
+  store_big_endian<uint64_t>(bytes, incompatible);
+  store_big_endian<uint64_t>(bytes + 8, subject_.header.compatible_features);
+  store_big_endian<uint64_t>(bytes + 16, autoclear);
+  co_await file().flush();
+  const IoVector from((ConstBytes(bytes)));
+  co_await file().write(offsetof(RawHeader, incompatible_features), from, WriteFlags::kNone);
+  co_await file().flush();
+  subject_.header.incompatible_features = incompatible;
+  subject_.header.autoclear_features = autoclear;
+}
+
+void Repairer::say(FindingKind kind, Severity severity, std::string text) {
+  pass_->findings().add({.kind = kind, .severity = severity}, [&] { return std::move(text); });
+}
+
+// A new pass over what the file has now.
+Task<void> Repairer::look(Tell tell) {
+  pass_.emplace(subject_, &first_);
+  pass_->findings().set_muted(tell == Tell::kNothing);
+  co_await pass_->count();
+  pass_->findings().set_muted(tell != Tell::kAll);
+  co_await pass_->compare();
+  pass_->findings().set_muted(false);
+}
+
+Task<void> Repairer::mend_entries() {
+  co_await begin_writing();
+  EntryMender mender(&*pass_);
+  const uint64_t before = pass_->findings().mended_corruptions();
+  const bool has_written = co_await mender.mend();
+  corruptions_fixed_ += pass_->findings().mended_corruptions() - before;
+  if (!has_written) co_return;
+  co_await file().flush();
+  co_await look(Tell::kNothing);
+}
+
+// A longer file has more references that lead into it, and a table in a place of its own may be
+// mended: then there is more to do.
+Task<void> Repairer::mend_structure() {
+  constexpr int kRoundsMax = 3;
+  for (int round = 0; round < kRoundsMax; ++round) {
+    if (mends_all() && pass_->references().has_mendable()) co_await mend_entries();
+    if (must_remove_bitmaps()) co_await remove_bitmaps();
+    if (!must_build() || is_in_place_) co_return;
+    if (!mends_all()) {
+      say(FindingKind::kRebuildNeeded, Severity::kNote,
+          "ERROR need to rebuild refcount structures");
+      throw Error(ErrorKind::kIo, EIO, errno_text(EIO),
+                  "refcounts must be written to a new place; a repair of leaks alone may not");
+    }
+    co_await build();
+  }
+}
+
+bool Repairer::must_build() {
+  if (pass_->refcounts().must_be_rebuilt()) return true;
+  if (!mends_all()) return false;
+  return pass_->metadata().has_mended_snapshots() || must_remove_bitmaps() || must_move();
+}
+
+bool Repairer::must_move() {
+  return pass_->refcounts().is_table_shared() || StructureBuilder::must_move_l1(*pass_);
+}
+
+// They may be whole once the rest of the file is there.
+bool Repairer::must_remove_bitmaps() {
+  if (!mends_all() || !pass_->bitmaps().has_broken()) return false;
+  return options_.drops_unreadable || !pass_->references().expects_more();
+}
+
+// Where those that stay are the first of the directory, the header alone says so. Otherwise the
+// others are written anew with the refcounts.
+Task<void> Repairer::remove_bitmaps() {
+  for (const layout::BrokenBitmap& each : pass_->bitmaps().broken()) {
+    const std::string which = each.name.empty() ? fmt::format("directory entry {}", each.index)
+                                                : fmt::format("'{}'", each.name);
+    say(FindingKind::kBitmapRemoved, Severity::kNote, "Removing bitmap " + which);
+  }
+  co_await begin_writing();
+  const uint64_t corruptions = pass_->findings().corruptions();
+  std::optional<layout::BitmapsExtension> extension = subject_.extensions.bitmaps;
+  const std::vector<layout::BitmapEntry> sound = pass_->bitmaps().sound();
+  const bool is_beginning = co_await begins_bitmap_directory(file(), *extension, sound);
+  if (!is_beginning) co_return;
+  extension->bitmap_count = static_cast<uint32_t>(sound.size());
+  extension->directory_size = layout::encode_bitmap_directory(sound).size();
+  if (sound.empty()) extension.reset();
+  BitmapsSwitch change(&file(), &subject_.header);
+  co_await change.write(extension);
+  subject_.extensions.bitmaps = extension;
+  co_await look(Tell::kNothing);
+  corruptions_fixed_ += corruptions - std::min(corruptions, pass_->findings().corruptions());
+}
+
+// Whether there was room.
+Task<bool> Repairer::try_to_build(NewPlaces::Where where) {
+  const uint64_t size = file().size();
+  StructureBuilder builder(&*pass_, pass_->references().is_incomplete(), where);
+  const std::vector<layout::BitmapEntry> bitmaps = pass_->bitmaps().sound();
+  const bool has_new_bitmaps = must_remove_bitmaps();
+  if (has_new_bitmaps) builder.set_bitmaps(&bitmaps);
+  std::optional<Error> failure;
+  try {
+    subject_.header = co_await builder.build();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNoSpace || builder.has_switched()) throw;
+    failure = error;
+  }
+  if (failure) {
+    no_room_ = failure;
+    co_await cut_file(size);
+    co_await look(Tell::kNothing);
+    co_return false;
+  }
+  if (has_new_bitmaps) {
+    BitmapsSwitch change(&file(), &subject_.header);
+    co_await change.write(builder.bitmaps());
+    subject_.extensions.bitmaps = builder.bitmaps();
+  }
+  given_back_ = builder.given_back();
+  co_return true;
+}
+
+// Nothing refers to what is cut off; a device that does not give it back is as sound.
+Task<void> Repairer::cut_file(uint64_t size) {
+  if (file().size() <= size) co_return;
+  try {
+    co_await file().resize(size, Preallocation::kOff);
+  } catch (const Error&) {
+  }
+}
+
+Task<bool> Repairer::build_where_there_is_room() {
+  using Where = NewPlaces::Where;
+  const bool grows = file().limits().grows;
+  const bool is_partial = pass_->references().expects_more() && !options_.drops_unreadable;
+  const bool may_grow = grows && !is_partial;
+  bool is_built = false;
+  if (may_grow) is_built = co_await try_to_build(Where::kPastEnd);
+  if (!is_built) is_built = co_await try_to_build(Where::kInside);
+  if (is_built) co_return true;
+  const bool needs_places =
+      must_move() || must_remove_bitmaps() || pass_->metadata().has_mended_snapshots();
+  if (!needs_places && pass_->refcounts().can_be_written_in_place()) co_return false;
+  // Where even the tables that the header names are past the end, it is sure that there is more.
+  const bool is_cut = pass_->refcounts().is_past_end() || is_l1_past_end();
+  const bool may_grow_after_all = grows && is_partial && !is_cut;
+  if (may_grow_after_all) is_built = co_await try_to_build(Where::kPastEnd);
+  if (is_built) co_return true;
+  say(FindingKind::kNoRoom, Severity::kNote,
+      "No room for new tables: " + no_room_->hint() +
+          (is_partial && is_cut ? "; the file is not made longer while the tables that its header "
+                                  "names lie past its end"
+                                : ""));
+  throw Error(*no_room_);
+}
+
+bool Repairer::is_l1_past_end() {
+  const layout::Header& header = subject_.header;
+  return pass_->references().is_outside(header.l1_table_offset.value(),
+                                        uint64_t{header.l1_size} * 8);
+}
+
+Task<void> Repairer::build() {
+  const bool is_told = pass_->refcounts().must_be_rebuilt();
+  const uint64_t corruptions = pass_->findings().corruptions();
+  const uint64_t leaks = pass_->findings().leaks();
+  if (is_told && !is_built_) {
+    say(FindingKind::kRefcountsRebuilt, Severity::kNote, "Rebuilding refcount structure");
+  }
+  co_await begin_writing();
+  if (must_move() && !is_built_) {
+    say(FindingKind::kTablesMoved, Severity::kNote, "Moving tables from where they overlap");
+  }
+  const bool is_built = co_await build_where_there_is_room();
+  if (!is_built) {
+    is_in_place_ = true;
+    co_return;
+  }
+  is_built_ = true;
+  co_await look(is_told ? Tell::kReferences : Tell::kNothing);
+  // What the old structure took is given back; the rest is gone with it.
+  RefcountMender mender(&*pass_, options_.scope);
+  mender.give_back(&given_back_);
+  pass_->findings().set_muted(!is_told);
+  co_await mender.mend();
+  pass_->findings().set_muted(false);
+  const Findings& now = pass_->findings();
+  const uint64_t leaks_left = now.leaks() - std::min(now.leaks(), now.mended_leaks());
+  corruptions_fixed_ += corruptions - std::min(corruptions, now.corruptions());
+  leaks_fixed_ += leaks - std::min(leaks, leaks_left);
+}
+
+Task<void> Repairer::mend_refcounts() {
+  if (pass_->findings().leaks() + pass_->findings().corruptions() == 0) co_return;
+  co_await begin_writing();
+  const uint64_t leaks = pass_->findings().mended_leaks();
+  const uint64_t corruptions = pass_->findings().mended_corruptions();
+  RefcountMender mender(&*pass_, options_.scope);
+  co_await mender.mend();
+  leaks_fixed_ += pass_->findings().mended_leaks() - leaks;
+  corruptions_fixed_ += pass_->findings().mended_corruptions() - corruptions;
+}
+
+Task<void> Repairer::mend_copied() {
+  if (!pass_->references().is_suspect() && pass_->counts().claims_hold()) co_return;
+  // Flags are not set by refcounts that are too low.
+  const bool is_sound =
+      pass_->findings().corruptions() == 0 && pass_->findings().check_errors() == 0;
+  const bool mends = mends_all() || is_sound;
+  if (mends) co_await begin_writing();
+  co_await file().flush();
+  CheckerFile tables(&file());
+  StoredRefcounts refcounts(subject_.header, &tables, &pass_->references(), &pass_->options());
+  co_await refcounts.read_table();
+  const uint64_t corruptions = pass_->findings().mended_corruptions();
+  CopiedFlagChecker copied(&tables, &pass_->references(), &refcounts, &pass_->options());
+  if (mends) copied.mend();
+  co_await copied.check(subject_.header.l1_table_offset.value(), subject_.header.l1_size);
+  corruptions_fixed_ += pass_->findings().mended_corruptions() - corruptions;
+}
+
+// `end` clusters are what the check has looked at. QEMU says nothing of it, so nobody is told.
+Task<void> Repairer::clear_behind_end(uint64_t end) {
+  RefcountsBehindEnd behind(subject_, options_.check, end);
+  const bool has_any = co_await behind.has_any();
+  if (!has_any) co_return;
+  co_await begin_writing();
+  co_await behind.clear();
+  co_await file().flush();
+}
+
+Task<void> Repairer::clear_bits() {
+  constexpr uint64_t kBits = layout::incompatible::kDirty | layout::incompatible::kCorrupt;
+  const layout::Header& header = subject_.header;
+  if (header.version < 3 || (header.incompatible_features & kBits) == 0) co_return;
+  co_await begin_writing();
+  co_await write_features(header.incompatible_features & ~kBits, header.autoclear_features);
+}
+
+Task<RepairResult> Repairer::run() {
+  co_await look(Tell::kAll);
+  corruptions_fixed_ = pass_->findings().mended_corruptions();
+  co_await mend_structure();
+  if (!is_built_) co_await mend_refcounts();
+  if (pass_->references().is_incomplete() && pass_->findings().leaks() > 0) {
+    say(FindingKind::kLeaksKept, Severity::kNote,
+        "Leaked clusters are kept: they may belong to what cannot be read");
+  }
+  if (mends_all() && pass_->references().expects_more()) {
+    say(FindingKind::kPastEndKept, Severity::kNote,
+        "References past the end of the file are kept: the file may not be all there; "
+        "byre check -r all --drop-unreadable gives them up");
+  }
+  co_await mend_copied();
+  RepairResult result{pass_->result(), leaks_fixed_, corruptions_fixed_};
+  const uint64_t end = pass_->counts().cluster_count();
+  const bool is_incomplete = pass_->references().is_incomplete();
+  if (is_writing_) {
+    co_await file().flush();
+    const bool is_told = leaks_fixed_ + corruptions_fixed_ > 0;
+    if (is_told && options_.on_fixed) options_.on_fixed(leaks_fixed_, corruptions_fixed_);
+    pass_.reset();
+    CheckOptions last = options_.check;
+    if (!is_told) last.findings_max = 0;  // they were told before
+    result.check = co_await check(subject_, std::move(last));
+    if (!is_told) result.check.findings_unreported = 0;
+  }
+  if (result.is_clean()) {
+    if (!is_incomplete) co_await clear_behind_end(end);
+    co_await clear_bits();
+  }
+  co_return result;
+}
+
+}  // namespace
+
+Task<RepairResult> repair(CheckSubject subject, RepairOptions options) {
+  Repairer repairer(std::move(subject), std::move(options));
+  std::optional<Error> failure;
+  try {
+    co_return co_await repairer.run();
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::kCancelled) throw;
+    failure = without_words(error);
+  }
+  throw *failure;
+}
+
+}  // namespace byre::qcow2

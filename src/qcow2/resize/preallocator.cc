@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/resize/preallocator.h"
+
+#include <algorithm>
+#include <exception>
+
+#include "base/checked.h"
+#include "qcow2/space/allocator.h"
+#include "qcow2/write/linker.h"
+
+namespace byre::qcow2 {
+
+using layout::GuestOffset;
+using layout::HostOffset;
+using layout::L2Entry;
+
+Task<void> Preallocator::run(GuestOffset begin, GuestOffset end, Preallocation preallocation,
+                             uint64_t data_file_end) {
+  const bool is_raw = context_->header().has_raw_external_data();
+  const HostOffset old_end(is_raw ? 0 : data_file_end);
+  const layout::Geometry& geometry = context_->geometry;
+  GuestOffset at(align_up(begin.value(), geometry.cluster_size()));
+  while (at < end) {
+    const uint64_t count = std::min(geometry.clusters_for(end - at), linker_->clusters_max());
+    if (context_->header().has_external_data_file()) {
+      co_await link(at, count, HostOffset(at.value()), old_end);
+    } else {
+      co_await map_new(at, count, preallocation);
+    }
+    at += count << geometry.cluster_bits();
+  }
+}
+
+Task<void> Preallocator::map_new(GuestOffset begin, uint64_t count, Preallocation preallocation) {
+  const ClusterRange range = co_await allocator_->allocate_at_end(count);
+  const HostOffset old_end(hides_old_bytes(preallocation) ? context_->file().size() : 0);
+  std::exception_ptr error;
+  try {
+    co_await fill(range, preallocation);
+    co_await link(begin, count, context_->geometry.offset_of(range.first), old_end);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (!error) co_return;
+  co_await allocator_->free_now(range);
+  std::rethrow_exception(error);
+}
+
+// A device has all of its bytes already, and to write zeroes over them takes long: the entries say
+// so, where only the tables are asked for and the format has a word for it.
+bool Preallocator::hides_old_bytes(Preallocation preallocation) const {
+  return preallocation == Preallocation::kMetadata && context_->geometry.version() >= 3 &&
+         !context_->file().limits().grows;
+}
+
+// What the file has there already may be anything: what a crash left, or a block device's bytes.
+Task<void> Preallocator::fill(ClusterRange range, Preallocation preallocation) {
+  if (hides_old_bytes(preallocation)) co_return;
+  BlockDevice& file = context_->file();
+  const uint64_t begin = context_->geometry.offset_of(range.first).value();
+  const uint64_t end = context_->geometry.offset_of(range.end()).value();
+  if (begin < file.size()) {
+    const bool may_unmap = preallocation == Preallocation::kMetadata;
+    const WriteFlags flags = may_unmap ? WriteFlags::kMayUnmap : WriteFlags::kNone;
+    co_await file.write_zeroes(begin, std::min(end, file.size()) - begin, flags);
+  }
+  if (end <= file.size()) co_return;
+  const bool is_sparse = preallocation == Preallocation::kMetadata;
+  co_await file.resize(end, is_sparse ? Preallocation::kOff : preallocation);
+}
+
+Task<void> Preallocator::link(GuestOffset begin, uint64_t count, HostOffset host,
+                              HostOffset old_end) {
+  const layout::Geometry& geometry = context_->geometry;
+  const Linker::Change change = [&geometry, host, old_end](uint64_t index, const L2Entry&) {
+    const HostOffset place = host + (index << geometry.cluster_bits());
+    return place < old_end ? L2Entry::zero_allocated(place, true, geometry)
+                           : L2Entry::normal(place, true, geometry);
+  };
+  co_await linker_->change(begin, count, change);
+}
+
+}  // namespace byre::qcow2

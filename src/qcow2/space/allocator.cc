@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/space/allocator.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+
+#include "base/units.h"
+#include "qcow2/space/deferred_discards.h"
+#include "qcow2/space/refcount_table_growth.h"
+
+namespace byre::qcow2 {
+
+namespace {
+
+// A hole of this size is worth a write of its own when more was asked for.
+constexpr uint64_t kUsefulBytes = kMiB;
+// Bytes of refcounts that a search for a hole looks at before it takes new clusters at the end.
+constexpr uint64_t kSearchBytes = 64 * kKiB;
+
+}  // namespace
+
+// Whether an entry can refer to it, and the file can have it.
+bool Allocator::fits(ClusterRange range) const {
+  const uint64_t end_max = layout::limits::kHostOffsetEnd >> context_->geometry.cluster_bits();
+  if (range.end().value() > end_max) return false;
+  return context_->file().limits().grows ||
+         context_->geometry.offset_of(range.end()).value() <= context_->file().size();
+}
+
+void Allocator::check_end(ClusterRange range) const {
+  if (fits(range)) return;
+  if (context_->file().limits().grows) {
+    throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
+                fmt::format("{}: an L2 entry cannot refer to host offset {:#x}",
+                            context_->file().filename(),
+                            context_->geometry.offset_of(range.first).value()));
+  }
+  throw Error(ErrorKind::kNoSpace, ENOSPC, errno_text(ENOSPC),
+              fmt::format("{} has {} bytes and cannot grow", context_->file().filename(),
+                          context_->file().size()));
+}
+
+// The first `count` free clusters in a row from *position on, or count_min to count of them; an
+// empty range where there are none below `limit`. *position moves over what is of no use.
+Task<ClusterRange> Allocator::find_scanning(HostCluster* position, uint64_t count,
+                                            uint64_t count_min, HostCluster limit) {
+  while (*position < limit) {
+    const HostCluster at = *position;
+    const ClusterRange found = co_await refcounts_->find_free(at, count, limit);
+    *position = found.count >= count_min ? found.first : found.end();
+    if (found.count >= count_min) co_return found;
+  }
+  co_return ClusterRange{*position, 0};
+}
+
+Task<ClusterRange> Allocator::find_at_end(uint64_t count, uint64_t count_min) {
+  if (!end_) end_ = co_await refcounts_->end_of_used();
+  HostCluster position = *end_;
+  const HostCluster no_limit(UINT64_MAX);
+  const ClusterRange found = co_await find_scanning(&position, count, count_min, no_limit);
+  co_return found;
+}
+
+// `count` free clusters in a row, or count_min to count of them: a hole where one is found soon,
+// else new ones at the end.
+Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
+  if (fills_holes_ && context_->file().limits().grows) {
+    if (!end_) end_ = co_await refcounts_->end_of_used();
+    HostCluster from = first_free_;
+    HostCluster* const at = count_min == 1 ? &first_free_ : &from;
+    const ClusterRange free = co_await find_scanning(at, count, count_min, *end_);
+    if (free.count > 0) co_return free;
+  }
+  HostCluster* const position = count == 1 ? &first_free_ : &cursor_;
+  *position = std::max(*position, first_free_);
+  const uint64_t searched = (kSearchBytes * 8) >> context_->geometry.refcount_order();
+  const HostCluster limit = *position + searched;
+  const ClusterRange hole = co_await find_scanning(position, count, count_min, limit);
+  if (hole.count > 0 && fits(hole)) co_return hole;
+  const ClusterRange found = co_await find_at_end(count, count_min);
+  if (!fits(found)) {
+    // A device that does not grow is full but for holes.
+    const HostCluster end = found.first;
+    const ClusterRange last = co_await find_scanning(position, count, count_min, end);
+    if (last.count > 0 && fits(last)) co_return last;
+  }
+  check_end(found);
+  co_return found;
+}
+
+// Blocks for the range, and its references.
+Task<ClusterRange> Allocator::claim(ClusterRange range) {
+  overlap_->check_allocation(context_->geometry.offset_of(range.first),
+                             range.count << context_->geometry.cluster_bits());
+  co_await ensure_blocks(range);
+  co_await refcounts_->add(range);
+  for (HostCluster* const position : {&first_free_, &cursor_}) {
+    if (*position == range.first) *position = range.end();
+  }
+  if (end_) end_ = std::max(*end_, range.end());
+  becomes_written(range);
+  co_return range;
+}
+
+void Allocator::becomes_written(ClusterRange range) {
+  if (blank_) blank_ = std::max(*blank_, range.end());
+}
+
+// Before it is claimed.
+bool Allocator::is_blank(ClusterRange range) {
+  if (!context_->file().limits().grows) return false;
+  if (!blank_) blank_ = HostCluster(context_->geometry.clusters_for(context_->file().size()));
+  return range.first >= *blank_;
+}
+
+Task<Allocator::Allocation> Allocator::allocate(uint64_t count) {
+  co_await context_->events().raise(DebugEvent::kClusterAlloc);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
+  const uint64_t useful = std::max<uint64_t>(kUsefulBytes >> context_->geometry.cluster_bits(), 1);
+  Allocation place;
+  place.range = co_await find(count, fills_holes_ ? 1 : std::min(count, useful));
+  place.is_blank = is_blank(place.range);
+  co_await claim(place.range);
+  co_return place;
+}
+
+Task<ClusterRange> Allocator::allocate_all(uint64_t count) {
+  co_await context_->events().raise(DebugEvent::kClusterAlloc);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
+  const ClusterRange range = co_await find(count, count);
+  co_return co_await claim(range);
+}
+
+Task<ClusterRange> Allocator::allocate_at_end(uint64_t count) {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
+  const ClusterRange range = co_await find_at_end(count, count);
+  check_end(range);
+  co_return co_await claim(range);
+}
+
+// A cluster to go on packing in: the one at `behind` if it is free, else any.
+Task<ClusterRange> Allocator::next_to_pack(HostCluster behind) {
+  if (!behind.is_zero()) {
+    const ClusterRange found = co_await refcounts_->find_free(behind, 1);
+    if (found.first == behind) {
+      check_end(found);
+      co_await claim(found);
+      co_return found;
+    }
+  }
+  const ClusterRange found = co_await find(1, 1);
+  co_return co_await claim(found);
+}
+
+// Whether the cluster could take one more reference.
+Task<bool> Allocator::share(HostCluster cluster) {
+  const uint64_t refcount = co_await refcounts_->get(cluster);
+  if (refcount == context_->geometry.refcount_max()) co_return false;
+  const ClusterRange range{cluster, 1};
+  co_await refcounts_->add(range);
+  co_return true;
+}
+
+Task<HostOffset> Allocator::allocate_bytes(uint64_t size) {
+  co_await context_->events().raise(DebugEvent::kClusterAllocBytes);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
+  const layout::Geometry& geometry = context_->geometry;
+  const HostOffset packed_end = packed_end_;
+  HostOffset place;
+  if (!packed_end.is_zero()) {
+    const HostCluster cluster = geometry.cluster_of(packed_end);
+    const uint64_t room = geometry.cluster_size() - geometry.offset_in_cluster(packed_end);
+    bool goes_on = size <= room;
+    if (!goes_on) {
+      // Over the end of this cluster into the next, if that can be had.
+      const ClusterRange next = co_await next_to_pack(cluster + 1);
+      place = geometry.offset_of(next.first);
+      goes_on = next.first == cluster + 1;
+    }
+    if (goes_on) {
+      const bool is_shared = co_await share(cluster);
+      if (is_shared) place = packed_end;
+    }
+  }
+  if (place.is_zero()) {
+    const ClusterRange fresh = co_await next_to_pack(HostCluster());
+    place = geometry.offset_of(fresh.first);
+  }
+  const HostOffset end = place + size;
+  packed_end_ = geometry.is_cluster_aligned(end) ? HostOffset() : end;
+  co_return place;
+}
+
+Task<void> Allocator::ensure_blocks(ClusterRange range) {
+  const uint64_t first = refcounts_->table_index(range.first);
+  const uint64_t last = refcounts_->table_index(range.end() - 1);
+  if (last >= refcounts_->table_entries()) {
+    RefcountTableGrowth growth(context_, this, refcount_cache_, refcounts_, overlap_);
+    co_await growth.run(range.end(), last);
+  }
+  for (uint64_t index = first; index <= last; ++index) {
+    if (!refcounts_->has_block(index)) co_await ensure_block(index, range.end());
+  }
+}
+
+// A block stands behind the range that needed it, as in QEMU; where that place is counted by
+// another block that is missing, too, that one comes first and counts itself.
+Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster behind) {
+  while (!refcounts_->has_block(table_index)) {
+    const ClusterRange place = co_await refcounts_->find_free(behind, 1);
+    const uint64_t counted_by = refcounts_->table_index(place.first);
+    check_end(place);
+    if (counted_by >= refcounts_->table_entries()) {
+      RefcountTableGrowth growth(context_, this, refcount_cache_, refcounts_, overlap_);
+      co_await growth.run(place.first, counted_by);
+      continue;
+    }
+    becomes_written(place);
+    const bool other_first = counted_by != table_index && !refcounts_->has_block(counted_by);
+    co_await refcounts_->add_block(other_first ? counted_by : table_index, place.first);
+  }
+}
+
+void Allocator::became_free(HostCluster cluster) {
+  first_free_ = std::min(first_free_, cluster);
+  cursor_ = std::min(cursor_, cluster);
+  becomes_written({cluster, 1});
+  // What is packed next must not go on in a cluster that may now be somebody else's.
+  if (!packed_end_.is_zero() && context_->geometry.cluster_of(packed_end_) == cluster) {
+    packed_end_ = HostOffset();
+  }
+}
+
+Task<void> Allocator::take_back(ClusterRange range) {
+  co_await refcounts_->subtract(range, [this](HostCluster cluster) { became_free(cluster); });
+}
+
+bool Allocator::passes_discard(FreeCause cause) const {
+  const PassDiscard& pass = context_->options.pass_discard;
+  switch (cause) {
+    case FreeCause::kDiscard:
+      return pass.request.value_or(!context_->options.policy.ignores_discards());
+    case FreeCause::kSnapshot:
+      return pass.snapshot.value_or(true);
+    case FreeCause::kOther:
+      break;
+  }
+  return pass.other.value_or(false);
+}
+
+Task<void> Allocator::discard_in_file(std::vector<ClusterRange> ranges) {
+  for (const ClusterRange& range : ranges) {
+    co_await discard_inside(&context_->file(), context_->geometry.offset_of(range.first).value(),
+                            context_->geometry.offset_of(range.end()).value());
+  }
+}
+
+// All of them are counted down; the first failure is told then.
+Task<void> Allocator::take_back_all(Frees frees) {
+  std::vector<ClusterRange> holes;
+  std::exception_ptr error;
+  for (const Freed& freed : frees) {
+    const bool is_passed = passes_discard(freed.cause);
+    const auto became_free_now = [&](HostCluster cluster) {
+      became_free(cluster);
+      if (!is_passed) return;
+      if (!holes.empty() && holes.back().end() == cluster) {
+        ++holes.back().count;
+      } else {
+        holes.push_back({cluster, 1});
+      }
+    };
+    try {
+      co_await refcounts_->subtract(freed.range, became_free_now);
+    } catch (...) {
+      if (!error) error = std::current_exception();
+    }
+  }
+  co_await discard_in_file(std::move(holes));
+  if (error) std::rethrow_exception(error);
+}
+
+Task<void> Allocator::cut_file() {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  BlockDevice& file = context_->file();
+  if (!file.limits().grows) co_return;
+  co_await refcounts_->finish_block();
+  end_ = co_await refcounts_->end_of_used();
+  const uint64_t end = context_->geometry.offset_of(*end_).value();
+  if (end < file.size()) co_await file.resize(end, Preallocation::kOff);
+}
+
+Task<void> Allocator::free_now(ClusterRange range) {
+  co_await context_->events().raise(DebugEvent::kClusterFree);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  Frees frees{{range, FreeCause::kOther}};
+  co_await take_back_all(std::move(frees));
+}
+
+void Allocator::reserve_frees(uint64_t count) {
+  const size_t wanted = waiting_.size() + count;
+  // In steps that double, or many small requests would copy the list each time.
+  if (waiting_.capacity() < wanted) waiting_.reserve(std::max(wanted, waiting_.capacity() * 2));
+}
+
+bool Allocator::fill_holes() {
+  return !std::exchange(fills_holes_, true);
+}
+
+void Allocator::free_later(ClusterRange range, FreeCause cause) {
+  if (range.count == 0) return;
+  waiting_clusters_ += range.count;
+  if (!waiting_.empty() && waiting_.back().range.end() == range.first &&
+      waiting_.back().cause == cause) {
+    waiting_.back().range.count += range.count;
+    return;
+  }
+  waiting_.push_back({range, cause});
+}
+
+Allocator::Frees Allocator::take_waiting() {
+  waiting_clusters_ = 0;
+  return std::exchange(waiting_, {});
+}
+
+void Allocator::put_back(Frees frees) {
+  for (const Freed& freed : frees) free_later(freed.range, freed.cause);
+}
+
+Task<void> Allocator::count_down(Frees frees) {
+  if (frees.empty()) co_return;
+  const Mutex::Guard guard = co_await mutex_.lock();
+  co_await take_back_all(std::move(frees));
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/space/refcount_table_growth.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+
+#include "base/checked.h"
+#include "block/buffer.h"
+#include "qcow2/layout/limits.h"
+#include "qcow2/layout/refcount_entry.h"
+#include "qcow2/space/allocator.h"
+
+namespace byre::qcow2 {
+
+using layout::RefcountTableEntry;
+
+void RefcountTableGrowth::plan(HostCluster behind, uint64_t table_index_min) {
+  constexpr uint64_t kEntriesMax = layout::limits::kRefcountTableEntriesMax;
+  const uint64_t per_cluster = context_->geometry.cluster_size() / 8;
+  const uint64_t old_entries = refcounts_->table_entries();
+  first_new_index_ = refcounts_->table_index(behind);
+  BYRE_ASSERT(first_new_index_ >= old_entries);
+  uint64_t blocks = 0;
+  uint64_t entries =
+      std::max(table_index_min + 1, std::min(old_entries + old_entries / 2, kEntriesMax));
+  for (;;) {
+    table_clusters_ = div_ceil(entries, per_cluster);
+    place_ = {behind, table_clusters_ + blocks};
+    const uint64_t last = refcounts_->table_index(place_.end() - 1);
+    if (last + 1 <= entries && last + 1 - first_new_index_ <= blocks) break;
+    entries = std::max(entries, last + 1);
+    blocks = last + 1 - first_new_index_;
+  }
+  if (entries > kEntriesMax) {
+    throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
+                fmt::format("{}: the refcount table would need {} entries; at most {} are allowed",
+                            context_->file().filename(), entries, kEntriesMax));
+  }
+  table_ = refcounts_->table();
+  table_.resize(table_clusters_ * per_cluster);
+  for (uint64_t i = 0; i < blocks; ++i) {
+    const HostOffset block = context_->geometry.offset_of(behind + table_clusters_ + i);
+    table_[first_new_index_ + i] = RefcountTableEntry::block(block).word();
+  }
+}
+
+Task<void> RefcountTableGrowth::make_blocks() {
+  const HostOffset first = context_->geometry.offset_of(place_.first + table_clusters_);
+  const uint64_t blocks = place_.count - table_clusters_;
+  // Before they are in the cache, where a flush would write them for others.
+  co_await context_->file().reserve_space(first.value(),
+                                          blocks * context_->geometry.cluster_size());
+  for (uint64_t i = 0; i < blocks; ++i) {
+    co_await refcounts_->clear_new_block(first + i * context_->geometry.cluster_size());
+  }
+  for (uint64_t i = 0; i < place_.count; ++i) {
+    const HostCluster cluster = place_.first + i;
+    const RefcountTableEntry entry(table_[refcounts_->table_index(cluster)]);
+    const HostOffset block = entry.offset();
+    co_await refcounts_->set_in_new_block(block, cluster);
+  }
+  co_await context_->events().raise(DebugEvent::kRefblockAllocWriteBlocks);
+  co_await refcount_cache_->write_back();
+}
+
+Task<void> RefcountTableGrowth::write_table() {
+  Buffer bytes(table_.size() * 8);
+  for (size_t i = 0; i < table_.size(); ++i) {
+    store_big_endian<uint64_t>(bytes.data() + i * 8, table_[i]);
+  }
+  const IoVector from(bytes.bytes());
+  co_await context_->events().raise(DebugEvent::kRefblockAllocWriteTable);
+  co_await context_->file().write(context_->geometry.offset_of(place_.first).value(), from);
+  // The header's update flushes before it names the table.
+}
+
+Task<void> RefcountTableGrowth::switch_to_table() {
+  const layout::Header& header = context_->header();
+  const ClusterRange old{context_->geometry.cluster_of(header.refcount_table_offset),
+                         header.refcount_table_clusters};
+  const HostOffset offset = context_->geometry.offset_of(place_.first);
+  co_await context_->events().raise(DebugEvent::kRefblockAllocSwitchTable);
+  co_await context_->header_store.set_refcount_table(offset,
+                                                     static_cast<uint32_t>(table_clusters_));
+  for (uint64_t i = table_clusters_; i < place_.count; ++i) {
+    overlap_->add_refcount_block(context_->geometry.offset_of(place_.first + i));
+  }
+  refcounts_->replace_table(std::move(table_));
+  co_await allocator_->take_back(old);
+}
+
+Task<void> RefcountTableGrowth::run(HostCluster behind, uint64_t table_index_min) {
+  plan(behind, table_index_min);
+  allocator_->check_end(place_);
+  allocator_->becomes_written(place_);
+  std::exception_ptr error;
+  try {
+    co_await context_->events().raise(DebugEvent::kReftableGrow);
+    co_await make_blocks();
+    co_await write_table();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (error) {
+    // The blocks are in no table: nothing of them may be written where they would have stood.
+    const uint64_t blocks = place_.count - table_clusters_;
+    const HostOffset first = context_->geometry.offset_of(place_.first + table_clusters_);
+    co_await refcount_cache_->drop(first.value(), blocks * context_->geometry.cluster_size());
+    std::rethrow_exception(error);
+  }
+  co_await switch_to_table();
+}
+
+}  // namespace byre::qcow2

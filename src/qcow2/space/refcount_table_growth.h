@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "async/task.h"
+#include "qcow2/core/context.h"
+#include "qcow2/space/overlap_check.h"
+#include "qcow2/space/refcounts.h"
+#include "qcow2/tables/table_cache.h"
+
+namespace byre::qcow2 {
+
+class Allocator;
+
+// Replaces the refcount table by a larger one. New blocks and the new table are written where
+// nothing refers to them and are made durable; then the header is changed to name the table, in one
+// write, and is made durable; then the old table is free. Wherever this stops, the image has either
+// the old table or the new one, whole. For the allocator, under its lock.
+class RefcountTableGrowth {
+ public:
+  RefcountTableGrowth(Context* context, Allocator* allocator, TableCache* refcount_cache,
+                      Refcounts* refcounts, OverlapCheck* overlap)
+      : context_(context),
+        allocator_(allocator),
+        refcount_cache_(refcount_cache),
+        refcounts_(refcounts),
+        overlap_(overlap) {}
+
+  // The new table has room for the entry `table_index_min`, and stands at `behind`, which is not
+  // below the reach of the old one, so that all is free from there on. Throws Error(kNoSpace,
+  // EFBIG) where it would exceed the limit of refcount tables.
+  Task<void> run(HostCluster behind, uint64_t table_index_min);
+
+ private:
+  void plan(HostCluster behind, uint64_t table_index_min);
+  Task<void> make_blocks();
+  Task<void> write_table();
+  Task<void> switch_to_table();
+
+  Context* context_;
+  Allocator* allocator_;
+  TableCache* refcount_cache_;
+  Refcounts* refcounts_;
+  OverlapCheck* overlap_;
+  ClusterRange place_;  // of the table, and of the new blocks behind it
+  uint64_t table_clusters_ = 0;
+  uint64_t first_new_index_ = 0;  // of the new blocks in the table
+  std::vector<uint64_t> table_;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/write/preparation.h"
+
+#include "qcow2/bitmaps/bitmap_marks.h"
+#include "qcow2/space/overlap_check.h"
+#include "qcow2/space/refcounts.h"
+#include "qcow2/write/flusher.h"
+
+namespace byre::qcow2 {
+
+bool Preparation::begin_at_once() {
+  context_->health.check_may_write();
+  context_->health.check_not_corrupt();
+  return context_->health.is_prepared() && !flusher_->is_backlogged();
+}
+
+Task<void> Preparation::begin() {
+  if (begin_at_once()) co_return;
+  {
+    const Mutex::Guard guard = co_await mutex_.lock();
+    // A flush may have failed meanwhile, and the host may have forgotten what prepare() wrote.
+    context_->health.check_may_write();
+    if (!context_->health.is_prepared()) co_await prepare();
+  }
+  co_await flusher_->flush_if_backlogged();
+}
+
+Task<void> Preparation::prepare() {
+  context_->health.check_repaired();
+  co_await refcounts_->load();
+  co_await overlap_->load(*refcounts_);
+  if (context_->header().version >= 3) {
+    co_await mark_bitmaps_in_use(context_, *overlap_, bitmaps_);
+    // What an unknown bit promises cannot be kept up to date, nor what bitmaps do that cannot be
+    // marked as in use.
+    uint64_t kept = layout::autoclear::kRawExternalData;
+    if (context_->extensions().bitmaps && !has_unreadable_bitmaps_) {
+      kept |= layout::autoclear::kBitmaps;
+    }
+    HeaderStore::FeatureChange change{.autoclear_cleared = ~kept};
+    if (context_->uses_lazy_refcounts()) change.incompatible_set = layout::incompatible::kDirty;
+    co_await context_->header_store.change_features(change);
+  }
+  context_->health.check_may_write();
+  context_->health.set_prepared();
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "async/task.h"
+#include "block/io_vector.h"
+#include "qcow2/core/context.h"
+#include "qcow2/layout/l2_entry.h"
+#include "qcow2/space/refcounts.h"
+#include "qcow2/write/linker.h"
+
+namespace byre::qcow2 {
+
+class Allocator;
+
+// Guest bytes into an image. Part of its WriteState.
+//
+// Bytes whose clusters the active disk has for itself are written in place. For the others clusters
+// are allocated, as many in a row as the request needs; what the request leaves of the first and
+// the last is copied, in the same storage write as the data; then the L2 entries follow. A write
+// that fails before that has changed nothing but bytes that nothing refers to.
+//
+// Requests that touch the same clusters take turns, by Context::guest_lock; others are not held up.
+class Writer {
+ public:
+  Writer(Context* context, Mapping* mapping, Reader* reader, Allocator* allocator, Linker* linker,
+         DeferredDiscards* discards, OverlapCheck* overlap)
+      : context_(context),
+        mapping_(mapping),
+        reader_(reader),
+        allocator_(allocator),
+        linker_(linker),
+        discards_(discards),
+        overlap_(overlap) {}
+
+  Task<void> write(GuestOffset offset, IoVector from);
+  // For who holds Context::guest_lock exclusive for the clusters of the range, at most
+  // Linker::clusters_max() of them.
+  Task<void> write_locked(GuestOffset offset, IoVector from);
+
+  // The most bytes that one turn deals with, a multiple of the cluster size.
+  uint64_t piece_size_max() const;
+
+ private:
+  enum class Place {
+    kInPlace,   // all subclusters hold data of their own
+    kReserved,  // the cluster is there, but some of the subclusters do not hold data
+    kNew,       // a cluster is needed
+  };
+  // Part of a request whose clusters want the same, one after another.
+  struct Part {
+    Place place = Place::kNew;
+    GuestOffset begin;  // of the request
+    GuestOffset end;
+    GuestOffset copy_begin;  // with what is copied around it: [copy_begin, end of copy)
+    GuestOffset copy_end;
+    HostOffset host;  // of the cluster of `begin`, except kNew
+    GuestOffset first_cluster(const layout::Geometry& geometry) const {
+      return geometry.cluster_start(begin);
+    }
+  };
+
+  Task<bool> write_in_place(GuestOffset offset, IoVector from);
+  std::optional<Part> part_in_memory(GuestOffset begin, GuestOffset end);
+  Task<Part> part_at(GuestOffset begin, GuestOffset end);
+  Part classify(const layout::L2Entry& entry, GuestOffset begin, GuestOffset end) const;
+  void check_entry(const layout::L2Entry& entry, GuestOffset offset, uint64_t length) const;
+  bool joins(const Part& part, const Part& next) const;
+  Task<Part> write_new(Part part, IoVector from);
+  Task<void> withdraw_discards(Part part, HostOffset host);
+  Task<void> write_reserved(Part part, IoVector from);
+  Task<Part> without_zeroes(Part part);
+  // One storage write: what is copied in front, `from`, what is copied behind.
+  Task<void> write_joined(Part part, HostOffset host, IoVector from);
+  Task<void> link(Part part, HostOffset host);
+  Task<void> write_to(HostOffset host, IoVector from);
+
+  Context* context_;
+  Mapping* mapping_;
+  Reader* reader_;
+  Allocator* allocator_;
+  Linker* linker_;
+  DeferredDiscards* discards_;
+  OverlapCheck* overlap_;
+};
+
+}  // namespace byre::qcow2

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/bitmaps/bitmap_list.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "unit/qcow2/checked_image.h"
+
+namespace byre::qcow2 {
+namespace {
+
+using test::CheckedImage;
+
+// A directory of bitmaps of 64 KiB granularity, one table entry each.
+class BitmapList : public testing::Test {
+ protected:
+  uint64_t add(const std::string& name, uint64_t entry_word, uint32_t flags = 0) {
+    std::vector<uint8_t> table(8);
+    store_big_endian(table.data(), entry_word);
+    layout::BitmapEntry entry;
+    const uint64_t table_offset = image_.append(table);
+    entry.table_offset = layout::HostOffset(table_offset);
+    entry.table_size = 1;
+    entry.name = name;
+    entry.flags = flags;
+    entries_.push_back(entry);
+    return table_offset;
+  }
+  std::vector<layout::BitmapEntry> read() {
+    const std::vector<uint8_t> directory = layout::encode_bitmap_directory(entries_);
+    layout::BitmapsExtension extension;
+    extension.bitmap_count = static_cast<uint32_t>(entries_.size());
+    extension.directory_size = directory.size();
+    extension.directory_offset = layout::HostOffset(image_.append(directory));
+    layout::Extensions extensions;
+    extensions.bitmaps = extension;
+    return sync_wait(read_bitmap_list(&image_.file(), extensions, image_.geometry(), 64 << 10));
+  }
+  std::string refusal() {
+    try {
+      read();
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "none";
+  }
+
+  CheckedImage image_;
+  std::vector<layout::BitmapEntry> entries_;
+};
+
+TEST_F(BitmapList, GivesTheDirectorysEntriesInTheirOrder) {
+  add("one", layout::BitmapTableEntry::kOnes);
+  add("two", 0);
+  add("three", 0x3000, layout::bitmap_flag::kAuto);
+  const std::vector<layout::BitmapEntry> bitmaps = read();
+  EXPECT_EQ(bitmaps, entries_);
+}
+
+TEST_F(BitmapList, WithoutTheExtensionThereIsNone) {
+  EXPECT_TRUE(sync_wait(read_bitmap_list(&image_.file(), {}, image_.geometry(), 64 << 10)).empty());
+}
+
+TEST_F(BitmapList, ABadTableEntryNamesTheFirstBitmapThatHasIt) {
+  const std::string words = "Could not read bitmap_table table from image for bitmap ";
+  add("good", 0x3000);
+  add("unaligned", 0x3200);
+  add("reserved", uint64_t{1} << 60);
+  EXPECT_EQ(refusal(), words + "'unaligned': Invalid argument");
+  entries_.erase(entries_.begin() + 1);
+  EXPECT_EQ(refusal(), words + "'reserved': Invalid argument");
+  entries_.erase(entries_.begin() + 1);
+  EXPECT_EQ(refusal(), "none");
+}
+
+TEST_F(BitmapList, ATableOfABitmapInUseIsNotLookedAt) {
+  add("lost", uint64_t{1} << 60, layout::bitmap_flag::kInUse);
+  EXPECT_EQ(refusal(), "none");
+}
+
+TEST_F(BitmapList, ABrokenDirectoryIsRefused) {
+  add("same", 0);
+  add("same", 0);
+  EXPECT_NE(refusal(), "none");
+}
+
+TEST_F(BitmapList, ATableBehindTheEndOfTheFileReadsAsZeroes) {
+  add("far", 0);
+  entries_[0].table_offset = layout::HostOffset(uint64_t{1} << 40);
+  EXPECT_EQ(refusal(), "none");
+}
+
+TEST(ImageOpen, ABadBitmapAndStaleOnesGiveAWarning) {
+  CheckedImage image;
+  const layout::HeaderCluster sound = image.first_cluster();
+  const std::vector<uint8_t> table_bytes = {0x80, 0, 0, 0, 0, 0, 0, 0};
+  layout::BitmapEntry entry;
+  entry.table_offset = layout::HostOffset(image.append(table_bytes));
+  entry.table_size = 1;
+  entry.name = "b";
+  const std::vector<uint8_t> directory = layout::encode_bitmap_directory({entry});
+  layout::HeaderCluster cluster = sound;
+  cluster.header.autoclear_features |= layout::autoclear::kBitmaps;
+  cluster.extensions.bitmaps.emplace();
+  cluster.extensions.bitmaps->bitmap_count = 1;
+  cluster.extensions.bitmaps->directory_size = directory.size();
+  cluster.extensions.bitmaps->directory_offset = layout::HostOffset(image.append(directory));
+  image.file().put(0, cluster.encode());
+  const auto open = [&image](OpenOptions options) {
+    return sync_wait(Image::open(image.file().clone(), std::move(options)));
+  };
+  std::vector<std::string> warnings;
+  OpenOptions options;
+  options.on_warning = [&warnings](const std::string& text) { warnings.push_back(text); };
+  const std::unique_ptr<Image> broken = open(options);
+  EXPECT_TRUE(broken->bitmaps().empty());
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_THAT(warnings[0], testing::HasSubstr("for bitmap 'b'"));
+  warnings.clear();
+
+  // Somebody who does not know bitmaps has written to it.
+  image.put<uint64_t>(88, 0);
+  const std::unique_ptr<Image> stale = open(options);
+  EXPECT_TRUE(stale->bitmaps().empty());
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_THAT(warnings[0], testing::StartsWith("warning: a program lacking bitmap support"));
+
+  // And with the bit of a raw data file, but none.
+  image.put<uint64_t>(88, layout::autoclear::kRawExternalData);
+  try {
+    open({});
+    FAIL() << "not refused";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), "data-file-raw requires a data file");
+  }
+}
+
+}  // namespace
+}  // namespace byre::qcow2

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/bitmaps/bitmap_marks.h"
+
+#include <memory>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "async/when_all.h"
+#include "qcow2/bitmaps/bitmap_list.h"
+#include "unit/qcow2/image_with_bitmaps.h"
+
+namespace byre::qcow2::test {
+namespace {
+
+class BitmapMarks : public WritingTest {
+ protected:
+  // As a reader finds them in the file now.
+  std::vector<layout::BitmapEntry> stored() {
+    OpenImage again = loop_.run(open_disks(opened_.snapshot(), {}, {}));
+    const std::vector<layout::BitmapEntry> bitmaps = again.image->bitmaps();
+    loop_.run(again.image->close());
+    return bitmaps;
+  }
+};
+
+TEST_F(BitmapMarks, BitmapsThatFollowWritesAreInUseBeforeTheFirstWriteAndOthersStayAsTheyAre) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}, {"stays", 0}}), layout);
+  read(0, 512);
+  flush();
+  ASSERT_EQ(stored().size(), 2u);
+  EXPECT_FALSE(stored()[0].in_use());
+  opened_.file->clear_events();
+  write(0, pattern(0, 65536, 1));
+  // The mark, and it is durable before anything else is written.
+  ASSERT_GE(opened_.file->events().size(), 3u);
+  uint64_t writes_before_flush = 0;
+  for (const filter::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == filter::Operation::kFlush) break;
+    if (event.operation != filter::Operation::kWrite) continue;
+    ++writes_before_flush;
+    EXPECT_EQ(event.length, 4u);
+  }
+  EXPECT_EQ(writes_before_flush, 1u);
+  const std::vector<layout::BitmapEntry> bitmaps = stored();
+  ASSERT_EQ(bitmaps.size(), 2u);
+  EXPECT_TRUE(bitmaps[0].in_use());
+  EXPECT_TRUE(bitmaps[0].is_auto());
+  EXPECT_FALSE(bitmaps[1].in_use());
+  EXPECT_TRUE(image().bitmaps()[0].in_use());
+  close_and_check();
+  EXPECT_EQ(stored(), bitmaps);  // the extension and its autoclear bit are there still
+}
+
+// Whoever made the mark may have been killed before it was durable.
+TEST_F(BitmapMarks, AMarkThatIsThereIsMadeDurableBeforeTheFirstWrite) {
+  using layout::bitmap_flag::kAuto;
+  using layout::bitmap_flag::kInUse;
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", kAuto | kInUse}}), layout);
+  opened_.file->clear_events();
+  write(0, pattern(0, 65536, 1));
+  uint64_t writes_before_flush = 0;
+  for (const filter::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == filter::Operation::kFlush) break;
+    if (event.operation == filter::Operation::kWrite) ++writes_before_flush;
+  }
+  EXPECT_EQ(writes_before_flush, 0u);
+  close_and_check();
+}
+
+TEST_F(BitmapMarks, NothingIsWrittenWhereNoBitmapFollowsWrites) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"stays", 0}}), layout);
+  const std::vector<uint8_t> header = opened_.file_memory->get(0, 512);
+  write(0, pattern(0, 65536, 1));
+  EXPECT_EQ(opened_.file_memory->get(0, 512), header);
+  EXPECT_FALSE(stored()[0].in_use());
+  close_and_check();
+}
+
+TEST_F(BitmapMarks, AnImageWhoseBitmapsCannotBeMarkedIsNotWritten) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
+  opened_.file->add_rule({.operation = filter::Operation::kWrite});
+  EXPECT_THROW(write(0, pattern(0, 65536, 1)), Error);
+  EXPECT_EQ(read(0, 65536), std::vector<uint8_t>(65536));
+  EXPECT_FALSE(stored()[0].in_use());
+  write(0, pattern(0, 65536, 1));  // the next try marks it
+  EXPECT_TRUE(stored()[0].in_use());
+  close_and_check();
+}
+
+// The mark may be lost with the flush that failed, and nothing would tell of the second write.
+TEST_F(BitmapMarks, ARequestThatWaitedForMarksThatFailedFails) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
+  opened_.file->add_rule({.operation = filter::Operation::kFlush});
+  const std::vector<uint8_t> bytes = pattern(0, 65536, 1);
+  uint32_t failures = 0;
+  const auto try_write = [](Image* image, ConstBytes from, uint64_t offset,
+                            uint32_t* count) -> Task<void> {
+    try {
+      co_await image->write(offset, from, WriteFlags::kNone);
+    } catch (const Error&) {
+      ++*count;
+    }
+  };
+  std::vector<Task<void>> tasks;
+  tasks.push_back(try_write(&image(), bytes, 0, &failures));
+  tasks.push_back(try_write(&image(), bytes, 65536, &failures));
+  loop_.run(when_all(std::move(tasks)));
+  EXPECT_EQ(failures, 2u);
+}
+
+// A sound one beside it, which may not be asked to follow the writes, would be believed.
+TEST_F(BitmapMarks, WhereOneCannotBeReadTheFirstWriteTakesAwayTheBitOfAllOfThem) {
+  const Layout layout = layout_of(kMiB, 65536);
+  Disks disks = disks_with_bitmaps(
+      layout, {{"follows", layout::bitmap_flag::kAuto}, {"broken", layout::bitmap_flag::kAuto}});
+  const layout::HeaderCluster first = layout::HeaderCluster::parse(disks.file->get(0, 65536), {});
+  const uint64_t directory = first.extensions.bitmaps->directory_offset.value();
+  layout::BitmapEntry sound;
+  sound.name = "follows";
+  const uint64_t broken = directory + sound.encoded_size();
+  disks.file->put(broken + 16, std::vector<uint8_t>{7});  // a type that nobody knows
+  open(std::move(disks), layout);
+  EXPECT_TRUE(image().bitmaps().empty());
+  const auto has_bit = [this] {
+    const std::vector<uint8_t> features = opened_.file_memory->get(88, 8);
+    return (load_big_endian<uint64_t>(features.data()) & layout::autoclear::kBitmaps) != 0;
+  };
+  read(0, 65536);
+  flush();
+  EXPECT_TRUE(has_bit());
+  opened_.file->clear_events();
+  write(0, pattern(0, 65536, 1));
+  // The header alone, and it is durable before anything else is written.
+  for (const filter::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == filter::Operation::kFlush) break;
+    if (event.operation == filter::Operation::kWrite) EXPECT_LT(event.offset, 65536u);
+  }
+  EXPECT_GE(file_count(filter::Operation::kFlush), 1u);
+  EXPECT_FALSE(has_bit());
+  loop_.run(image().close());
+}
+
+// The first flush finds no memory.
+class PoorDevice final : public filter::FilterDevice {
+ public:
+  explicit PoorDevice(std::unique_ptr<BlockDevice> below) : FilterDevice(std::move(below)) {}
+  const char* driver() const override { return below().driver(); }
+  Task<void> flush() override {
+    if (flushes++ == 0) throw std::bad_alloc();
+    return below().flush();
+  }
+  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {
+    lengths.push_back(flushes > 1 ? 0 : from.size());
+    return below().write(offset, std::move(from), flags);
+  }
+  using BlockDevice::write;
+
+  uint64_t flushes = 0;
+  std::vector<uint64_t> lengths;  // of writes before the first flush that succeeded; 0: after it
+};
+
+TEST_F(BitmapMarks, MarksThatCouldNotBeFlushedAreMadeAgainBeforeTheFirstWrite) {
+  const Layout layout = layout_of(kMiB, 65536);
+  Disks disks = disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}});
+  auto file = std::make_unique<PoorDevice>(std::move(disks.file));
+  PoorDevice* const device = file.get();
+  const std::unique_ptr<Image> image = loop_.run(Image::open(std::move(file), for_writing()));
+  const std::vector<uint8_t> bytes = pattern(0, 65536, 1);
+  EXPECT_THROW(loop_.run(image->write(0, ConstBytes(bytes))), std::bad_alloc);
+  EXPECT_FALSE(image->bitmaps()[0].in_use());
+  loop_.run(image->write(0, ConstBytes(bytes)));
+  EXPECT_TRUE(image->bitmaps()[0].in_use());
+  ASSERT_GE(device->lengths.size(), 3u);
+  EXPECT_EQ(device->lengths[0], 4u);
+  EXPECT_EQ(device->lengths[1], 4u);
+  EXPECT_EQ(device->lengths[2], 0u);
+  loop_.run(image->close());
+}
+
+TEST_F(BitmapMarks, AnImageWithBitmapsKeepsItsSize) {
+  const Layout layout = layout_of(kMiB, 65536);
+  open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
+  for (const uint64_t size : {2 * kMiB, kMiB / 2}) {
+    const Error error = refusal([&] { loop_.run(image().resize(size, Preallocation::kOff)); });
+    EXPECT_EQ(error.message(), "Resizing an image with persistent bitmaps is not supported");
+  }
+  EXPECT_FALSE(stored()[0].in_use());
+  write(0, pattern(0, 512, 1));
+  const Error error = refusal([&] { loop_.run(image().resize(2 * kMiB, Preallocation::kOff)); });
+  EXPECT_EQ(error.message(), "Bitmap 'follows' is inconsistent and cannot be used");
+  EXPECT_EQ(error.hint(), "Try block-dirty-bitmap-remove to delete this bitmap from disk");
+  close_and_check();
+}
+
+}  // namespace
+}  // namespace byre::qcow2::test

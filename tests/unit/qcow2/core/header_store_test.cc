@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/core/header_store.h"
+
+#include <utility>
+
+#include "async/when_all.h"
+#include "qcow2/image/image_parts.h"
+#include "unit/qcow2/writing_test.h"
+
+namespace byre::qcow2::test {
+namespace {
+
+class HeaderStores : public WritingTest {};
+
+constexpr uint64_t kUnknownAutoclear = uint64_t{1} << 40;
+
+TEST_F(HeaderStores, TwoThatChangeDifferentFeatureBitsAtATimeKeepOneAnothers) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Disks disks = make_disks(layout_of(kMiB, 65536));
+    std::vector<uint8_t> autoclear(8);
+    store_big_endian(autoclear.data(), kUnknownAutoclear);
+    disks.file->put(88, autoclear);
+    open(std::move(disks), layout_of(kMiB, 65536));
+    HeaderStore& store = parts().context.header_store;
+    opened_.file->set_delays(seed, 5);
+    std::vector<Task<void>> changes;
+    changes.push_back(store.change_features({.incompatible_set = layout::incompatible::kDirty,
+                                             .autoclear_cleared = kUnknownAutoclear}));
+    changes.push_back(store.change_features({.incompatible_set = layout::incompatible::kCorrupt}));
+    loop_.run(when_all(std::move(changes)));
+    const layout::HeaderCluster found =
+        layout::HeaderCluster::parse(opened_.file_memory->get(0, 65536), {.for_check = true});
+    EXPECT_EQ(found.header.incompatible_features,
+              layout::incompatible::kDirty | layout::incompatible::kCorrupt);
+    EXPECT_EQ(found.header.autoclear_features, 0u);
+    EXPECT_EQ(image().header().incompatible_features, found.header.incompatible_features);
+  }
+}
+
+TEST_F(HeaderStores, NothingIsWrittenWhereNoBitChanges) {
+  open(layout_of(kMiB, 65536));
+  HeaderStore& store = parts().context.header_store;
+  opened_.file->clear_events();
+  loop_.run(store.change_features({.incompatible_cleared = layout::incompatible::kDirty,
+                                   .autoclear_cleared = kUnknownAutoclear}));
+  EXPECT_TRUE(opened_.file->events().empty());
+}
+
+}  // namespace
+}  // namespace byre::qcow2::test

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "support/replaced_new.h"
+#if BYRE_CAN_FAIL_ALLOCATIONS
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "unit/qcow2/image/fault_layouts.h"
+#include "unit/qcow2/image_with_bitmaps.h"
+#include "unit/qcow2/writing_test.h"
+
+// Memory that runs out while an image is written to.
+namespace byre::qcow2::test {
+namespace {
+
+using storage::MemoryFaults;
+
+// What a script runs on: a layout, and what its image has besides.
+struct Subject {
+  enum class Has { kNothingElse, kSnapshot, kBitmaps };
+
+  std::string name;
+  Layout layout;
+  Has has = Has::kNothingElse;
+};
+
+// The sizes are those that share_everything() and disks_with_bitmaps() take.
+std::vector<Subject> subjects() {
+  std::vector<Subject> all;
+  for (const Layout& layout : layouts()) {
+    all.push_back({"layout " + std::to_string(all.size() + 1), layout});
+  }
+  all.push_back({"snapshot", layout_of(64 * 1024, 4096), Subject::Has::kSnapshot});
+  all.push_back({"bitmaps", layout_of(768 * 1024, 65536), Subject::Has::kBitmaps});
+  for (const bool is_raw : {false, true}) {
+    Layout data = layout_of(128 * 1024, 1024);
+    data.create.data_filename = "data";
+    data.create.data_file_raw = is_raw;
+    data.compresses = false;
+    all.push_back({is_raw ? "raw data file" : "data file", data});
+  }
+  return all;
+}
+
+// The bytes that a subject with a snapshot begins with.
+Request first_write(const Layout& layout) {
+  return {.kind = Request::Kind::kWrite, .offset = 0, .length = layout.create.size, .seed = 99};
+}
+
+Disks make_disks(const Subject& subject) {
+  if (subject.has == Subject::Has::kBitmaps) {
+    return disks_with_bitmaps(subject.layout, {{"follows", layout::bitmap_flag::kAuto},
+                                               {"stays", 0},
+                                               {"follows too", layout::bitmap_flag::kAuto}});
+  }
+  Disks disks = make_disks(subject.layout);
+  if (subject.has != Subject::Has::kSnapshot) return disks;
+  Loop loop;
+  OpenImage opened = loop.run(open_disks(std::move(disks), {}, for_writing()));
+  loop.run(apply(opened.image.get(), first_write(subject.layout)));
+  loop.run(opened.image->close());
+  disks = opened.snapshot();
+  share_everything(*disks.file, subject.layout.create.cluster_size);
+  return disks;
+}
+
+// What the image has besides is as it was.
+void expect_the_rest_holds(const OpenImage& opened, const Subject& subject) {
+  if (subject.has == Subject::Has::kNothingElse) return;
+  Loop loop;
+  OpenImage again = loop.run(open_disks(opened.snapshot(), {}, {}));
+  if (subject.has == Subject::Has::kSnapshot) {
+    SnapshotSelector selector;
+    selector.name = "before";
+    loop.run(again.image->load_snapshot(selector));
+    EXPECT_EQ(loop.run(read_all(again.image.get())), bytes_of(first_write(subject.layout)));
+  } else {
+    ASSERT_EQ(again.image->bitmaps().size(), 3u);
+    EXPECT_FALSE(again.image->bitmaps()[1].in_use());
+  }
+  loop.run(again.image->close());
+}
+
+// Each mark has its flush before anything else is written.
+void expect_marks_come_first(const OpenImage& opened, const Subject& subject) {
+  if (subject.has != Subject::Has::kBitmaps) return;
+  bool is_marked = false;
+  for (const filter::FaultEvent& event : opened.file->events()) {
+    const bool is_mark = event.operation == filter::Operation::kWrite && event.length == 4;
+    if (event.operation == filter::Operation::kFlush) break;
+    if (event.operation == filter::Operation::kRead) continue;
+    is_marked |= is_mark;
+    EXPECT_TRUE(is_mark) << "a " << filter::operation_name(event.operation) << " of "
+                         << event.length << " bytes before the marks are durable";
+  }
+  EXPECT_TRUE(is_marked);
+}
+
+// Makes a request while the n-th allocation of all that are counted fails; false where it failed.
+bool make_request(Loop& loop, Image* image, const Request& request) {
+  const std::vector<uint8_t> bytes = bytes_of(request);
+  bool is_done = true;
+  MemoryFaults::go_on();
+  try {
+    switch (request.kind) {
+      case Request::Kind::kWrite:
+        loop.run(image->write(request.offset, ConstBytes(bytes), WriteFlags::kNone));
+        break;
+      case Request::Kind::kCompressed:
+        loop.run(image->write(request.offset, ConstBytes(bytes), WriteFlags::kCompressed));
+        break;
+      case Request::Kind::kZeroes:
+        loop.run(image->write_zeroes(request.offset, request.length, WriteFlags::kNone));
+        break;
+      case Request::Kind::kUnmap:
+        loop.run(image->write_zeroes(request.offset, request.length, WriteFlags::kMayUnmap));
+        break;
+      case Request::Kind::kDiscard:
+        loop.run(image->discard(request.offset, request.length));
+        break;
+      case Request::Kind::kFlush:
+        loop.run(image->flush());
+        break;
+    }
+  } catch (const std::exception&) {
+    is_done = false;
+  }
+  MemoryFaults::hold();
+  return is_done;
+}
+
+// How many requests failed.
+uint64_t make_requests(Loop& loop, Image* image, const std::vector<Request>& script,
+                       SectorModel* model) {
+  uint64_t failures = 0;
+  for (const Request& request : script) {
+    const bool is_flush = request.kind == Request::Kind::kFlush;
+    if (!is_flush) model->may_write(request);
+    const bool is_done = make_request(loop, image, request);
+    if (!is_done) ++failures;
+    if (is_flush && is_done) model->flushed();
+    if (is_flush) continue;
+    if (is_done && request.kind != Request::Kind::kDiscard) {
+      model->wrote(request);
+    } else {
+      model->outcome_unknown(request);
+    }
+  }
+  return failures;
+}
+
+// Runs the script while the n-th allocation fails; how many requests failed, and in `*count` how
+// many allocations there were.
+uint64_t run_script(const Subject& subject, const std::vector<Request>& script, uint64_t n,
+                    uint64_t* count) {
+  const Layout& layout = subject.layout;
+  Loop loop;
+  SectorModel model(layout);
+  OpenImage opened = loop.run(open_disks(make_disks(subject), layout.backing_size, for_writing()));
+  if (subject.has == Subject::Has::kSnapshot) {
+    model.may_write(first_write(layout));
+    model.flushed();
+  }
+  opened.file->clear_events();
+  uint64_t failures = 0;
+  // A thread of its own has no frames of coroutines left over from others.
+  std::thread([&] {
+    MemoryFaults::begin_at(n);
+    MemoryFaults::hold();
+    failures = make_requests(loop, opened.image.get(), script, &model);
+    *count = MemoryFaults::asked();
+  }).join();
+  expect_marks_come_first(opened, subject);
+  expect_model_holds(opened.snapshot(), layout, model);
+  try {
+    loop.run(opened.image->close());
+    model.flushed();
+  } catch (const Error&) {
+    // A header that may have been half-way changed is left alone.
+  }
+  expect_model_holds(opened.snapshot(), layout, model);
+  expect_the_rest_holds(opened, subject);
+  return failures;
+}
+
+// Each allocation would take minutes: those of the first request, which makes the image ready for
+// writing, and every so many of the others.
+constexpr uint64_t kFirstTries = 60;
+constexpr uint64_t kOtherTries = 120;
+
+TEST(AllocationFaults, AnyOneFailedAllocationLeavesASoundImageWithAllThatWasAcknowledged) {
+  uint64_t seed = 0;
+  for (const Subject& subject : subjects()) {
+    const std::vector<Request> script = make_script(subject.layout, ++seed, 40);
+    uint64_t count = 0;
+    run_script(subject, script, 0, &count);
+    ASSERT_GT(count, 0u);
+    const uint64_t step = std::max<uint64_t>(count / kOtherTries, 1);
+    uint64_t failures = 0;
+    uint64_t ignored = 0;
+    for (uint64_t n = 1; n <= count; n += n < kFirstTries ? 1 : step) {
+      SCOPED_TRACE(testing::Message() << subject.name << ", allocation " << n);
+      failures += run_script(subject, script, n, &ignored);
+      if (testing::Test::HasFailure()) return;
+    }
+    EXPECT_GT(failures, 0u);
+  }
+}
+
+}  // namespace
+}  // namespace byre::qcow2::test
+
+#endif

@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/repair/repair.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cerrno>
+
+#include "unit/qcow2/repair/repaired_image.h"
+
+namespace byre::qcow2 {
+namespace {
+
+using test::CheckedImage;
+using test::Damage;
+using test::GuestView;
+using test::Repaired;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+constexpr uint64_t kCopied = layout::L2Entry::kCopied;
+
+GuestView view(const CheckedImage& image) {
+  return sync_wait(test::view_guest(const_cast<CheckedImage&>(image).file().clone()));
+}
+
+class EachDamage : public testing::TestWithParam<Damage> {};
+
+TEST_P(EachDamage, IsMendedAndNothingIsLost) {
+  CheckedImage image;
+  GetParam().apply(image);
+  const GuestView before = view(image);
+  const Repaired repaired = test::repair(image.file(), GetParam());
+  test::expect_nothing_lost(before, view(image));
+  const test::Checked checked = image.check();
+  EXPECT_EQ(checked.result.corruptions, repaired.result.check.corruptions);
+  EXPECT_EQ(checked.result.leaks, repaired.result.check.leaks);
+  EXPECT_EQ(checked.result.check_errors, 0u);
+  if (GetParam().can_be_mended) {
+    EXPECT_THAT(checked.texts(), IsEmpty());
+    EXPECT_TRUE(repaired.result.is_clean());
+    EXPECT_EQ(image.header().incompatible_features, 0u);
+  } else {
+    EXPECT_GT(checked.result.corruptions, 0u);
+  }
+  // Once more finds nothing to do.
+  const std::vector<uint8_t> bytes = image.file().get(0, image.file().size());
+  const Repaired again = test::repair(image.file(), GetParam());
+  EXPECT_EQ(again.result.corruptions_fixed + again.result.leaks_fixed, 0u);
+  EXPECT_EQ(image.file().get(0, image.file().size()), bytes);
+}
+
+// Whoever wrote before may have been killed, and what was read is not yet on the disk.
+TEST_P(EachDamage, WhatWasReadIsDurableBeforeAnythingIsWritten) {
+  CheckedImage image;
+  GetParam().apply(image);
+  filter::FaultDevice file(image.file().clone());
+  test::repair(file);
+  for (const filter::FaultEvent& event : file.events()) {
+    if (event.operation == filter::Operation::kFlush) return;
+    EXPECT_NE(event.operation, filter::Operation::kWrite);
+    EXPECT_NE(event.operation, filter::Operation::kWriteZeroes);
+    EXPECT_NE(event.operation, filter::Operation::kResize);
+  }
+}
+
+TEST_P(EachDamage, CanBeWrittenOverAfterTheRepair) {
+  if (!GetParam().can_be_mended) return;
+  CheckedImage image;
+  GetParam().apply(image);
+  test::repair(image.file(), GetParam());
+  OpenOptions options;
+  options.writable = true;
+  storage::MemoryDevice* file = nullptr;
+  auto clone = image.file().clone();
+  file = clone.get();
+  const std::unique_ptr<Image> opened = sync_wait(Image::open(std::move(clone), options));
+  std::vector<uint8_t> bytes = byre::test::pattern(0, opened->size(), 9);
+  sync_wait(opened->write(0, IoVector(Bytes(bytes))));
+  sync_wait(opened->flush());
+  std::unique_ptr<storage::MemoryDevice> written = file->clone();
+  const GuestView after = sync_wait(test::view_guest(written->clone()));
+  for (size_t i = 0; i < after.size(); ++i) ASSERT_TRUE(after[i]) << i;
+  EXPECT_THAT(image.check_on(*written).result.corruptions, 0u);
+  sync_wait(opened->close());
+}
+
+INSTANTIATE_TEST_SUITE_P(Repairer, EachDamage, testing::ValuesIn(test::damages()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(Repairer, ASoundImageIsNotTouched) {
+  CheckedImage image;
+  const std::vector<uint8_t> before = image.file().get(0, image.file().size());
+  const Repaired repaired = test::repair(image.file());
+  EXPECT_THAT(repaired.texts(), IsEmpty());
+  EXPECT_EQ(image.file().get(0, image.file().size()), before);
+}
+
+TEST(Repairer, ALeakIsFoundAndGivenBack) {
+  CheckedImage image;
+  const uint64_t cluster = image.cluster_of(image.append({1}));
+  const Repaired repaired = test::repair(image.file(), RepairScope::kLeaks);
+  EXPECT_THAT(repaired.texts(),
+              ElementsAre(fmt::format("Leaked cluster {} refcount=1 reference=0", cluster),
+                          fmt::format("Repairing cluster {} refcount=1 reference=0", cluster)));
+  EXPECT_EQ(repaired.result.leaks_fixed, 1u);
+  EXPECT_EQ(repaired.result.corruptions_fixed, 0u);
+  EXPECT_EQ(repaired.result.check.leaks, 0u);
+}
+
+// A check does not look there; once the file has grown it would find leaks.
+TEST(Repairer, RefcountsBehindTheEndOfTheFileGo) {
+  for (const RepairScope scope : {RepairScope::kLeaks, RepairScope::kAll}) {
+    for (const bool is_damaged : {false, true}) {
+      CheckedImage image;
+      if (is_damaged) image.append({1});
+      const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
+      image.set_refcount(end, 1);
+      image.set_refcount(end + 3 * uint64_t{4096}, 2);
+      const Repaired repaired = test::repair(image.file(), scope);
+      EXPECT_EQ(repaired.result.leaks_fixed, is_damaged ? 1u : 0u);
+      image.file().put(end + 5 * uint64_t{4096}, std::vector<uint8_t>{0});
+      EXPECT_THAT(image.check().texts(), IsEmpty());
+    }
+  }
+}
+
+// An entry that leads there has the refcount that it needs.
+TEST(Repairer, RefcountsBehindTheEndOfTheFileStayWhileSomethingIsWrong) {
+  CheckedImage image;
+  const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
+  image.put_word(image.l2_place(7), (end + 4096) | kCopied);
+  image.set_refcount(end + 4096, 1);
+  const Repaired repaired = test::repair(image.file(), RepairScope::kLeaks);
+  EXPECT_GT(repaired.result.check.corruptions, 0u);
+  image.file().put(end + 2 * uint64_t{4096} - 1, std::vector<uint8_t>{0});
+  EXPECT_EQ(image.check().result.corruptions, 0u);
+}
+
+TEST(Repairer, LeaksAloneLeavesRefcountsThatAreTooLow) {
+  CheckedImage image;
+  image.put_word(image.l2_place(6), image.word(image.l2_place(0)));
+  image.append({1});
+  const Repaired repaired = test::repair(image.file(), RepairScope::kLeaks);
+  EXPECT_EQ(repaired.result.leaks_fixed, 1u);
+  EXPECT_EQ(repaired.result.corruptions_fixed, 0u);
+  EXPECT_EQ(repaired.result.check.corruptions, 1u);
+  EXPECT_EQ(image.word(image.l2_place(0)) & kCopied, kCopied);
+}
+
+TEST(Repairer, LeaksAloneDoesNotRebuild) {
+  CheckedImage image;
+  image.set_refcount(image.data_offset(0), 0);
+  const std::vector<uint8_t> before = image.file().get(0, image.file().size());
+  try {
+    test::repair(image.file(), RepairScope::kLeaks);
+    FAIL() << "it went on";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.message(), errno_text(EIO));
+    EXPECT_THAT(error.hint(), HasSubstr("new place"));
+  }
+  EXPECT_EQ(image.file().get(0, image.file().size()), before);
+}
+
+TEST(Repairer, ARebuildSaysWhatItDoes) {
+  CheckedImage image;
+  const uint64_t cluster = image.cluster_of(image.data_offset(0));
+  const uint64_t table = image.cluster_of(image.table_place(0));
+  const uint64_t block = image.cluster_of(image.block());
+  image.set_refcount(image.data_offset(0), 0);
+  const Repaired repaired = test::repair(image.file());
+  EXPECT_THAT(repaired.texts(),
+              ElementsAre(fmt::format("ERROR cluster {} refcount=0 reference=1", cluster),
+                          "Rebuilding refcount structure",
+                          fmt::format("Repairing cluster {} refcount=1 reference=0", table),
+                          fmt::format("Repairing cluster {} refcount=1 reference=0", block)));
+  EXPECT_EQ(repaired.result.corruptions_fixed, 1u);
+  EXPECT_EQ(repaired.result.leaks_fixed, 0u);
+}
+
+TEST(Repairer, FlagsAreClearedWhereAClusterTurnsOutToBeShared) {
+  CheckedImage image;
+  image.put_word(image.l2_place(6), image.word(image.l2_place(0)));
+  const Repaired repaired = test::repair(image.file());
+  EXPECT_EQ(repaired.result.corruptions_fixed, 3u);
+  EXPECT_EQ(image.word(image.l2_place(0)) & kCopied, 0u);
+  EXPECT_EQ(image.word(image.l2_place(6)) & kCopied, 0u);
+}
+
+TEST(Repairer, LeaksAreKeptWhileAnEntryCannotBeFollowed) {
+  CheckedImage image;
+  const uint64_t leak = image.append({1});
+  image.put_word(image.l1_place(0), image.word(image.l1_place(0)) + 512);
+  const Repaired repaired = test::repair(image.file());
+  EXPECT_THAT(repaired.texts(),
+              Contains("Leaked clusters are kept: they may belong to what cannot be read"));
+  EXPECT_EQ(repaired.result.leaks_fixed, 0u);
+  EXPECT_GT(repaired.result.check.leaks, 0u);
+  image.put_word(image.l1_place(0), image.word(image.l1_place(0)) - 512);
+  EXPECT_THAT(
+      image.check().texts(),
+      Contains(fmt::format("Leaked cluster {} refcount=1 reference=0", image.cluster_of(leak))));
+}
+
+TEST(Repairer, LeaksAreKeptByARebuildToo) {
+  CheckedImage image;
+  const uint64_t data = image.data_offset(1);
+  image.set_refcount(image.data_offset(0), 0);
+  image.put_word(image.l2_place(1), uint64_t{image.word(image.l2_place(1))} + 512 + 64 * 4096);
+  test::repair(image.file());
+  const std::vector<uint8_t> block = image.file().get(image.block(), 4096);
+  EXPECT_EQ(layout::load_refcount(block, image.cluster_of(data), 4), 1u);
+}
+
+TEST(Repairer, WhatRemainsWrongKeepsTheDirtyBit) {
+  CheckedImage image;
+  test::set_incompatible(image, layout::incompatible::kDirty);
+  image.put_word(image.l2_place(1), image.word(image.l2_place(1)) + 512);
+  EXPECT_FALSE(test::repair(image.file()).result.is_clean());
+  EXPECT_TRUE(image.header().is_dirty());
+}
+
+TEST(Repairer, AutoclearBitsThatAreNotKnownGoBeforeTheFirstChange) {
+  CheckedImage image;
+  image.append({1});
+  image.put<uint64_t>(88, uint64_t{1} << 40);
+  test::repair(image.file());
+  EXPECT_EQ(image.header().autoclear_features, 0u);
+}
+
+TEST(Repairer, SnapshotsThatAreNotCompleteGetTheSizeOfTheDisk) {
+  CheckedImage image;
+  const uint64_t l1 = image.append(std::vector<uint8_t>(8));
+  layout::Snapshot snapshot = test::snapshot_at(image, l1);
+  snapshot.disk_size = std::nullopt;
+  snapshot.has_large_vm_state_size = false;
+  image.put_snapshots({snapshot});
+  const Repaired repaired = test::repair(image.file());
+  EXPECT_THAT(repaired.texts(), ElementsAre("Repairing snapshot table entry 0 is incomplete"));
+  EXPECT_EQ(repaired.result.corruptions_fixed, 1u);
+  OpenOptions options;
+  const auto opened = sync_wait(Image::open(image.file().clone(), options));
+  ASSERT_EQ(opened->snapshots().size(), 1u);
+  EXPECT_EQ(opened->snapshots()[0].disk_size, image.header().size);
+  EXPECT_EQ(opened->snapshots()[0].name, "s");
+  sync_wait(opened->close());
+}
+
+TEST(Repairer, ExtraDataOfSnapshotsBeyondTheLimitIsCut) {
+  CheckedImage image;
+  const uint64_t l1 = image.append(std::vector<uint8_t>(8));
+  std::vector<uint8_t> entry = layout::encode_snapshot_table({test::snapshot_at(image, l1)});
+  const uint64_t names = entry.size() - 40 - 16;
+  entry.insert(entry.begin() + 56, 2000, uint8_t{7});
+  store_big_endian<uint32_t>(entry.data() + 36, 2016);
+  ASSERT_GT(names, 0u);
+  const uint64_t table = image.append(entry);
+  image.put<uint32_t>(60, 1);
+  image.put<uint64_t>(64, table);
+  const Repaired repaired = test::repair(image.file());
+  EXPECT_THAT(repaired.texts(),
+              ElementsAre("Discarding too much extra metadata in snapshot table entry 0 (2016 > "
+                          "1024)"));
+  const auto opened = sync_wait(Image::open(image.file().clone(), OpenOptions{}));
+  ASSERT_EQ(opened->snapshots().size(), 1u);
+  EXPECT_EQ(opened->snapshots()[0].name, "s");
+  sync_wait(opened->close());
+}
+
+TEST(Repairer, AnL1TableThatASnapshotSharesMovesAway) {
+  CheckedImage image;
+  const uint64_t l1 = image.l1_place(0);
+  image.put_snapshots({test::snapshot_at(image, l1)});
+  test::repair(image.file());
+  EXPECT_NE(image.l1_place(0), l1);
+  EXPECT_EQ(image.word(image.l1_place(0)) & ~kCopied, image.word(l1) & ~kCopied);
+}
+
+TEST(Repairer, TheCallerHearsOfFixesBeforeTheLastCheck) {
+  CheckedImage image;
+  image.append({1});
+  RepairOptions options;
+  std::vector<std::string> told;
+  options.check.on_finding = [&](const Finding& each) { told.push_back(each.text); };
+  options.on_fixed = [&](uint64_t leaks, uint64_t corruptions) {
+    told.push_back(fmt::format("fixed {} {}", leaks, corruptions));
+  };
+  sync_wait(test::repair_on(&image.file(), std::move(options)));
+  EXPECT_EQ(told.back(), "fixed 1 0");
+}
+
+TEST(Repairer, ACancelledRepairStopsAndCanBeDoneAgain) {
+  CheckedImage image;
+  image.set_refcount(image.data_offset(0), 0);
+  Cancellation cancellation;
+  RepairOptions options;
+  options.check.cancellation = &cancellation;
+  options.check.on_finding = [&](const Finding&) { cancellation.request(); };
+  const GuestView before = view(image);
+  EXPECT_THROW(sync_wait(test::repair_on(&image.file(), std::move(options))), Error);
+  test::expect_nothing_lost(before, view(image));
+  EXPECT_TRUE(test::repair(image.file()).result.is_clean());
+  EXPECT_THAT(image.check().texts(), IsEmpty());
+}
+
+TEST(Repairer, ASnapshotWithoutAnL1TableKeepsWhatMayBeIts) {
+  for (const RepairScope scope : {RepairScope::kLeaks, RepairScope::kAll}) {
+    for (const uint64_t l1 : {uint64_t{0}, uint64_t{1} << 40}) {
+      CheckedImage image;
+      layout::Snapshot snapshot = test::snapshot_at(image, l1);
+      if (l1 == 0) snapshot = layout::Snapshot{};
+      image.put_snapshots({snapshot});
+      image.set_refcount(image.data_offset(0), 2);
+      const std::vector<uint8_t> block = image.file().get(image.block(), 4096);
+      const CheckResult before = image.check().result;
+      const Repaired repaired = test::repair(image.file(), scope);
+      EXPECT_LE(repaired.result.check.corruptions, before.corruptions);
+      EXPECT_EQ(repaired.result.leaks_fixed, 0u);
+      const std::vector<uint8_t> after = image.file().get(image.block(), 4096);
+      EXPECT_EQ(layout::load_refcount(after, image.cluster_of(image.data_offset(0)), 4), 2u);
+    }
+  }
+}
+
+TEST(Repairer, OtherSnapshotsStayWhereOneIsRemoved) {
+  CheckedImage image;
+  const uint64_t l1 = image.append(std::vector<uint8_t>(8));
+  layout::Snapshot lost = test::snapshot_at(image, uint64_t{1} << 40);
+  lost.name = "lost";
+  image.put_snapshots({lost, test::snapshot_at(image, l1)});
+  const Repaired repaired = test::repair(image.file(), RepairScope::kAll, true);
+  EXPECT_TRUE(repaired.result.is_clean());
+  EXPECT_THAT(repaired.texts(), Contains("Removing snapshot 1 (lost): its L1 table lies past the "
+                                         "end of the file"));
+  const auto opened = sync_wait(Image::open(image.file().clone(), OpenOptions{}));
+  ASSERT_EQ(opened->snapshots().size(), 1u);
+  EXPECT_EQ(opened->snapshots()[0].name, "s");
+  sync_wait(opened->close());
+}
+
+TEST(Repairer, OtherBitmapsStayWhereOneIsRemoved) {
+  for (const char* const name :
+       {"BitmapTableOnL1", "BitmapEntryZero", "FirstBitmapUnaligned", "BitmapTableOutside"}) {
+    CheckedImage image;
+    const std::vector<Damage> all = test::damages();
+    std::ranges::find(all, name, &Damage::name)->apply(image);
+    const Repaired repaired = test::repair(image.file());
+    EXPECT_THAT(repaired.texts(), Contains(testing::StartsWith("Removing bitmap")));
+    const auto opened = sync_wait(Image::open(image.file().clone(), OpenOptions{}));
+    std::vector<std::string> names;
+    for (const layout::BitmapEntry& each : opened->bitmaps()) names.push_back(each.name);
+    const bool is_first = std::string(name) == "FirstBitmapUnaligned";
+    if (std::string(name) == "BitmapTableOutside") {
+      EXPECT_THAT(names, IsEmpty());
+      EXPECT_THAT(repaired.texts(), Contains("Removing bitmap 'a'"));
+    } else {
+      EXPECT_THAT(names, ElementsAre(is_first ? "bb" : "a", "ccc"));
+    }
+    sync_wait(opened->close());
+  }
+}
+
+TEST(Repairer, SnapshotsWithExtraDataOfAnImpossibleSizeAreKept) {
+  CheckedImage image;
+  const std::vector<Damage> all = test::damages();
+  std::ranges::find(all, "SnapshotExtraDataTooLong", &Damage::name)->apply(image);
+  EXPECT_TRUE(test::repair(image.file()).result.is_clean());
+  const auto opened = sync_wait(Image::open(image.file().clone(), OpenOptions{}));
+  ASSERT_EQ(opened->snapshots().size(), 2u);
+  EXPECT_EQ(opened->snapshots()[0].name, "s");
+  sync_wait(opened->close());
+}
+
+// Every write of every repair fails once, for want of room and for a broken disk.
+TEST_P(EachDamage, AFailedWriteIsToldAndLosesNothing) {
+  for (const int number : {EIO, ENOSPC}) {
+    bool failed = true;
+    for (uint64_t write = 1; failed; ++write) {
+      CheckedImage image;
+      GetParam().apply(image);
+      const GuestView before = view(image);
+      auto clone = image.file().clone();
+      storage::MemoryDevice* const memory = clone.get();
+      filter::FaultDevice faults(std::move(clone));
+      faults.add_rule({.operation = filter::Operation::kWrite,
+                       .first = write,
+                       .errno_value = number,
+                       .written = filter::Written::kHalf});
+      failed = false;
+      try {
+        test::repair(faults, GetParam());
+      } catch (const Error& error) {
+        failed = true;
+        EXPECT_EQ(error.errno_value(), number);
+      }
+      test::expect_nothing_lost(before, sync_wait(test::view_guest(memory->clone())));
+      faults.heal();
+      EXPECT_EQ(test::repair(faults, GetParam()).result.is_clean(), GetParam().can_be_mended);
+      test::expect_nothing_lost(before, sync_wait(test::view_guest(memory->clone())));
+      ASSERT_LT(write, 50u);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace byre::qcow2
