@@ -122,7 +122,7 @@ io_uring_sqe* Ring::next_entry() {
     // waiting (EBUSY) or too little memory just now (EAGAIN): room comes with those that end.
     const int result = io_uring_submit(&ring_);
     if (result < 0 && result != -EBUSY && result != -EAGAIN && result != -EINTR) {
-      throw Error::from_errno(-result, "io_uring takes no more requests");
+      throw Error::from_errno(-result, "io_uring submission failed");
     }
     take_completions();
   }

@@ -225,7 +225,7 @@ int run_check(Invocation& invocation) {
   }
   const qcow2::CheckResult& result = *report.result;
   if (result.findings_unreported != 0) {
-    print_warning(invocation, fmt::format("{} further findings are counted, but not shown",
+    print_warning(invocation, fmt::format("{} more findings were counted, but are not shown",
                                           result.findings_unreported));
   }
   if (result.check_errors != 0) print_error(invocation, "Check failed");

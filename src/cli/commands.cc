@@ -8,21 +8,21 @@ namespace {
 
 constexpr std::array<Command, 16> kCommands{{
     {"amend", "Change options of an existing image", nullptr},
-    {"bench", "Measure how fast an image is", nullptr},
+    {"bench", "Measure the speed of an image", nullptr},
     {"bitmap", "Add, change and remove dirty bitmaps", nullptr},
-    {"check", "Check that an image's metadata is sound", run_check},
+    {"check", "Check an image's metadata, and repair it", run_check},
     {"commit", "Copy an image's changes into its backing file", nullptr},
-    {"compare", "Compare what two images hold", run_compare},
-    {"convert", "Copy images into a new one, of any format", run_convert},
-    {"create", "Make a new image", run_create},
+    {"compare", "Compare the contents of two images", run_compare},
+    {"convert", "Copy images into a new one of any format", run_convert},
+    {"create", "Create a new image", run_create},
     {"dd", "Copy part of an image into a new one", run_dd},
-    {"info", "Show what an image is", run_info},
-    {"io", "Make single requests of an image, as qemu-io does", run_io, false},
-    {"map", "Show where an image's data lies", run_map},
-    {"measure", "Tell how large a new image would be", run_measure},
+    {"info", "Show information about an image", run_info},
+    {"io", "Make single requests to an image, like qemu-io", run_io, false},
+    {"map", "Show where an image's data is", run_map},
+    {"measure", "Estimate the size of a new image", run_measure},
     {"rebase", "Change an image's backing file", nullptr},
     {"resize", "Change the size of an image", nullptr},
-    {"snapshot", "List, make, apply and delete snapshots in an image", nullptr},
+    {"snapshot", "List, create, apply and delete snapshots of an image", nullptr},
 }};
 
 }  // namespace

@@ -234,7 +234,7 @@ class ConvertCommand {
     }
     const bool is_target = jobs::files_below(*backing).contains(target);
     co_await backing->close();
-    if (is_target) throw invalid("the backing file is the image itself, or needs it");
+    if (is_target) throw invalid("the backing file is the image itself, or depends on it");
   }
 
   Task<void> make_piped_target(const TargetOptions& options, uint64_t size) {

@@ -27,17 +27,19 @@ std::string supported_formats() {
 void print_program_help(const Invocation& invocation) {
   print_version(invocation);
   const std::string& program = invocation.program;
-  std::string text = "\nUsage: " + program + " [-T TRACE] COMMAND [OPTIONS]\n       " + program +
-                     " --help | --version\n\n"
-                     "  -h, --help         show this and end; behind COMMAND: show its options\n"
-                     "  -V, --version      show the version and end\n"
-                     "  -T, --trace TRACE  taken as qemu-img takes it; byre has no trace points\n\n"
-                     "Commands:\n";
+  std::string text =
+      "\nUsage: " + program + " [-T TRACE] COMMAND [OPTIONS]\n       " + program +
+      " --help | --version\n\n"
+      "  -h, --help         show this help and exit; after COMMAND: show its options\n"
+      "  -V, --version      show the version and exit\n"
+      "  -T, --trace TRACE  accepted for compatibility; byre has no trace points\n\n"
+      "Commands:\n";
   for (const Command& command : commands()) {
     if (invocation.as_qemu() && !command.in_qemu_img) continue;
     std::string line = "  " + std::string(command.name);
     line.resize(12, ' ');
-    text += line + command.summary + (command.function == nullptr ? " (not there yet)" : "") + "\n";
+    text += line + command.summary + (command.function == nullptr ? " (not implemented yet)" : "") +
+            "\n";
   }
   // Scripts look for these lines, of QEMU 10 and of those before, and in them for formats.
   const std::string formats = supported_formats();

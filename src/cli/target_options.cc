@@ -67,7 +67,7 @@ std::span<const OptionDescription> format_options(const std::string& format) {
   if (format == "qcow2") return kQcow2Options;
   if (format == "raw") return kRawOptions;
   throw invalid("Unknown file format '" + format + "'")
-      .with_hint("byre writes the formats raw and qcow2");
+      .with_hint("the supported formats are raw and qcow2");
 }
 
 std::span<const OptionDescription> host_options(storage::HostDriver driver) {

@@ -17,7 +17,7 @@ void print_version(const Invocation& invocation) {
   } else {
     print("byre version " BYRE_VERSION " (as qemu-img " + std::string(kQemuVersion) + ")\n");
   }
-  print("byre: disk images in qcow2 and raw. Licence: Apache-2.0\n");
+  print("byre: qcow2 and raw disk images. Licence: Apache-2.0\n");
 }
 
 }  // namespace byre::cli

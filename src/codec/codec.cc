@@ -73,7 +73,7 @@ void check_supported(CompressionType type) {
   if (is_supported(type)) return;
   throw Error(ErrorKind::kUnsupported, ENOTSUP,
               std::string("Compression type '") + name_of(type) + "' is not supported",
-              "this build of byre leaves the library out");
+              "this build of byre does not include the library");
 }
 
 }  // namespace

@@ -41,7 +41,7 @@ class ZlibInflater {
     if (stream_.avail_out != 0) {
       throw Error(ErrorKind::kCorrupt, EIO, "Compressed data is too short",
                   result == Z_STREAM_END ? "the deflate stream ends before the cluster is full"
-                                         : "the deflate stream goes on behind its last sector");
+                                         : "the deflate stream continues past its last sector");
     }
   }
 

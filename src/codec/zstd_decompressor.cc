@@ -56,7 +56,7 @@ class ZstdDecompressor final : public Decompressor {
     const uint32_t magic =
         uint32_t{in[0]} | uint32_t{in[1]} << 8 | uint32_t{in[2]} << 16 | uint32_t{in[3]} << 24;
     if (magic != ZSTD_MAGICNUMBER && (magic & kSkippableMask) != ZSTD_MAGIC_SKIPPABLE_START) {
-      throw_damaged("there is no zstd frame");
+      throw_damaged("no zstd frame found");
     }
     const size_t size = ZSTD_findFrameCompressedSize(in.data(), in.size());
     if (ZSTD_isError(size)) throw_damaged(ZSTD_getErrorName(size));

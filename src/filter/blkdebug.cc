@@ -139,7 +139,8 @@ Task<void> Blkdebug::check(RequestKind kind, uint64_t offset, uint64_t length) {
     remove_rule(index);
   }
   if (!rule.immediately) co_await Loop::current().yield();
-  throw Error::from_errno(rule.errno_value, fmt::format("'{}': failed by a rule", filename()));
+  throw Error::from_errno(rule.errno_value,
+                          fmt::format("'{}': error injected by a blkdebug rule", filename()));
 }
 
 Task<void> Blkdebug::check_blocks(RequestKind kind, uint64_t offset, uint64_t length) {
@@ -210,8 +211,9 @@ Task<void> Blkdebug::write_zero_piece(uint64_t offset, uint64_t length, WriteFla
   const uint64_t min = std::max(align_, options_.opt_write_zero);
   const bool is_small = min > 1 && length < min;
   if (is_small && has_flag(flags, WriteFlags::kNoFallback)) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                fmt::format("'{}': too small for zeroes without writing them", filename()));
+    throw Error(
+        ErrorKind::kUnsupported, ENOTSUP,
+        fmt::format("'{}': the range is too small to be zeroed without writing data", filename()));
   }
   co_await check_blocks(is_small ? kWriteRequest : kWriteZeroesRequest, offset, length);
   co_await below().write_zeroes(offset, length, flags);

@@ -24,7 +24,7 @@ Task<void> CompressDevice::write(uint64_t offset, IoVector from, WriteFlags flag
   check_writable(offset, from.size());
   if (cluster_size_ == 0) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                fmt::format("'{}' takes no compressed writes", below().filename()));
+                fmt::format("'{}' does not support compressed writes", below().filename()));
   }
   uint64_t done = 0;
   while (done < from.size()) {

@@ -134,8 +134,9 @@ void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation
                               ? "Could not write zeros for preallocation: "
                               : "Could not preallocate new data: ") +
                   errno_text(ENOSPC),
-              "'" + file.filename() + "' is as it was: the new image takes " +
-                  std::to_string(needed) + " bytes, and " + std::to_string(free) + " are there");
+              "'" + file.filename() + "' is unchanged: the new image needs " +
+                  std::to_string(needed) + " bytes, but only " + std::to_string(free) +
+                  " are available");
 }
 
 // Whether the file system, or a limit, lets a file become so large shows by making it so. What

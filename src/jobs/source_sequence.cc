@@ -16,7 +16,7 @@ SourceSequence::SourceSequence(std::vector<BlockDevice*> devices) {
     constexpr uint64_t kSizeMax = uint64_t{INT64_MAX} / kSectorSize * kSectorSize;
     const uint64_t size = device->size();
     if (size > kSizeMax || align_up(size, kSectorSize) > kSizeMax - size_) {
-      throw Error(ErrorKind::kInvalidArgument, EFBIG, "The images together are too large");
+      throw Error(ErrorKind::kInvalidArgument, EFBIG, "The total size of the images is too large");
     }
     const uint64_t start = size_;
     size_ += align_up(size, kSectorSize);

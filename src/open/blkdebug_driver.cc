@@ -48,7 +48,7 @@ std::string read_rules_file(const std::string& path) {
   } catch (const Error& error) {
     throw Error(error.kind(), error.errno_value(),
                 "Could not read blkdebug config file: " + errno_text(error.errno_value()),
-                fmt::format("the file is '{}'", path));
+                fmt::format("the config file is '{}'", path));
   }
   if (text.size() > kRulesFileMax) {
     throw invalid("Could not read blkdebug config file: " + errno_text(EFBIG));

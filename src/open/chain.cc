@@ -159,11 +159,11 @@ Task<Node> Chain::open_node(NodeSource source, NodeFlags flags, ImageOptions ima
   if (source.reference) co_return refer_to(source);
   if (++nodes_ > kNodesMax) {
     throw Error(ErrorKind::kCorrupt, ELOOP,
-                fmt::format("The image stands on more than {} nodes", kNodesMax));
+                fmt::format("The image consists of more than {} nodes", kNodesMax));
   }
   if (source.depth > kDepthMax) {
     throw Error(ErrorKind::kCorrupt, ELOOP,
-                fmt::format("Nodes stand on one another more than {} deep", kDepthMax));
+                fmt::format("Node nesting exceeds a depth of {}", kDepthMax));
   }
   take_json_name(source);
   NodeRequest request;
@@ -305,7 +305,7 @@ Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
     if (!request.image.allow_backing) {
       throw Error(ErrorKind::kPermission, EPERM,
                   fmt::format("Backing file '{}' may not be opened", image->backing_filename()),
-                  fmt::format("'{}' names it, and images may not name other files here",
+                  fmt::format("'{}' refers to it, but images may not refer to other files here",
                               device.filename()));
     }
     const std::string& name = image->backing_filename();
@@ -333,13 +333,13 @@ void Chain::add_file(const storage::FileDevice& file, Role role) {
   if (std::ranges::find(images_, file.identity()) != images_.end()) {
     throw Error(ErrorKind::kCorrupt, ELOOP,
                 fmt::format("Image '{}' refers to itself", file.filename()),
-                "the chain of backing and data files comes back to a file that is in it");
+                "the chain of backing and data files contains a loop");
   }
   if (role == Role::kDataFile) return;
   if (images_.size() >= kImagesMax) {
-    throw Error(
-        ErrorKind::kCorrupt, ELOOP,
-        fmt::format("Image '{}' is below more than {} others", file.filename(), kImagesMax - 1));
+    throw Error(ErrorKind::kCorrupt, ELOOP,
+                fmt::format("Image '{}' has more than {} overlays above it", file.filename(),
+                            kImagesMax - 1));
   }
   images_.push_back(file.identity());
 }

@@ -52,7 +52,7 @@ const Driver& driver_named(const std::string& name) {
   for (const Driver* driver : kDrivers)
     known += std::string(known.empty() ? "" : ", ") + driver->name;
   throw Error(ErrorKind::kUnsupported, EINVAL, fmt::format("Unknown driver '{}'", name),
-              "byre knows the drivers " + known);
+              "the supported drivers are " + known);
 }
 
 const Driver& driver_of_filename(const std::string& filename, bool has_protocol) {
@@ -64,7 +64,7 @@ const Driver& driver_of_filename(const std::string& filename, bool has_protocol)
   });
   if (found != kDrivers.end()) return **found;
   throw Error(ErrorKind::kUnsupported, EINVAL, fmt::format("Unknown protocol '{}'", *protocol),
-              "a file whose name has a ':' is opened as './name'");
+              "use './name' for a file whose name contains a ':'");
 }
 
 }  // namespace byre::open

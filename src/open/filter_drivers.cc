@@ -16,7 +16,7 @@ namespace {
 Task<Node> open_copy_on_read(Chain&, NodeRequest& request) {
   if (request.file->device->is_read_only()) {
     throw Error(ErrorKind::kPermission, EPERM, "Block node is read-only",
-                "copying on reading needs an image below it that is writable");
+                "copy-on-read needs a writable image below it");
   }
   const auto bottom = request.options.take_text("bottom");
   if (bottom) {

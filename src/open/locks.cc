@@ -50,7 +50,7 @@ void lock_file_below(BlockDevice& device, storage::LockPermissions permissions) 
   if (dynamic_cast<storage::NullDevice*>(&leaf) != nullptr) return;
   throw Error(ErrorKind::kUnsupported, ENOTSUP,
               fmt::format("'{}' cannot be locked", device.filename()),
-              fmt::format("byre found no file below the driver '{}'", leaf.driver()));
+              fmt::format("the driver '{}' has no file below it", leaf.driver()));
 }
 
 }  // namespace byre::open

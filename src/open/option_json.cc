@@ -69,7 +69,7 @@ class Parser {
   // What is nested counts more than the same name written with dots, as in QEMU.
   void put(const std::string& name, OptionValue value, int depth) {
     names_size_ += name.size();
-    if (names_size_ > kNamesSizeMax) throw parse_error("the names are too long together");
+    if (names_size_ > kNamesSizeMax) throw parse_error("the names are too long in total");
     if (depth > 1) {
       tree_.set(name, std::move(value));
     } else if (depth == 1) {

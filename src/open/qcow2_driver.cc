@@ -57,9 +57,9 @@ qcow2::OpenOptions take_options(NodeRequest& request) {
 }
 
 Error data_file_refused(const std::string& name, const std::string& filename) {
-  return Error(ErrorKind::kPermission, EPERM,
-               fmt::format("External data file '{}' may not be opened", name),
-               fmt::format("'{}' names it, and images may not name other files here", filename));
+  return Error(
+      ErrorKind::kPermission, EPERM, fmt::format("External data file '{}' may not be opened", name),
+      fmt::format("'{}' refers to it, but images may not refer to other files here", filename));
 }
 
 // The data file as the options say it, or as the image does.

@@ -73,8 +73,8 @@ void RawDevice::check_first_sector(uint64_t offset, const IoVector& from) const 
   if (probe_format(sector) == "raw") return;
   throw Error(ErrorKind::kPermission, EPERM, errno_text(EPERM),
               "the format of '" + filename() +
-                  "' was probed to be raw, and these bytes would make "
-                  "it look like another; say that it is raw");
+                  "' was detected as raw, and these bytes would make "
+                  "it look like another format; specify the raw format");
 }
 
 Task<void> RawDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {

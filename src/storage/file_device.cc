@@ -266,7 +266,7 @@ Task<void> FileDevice::reserve_space(uint64_t offset, uint64_t length) {
   if (error == EOPNOTSUPP && offset >= size_) {
     error = co_await write_zero_bytes(offset, length, false);
   }
-  if (error != 0 && error != EOPNOTSUPP) fail(error, "take space for", offset, length);
+  if (error != 0 && error != EOPNOTSUPP) fail(error, "allocate space for", offset, length);
 }
 
 Task<std::vector<Extent>> FileDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {

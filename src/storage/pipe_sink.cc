@@ -100,8 +100,8 @@ void PipeSink::take_turn(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
   if (offset < asked_) {
     throw Error(ErrorKind::kUnsupported, ESPIPE,
-                fmt::format("'{}' is a pipe and takes bytes in their order only", filename_),
-                fmt::format("'{}': a write at offset {} after one that ended at {}", filename_,
+                fmt::format("'{}' is a pipe: writes must be sequential", filename_),
+                fmt::format("'{}': write at offset {}, but the previous one ended at {}", filename_,
                             offset, asked_));
   }
   asked_ = offset + length;
@@ -110,7 +110,7 @@ void PipeSink::take_turn(uint64_t offset, uint64_t length) {
 Task<void> PipeSink::send(IoVector from) {
   if (failed_) {
     throw Error(ErrorKind::kIo, EPIPE,
-                fmt::format("Could not write to '{}': it failed before", filename_));
+                fmt::format("Could not write to '{}': an earlier write failed", filename_));
   }
   const auto send_here = [fd = fd_, &from] { return send_all(fd, from); };
   const int error = co_await WorkerPool::shared().run(send_here);
@@ -168,7 +168,7 @@ Task<std::vector<Extent>> PipeSink::extents(uint64_t offset, uint64_t length, Ex
 Task<void> PipeSink::resize(uint64_t new_size, Preallocation) {
   if (new_size < asked_) {
     throw Error(ErrorKind::kUnsupported, ESPIPE,
-                fmt::format("'{}' is a pipe and cannot be cut", filename_));
+                fmt::format("'{}' is a pipe and cannot be truncated", filename_));
   }
   size_ = new_size;
   co_return;

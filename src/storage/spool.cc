@@ -109,7 +109,7 @@ Task<std::unique_ptr<FileDevice>> unnamed_file(std::string filename) {
   const int fd = open_unnamed(folder);
   if (fd < 0) {
     throw Error::from_errno(errno, fmt::format("Could not create a temporary file in '{}'", folder))
-        .with_hint("TMPDIR names the folder for temporary files");
+        .with_hint("set TMPDIR to use another directory for temporary files");
   }
   // Nobody else can see it, and it does not outlive a power cut.
   const FileOptions options{.writable = true, .cache = CacheMode::kUnsafe};

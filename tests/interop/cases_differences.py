@@ -44,8 +44,8 @@ LINES = [
     ("what is not written at close", "printf '[inject-error]\\nevent = \"l2_update\"\\nonce = \"off\"\\n' >r && "
      "$IO -c 'discard 0 64k' blkdebug:r:data.qcow2", 1, 0, "Failed to flush the L2 table", "Failed to flush the L2 table"),
     ("the last flush", "printf '[inject-error]\\nevent = \"flush_to_disk\"\\nonce = \"off\"\\n' >r && "
-     "$IO -c 'write 0 64k' blkdebug:r:data.qcow2", 1, 0, "failed by a rule", "wrote"),
-    ("requests at breakpoints", "timeout 2 $IO -c 'wait_break A' blkdebug::zero.qcow2", 1, 124, "No request will come", ""),
+     "$IO -c 'write 0 64k' blkdebug:r:data.qcow2", 1, 0, "error injected by a blkdebug rule", "wrote"),
+    ("requests at breakpoints", "timeout 2 $IO -c 'wait_break A' blkdebug::zero.qcow2", 1, 124, "No request in flight can reach", ""),
     ("long lines", "printf 'read %1100s 512\\n' 0 | $IO -f raw disk.raw", 0, 1, "read 512/512", "not found"),
     ("convert -B over a longer one", "$IMG create -q -f qcow2 -b data.qcow2 -F qcow2 o 2M && "
      "$IMG convert -O qcow2 -B base.qcow2 -F qcow2 o x && $IO -c 'read -P 0 1M 1M' x", 0, 1, "read",

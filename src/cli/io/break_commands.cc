@@ -26,7 +26,7 @@ Task<void> wait_until_suspended(DebugListener& listener, std::string tag) {
   while (!listener.is_suspended(tag)) {
     co_await loop.yield();
     if (listener.is_suspended(tag)) break;
-    if (loop.is_idle()) throw Refusal{"No request will come to breakpoint " + tag};
+    if (loop.is_idle()) throw Refusal{"No request in flight can reach breakpoint " + tag};
     co_await loop.sleep_for(kLook);
   }
 }

@@ -14,7 +14,7 @@ void check_inside(const BlockDevice& device, uint64_t offset, uint64_t length) {
   if (offset <= size && length <= size - offset) return;
   throw Error(ErrorKind::kInvalidArgument, EIO, errno_text(EIO),
               std::to_string(length) + " bytes at offset " + std::to_string(offset) +
-                  " do not lie on the disk, which has " + std::to_string(size) + " bytes");
+                  " are not within the disk, which has " + std::to_string(size) + " bytes");
 }
 
 Refusal failure_of(const std::string& what, const Error& error) {
@@ -49,7 +49,7 @@ Task<void> checked_compressed_write(BlockDevice& device, uint64_t offset, IoVect
   const uint64_t unit = device.limits().compressed_write_size;
   if (unit == 0) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
-                std::string(device.driver()) + " images store nothing compressed");
+                std::string(device.driver()) + " images do not support compression");
   }
   const bool ends_well = from.size() % unit == 0 || offset + from.size() == device.size();
   if (offset % unit != 0 || !ends_well) {

@@ -86,7 +86,8 @@ void Session::remove_breakpoints() {
   BYRE_ASSERT(listener != nullptr && !breakpoints_.empty());
   has_failed_ = true;
   for (const std::string& tag : std::exchange(breakpoints_, {})) {
-    print_error(invocation_, "Nothing can resume what waits at breakpoint '" + tag + "'");
+    print_error(invocation_,
+                "No command can resume the request stopped at breakpoint '" + tag + "'");
     listener->remove_breakpoint(tag);
   }
 }

@@ -36,7 +36,7 @@ std::string program_usage(const Invocation& invocation) {
       invocation.as_qemu() ? invocation.program : invocation.program + " " + invocation.command;
   return "Usage: " + called + " [OPTIONS]... [-c STRING]... [file]\n" +
          (invocation.as_qemu() ? "QEMU Disk exerciser\n"
-                               : "Try an image out, request by request\n") +
+                               : "Make single requests to a disk image\n") +
          "\n" + kOptions + "See '" + called + " -c help' for information on available commands.\n";
 }
 

@@ -17,7 +17,7 @@ qcow2::Image& image_of(BlockDevice& device) {
   qcow2::Image* const image = open::as_qcow2(&device);
   if (image != nullptr) return *image;
   throw Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
-              "only qcow2 images have room for the state of a machine");
+              "only qcow2 images support VM state");
 }
 
 void check_sector(uint64_t value, const char* what) {

@@ -72,7 +72,7 @@ TEST(Program, ByreAddsAHintAndQemuImgDoesNot) {
   EXPECT_THAT(run({"qemu-img", "create", "-f", "foo", "x", "1M"}).err,
               "qemu-img: x: Unknown file format 'foo'\n");
   EXPECT_EQ(run({"byre", "create", "-f", "foo", "x", "1M"}).err,
-            "byre: x: Unknown file format 'foo'\nbyre writes the formats raw and qcow2\n");
+            "byre: x: Unknown file format 'foo'\nthe supported formats are raw and qcow2\n");
   EXPECT_THAT(run({"qemu-img", "create", "-f", "qcow2", "-o", "cluster_size=a", "x", "1M"}).err,
               StartsWith("qemu-img: x: " + words + "\nOptional suffix"));
 }

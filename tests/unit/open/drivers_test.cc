@@ -314,7 +314,7 @@ TEST_F(DriversTest, DescriptionsThatGoInCirclesOrTooDeepAreRefused) {
   const auto device = open(nested(200));
   EXPECT_EQ(device->size(), uint64_t{1} << 30);
   loop_.run(device->close());
-  EXPECT_EQ(refusal(nested(201)), "Nodes stand on one another more than 200 deep");
+  EXPECT_EQ(refusal(nested(201)), "Node nesting exceeds a depth of 200");
 }
 
 TEST_F(DriversTest, BlkdebugHearsTheEventsOfTheImageAbove) {

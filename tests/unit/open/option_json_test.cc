@@ -146,7 +146,8 @@ TEST(OptionJson, DepthAndSizeAreBounded) {
   const std::string name(60000, 'a');
   const std::string members = repeat("[],", 1000) + "[]";
   EXPECT_EQ(refusal("{\"" + name + "\":[" + members + "]}"),
-            "Could not parse the JSON options: JSON parse error, the names are too long together");
+            "Could not parse the JSON options: JSON parse error, the names are too long in "
+            "total");
 }
 
 }  // namespace

@@ -85,7 +85,7 @@ TEST_F(IoShell, UnderByresNameAFailureHasAReason) {
   EXPECT_EQ(outcome.code, 1);
   EXPECT_EQ(outcome.out,
             "read failed: Input/output error\n"
-            "1 bytes at offset 1048576 do not lie on the disk, which has 1048576 bytes\n");
+            "1 bytes at offset 1048576 are not within the disk, which has 1048576 bytes\n");
 }
 
 TEST_F(IoShell, RequestsBesideOneAnotherAreToldBeforeTheEnd) {
