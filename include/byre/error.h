@@ -8,26 +8,26 @@
 
 namespace byre {
 
-// What kind of thing went wrong, for callers that decide by it. Finer than errno where byre knows
-// more (kLocked, kCorrupt), coarser where nobody would act on the difference.
+// The kind of failure, for callers that branch on it. Finer than errno where byre knows more
+// (kLocked, kCorrupt), coarser where no caller would act on the difference.
 enum class ErrorKind {
   kInvalidArgument,  // the caller asked for something that makes no sense
   kNotFound,         // no such file, snapshot, bitmap, ...
-  kExists,           // it is there already
+  kExists,           // it already exists
   kPermission,       // the host refuses access, or the image is open read-only
   kLocked,           // another process holds the image
   kIo,               // the host failed: EIO, a short transfer, ...
   kNoSpace,          // ENOSPC, EDQUOT, EFBIG
   kCorrupt,          // the bytes of an image break its format's rules
   kUnsupported,      // legal, but byre does not do it
-  kCancelled,        // the caller gave up
-  kNoMemory,         // a bounded allocation would exceed its bound
+  kCancelled,        // the caller cancelled the operation
+  kNoMemory,         // out of memory, or an allocation would exceed its bound
 };
 
-// The one exception type of byre. `message` is a sentence without a final stop, in the user's
-// words: what failed, on which file, why; where QEMU has the same refusal, the message is QEMU's.
-// `hint` may add what QEMU's words leave out: the field, the value, what to do.
-// Copying is noexcept in practice only if memory is there; errors are thrown by value, caught by
+// The one exception type of byre. `message` is a sentence without a final full stop, in the user's
+// terms: what failed, on which file, and why; where QEMU has the same refusal, the message is
+// QEMU's. `hint` may add what QEMU's message leaves out: the field, the value, what to do. Copying
+// is noexcept only as long as memory is available; errors are thrown by value and caught by
 // reference.
 class Error : public std::exception {
  public:
@@ -35,7 +35,7 @@ class Error : public std::exception {
 
   // "<what>: <strerror(errno_value)>", kind derived from errno_value (positive).
   static Error from_errno(int errno_value, std::string_view what);
-  // The kind that a positive errno value stands for; kIo where nothing more is known.
+  // The kind for a positive errno value; kIo where nothing more is known.
   static ErrorKind kind_of(int errno_value);
 
   ErrorKind kind() const { return kind_; }
@@ -43,11 +43,11 @@ class Error : public std::exception {
   int errno_value() const { return errno_value_; }
   const std::string& message() const { return message_; }
   const std::string& hint() const { return hint_; }
-  // What else failed for the same reason, as further messages.
+  // Other failures with the same cause, as further messages.
   const std::vector<std::string>& more() const { return more_; }
   const char* what() const noexcept override { return message_.c_str(); }
 
-  // The same error, told from further out: "<prefix>: <message>".
+  // The same error with context from the caller: "<prefix>: <message>".
   Error with_prefix(std::string_view prefix) const;
   Error with_hint(std::string hint) const;
   Error with_more(std::string message) const;
@@ -60,7 +60,7 @@ class Error : public std::exception {
   std::vector<std::string> more_;
 };
 
-// The text of a positive errno value, as strerror gives it, without its thread trouble.
+// The text of a positive errno value, like strerror, but thread-safe.
 std::string errno_text(int errno_value);
 
 }  // namespace byre

@@ -7,13 +7,13 @@
 
 namespace byre {
 
-// A caller's wish to stop. Long work asks for it between steps that leave everything sound.
-// request() may be called from any thread and from a signal handler.
+// A caller's request to stop. Long-running work checks it between steps that leave everything
+// consistent. request() may be called from any thread and from a signal handler.
 class Cancellation {
  public:
   void request() noexcept { requested_.store(true, std::memory_order_relaxed); }
   bool is_requested() const noexcept { return requested_.load(std::memory_order_relaxed); }
-  // Throws Error(kCancelled) once the wish was made.
+  // Throws Error(kCancelled) once request() has been called.
   void check() const;
 
  private:

@@ -9,8 +9,8 @@
 
 namespace byre {
 
-// What a coroutine that nobody awaits returns: it runs at once, to its first wait, and frees itself
-// at its end. Its body catches what it throws.
+// The return type of a coroutine that is not awaited: it runs immediately up to its first
+// suspension, and frees itself when it ends. Its body catches every exception.
 struct Detached {
   struct promise_type {
     Detached get_return_object() const noexcept { return {}; }

@@ -10,9 +10,9 @@
 
 namespace byre {
 
-// Counts the requests that are in flight, for whoever closes what they use and has to wait for
-// them. It lets everybody in: whether requests still may come is for the owner to say. Between
-// coroutines of one loop.
+// Counts the requests in flight, so that the code that closes what they use can wait for them. It
+// admits every request: whether new requests may still arrive is up to the owner. For coroutines of
+// one loop.
 class Gate {
  public:
   // One request in flight.
@@ -37,7 +37,7 @@ class Gate {
   [[nodiscard]] Pass enter() { return Pass(this); }
   uint64_t count() const { return count_; }
 
-  // `co_await gate.wait_until_empty();` For one at a time.
+  // `co_await gate.wait_until_empty();` One waiter at a time.
   auto wait_until_empty() {
     struct Awaiter {
       Gate* owner;

@@ -6,7 +6,7 @@ namespace byre {
 namespace {
 thread_local Loop* current_loop = nullptr;
 
-// How many coroutines may go on before completions are looked for again.
+// The number of coroutines that may run before completions are polled again.
 constexpr uint32_t kTurnsBetweenPolls = 64;
 }  // namespace
 
@@ -78,7 +78,8 @@ void Loop::run_until(const bool& done) {
       }
     }
     if (ready_.is_empty()) {
-      // Nothing can ever make the task go on: somebody waits for what nobody will do.
+      // Nothing can ever resume the task: it waits for an event that no coroutine or operation will
+      // cause.
       BYRE_ASSERT(wait_for_more() && "the loop is deadlocked");
       continue;
     }
@@ -90,7 +91,7 @@ void Loop::run_until(const bool& done) {
   }
 }
 
-// Sleeps until something may be ready; false where nothing ever will be.
+// Sleeps until something may be ready; false if nothing ever will be.
 bool Loop::wait_for_more() {
   if (operations_ == 0) {
     if (timers_.empty()) return false;
@@ -111,7 +112,8 @@ bool Loop::wait_for_more() {
 void Loop::wait_without_source() {
   std::unique_lock lock(posted_mutex_);
   const auto has_posted = [this] { return !posted_.is_empty(); };
-  // Beside an event source, whose completions do not signal the condition, only a short sleep.
+  // With an event source, whose completions do not signal the condition variable, sleeps only
+  // briefly.
   constexpr auto kShort = std::chrono::milliseconds(1);
   if (timers_.empty()) {
     posted_changed_.wait(lock, has_posted);

@@ -20,21 +20,23 @@
 
 namespace byre {
 
-// Something outside a Loop that completes its operations: an io_uring, say. The loop that owns it
-// asks it for completions between coroutines and sleeps in it when there is nothing to run.
+// An external source that completes a Loop's operations, for example an io_uring. The loop that
+// owns it polls it for completions between coroutines and sleeps in it when there is nothing to
+// run.
 class EventSource {
  public:
   virtual ~EventSource() = default;
-  // Hands what was queued to the host, takes what has completed and schedules the coroutines that
-  // waited for it. With `block`, sleeps until something completed or wake() was called. Called on
-  // the loop's thread only.
+  // Submits queued operations to the host, collects completions, and schedules the coroutines that
+  // waited for them. With `block`, sleeps until an operation completes or wake() is called. Called
+  // on the loop's thread only.
   virtual void poll(bool block) = 0;
-  // Ends a blocking poll() from any thread; if none is running, the next one.
+  // Ends a blocking poll(), from any thread; if none is running, the next one.
   virtual void wake() = 0;
 };
 
-// One thread's queue of coroutines that can go on. Everything that belongs to an image runs on one
-// loop, so its state needs no locks between threads: coroutines interleave only at `co_await`.
+// One thread's queue of coroutines that are ready to run. Everything that belongs to an image runs
+// on one loop, so its state needs no locks between threads: coroutines interleave only at
+// `co_await`.
 //
 // With a seed, the next coroutine is picked at random from those that are ready, and time is
 // simulated: it jumps to the next timer when nothing else can run. The same seed gives the same
@@ -58,17 +60,17 @@ class Loop {
   static Loop& current();
   static Loop* current_or_null();
 
-  // Runs the task to its end on this thread, and whatever else is ready meanwhile. Throws what the
-  // task throws. Not to be called from inside a coroutine of this loop.
+  // Runs the task to completion on this thread, together with everything else that becomes ready.
+  // Throws what the task throws. Must not be called from inside a coroutine of this loop.
   template <class T>
   T run(Task<T> task);
 
-  // The coroutine goes on after those that are ready already. Neither can fail.
+  // Queues a coroutine after those that are already ready. Neither function can fail.
   void schedule(Waiter* ready) noexcept { ready_.push_back(ready); }
   void schedule_all(WaiterList* ready) noexcept { ready_.append(ready); }
   void schedule_from_any_thread(Waiter* ready) noexcept;
 
-  // Lets other ready coroutines go first.
+  // Lets other ready coroutines run first.
   auto yield() {
     struct Awaiter {
       Loop* loop;
@@ -100,18 +102,18 @@ class Loop {
   Clock::time_point now() const;
   bool is_simulated() const { return random_.has_value(); }
 
-  // Operations that will end in schedule_from_any_thread() or in an event source: while there are
-  // any, the loop waits for them instead of reporting a deadlock.
+  // Operations that will end in schedule_from_any_thread() or in an event source: while any are
+  // pending, the loop waits for them instead of reporting a deadlock.
   void operation_started() { ++operations_; }
   void operation_finished() { --operations_; }
 
-  // Whether nothing will happen any more beside the coroutine that asks: none is ready, no timer
-  // runs, no operation is under way. To be asked after a yield().
+  // Whether nothing more will happen except in the calling coroutine: none is ready, no timer is
+  // running, no operation is in flight. Meant to be called after a yield().
   bool is_idle() const {
     return ready_.is_empty() && timers_.empty() && operations_ == 0 && !has_posted_.load();
   }
 
-  // At most one, kept for the loop's life; made by whoever needs it first.
+  // At most one, kept for the loop's lifetime; created by the first caller that needs it.
   EventSource* event_source() { return event_source_.get(); }
   void set_event_source(std::unique_ptr<EventSource> source);
 
@@ -161,7 +163,7 @@ inline Detached Loop::run_to_end(Task<void> task, std::exception_ptr* error, boo
 }
 
 namespace loop_detail {
-// Makes a loop the current one of this thread for a scope.
+// Makes a loop the current one of this thread within a scope.
 class Current {
  public:
   explicit Current(Loop* loop);
@@ -190,9 +192,9 @@ T Loop::run(Task<T> task) {
   }
 }
 
-// Runs a task to its end for a caller that wants plain calls: on this thread's current loop if the
-// caller is outside of it, on a loop made for the call otherwise. Devices stay on the loop that
-// opened them, so a program that keeps one makes its own Loop and calls run().
+// Runs a task to completion on a new Loop, for a caller that wants a plain function call. Devices
+// stay on the loop that opened them, so a program that keeps a device open makes its own Loop and
+// calls run().
 template <class T>
 T sync_wait(Task<T> task) {
   Loop loop;

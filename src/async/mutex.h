@@ -9,11 +9,11 @@
 
 namespace byre {
 
-// A count of permits between coroutines of one loop, given in the order in which they were asked
-// for. Not for use between threads.
+// A counting semaphore for coroutines of one loop; permits are granted in the order of the
+// requests. Not for use between threads.
 class Semaphore {
  public:
-  // One permit, given back when it is destroyed.
+  // One permit, released when it is destroyed.
   class Permit {
    public:
     Permit() = default;
@@ -61,7 +61,8 @@ class Semaphore {
       ++permits_;
       return;
     }
-    // The permit passes to the first in line, so that nobody can slip in before it runs.
+    // The permit passes to the first waiter, so that no other coroutine can overtake it before it
+    // runs.
     Loop::current().schedule(waiting_.pop_front());
   }
 
@@ -69,7 +70,7 @@ class Semaphore {
   WaiterList waiting_;
 };
 
-// `const auto guard = co_await mutex.lock();` Fair, between coroutines of one loop.
+// `const auto guard = co_await mutex.lock();` Fair, for coroutines of one loop.
 class Mutex {
  public:
   using Guard = Semaphore::Permit;

@@ -11,10 +11,10 @@
 
 namespace byre {
 
-// Orders requests that touch the same bytes and holds up no others. Shared locks of a range may
+// Orders requests that touch the same bytes and delays no others. Shared locks of a range may
 // overlap one another; an exclusive lock overlaps nothing. Fair: a request waits for every earlier
-// one that it conflicts with, whether that holds its range or still waits for it, so that nobody
-// starves. Between coroutines of one loop.
+// one that it conflicts with, whether that one holds its range or is still waiting for it, so that
+// no request starves. For coroutines of one loop.
 class RangeLock {
  public:
   enum class Mode { kShared, kExclusive };
@@ -82,7 +82,7 @@ class RangeLock {
   }
 
  private:
-  // Nodes of the list are used again: most requests come and go alone, and many.
+  // List nodes are reused: most requests come and go alone, and there are many.
   Place append(const Request& request) {
     if (spare_.empty()) return requests_.insert(requests_.end(), request);
     spare_.front() = request;
@@ -111,7 +111,7 @@ class RangeLock {
 
   static constexpr size_t kSpareMax = 64;
 
-  std::list<Request> requests_;  // in the order of arrival
+  std::list<Request> requests_;  // in order of arrival
   std::list<Request> spare_;
 };
 

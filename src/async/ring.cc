@@ -14,7 +14,8 @@ namespace byre {
 
 namespace {
 
-// Requests beyond these wait in the caller's order; the kernel keeps completions that do not fit.
+// Requests in excess of these wait in the caller's order; the kernel keeps completions that do not
+// fit.
 constexpr unsigned kEntries = 128;
 
 std::atomic<int> refused{0};
@@ -26,7 +27,7 @@ int Ring::refusal() {
 }
 
 Ring* Ring::of(Loop& loop) {
-  // A loop has one source of events; where somebody gave it another, there is no ring.
+  // A loop has one source of events; if it already has another one, there is no ring.
   if (EventSource* source = loop.event_source()) return dynamic_cast<Ring*>(source);
   if (loop.is_simulated() || refusal() != 0) return nullptr;
   std::unique_ptr<Ring> ring(new Ring(&loop));
@@ -42,7 +43,7 @@ Ring* Ring::of(Loop& loop) {
 
 int Ring::open() {
   io_uring_params params{};
-  // Completions are taken by the loop itself, so the kernel need not interrupt it for them.
+  // The loop itself collects completions, so the kernel need not interrupt it for them.
   params.flags = IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;
   int result = io_uring_queue_init_params(kEntries, &ring_, &params);
   if (result == -EINVAL) {
@@ -51,7 +52,7 @@ int Ring::open() {
   }
   if (result < 0) return -result;
   is_open_ = true;
-  // Without it the kernel may drop completions, and requests would never end.
+  // Without this feature the kernel may drop completions, and requests would never end.
   if ((params.features & IORING_FEAT_NODROP) == 0) return ENOSYS;
   wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   return wake_fd_ < 0 ? errno : 0;
@@ -118,8 +119,8 @@ io_uring_sqe* Ring::next_entry() {
   while (true) {
     io_uring_sqe* const entry = io_uring_get_sqe(&ring_);
     if (entry != nullptr) return entry;
-    // The queue is full. The kernel takes what is in it, unless it has too many completions
-    // waiting (EBUSY) or too little memory just now (EAGAIN): room comes with those that end.
+    // The queue is full. The kernel accepts what is in it, unless too many completions are waiting
+    // (EBUSY) or memory is temporarily short (EAGAIN): completed requests make room.
     const int result = io_uring_submit(&ring_);
     if (result < 0 && result != -EBUSY && result != -EAGAIN && result != -EINTR) {
       throw Error::from_errno(-result, "io_uring submission failed");
@@ -152,7 +153,7 @@ void Ring::poll(bool block) {
   if (block) {
     sleep();
   } else {
-    // What the kernel does not take now stays queued for the next time.
+    // What the kernel does not accept now stays queued for the next submission.
     io_uring_submit(&ring_);
   }
   take_completions();
@@ -172,11 +173,11 @@ void Ring::sleep() {
   if (woken_.exchange(false)) {
     io_uring_submit(&ring_);
   } else {
-    // An interruption or a temporary refusal ends the sleep; the loop looks around and comes back.
+    // An interruption or a temporary refusal ends the sleep; the loop polls and sleeps again.
     io_uring_submit_and_wait(&ring_, 1);
   }
   sleeping_.store(false);
-  // An exchange, not a store: it makes what the waker posted visible to the loop.
+  // An exchange, not a store: it makes what the waking thread posted visible to the loop.
   woken_.exchange(false);
 }
 

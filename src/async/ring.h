@@ -12,20 +12,21 @@
 
 namespace byre {
 
-// The io_uring of a loop: transfers between files and memory that go on while the loop runs other
-// coroutines. Made when the first of them is needed, so a program that finds everything in the page
-// cache has none. What coroutines ask for in one turn of the loop goes to the kernel in one call.
+// The io_uring of a loop: transfers between files and memory that run while the loop runs other
+// coroutines. Created when first needed, so a program that finds everything in the page cache has
+// none. The operations that coroutines request in one turn of the loop are submitted in one system
+// call.
 //
-// Awaiting an operation gives what the system call of that name would return, or a negative errno;
-// short transfers and EAGAIN are the caller's to deal with. The segments and the memory stay
-// put until it is done.
+// Awaiting an operation returns what the system call of that name would return, or a negative
+// errno; short transfers and EAGAIN are for the caller to handle. The segments and the memory must
+// stay valid until it is done.
 class Ring final : public EventSource {
  public:
-  // The ring of this loop, made now if need be; nullptr where the host refuses it (a container's
+  // The ring of this loop, created now if necessary; nullptr if the host refuses it (a container's
   // filter, an old kernel, a limit) or the loop is simulated. A refusal is remembered for the
   // process.
   static Ring* of(Loop& loop);
-  // The errno of that refusal; 0: none yet.
+  // The errno of that refusal; 0 if there has been none.
   static int refusal();
 
   ~Ring() override;
@@ -52,10 +53,10 @@ class Ring final : public EventSource {
     Waiter waiting_;
   };
 
-  // As preadv2 and pwritev2; `count` at most IOV_MAX.
+  // Like preadv2 and pwritev2; `count` at most IOV_MAX.
   Operation readv(int fd, const iovec* segments, unsigned count, uint64_t offset, int flags);
   Operation writev(int fd, const iovec* segments, unsigned count, uint64_t offset, int flags);
-  // As fdatasync.
+  // Like fdatasync.
   Operation sync_data(int fd);
 
   void poll(bool block) override;
@@ -74,9 +75,9 @@ class Ring final : public EventSource {
   bool is_open_ = false;
   int wake_fd_ = -1;
   bool wake_armed_ = false;
-  // wake() was called and the loop has not looked since.
+  // wake() was called and the loop has not yet noticed.
   std::atomic<bool> woken_{false};
-  // The loop sleeps or is about to: wake() must write to wake_fd_.
+  // The loop is sleeping or about to: wake() must write to wake_fd_.
   std::atomic<bool> sleeping_{false};
 };
 

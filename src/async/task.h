@@ -31,7 +31,7 @@ class PromiseBase {
   std::suspend_always initial_suspend() const noexcept { return {}; }
   FinalAwaiter final_suspend() const noexcept { return {}; }
   void unhandled_exception() noexcept { exception = std::current_exception(); }
-  // Frames are made and freed at the rate of requests, so they are recycled.
+  // Frames are allocated and freed at the rate of requests, so they are recycled.
   static void* operator new(size_t size) { return frame_pool::allocate(size); }
   static void operator delete(void* frame, size_t size) { frame_pool::release(frame, size); }
 
@@ -66,10 +66,10 @@ class Promise<void> : public PromiseBase {
 
 }  // namespace task_detail
 
-// A piece of work that runs when it is awaited, once, on the loop of whoever awaits it. Lazy: a
-// Task that nobody awaits has done nothing. It has one owner; destroying a Task that is suspended
-// in the middle is a bug, because the storage below may still write to its buffers. An exception
-// that leaves the body is thrown at the `co_await`.
+// A piece of work that runs once, when it is awaited, on the loop of the awaiting coroutine. Lazy:
+// a Task that is not awaited does nothing. It has one owner. Destroying a Task that is suspended in
+// the middle is a bug, because the storage below may still write to its buffers. An exception that
+// leaves the body is thrown at the `co_await`.
 template <class T = void>
 class [[nodiscard]] Task {
  public:

@@ -11,10 +11,9 @@
 
 namespace byre {
 
-// Lets coroutines of one loop through in the order in which they took their tickets. A coroutine
-// waits for its turn, and the next one may go once the ticket has been passed: by pass(), or when
-// it is destroyed. Whoever fails before its turn may give up its ticket at once and holds up
-// nobody.
+// Lets coroutines of one loop pass in the order in which they took their tickets. A coroutine waits
+// for its turn; the next one may pass once the ticket has been passed, by pass() or by destroying
+// it. A coroutine that fails before its turn may give up its ticket at once and delays no other.
 class Turnstile {
  public:
   class Ticket {
@@ -32,7 +31,7 @@ class Turnstile {
 
     uint64_t number() const { return number_; }
 
-    // `co_await ticket.turn();` The ticket is not passed yet.
+    // `co_await ticket.turn();` This does not pass the ticket.
     auto turn() const {
       struct Awaiter {
         Turnstile* owner;
@@ -49,7 +48,7 @@ class Turnstile {
       return Awaiter{owner_, number_};
     }
 
-    // The next coroutine runs once this one waits for something. A second call does nothing.
+    // The next coroutine runs once this one suspends. A second call does nothing.
     void pass() {
       if (owner_ != nullptr) std::exchange(owner_, nullptr)->pass(number_);
     }
@@ -74,7 +73,7 @@ class Turnstile {
   bool is_in_use() const { return !places_.empty(); }
 
  private:
-  // What became of a ticket.
+  // The state of a ticket.
   struct Place {
     Waiter* waiting = nullptr;
     bool is_passed = false;

@@ -9,15 +9,15 @@
 
 namespace byre {
 
-// A suspended coroutine, in a list of those that wait for the same thing, or are ready to go on. It
-// is part of the awaiter, in the frame of the coroutine that waits, so that neither waiting nor
-// waking needs memory: both must work when there is none, and in destructors.
+// A suspended coroutine in a list of those that wait for the same event, or are ready to run. It is
+// part of the awaiter, in the frame of the waiting coroutine, so that neither waiting nor waking
+// allocates memory: both must work when there is none, and in destructors.
 struct Waiter {
   std::coroutine_handle<> coroutine;
   Waiter* next = nullptr;
 };
 
-// Waiters in the order in which they came. Each is in at most one list.
+// Waiters in order of arrival. Each is in at most one list.
 class WaiterList {
  public:
   WaiterList() = default;
@@ -42,7 +42,7 @@ class WaiterList {
 
   Waiter* pop_front() { return take(0); }
 
-  // The one that `index` others precede; found by walking the list.
+  // The one at position `index`; found by walking the list.
   Waiter* take(size_t index) {
     BYRE_ASSERT(index < size_);
     Waiter* before = nullptr;

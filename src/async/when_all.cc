@@ -10,7 +10,7 @@ namespace byre {
 
 namespace {
 
-// The last task to end wakes whoever waits for all.
+// The last task to end wakes the coroutine that waits for all.
 struct Countdown {
   size_t left;
   std::exception_ptr first_error;
@@ -19,7 +19,8 @@ struct Countdown {
 
 Detached run_child(Task<void> task, Countdown* countdown) {
   try {
-    // Its frame, and the arguments that it holds, are gone before whoever waits goes on.
+    // The task's frame, and the arguments in it, are destroyed before the waiting coroutine
+    // resumes.
     Task<void> running = std::move(task);
     co_await std::move(running);
   } catch (...) {
@@ -43,7 +44,7 @@ Task<void> when_all(std::vector<Task<void>> tasks) {
     try {
       run_child(std::move(task), &countdown);
     } catch (...) {
-      // There was no memory to start it; the others are under way and must be waited for.
+      // There was no memory to start this task; the others are running and must be waited for.
       if (!countdown.first_error) countdown.first_error = std::current_exception();
       --countdown.left;
     }

@@ -7,9 +7,8 @@
 
 namespace byre {
 
-// Runs all tasks at the same time, on this loop, and waits for every one of them, failed or not:
-// when it returns, no task is still using the caller's buffers. Throws the first error, in the
-// order of time.
+// Runs all tasks concurrently on this loop, and waits for every one of them, failed or not: when it
+// returns, no task is still using the caller's buffers. Throws the error that occurred first.
 Task<void> when_all(std::vector<Task<void>> tasks);
 
 }  // namespace byre

@@ -67,7 +67,7 @@ void WorkerPool::push(JobBase* job) {
   changed_.notify_one();
 }
 
-// Limits on processes are ordinary in containers, and pass: the next job tries again.
+// Limits on processes are common in containers, and temporary: the next job tries again.
 bool WorkerPool::provide_thread() {
   if (queued_ + 1 > idle_ && threads_.size() < threads_max_) {
     try {
@@ -79,7 +79,7 @@ bool WorkerPool::provide_thread() {
   return !threads_.empty();
 }
 
-// Who has done a job of a line goes on with the next one.
+// The worker that has finished a job of a line continues with the next one.
 WorkerPool::JobBase* WorkerPool::next_in_line(Line* line) {
   std::lock_guard lock(mutex_);
   JobBase* const next = take_first(&line->waiting_);
@@ -104,15 +104,15 @@ void WorkerPool::work() {
   }
 }
 
-// One job, and those that wait in its line.
+// Runs one job, and those that wait in its line.
 void WorkerPool::do_jobs(JobBase* first) {
   JobBase* job = first;
   while (job != nullptr) {
     job->execute();
     JobBase* const next = job->line != nullptr ? next_in_line(job->line) : nullptr;
     unfinished_.fetch_sub(1, std::memory_order_relaxed);
-    // The job lives in the frame of the waiting coroutine, which may go on at once, and the line
-    // with it where it was the last one.
+    // The job is in the frame of the waiting coroutine, which may resume at once; if this was the
+    // line's last job, the line may be destroyed with it.
     job->loop->schedule_from_any_thread(&job->waiting);
     job = next;
   }

@@ -17,11 +17,12 @@
 
 namespace byre {
 
-// Threads for work that would keep a loop from its other requests: compression, encryption,
-// scanning, and host calls that block. A coroutine hands over a plain function and goes on, on its
-// own loop, with the result. Threads are made when there is work for them. On a simulated loop the
-// function runs in place, after a yield, so that runs repeat. Where the host gives no thread, those
-// that are there do the work; where none is, the loop does it in place.
+// Threads for work that would block a loop's other requests: compression, encryption, scanning, and
+// blocking host calls. A coroutine passes a plain function to the pool and resumes, on its own
+// loop, with the result. Threads are created when there is work for them. On a simulated loop the
+// function is executed on the loop, after a yield, so that runs are reproducible. If the host
+// refuses another thread, the existing ones do the work; if there are none, the loop does it
+// itself.
 //
 // run() may be called from any loop; the pool outlives every task that uses it.
 class WorkerPool {
@@ -32,12 +33,12 @@ class WorkerPool {
   };
 
  public:
-  // Jobs that are done one at a time, in the order in which they came: those for which the kernel
-  // holds one lock, say, for which a second worker would spin. A worker that is at them stays with
-  // them until none is left. Outlives its jobs, which are all of one loop.
+  // A strand: jobs that run one at a time, in order of arrival, for example jobs for which the
+  // kernel holds one lock, so that a second worker would spin. A worker that runs them continues
+  // until none is left. It outlives its jobs, which all belong to one loop.
   class Line {
    public:
-    // Whether a job is waiting or being done.
+    // Whether a job is waiting or running.
     bool is_busy() const { return is_busy_.load(std::memory_order_relaxed); }
 
    private:
@@ -46,8 +47,7 @@ class WorkerPool {
     std::atomic<bool> is_busy_ = false;
   };
 
-  // Starts a thread that calls the function; throws std::system_error where there is none to be
-  // had.
+  // Starts a thread that calls the function; throws std::system_error if no thread can be created.
   using ThreadStarter = std::function<std::thread(std::function<void()>)>;
 
   explicit WorkerPool(unsigned threads_max, ThreadStarter start_thread = nullptr);
@@ -55,17 +55,16 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  // The pool of the process: as many threads as processors, at least 2, made on first use.
+  // The pool of the process: as many threads as processors, at least 2, created on first use.
   static WorkerPool& shared();
   unsigned threads_max() const { return threads_max_; }
 
-  // Whether there is work that is not done yet, of any loop; it may be done a moment later. From
-  // any thread.
+  // Whether any loop has unfinished work; it may finish a moment later. From any thread.
   bool is_busy() const { return unfinished_.load(std::memory_order_relaxed) != 0; }
 
-  // `co_await pool.run(function)`: what the function returns, or throws, on a worker thread; with a
-  // line, behind its jobs. The function and all it refers to must live until then, which locals of
-  // the caller do.
+  // `co_await pool.run(function)`: runs the function on a worker thread, and returns or throws what
+  // it does; with a line, after that line's earlier jobs. The function and everything it refers to
+  // must live until then; the caller's locals do.
   template <class F>
   auto run(F function, Line* line = nullptr) {
     return Job<F>(this, line, std::move(function));
@@ -135,7 +134,8 @@ class WorkerPool {
   };
 
   void push(JobBase* job);
-  // Makes one more where that helps; false where there is none at all. With mutex_ held.
+  // Creates another thread if that helps; false if there is none at all.
+  // REQUIRES: mutex_ is held.
   bool provide_thread();
   void work();
   void do_jobs(JobBase* first);

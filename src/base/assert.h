@@ -7,8 +7,8 @@ namespace byre {
 
 }  // namespace byre
 
-// A condition that only a bug in byre can break. On in release builds too: a stopped program is
-// better than a damaged image. Never used on bytes from a disk or a socket.
+// A condition that only a bug in byre can violate. Enabled in release builds too: a stopped program
+// is better than a damaged image. Never used on bytes from a disk or a socket.
 #define BYRE_ASSERT(condition)                         \
   (static_cast<bool>(condition) ? static_cast<void>(0) \
                                 : ::byre::assertion_failed(#condition, __FILE__, __LINE__))

@@ -6,7 +6,7 @@ namespace byre {
 bool is_all_zero(ConstBytes bytes) {
   const uint8_t* at = bytes.data();
   size_t left = bytes.size();
-  // Most data that is not zero shows it in its first, middle or last bytes.
+  // Most data that is not all zero has a nonzero byte at its start, middle or end.
   if (left == 0) return true;
   if (at[0] != 0 || at[left / 2] != 0 || at[left - 1] != 0) return false;
   constexpr size_t kBlock = 256;

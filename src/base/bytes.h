@@ -25,8 +25,8 @@ constexpr T big_endian(T value) {
   return std::endian::native == std::endian::little ? byte_swap(value) : value;
 }
 
-// An unsigned integer as it stands on disk: big-endian, no alignment, so that a struct of them has
-// no padding and no swap can be forgotten.
+// An unsigned integer as stored on disk: big-endian, without alignment, so that a struct of them
+// has no padding and a swap cannot be forgotten.
 template <class T>
 class BigEndian {
  public:
@@ -65,7 +65,7 @@ void store_big_endian(uint8_t* to, T value) {
   std::memcpy(to, &stored, sizeof stored);
 }
 
-// Whether every byte is zero; vectorised, stops early.
+// Whether every byte is zero; vectorised, stops at the first that is not.
 bool is_all_zero(ConstBytes bytes);
 
 }  // namespace byre

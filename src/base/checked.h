@@ -7,7 +7,7 @@
 
 #include "base/assert.h"
 
-// Arithmetic on numbers that strangers chose: no silent wrap, an empty optional instead.
+// Arithmetic on untrusted numbers: an empty optional instead of a silent wrap.
 namespace byre {
 
 template <std::unsigned_integral T>
@@ -39,8 +39,8 @@ constexpr bool is_power_of_two(uint64_t value) {
   return value != 0 && (value & (value - 1)) == 0;
 }
 
-// To a multiple of `alignment`, a power of two. align_up asserts that the result fits; numbers
-// from outside are checked before.
+// Rounds to a multiple of `alignment`, a power of two. align_up asserts that the result fits;
+// untrusted numbers are checked by the caller.
 constexpr uint64_t align_down(uint64_t value, uint64_t alignment) {
   return value & ~(alignment - 1);
 }

@@ -7,15 +7,15 @@
 namespace byre {
 namespace {
 
-// How many bytes follow the first one of a sequence; -1: it begins none. Sequences of 5 and 6 bytes
-// mean nothing any more, but are still one thing.
+// The number of bytes that follow the first one of a sequence; -1 if it does not start one.
+// Sequences of 5 and 6 bytes are obsolete, but are still treated as one unit.
 int bytes_after(uint8_t first) {
   if (first < 0xc0 || first >= 0xfe) return -1;
   return first >= 0xfc ? 5 : first >= 0xf8 ? 4 : first >= 0xf0 ? 3 : first >= 0xe0 ? 2 : 1;
 }
 
-// One character of UTF-8 at the front of `text`, taken off; 0xfffd for what is none. A byte that
-// begins no sequence, or a sequence that breaks off, costs the bytes that were understood.
+// Removes one UTF-8 character from the front of `text`; 0xfffd if it is invalid. A byte that does
+// not start a sequence, or a truncated sequence, consumes the bytes that were valid.
 uint32_t take_character(std::string_view& text) {
   constexpr uint32_t kReplacement = 0xfffd;
   const auto first = static_cast<uint8_t>(text.front());
@@ -30,7 +30,7 @@ uint32_t take_character(std::string_view& text) {
     text.remove_prefix(1);
   }
   constexpr uint32_t kSmallest[] = {0, 0x80, 0x800, 0x10000, 0x200000, 0x4000000};
-  const bool is_zero = value == 0 && more == 1;  // as Java writes it
+  const bool is_zero = value == 0 && more == 1;  // as Java encodes it
   const bool is_surrogate = value >= 0xd800 && value <= 0xdfff;
   const bool is_noncharacter = (value >= 0xfdd0 && value <= 0xfdef) || (value & 0xfffe) == 0xfffe;
   if ((value < kSmallest[more] && !is_zero) || value > 0x10ffff || is_surrogate ||

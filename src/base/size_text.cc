@@ -50,7 +50,7 @@ std::optional<unsigned> suffix_shift(char letter) {
   }
 }
 
-// The digits at the front of `text`, which are taken off it. A value beyond 64 bits is an overflow.
+// Removes the digits at the front of `text`. A value above 64 bits is an overflow.
 struct Digits {
   uint64_t value = 0;
   bool overflow = false;
@@ -67,8 +67,7 @@ Digits take_digits(std::string_view& text, int base) {
   return digits;
 }
 
-// A negative number is out of range where it is a plain whole number, and no number where it is
-// more.
+// A negative number is out of range if it is a plain whole number, and invalid otherwise.
 ParsedSize parse_negative(std::string_view text) {
   const Digits digits = take_digits(text, 10);
   return fault(digits.count > 0 && text.empty() ? SizeFault::kOutOfRange : SizeFault::kNotANumber);
@@ -81,8 +80,8 @@ ParsedSize parse_hexadecimal(std::string_view text) {
   return {digits.value, std::nullopt};
 }
 
-// The fraction behind a decimal point, taken off `text` with the point; its digits' count in
-// `count`.
+// Removes the decimal point and the fraction after it from `text`; `count` receives the number of
+// its digits.
 double take_fraction(std::string_view& text, size_t& count) {
   count = 0;
   if (text.empty() || text.front() != '.') return 0;
@@ -109,7 +108,7 @@ ParsedSize parse_decimal(std::string_view text, char default_suffix) {
   const std::optional<unsigned> shift = suffix_shift(suffix);
   if (!shift.has_value() || !text.empty()) return fault(SizeFault::kNotANumber);
   if (fraction > 0 && *shift == 0) return fault(SizeFault::kNotANumber);  // half a byte
-  if (whole.overflow && has_point) return fault(SizeFault::kNotANumber);  // as QEMU says it
+  if (whole.overflow && has_point) return fault(SizeFault::kNotANumber);  // QEMU's wording
   if (whole.overflow) return fault(SizeFault::kOutOfRange);
 
   const uint64_t unit = uint64_t{1} << *shift;

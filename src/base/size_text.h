@@ -5,14 +5,14 @@
 #include <optional>
 #include <string_view>
 
-// Sizes as people write them, with QEMU's rules.
+// Sizes in human-readable form, with QEMU's rules.
 namespace byre {
 
 enum class SizeFault { kNotANumber, kOutOfRange };
 
 // A number with an optional suffix b k K m M g G t T p P e E (powers of 1024). Decimal numbers may
-// have a fraction ("1.5G"), hexadecimal ones ("0x10") have neither fraction nor suffix. Leading
-// white space is taken. `default_suffix` is what a number without suffix counts in.
+// have a fraction ("1.5G"); hexadecimal ones ("0x10") have neither fraction nor suffix. Leading
+// white space is accepted. A number without suffix is in units of `default_suffix`.
 struct ParsedSize {
   uint64_t value = 0;
   std::optional<SizeFault> fault;

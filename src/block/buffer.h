@@ -8,8 +8,8 @@
 
 namespace byre {
 
-// Owned memory for I/O: aligned for O_DIRECT, not cleared. Throws Error(kNoMemory) when there is
-// none. Sizes from outside are checked against a bound before they come here.
+// Owned memory for I/O: aligned for O_DIRECT, not cleared. Throws Error(kNoMemory) if there is
+// none. Untrusted sizes are checked against a bound by the caller.
 class Buffer {
  public:
   static constexpr size_t kDefaultAlignment = 4096;

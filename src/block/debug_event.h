@@ -13,8 +13,8 @@
 
 namespace byre {
 
-// Points in the work of a device at which a fault injector below it may act. Names and order are
-// those of QEMU's BlkdebugEvent.
+// Points in the operation of a device at which a fault injector below it may act. Names and order
+// are those of QEMU's BlkdebugEvent.
 enum class DebugEvent : uint8_t {
   kL1Update,
   kL1GrowAllocTable,
@@ -71,36 +71,36 @@ inline constexpr size_t kDebugEventCount = 48;
 const char* debug_event_name(DebugEvent event);
 std::optional<DebugEvent> parse_debug_event(std::string_view name);
 
-// Who is told of the events of the device above it: blkdebug. Breakpoints are those of qemu-io.
+// Receives the events of the device above it: blkdebug. Breakpoints are those of qemu-io.
 class DebugListener {
  public:
   virtual ~DebugListener() = default;
-  // Rules are followed, states change. True: the request that raised it is to wait, and suspend()
-  // is called next.
+  // Applies rules and changes states. True: the request that raised the event must wait, and
+  // suspend() is called next.
   virtual bool on_event(DebugEvent event) = 0;
-  // Keeps the request until it is resumed.
+  // Suspends the request until it is resumed.
   virtual void suspend(Waiter* request) = 0;
-  // The same where no request can wait: breakpoints stay as they are.
+  // The same where no request can wait: breakpoints are not changed.
   virtual void note_event(DebugEvent event) = 0;
 
-  // The next request that raises the event waits, under this tag. Tags may come twice.
+  // The next request that raises the event waits, under this tag. Tags need not be unique.
   virtual void add_breakpoint(DebugEvent event, std::string tag) = 0;
-  // Takes back the breakpoints with the tag and lets all requests that wait under it go on. False:
+  // Removes the breakpoints with the tag and resumes all requests that wait under it. False if
   // there was neither.
   virtual bool remove_breakpoint(std::string_view tag) = 0;
-  // Lets one request that waits under the tag go on. False: none does.
+  // Resumes one request that waits under the tag. False if none does.
   virtual bool resume(std::string_view tag) = 0;
   virtual bool is_suspended(std::string_view tag) const = 0;
 };
 
-// What a device holds to raise its events; costs one comparison where nobody listens, and never a
-// coroutine:
+// What a device holds to raise its events; costs one comparison if there is no listener, and never
+// a coroutine:
 //
 //   co_await events.raise(DebugEvent::kL2Load);
 class DebugEvents {
  public:
   DebugEvents() = default;
-  // The listener may be nullptr; it outlives the device that raises.
+  // The listener may be nullptr; it outlives the device that raises the events.
   explicit DebugEvents(DebugListener* listener) : listener_(listener) {}
 
   bool has_listener() const { return listener_ != nullptr; }
@@ -128,7 +128,7 @@ class DebugEvents {
   DebugListener* listener_ = nullptr;
 };
 
-// Raises an event, then does it: for what is no coroutine where nobody listens.
+// Raises an event, then runs the operation; without a listener this is not a coroutine.
 Task<void> raise_and_do(DebugEvents events, DebugEvent event, Task<void> next);
 
 }  // namespace byre

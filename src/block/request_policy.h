@@ -5,35 +5,35 @@
 
 namespace byre {
 
-// What `discard` says of a device (QEMU's option, of a node of any driver).
+// The value of `discard` for a device (QEMU's option, of a node of any driver).
 enum class DiscardPolicy {
-  kIgnore,  // discards do nothing, and zeroes keep their space: kMayUnmap does not count
+  kIgnore,  // discards do nothing, and zeroes keep their space: kMayUnmap is ignored
   kUnmap,   // both are done
 };
 
-// What `detect-zeroes` says of a device (QEMU's option, of a node of any driver): writes of nothing
-// but zero bytes become write_zeroes().
+// The value of `detect-zeroes` for a device (QEMU's option, of a node of any driver): writes of
+// only zero bytes become write_zeroes().
 enum class DetectZeroes {
   kOff,
   kOn,
   kUnmap,  // with kMayUnmap; needs DiscardPolicy::kUnmap
 };
 
-// How a device takes requests that ask for less than they could, or more than they may: for devices
-// whose driver has these options. Plain values.
+// How a device treats requests that could be done in a cheaper way, or ask for more than is
+// allowed: for devices whose driver has these options. A plain value type.
 struct RequestPolicy {
-  // A caller of the library means what he asks; programs that act as QEMU's have their default,
-  // kIgnore, from their options.
+  // A caller of the library means what it asks for; programs that behave like QEMU's get their
+  // default, kIgnore, from their options.
   DiscardPolicy discard = DiscardPolicy::kUnmap;
   DetectZeroes detect_zeroes = DetectZeroes::kOff;
 
-  // Throws Error(kInvalidArgument) in QEMU's words where the two contradict each other.
+  // Throws Error(kInvalidArgument) with QEMU's message if the two contradict each other.
   void validate() const;
   bool ignores_discards() const { return discard == DiscardPolicy::kIgnore; }
-  // The flags of a write_zeroes() as they count.
+  // The effective flags of a write_zeroes().
   WriteFlags zeroes_flags(WriteFlags flags) const;
-  // Whether a write is to be done as a write_zeroes(), and the flags of that. kCompressed goes, as
-  // zeroes need no compression.
+  // Whether a write is to be done as a write_zeroes(), and the flags for that. kCompressed is
+  // dropped, as zeroes need no compression.
   bool becomes_zeroes(const IoVector& from) const;
   WriteFlags detected_flags(WriteFlags flags) const;
 };

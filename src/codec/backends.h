@@ -5,13 +5,13 @@
 
 #include "codec/codec.h"
 
-// One maker for each library behind the codecs; the level is the library's own. A library that the
-// build leaves out has its BYRE_WITH_... at 0 and no maker.
+// One factory for each library behind the codecs; the level is the library's own. A library that
+// the build omits has its BYRE_WITH_... at 0 and no factory.
 namespace byre::codec {
 
 #if BYRE_WITH_ISAL
 bool isal_is_there();  // it is loaded at run time, if the machine has it
-std::unique_ptr<Compressor> make_isal_compressor(int level);  // 0..3; only where it is there
+std::unique_ptr<Compressor> make_isal_compressor(int level);  // 0..3; only if it is available
 #endif
 #if BYRE_WITH_LIBDEFLATE
 std::unique_ptr<Compressor> make_libdeflate_compressor(int level);  // 1..12

@@ -17,7 +17,8 @@
 namespace byre::codec {
 namespace {
 
-// Spends little on bytes that look random: encrypted and compressed files fill many real disks.
+// Spends little time on bytes that look random: encrypted and compressed files fill many real
+// disks.
 class ScoutedCompressor final : public Compressor {
  public:
   explicit ScoutedCompressor(LevelParts parts) : parts_(std::move(parts)) {}
@@ -34,8 +35,8 @@ class ScoutedCompressor final : public Compressor {
   LevelParts parts_;
 };
 
-// Some compressors leave several times as much as is necessary of a cluster that is one byte over
-// and over. Such clusters go to another one; and those of which next to nothing is left, to both.
+// Some compressors produce several times as much output as necessary for a cluster of one repeated
+// byte. Such clusters go to another compressor; those with almost no output, to both.
 class FinishedCompressor final : public Compressor {
  public:
   FinishedCompressor(std::unique_ptr<Compressor> main, std::unique_ptr<Compressor> finisher)

@@ -6,7 +6,7 @@
 namespace byre::codec {
 
 bool looks_random(ConstBytes bytes) {
-  // Pieces from all over the range, so that neither a header nor a tail decides alone.
+  // Samples from all over the range, so that neither a header nor a tail alone decides.
   constexpr size_t kPieces = 32;
   constexpr size_t kPieceSize = 128;
   constexpr size_t kSampleSize = kPieces * kPieceSize;

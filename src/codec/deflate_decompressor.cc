@@ -16,8 +16,8 @@ namespace {
 
 constexpr int kRawDeflate32KiB = -15;
 
-// zlib decides what is a readable cluster, as it does in QEMU: the output is full; the stream need
-// not have ended. Made when it is first needed.
+// zlib decides whether a cluster is readable, as it does in QEMU: the output must be full; the
+// stream need not have ended. Created on first use.
 class ZlibInflater {
  public:
   ~ZlibInflater() {
@@ -67,8 +67,8 @@ struct FreeDecompressor {
   void operator()(libdeflate_decompressor* context) const { libdeflate_free_decompressor(context); }
 };
 
-// libdeflate first, two to three times as fast; what it does not like goes to zlib, which gives
-// the reason or, for a stream that does not end with the cluster, the data.
+// libdeflate is tried first, as it is two to three times as fast; what it refuses goes to zlib,
+// which gives the reason or, for a stream that does not end with the cluster, the data.
 class DeflateDecompressor final : public Decompressor {
  public:
   DeflateDecompressor() : context_(libdeflate_alloc_decompressor()) {

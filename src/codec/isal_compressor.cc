@@ -13,8 +13,8 @@
 namespace byre::codec {
 namespace {
 
-// The library's functions, loaded when somebody first asks for them: a program that does not
-// compress starts sooner without. All are nullptr where it cannot be loaded.
+// The library's functions, loaded on first use: a program that does not compress starts faster
+// without them. All are nullptr if it cannot be loaded.
 struct Isal {
   decltype(&isal_deflate_init) deflate_init = nullptr;
   decltype(&isal_deflate_reset) deflate_reset = nullptr;
@@ -26,7 +26,7 @@ void find_function(void* library, const char* name, Function* function) {
   *function = reinterpret_cast<Function>(dlsym(library, name));
 }
 
-// It stays for the life of the process.
+// It stays loaded for the lifetime of the process.
 Isal load_isal() {
   Isal isal;
   void* const library = dlopen(BYRE_ISAL_SONAME, RTLD_NOW | RTLD_LOCAL);
@@ -43,8 +43,9 @@ const Isal& isal() {
   return loaded;
 }
 
-// ISA-L's deflate: the fastest of the three libraries, with the least choice between speed and
-// size. Its dynamic Huffman blocks are as large as its token buffer, so that gets its largest size.
+// ISA-L's deflate: the fastest of the three libraries, with the narrowest range between speed and
+// size. Its dynamic Huffman blocks are as large as its token buffer, so the buffer has its largest
+// size.
 class IsalCompressor final : public Compressor {
  public:
   explicit IsalCompressor(int level) : level_buffer_(level_buffer_size(level)) {

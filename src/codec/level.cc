@@ -5,7 +5,7 @@
 
 #include "codec/backends.h"
 
-// The table behind docs/compression.md.
+// The table that docs/compression.md documents.
 namespace byre::codec {
 namespace {
 
@@ -17,7 +17,7 @@ struct DeflateLevel {
 };
 
 constexpr size_t kLevels = kSmallestLevel - kFastestLevel + 1;
-// Levels from here on are slow enough for a scout to pay.
+// Levels from here on are slow enough for a scout to pay off.
 constexpr int kFirstScoutedLevel = 4;
 
 #if BYRE_WITH_ISAL && BYRE_WITH_LIBDEFLATE
@@ -63,7 +63,7 @@ constexpr std::array<DeflateLevel, kLevels> kDeflateLevels{{{Library::kZlib, 1},
 #endif
 
 #if BYRE_WITH_ISAL
-// What stands for a level of ISA-L on a machine without it: as in a build without it.
+// The replacement for a level of ISA-L on a machine without it, the same as in a build without it.
 DeflateLevel without_isal(DeflateLevel level) {
   const Library library = BYRE_WITH_LIBDEFLATE != 0 ? Library::kLibdeflate : Library::kZlib;
   return {library, (level.level + 1) / 2};
@@ -86,8 +86,8 @@ std::unique_ptr<Compressor> make_deflate_compressor(DeflateLevel level) {
   }
 }
 
-// ISA-L's level 3 and zlib's lower levels leave several times as much of one byte over and over as
-// others do that are no slower with it.
+// For one repeated byte, ISA-L's level 3 and zlib's lower levels produce several times as much
+// output as others that are no slower on it.
 std::unique_ptr<Compressor> make_finisher(DeflateLevel level) {
 #if BYRE_WITH_ISAL
   if (level.library == Library::kIsal) {

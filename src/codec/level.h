@@ -7,12 +7,13 @@
 
 namespace byre::codec {
 
-// The compressors that a level of byre's scale stands for: one that does the work, and, where that
-// is slow, a fast one that tells first whether bytes without a visible pattern are worth it.
+// The compressors for a level of byre's scale: one that does the work, and, if it is slow, a fast
+// one that first tests whether bytes without a visible pattern are worth it.
 struct LevelParts {
   std::unique_ptr<Compressor> main;
   std::unique_ptr<Compressor> scout;  // nullptr: the main one is as fast
-  // For clusters of which the main one leaves next to nothing; nullptr: it leaves the least itself.
+  // For clusters that the main one compresses to almost nothing; nullptr: the main one does best
+  // itself.
   std::unique_ptr<Compressor> finisher;
 };
 

@@ -45,7 +45,7 @@ constexpr uint32_t kKeyActive = 0x00ac71f3;
 constexpr uint32_t kKeyDisabled = 0x0000dead;
 constexpr uint32_t kKeyBytesMax = 64;
 
-// A field that holds a string and zeroes behind it; one without a zero would have no end.
+// A field with a zero-terminated string; without a zero it would have no end.
 template <size_t N>
 std::string text_field(const char (&field)[N], const char* name) {
   const char* end = std::find(field, field + N, '\0');

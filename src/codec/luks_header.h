@@ -11,7 +11,7 @@
 namespace byre::codec {
 
 // The header of LUKS version 1 (LUKS On-Disk Format Specification 1.2.3, "LUKS phdr"), as far as it
-// can be read without a key: what protects the data, and where the key material lies. Decoding a
+// can be read without a key: what protects the data, and where the key material is. Decoding a
 // header unlocks nothing.
 struct LuksHeader {
   struct KeySlot {
@@ -35,7 +35,8 @@ struct LuksHeader {
   std::string uuid;
   std::array<KeySlot, kKeySlots> key_slots;
 
-  // `bytes` has kSize of them. Throws Error(kCorrupt or kUnsupported) in QEMU's words.
+  // REQUIRES: `bytes` has kSize bytes.
+  // Throws Error(kCorrupt or kUnsupported) with QEMU's message.
   static LuksHeader parse(ConstBytes bytes);
 };
 

@@ -13,7 +13,7 @@ namespace {
 constexpr int kRawDeflate32KiB = -15;
 constexpr int kMemoryLevel = 9;
 
-// zlib: slower than the other two at equal size, but always there.
+// zlib: slower than the other two at equal size, but always available.
 class ZlibCompressor final : public Compressor {
  public:
   explicit ZlibCompressor(int level) {

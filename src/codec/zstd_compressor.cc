@@ -17,7 +17,7 @@ struct FreeContext {
   void operator()(ZSTD_CCtx* context) const { ZSTD_freeCCtx(context); }
 };
 
-// One frame a cluster, with its content size and without a checksum: clusters have none elsewhere
+// One frame per cluster, with its content size and without a checksum: clusters have none elsewhere
 // in the format either.
 class ZstdCompressor final : public Compressor {
  public:

@@ -22,7 +22,7 @@ struct FreeContext {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
 
-// Decodes a frame at a time, straight into the cluster. Streaming would be simpler for data whose
+// Decodes one frame at a time, directly into the cluster. Streaming would be simpler for data whose
 // end is not known, but it allocates the window that the frame asks for, up to 128 MiB.
 class ZstdDecompressor final : public Decompressor {
  public:
@@ -32,7 +32,7 @@ class ZstdDecompressor final : public Decompressor {
 
   void decompress(ConstBytes in, Bytes out) override {
     BYRE_ASSERT(in.size() <= kInputSizeMax && out.size() <= kInputSizeMax);
-    // Each turn takes a frame from `in`, so it ends whatever the frames hold.
+    // Each iteration consumes a frame of `in`, so the loop ends whatever the frames hold.
     while (!out.empty()) {
       const size_t frame_size = size_of_first_frame(in);
       const size_t written =
@@ -46,7 +46,8 @@ class ZstdDecompressor final : public Decompressor {
  private:
   static constexpr uint32_t kSkippableMask = 0xfffffff0;
 
-  // Frames of zstd's published format only: the library may also know the formats of before 2016.
+  // Only frames of zstd's published format: the library may also support the formats from before
+  // 2016.
   static size_t size_of_first_frame(ConstBytes in) {
     constexpr size_t kMagicSize = 4;
     if (in.size() < kMagicSize) {
