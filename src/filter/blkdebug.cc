@@ -163,7 +163,7 @@ Task<void> Blkdebug::check_edges(uint64_t offset, uint64_t length) {
   const bool has_tail = !is_aligned(end);
   if (has_head) {
     co_await DebugEvents(this).raise(DebugEvent::kPwritevRmwHead);
-    // One read for both, where they are one block.
+    // One read for both, if they are the same block.
     if (has_tail && head == tail) co_await DebugEvents(this).raise(DebugEvent::kPwritevRmwTail);
     co_await check(kReadRequest, head, align_);
     co_await DebugEvents(this).raise(DebugEvent::kPwritevRmwAfterHead);
@@ -233,8 +233,8 @@ Task<void> Blkdebug::write_zeroes(uint64_t offset, uint64_t length, WriteFlags f
   co_await DebugEvents(this).raise(DebugEvent::kPwritevDone);
 }
 
-// How much of a discard goes in one piece: what is no whole multiple of the size that the disk
-// likes goes by itself, and what it does with it is its business.
+// The length of the first piece of a discard: a part that is not a multiple of the disk's preferred
+// size is passed on separately, and it is up to the disk what it does with it.
 uint64_t Blkdebug::discard_piece(uint64_t offset, uint64_t left) const {
   const uint64_t unit = std::max(align_, options_.opt_discard);
   const uint64_t head = offset % unit;
@@ -247,7 +247,7 @@ uint64_t Blkdebug::discard_piece(uint64_t offset, uint64_t left) const {
   return piece(offset, length, options_.max_discard);
 }
 
-// A discard is a hint: less than a block of the disk is left as it is.
+// A discard is a hint: less than a block of the disk is left unchanged.
 Task<void> Blkdebug::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
   uint64_t done = 0;

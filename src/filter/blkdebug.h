@@ -13,24 +13,24 @@ namespace byre::filter {
 
 struct BlkdebugOptions {
   std::vector<BlkdebugRule> rules;
-  // Bounds of requests, as a disk with such limits would have them; 0: none. Bytes.
+  // Limits on requests, like those of a disk that has them; 0: none. In bytes.
   uint32_t align = 0;  // a power of two
   uint64_t max_transfer = 0;
   uint64_t max_write_zero = 0;
-  uint64_t opt_write_zero = 0;  // less than this is written as bytes
+  uint64_t opt_write_zero = 0;  // anything smaller is written as bytes
   uint64_t max_discard = 0;
-  uint64_t opt_discard = 0;  // discards are cut at its multiples
-  std::string filename;      // empty: as the device below
-  // Takes QEMU's lines about requests that wait and go on. May be empty.
+  uint64_t opt_discard = 0;  // discards are split at its multiples
+  std::string filename;      // empty: that of the device below
+  // Receives QEMU's lines about requests that are suspended and resumed. May be empty.
   std::function<void(const std::string&)> on_message;
 };
 
-// QEMU's "blkdebug": a device that fails requests, changes its state and holds requests back by
-// rules, when the device above raises events. It passes everything else on, in pieces that keep to
-// its limits. A request that is not aligned counts, for rules and events, as the aligned ones that
-// a disk with such sectors would need; only its own bytes are passed on.
+// QEMU's "blkdebug": a device that fails requests, changes its state and suspends requests
+// according to rules, when the device above raises events. It passes everything else on, in pieces
+// that respect its limits. For rules and events, an unaligned request counts as the aligned ones
+// that a disk with such sectors would need; only its own bytes are passed on.
 //
-// Requests that wait when it is destroyed never go on.
+// Requests that are suspended when it is destroyed are never resumed.
 class Blkdebug final : public FilterDevice, public DebugListener {
  public:
   Blkdebug(std::unique_ptr<BlockDevice> below, BlkdebugOptions options);
@@ -44,7 +44,7 @@ class Blkdebug final : public FilterDevice, public DebugListener {
   Task<void> discard(uint64_t offset, uint64_t length) override;
   Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
-  // As in QEMU, nobody knows.
+  // Unknown, as in QEMU.
   std::optional<uint64_t> allocated_size() const override { return std::nullopt; }
   std::vector<ChildDevice> children() const override { return {{"image", &below()}}; }
   DebugListener* debug_listener() override { return this; }
@@ -61,26 +61,26 @@ class Blkdebug final : public FilterDevice, public DebugListener {
   int state() const { return state_; }
 
  private:
-  // A rule that fails requests, from its event on.
+  // A rule that fails requests, once its event has been raised.
   struct ActiveRule {
     BlkdebugRule rule;
     size_t index;  // in rules_
   };
   struct Waiting {
     Waiter* request;
-    std::vector<std::string> tags;  // the request goes on when all are resumed
+    std::vector<std::string> tags;  // the request resumes when all are resumed
   };
 
   void follow(DebugEvent event, bool may_suspend);
-  // Throws what a rule says of a request, or does nothing.
+  // Throws the error that a rule has for a request, or does nothing.
   Task<void> check(RequestKind kind, uint64_t offset, uint64_t length);
   void remove_rule(size_t index);
   bool is_aligned(uint64_t place) const { return place % align_ == 0; }
-  // The whole aligned blocks that a request touches, which is what it costs on such a disk.
+  // Checks the whole aligned blocks that a request touches, as on a disk with such blocks.
   Task<void> check_blocks(RequestKind kind, uint64_t offset, uint64_t length);
   // The events and reads of the blocks that a write touches in part.
   Task<void> check_edges(uint64_t offset, uint64_t length);
-  // How much of a request goes in one piece.
+  // The length of the first piece of a request.
   uint64_t piece(uint64_t offset, uint64_t left, uint64_t max) const;
   uint64_t discard_piece(uint64_t offset, uint64_t left) const;
   Task<void> write_zero_piece(uint64_t offset, uint64_t length, WriteFlags flags);
@@ -92,7 +92,7 @@ class Blkdebug final : public FilterDevice, public DebugListener {
   std::vector<BlkdebugRule> rules_;
   std::vector<ActiveRule> active_;
   int state_ = 1;
-  std::vector<std::string> suspending_;  // the tags of the request that suspend() will bring
+  std::vector<std::string> suspending_;  // the tags for the request that suspend() will receive
   std::vector<Waiting> waiting_;
 };
 

@@ -10,12 +10,12 @@
 
 namespace byre::filter {
 
-// Passes every request on to a device that is somebody else's and outlives it. For images that own
-// their file while somebody else needs that file too.
+// Passes every request on to a device that has another owner and outlives it. For images that own
+// their file while another owner needs that file too.
 class BorrowedDevice final : public BlockDevice {
  public:
-  // What close() does: nothing, as its owner closes the device, or a flush, after which the owner
-  // finds everything in it.
+  // What close() does: nothing, as the owner closes the device, or a flush, after which the owner
+  // sees everything in it.
   enum class AtClose { kNothing, kFlush };
 
   explicit BorrowedDevice(BlockDevice& device, AtClose at_close = AtClose::kFlush)

@@ -9,12 +9,12 @@
 
 namespace byre::filter {
 
-// QEMU's "compress": what is written through it is stored compressed. Compressed writes are those
-// of whole clusters, so a write of a part of one reads the rest of it first.
+// QEMU's "compress": data written through it is stored compressed. Compressed writes consist of
+// whole clusters, so a write of a part of one first reads the rest of it.
 class CompressDevice final : public FilterDevice {
  public:
-  // Where the device below takes no compressed writes, a write is Error(kUnsupported). `filename`:
-  // empty: as the device below.
+  // If the device below does not support compressed writes, a write is Error(kUnsupported).
+  // `filename`: empty: that of the device below.
   CompressDevice(std::unique_ptr<BlockDevice> below, std::string filename);
 
   const char* driver() const override { return "compress"; }
@@ -23,12 +23,12 @@ class CompressDevice final : public FilterDevice {
   using BlockDevice::write;
 
  private:
-  // Of one cluster, or a part of it.
+  // Writes one cluster, or a part of it.
   Task<void> write_cluster(uint64_t offset, IoVector from, WriteFlags flags);
 
   Limits limits_;
   const uint64_t cluster_size_;
-  // Two writes to parts of one cluster must not lose one another's bytes.
+  // Two writes to parts of one cluster must not overwrite each other's bytes.
   RangeLock clusters_;
 };
 

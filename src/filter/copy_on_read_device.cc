@@ -12,7 +12,7 @@ namespace byre::filter {
 
 namespace {
 
-// QEMU's bound: what is copied at once is zero as a whole, or data.
+// QEMU's bound: each copy consists entirely of zeroes, or of data.
 constexpr uint64_t kCopyMax = 16 * kMiB;
 
 struct Run {
@@ -21,8 +21,8 @@ struct Run {
   const BlockDevice* file = nullptr;
 };
 
-// Whether the topmost layer has the bytes at `offset`, and how many bytes of `length` are alike:
-// those that have a cluster reserved for them are not like those that have none.
+// Whether the topmost layer has the bytes at `offset`, and how many bytes of `length` have the same
+// state: bytes with a reserved cluster differ from those without one.
 Task<Run> next_run(BlockDevice* device, uint64_t offset, uint64_t length) {
   Run run;
   while (run.length < length) {
@@ -46,7 +46,7 @@ CopyOnReadDevice::CopyOnReadDevice(std::unique_ptr<BlockDevice> below, std::stri
       is_read_only_(FilterDevice::is_read_only()),
       events_(this->below().debug_listener()) {}
 
-// Whole subclusters are copied, as the layer below would fill up the rest of them by itself.
+// Whole subclusters are copied, as the layer below would otherwise fill in the rest of them itself.
 Task<void> CopyOnReadDevice::copy(uint64_t offset, uint64_t length) {
   const uint64_t unit = std::max<uint32_t>(below().limits().preferred_transfer, 1);
   const uint64_t start = align_down(offset, unit);

@@ -9,12 +9,12 @@
 
 namespace byre::filter {
 
-// QEMU's "copy-on-read": what is read through it and does not lie in the topmost layer of the
-// device below is written there, so that the next read finds it there; zeroes, too, also those that
-// no layer has. A copy that fails fails the read.
+// QEMU's "copy-on-read": data that is read through it and is not in the topmost layer of the device
+// below is written there, so that the next read finds it there; this includes zeroes, even those
+// that no layer has. If the copy fails, the read fails.
 class CopyOnReadDevice final : public FilterDevice {
  public:
-  // `filename`: empty: as the device below.
+  // `filename`: empty: that of the device below.
   CopyOnReadDevice(std::unique_ptr<BlockDevice> below, std::string filename);
 
   const char* driver() const override { return "copy-on-read"; }
@@ -34,7 +34,7 @@ class CopyOnReadDevice final : public FilterDevice {
 
   bool is_read_only_;
   DebugEvents events_;
-  // A copy must not undo a write that came meanwhile.
+  // A copy must not undo a concurrent write.
   RangeLock ranges_;
 };
 

@@ -87,7 +87,7 @@ int FaultDevice::space_error(Operation operation, uint64_t offset, uint64_t leng
   return 0;
 }
 
-// Counts the request, decides its fate and notes both.
+// Counts the request, decides its fate and records both.
 FaultDevice::Fault FaultDevice::begin(Operation operation, uint64_t offset, uint64_t length,
                                       WriteFlags flags) {
   ++counts_[static_cast<size_t>(operation)];
@@ -169,7 +169,7 @@ Task<std::vector<Extent>> FaultDevice::extents(uint64_t offset, uint64_t length,
   const Fault fault = begin(Operation::kExtents, offset, length, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kExtents, fault.errno_value);
   std::vector<Extent> result = co_await below().extents(offset, length, scope);
-  // Whoever follows an extent to its file must come by here again.
+  // A caller that follows an extent to its file must pass through this device again.
   for (Extent& extent : result) {
     if (extent.file == &below()) extent.file = this;
   }
@@ -187,7 +187,7 @@ Task<void> FaultDevice::close() {
   begin_close();
   co_await delay();
   const Fault fault = begin(Operation::kClose, 0, 0, WriteFlags::kNone);
-  // As a file's close: it is closed, and the error is told.
+  // Like a file's close: it is closed, and the error is reported.
   co_await below().close();
   if (fault.errno_value != 0) fail(Operation::kClose, fault.errno_value);
 }

@@ -27,24 +27,24 @@ enum class Operation {
 inline constexpr size_t kOperationCount = 9;
 const char* operation_name(Operation operation);
 
-// What a failing write has written: kHalf up to the sector that has its middle.
+// How much a failing write has written: kHalf up to the sector that contains its middle.
 enum class Written : uint8_t { kNothing, kHalf, kAll };
 
 // Which requests fail, and how.
 struct FaultRule {
   Operation operation = Operation::kWrite;
-  // Counted from 1, from when the rule was given, among the requests that `operation` and the range
-  // pick: the `first` of them fails, and `count` in all.
+  // Counted from 1, starting when the rule was added, among the requests that match `operation` and
+  // the range: the `first` of them fails, and `count` in total.
   uint64_t first = 1;
   uint64_t count = 1;   // UINT64_MAX: all from the first on
   int errno_value = 5;  // EIO
-  // Only requests that touch this range; flush and close have no range and are picked by any.
+  // Only requests that touch this range; flush and close have no range and match any.
   uint64_t offset = 0;
   uint64_t length = UINT64_MAX;
   Written written = Written::kNothing;
 };
 
-// What was asked of the device, in the order in which it was passed on to the device below or
+// A request to the device, in the order in which requests were passed on to the device below or
 // failed.
 struct FaultEvent {
   Operation operation;
@@ -54,8 +54,8 @@ struct FaultEvent {
   bool failed;
 };
 
-// A device that fails on demand, keeps a record, and lets requests overtake one another: what every
-// test of an error path and of an order on disk stands on. What it does not fail it passes on.
+// A device that fails on demand, keeps a record, and lets requests overtake one another: the basis
+// of every test of an error path and of the order on disk. It passes on whatever it does not fail.
 class FaultDevice final : public FilterDevice {
  public:
   explicit FaultDevice(std::unique_ptr<BlockDevice> below);
@@ -75,17 +75,17 @@ class FaultDevice final : public FilterDevice {
   using FilterDevice::below;
 
   void add_rule(FaultRule rule);
-  // Takes back all rules, the bounds on space included.
+  // Removes all rules, including the bounds on space.
   void heal();
-  // A full disk: a write, write_zeroes, reserve_space or resize that reaches past this size fails
+  // A full disk: a write, write_zeroes, reserve_space or resize that extends past this size fails
   // with ENOSPC...
   void set_size_max(uint64_t bytes) { size_max_ = bytes; }
-  // ...and so does a write once so many bytes have been written in all from now on.
+  // ...and so does a write once this many bytes in total have been written from now on.
   void set_write_budget(uint64_t bytes) { write_budget_ = bytes; }
   // Each request first lets others run, up to `turns_max` times, by a generator with this seed.
   void set_delays(uint64_t seed, uint32_t turns_max);
 
-  // How many requests came, failed ones included.
+  // The number of requests, including failed ones.
   uint64_t count(Operation operation) const { return counts_[static_cast<size_t>(operation)]; }
   const std::vector<FaultEvent>& events() const { return events_; }
   void clear_events() { events_.clear(); }

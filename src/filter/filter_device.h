@@ -13,7 +13,7 @@
 namespace byre::filter {
 
 // A device that owns the one below it and passes every request on: a filter overrides what it
-// changes. Whoever looks for the file below a filter finds it, to lock it say.
+// changes. Code that looks for the file below a filter, for example to lock it, finds it.
 class FilterDevice : public BlockDevice {
  public:
   const std::string& filename() const override {
@@ -54,7 +54,7 @@ class FilterDevice : public BlockDevice {
   using BlockDevice::write;
 
  protected:
-  // `filename`: empty: as the device below.
+  // `filename`: empty: that of the device below.
   explicit FilterDevice(std::unique_ptr<BlockDevice> below, std::string filename = "")
       : below_(std::move(below)), filename_(std::move(filename)) {
     BYRE_ASSERT(below_ != nullptr);

@@ -10,7 +10,7 @@ namespace byre::filter {
 
 namespace {
 
-// Pieces end where the device likes requests to end.
+// Pieces end where the device prefers requests to end.
 uint64_t whole_blocks(uint64_t transfer_max, uint64_t alignment) {
   return transfer_max < alignment ? transfer_max : align_down(transfer_max, alignment);
 }
@@ -52,7 +52,7 @@ Task<void> NodeFront::write(uint64_t offset, IoVector from, WriteFlags flags) {
   if (policy_.becomes_zeroes(from)) {
     return write_zeroes(offset, from.size(), policy_.detected_flags(flags));
   }
-  // Compressed writes are whole clusters: cut up, they would be refused.
+  // Compressed writes are whole clusters: if split, they would be refused.
   const bool is_whole = transfer_max_ == 0 || from.size() <= transfer_max_ ||
                         has_flag(flags, WriteFlags::kCompressed);
   if (is_whole) return below().write(offset, std::move(from), flags);
@@ -81,7 +81,7 @@ Task<void> NodeFront::discard(uint64_t offset, uint64_t length) {
 
 Task<std::vector<Extent>> NodeFront::extents(uint64_t offset, uint64_t length, ExtentScope scope) {
   std::vector<Extent> result = co_await below().extents(offset, length, scope);
-  // Whoever follows an extent to its file must come by here again.
+  // A caller that follows an extent to its file must pass through this device again.
   for (Extent& extent : result) {
     if (extent.file == &below()) extent.file = this;
   }

@@ -9,17 +9,17 @@
 
 namespace byre::filter {
 
-// Stands before a device whose driver does not do so itself, and gives it no request that it should
-// not get: what `discard` and `detect-zeroes` of its node say is done, and reads and writes are cut
-// into pieces that the device takes (Limits::transfer_max). Otherwise it is the device: its name,
-// its driver, its children.
+// Placed in front of a device whose driver does not do this itself, it passes on only suitable
+// requests: it applies the `discard` and `detect-zeroes` options of its node, and splits reads and
+// writes into pieces that the device accepts (Limits::transfer_max). Otherwise it behaves as the
+// device: its name, its driver, its children.
 class NodeFront final : public FilterDevice {
  public:
-  // `transfer_max`: 0: no bound.
+  // `transfer_max`: 0: unlimited.
   NodeFront(std::unique_ptr<BlockDevice> device, RequestPolicy policy, uint64_t transfer_max);
 
   const char* driver() const override { return below().driver(); }
-  // Without a bound.
+  // Without transfer_max.
   const Limits& limits() const override { return limits_; }
 
   Task<void> read(uint64_t offset, IoVector to) override;
@@ -35,15 +35,15 @@ class NodeFront final : public FilterDevice {
  private:
   Task<void> read_in_pieces(uint64_t offset, IoVector to);
   Task<void> write_in_pieces(uint64_t offset, IoVector from, WriteFlags flags);
-  // How much of a transfer goes in one piece.
+  // The length of the first piece of a transfer.
   uint64_t piece(uint64_t offset, uint64_t left) const;
 
   const RequestPolicy policy_;
   Limits limits_;
-  const uint64_t transfer_max_;  // 0: no bound
+  const uint64_t transfer_max_;  // 0: unlimited
 };
 
-// The device, with a front where it needs one.
+// The device, with a front if it needs one.
 std::unique_ptr<BlockDevice> with_front(std::unique_ptr<BlockDevice> device, RequestPolicy policy,
                                         uint64_t transfer_max);
 

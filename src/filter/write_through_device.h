@@ -9,10 +9,10 @@
 
 namespace byre::filter {
 
-// What a request changes is durable when it is done, its mapping included: the cache modes
-// `writethrough` and `directsync`. It stands on top of what the caller asked for: the mode is a
-// promise to the caller, and the layers below need not make their own writes durable one by one.
-// Otherwise it is the device below, with its name, driver and children.
+// What a request changes is durable when it is done, including its mapping: the cache modes
+// `writethrough` and `directsync`. It is placed on top of what the caller opened: the mode is a
+// promise to the caller, and the layers below need not make each of their own writes durable.
+// Otherwise it behaves as the device below, with its name, driver and children.
 class WriteThroughDevice final : public FilterDevice {
  public:
   explicit WriteThroughDevice(std::unique_ptr<BlockDevice> below)

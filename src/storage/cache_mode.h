@@ -17,7 +17,7 @@ namespace byre::storage {
 //   kUnsafe        yes               the page cache has it       nothing: a power cut may lose all
 enum class CacheMode { kNone, kWriteback, kWritethrough, kDirectsync, kUnsafe };
 
-// From QEMU's name ("none", "off", "writeback", "writethrough", "directsync", "unsafe"); nothing
+// Parses QEMU's name ("none", "off", "writeback", "writethrough", "directsync", "unsafe"); nothing
 // for any other.
 std::optional<CacheMode> parse_cache_mode(std::string_view name);
 const char* cache_mode_name(CacheMode mode);

@@ -14,7 +14,7 @@ namespace byre::storage {
 
 namespace {
 
-// What goes through a buffer goes in pieces of this size.
+// Transfers through a buffer are split into pieces of this size.
 constexpr uint64_t kPieceSize = 1 << 20;
 
 }  // namespace
@@ -82,13 +82,13 @@ Task<int> DirectIo::write_aligned(uint64_t offset, IoVector from, bool durable) 
   co_return error;
 }
 
-// At most kPieceSize with its edges; any alignment.
+// REQUIRES: at most kPieceSize including its edges; any alignment.
 Task<int> DirectIo::write_piece(uint64_t offset, IoVector from, bool durable) {
   const uint64_t end = offset + from.size();
   const uint64_t start = align_down(offset, request_alignment_);
   const uint64_t until = align_up(end, request_alignment_);
-  // Whether it reaches past the end is only known once no other write can move the end; a write
-  // that may do so holds all that follows.
+  // Whether the write extends past the end is only known once no other write can move the end; a
+  // write that may do so locks everything after its start.
   const bool may_grow = until > *file_size_;
   const RangeLock::Guard guard = co_await ranges_->acquire(
       start, may_grow ? UINT64_MAX - start : until - start, RangeLock::Mode::kExclusive);

@@ -11,16 +11,16 @@
 namespace byre::storage {
 
 // Transfers of any offset, length and address on a file that was opened with O_DIRECT, where the
-// host takes only whole blocks in aligned memory.
+// host accepts only whole blocks in aligned memory.
 //
-// - A request that is aligned goes to the file as it is; any other goes through a buffer.
-// - A write that covers part of a block reads the rest of the block first, and holds the block
-//   exclusively (`ranges`) meanwhile, so that two writes to one block do not undo one another.
-// - A block that reaches past the end of the file is written whole, and the file is cut to its
-//   proper size again; all from there on is held exclusively meanwhile.
+// - An aligned request is passed to the file unchanged; any other goes through a buffer.
+// - A write that covers part of a block first reads the rest of the block, and holds the block
+//   exclusively (`ranges`) meanwhile, so that two writes to one block do not undo each other.
+// - A block that extends past the end of the file is written whole, and the file is then truncated
+//   to its proper size; everything from there on is held exclusively meanwhile.
 //
-// It belongs to a FileDevice and refers to that device's file, locks and size. Results are
-// those of HostFile.
+// It belongs to a FileDevice and refers to that device's file, locks and size. Results are those of
+// HostFile.
 class DirectIo {
  public:
   DirectIo(HostFile* file, RangeLock* ranges, uint64_t* file_size, uint32_t request_alignment,

@@ -58,7 +58,7 @@ void FileDevice::set_lock(LockPermissions permissions) {
   locked_ = permissions;
 }
 
-// A disc may be put in at any time. One that is taken out is told by the host itself.
+// A disc may be inserted at any time. Its removal is reported by the host itself.
 void FileDevice::check_medium() {
   if (has_medium_) return;
   has_medium_ = ioctl(file_.fd(), CDROM_DRIVE_STATUS, CDSL_CURRENT) == CDS_DISC_OK;
@@ -70,7 +70,8 @@ bool FileDevice::is_durable(WriteFlags flags) const {
   return is_write_through(options_.cache) || has_flag(flags, WriteFlags::kFua);
 }
 
-// Somebody else, a running machine say, may have made the file larger since it was opened.
+// Another process, for example a running virtual machine, may have extended the file since it was
+// opened.
 void FileDevice::refresh_size() {
   struct stat status{};
   if (is_host_device_ || fstat(file_.fd(), &status) != 0) return;
@@ -99,7 +100,7 @@ Task<void> FileDevice::read(uint64_t offset, IoVector to) {
     error = co_await file_.read(offset + done, rest, &more);
   }
   if (error != 0) fail(error, "read from", offset + done, rest.size());
-  // Cut off by somebody else, or the last part of a block.
+  // Truncated by another process, or the last part of a block.
   if (more < rest.size()) rest.slice(more).fill_zero();
 }
 
@@ -167,7 +168,7 @@ Task<int> FileDevice::write_zero_bytes(uint64_t offset, uint64_t length, bool du
   co_return 0;
 }
 
-// Makes bytes that lie inside the file read as zeroes, as the host does it most cheaply.
+// Makes bytes inside the file read as zeroes, in the way that is cheapest for the host.
 Task<int> FileDevice::zero_inside(uint64_t offset, uint64_t length, bool may_unmap,
                                   bool may_write) {
   if (length == 0) co_return 0;
@@ -181,13 +182,13 @@ Task<int> FileDevice::zero_inside(uint64_t offset, uint64_t length, bool may_unm
     guard.release();
     if (error == 0 && !has_edges) co_return 0;
     if (error == 0) {
-      // Only parts of blocks are left to be written.
+      // Only parts of blocks remain to be written.
       const int head_error = co_await write_zero_bytes(offset, start - offset, false);
       if (head_error != 0) co_return head_error;
       const int tail_error = co_await write_zero_bytes(until, offset + length - until, false);
       co_return tail_error;
     }
-    // Some say EINVAL to a range that they do not like; bytes can be written all the same.
+    // Some return EINVAL for a range that they do not accept; bytes can still be written.
     if (error != EOPNOTSUPP && error != EINVAL) co_return error;
   }
   if (!may_write) co_return EOPNOTSUPP;
@@ -195,7 +196,7 @@ Task<int> FileDevice::zero_inside(uint64_t offset, uint64_t length, bool may_unm
   co_return error;
 }
 
-// And those of a range that ends past the end of the file, which grows by it.
+// The same for a range that ends past the end of the file, which is extended by it.
 Task<int> FileDevice::zero_to_new_end(uint64_t offset, uint64_t end, bool may_unmap,
                                       bool may_write) {
   if (!may_unmap) {
@@ -212,7 +213,7 @@ Task<int> FileDevice::zero_to_new_end(uint64_t offset, uint64_t end, bool may_un
   }
   const RangeLock::Guard guard =
       co_await ranges_.acquire(old_size, UINT64_MAX - old_size, RangeLock::Mode::kExclusive);
-  if (end <= size_) co_return 0;  // other writes have made it larger, and what they skipped is zero
+  if (end <= size_) co_return 0;  // other writes have extended it, and what they skipped is zero
   if (ftruncate(file_.fd(), static_cast<off_t>(end)) != 0) co_return errno;
   size_ = end;
   co_return 0;
@@ -246,7 +247,7 @@ Task<void> FileDevice::discard(uint64_t offset, uint64_t length) {
   const uint64_t until = align_down(offset + length, space_.alignment());
   if (start >= until) co_return;
   const int error = co_await space_.discard(start, until - start);
-  // A hint that the host cannot take.
+  // A hint that the host does not support.
   if (error == EOPNOTSUPP) co_return;
   if (error != 0) fail(error, "discard", offset, length);
   ++writes_done_;
@@ -255,14 +256,14 @@ Task<void> FileDevice::discard(uint64_t offset, uint64_t length) {
 Task<void> FileDevice::reserve_space(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
   if (is_host_device_ || length == 0) co_return;
-  // A longer file: what bounds its length must refuse it now and not a later write.
+  // The file is extended: a limit on its length must refuse that now and not at a later write.
   const uint64_t end = offset + length;
   RangeLock::Guard guard;
   if (end > size_) guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
   int error = co_await space_.allocate(offset, length);
   if (error == 0) size_ = std::max(size_, end);
   guard.release();
-  // What a file system without fallocate() has past the end of the file takes bytes.
+  // A file system without fallocate() allocates space past the end of the file by writing bytes.
   if (error == EOPNOTSUPP && offset >= size_) {
     error = co_await write_zero_bytes(offset, length, false);
   }
@@ -296,7 +297,7 @@ std::optional<uint64_t> FileDevice::allocated_size() const {
 
 Task<void> FileDevice::close() {
   if (!begin_close()) co_return;
-  // Their descriptor may be somebody else's a moment after it is closed.
+  // Once closed, the descriptor may be reused for another file at any moment.
   co_await in_flight_.wait_until_empty();
   const int error = file_.close();
   locked_ = kLockNothing;

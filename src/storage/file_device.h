@@ -23,44 +23,45 @@ namespace byre::storage {
 struct FileOptions {
   bool writable = false;
   CacheMode cache = CacheMode::kWriteback;
-  IoBackend io = IoBackend::kAuto;  // kAuto: as BYRE_IO says
-  // What the name has to be, which is refused otherwise; nothing: whatever it is.
+  IoBackend io = IoBackend::kAuto;  // kAuto: decided by BYRE_IO
+  // Any other kind of file is refused; nothing: accept every kind.
   std::optional<HostDriver> driver;
-  // Makes the file where there is none, with mode 0644; writable only.
+  // Creates the file if it does not exist, with mode 0644; only with `writable`.
   bool create = false;
-  // With `create`: fails with kExists where there is one.
+  // With `create`: fails with kExists if it exists.
   bool exclusive = false;
-  // Empties the file once it is locked, so that nobody's image is emptied under him. Of a host
-  // device, which cannot be emptied, nothing changes.
+  // Truncates the file once it is locked, so that no file is truncated while another process uses
+  // it. Has no effect on a host device, which cannot be truncated.
   bool truncate = false;
-  // Takes no locks at all (QEMU's -U); for read-only files.
+  // Takes no locks at all (QEMU's -U); for files opened read-only.
   bool force_share = false;
-  // Refuses a file that cannot be locked (QEMU's locking=on); otherwise it is used without.
+  // Refuses a file that cannot be locked (QEMU's locking=on); otherwise it is used without locks.
   bool requires_locks = false;
-  // What to lock; nothing: kLockWrite, kLockRead or, with `create`, kLockCreate. Change it later
-  // with set_lock(), once the format is known.
+  // The locks to take; nothing: kLockWrite, kLockRead or, with `create`, kLockCreate. Change them
+  // later with set_lock(), once the format is known.
   std::optional<LockPermissions> lock;
 };
 
 // A regular file ("file") or a block device ("host_device") of the host, on Linux.
 //
-// A write that reaches past the end of a regular file extends it (Limits::grows); size() follows. A
-// read of bytes that somebody else cut off meanwhile gives zeroes, as QEMU's does.
+// A write that extends past the end of a regular file extends the file (Limits::grows); size()
+// follows. A read of bytes that another process has truncated meanwhile returns zeroes, as QEMU's
+// does.
 //
-// Reads that the page cache can answer are done on the spot. The rest goes to the io_uring of the
-// loop, which is made for the first of them, or to worker threads where the host refuses io_uring.
-// With O_DIRECT (CacheMode), requests of any alignment are legal; those that are not aligned as
-// limits() says go through a buffer of its own, and the edges of such writes are read first.
+// Reads that the page cache can satisfy are done inline. The rest go to the io_uring of the loop,
+// which is created for the first of them, or to worker threads if the host refuses io_uring. With
+// O_DIRECT (CacheMode), requests of any alignment are allowed; those that are not aligned according
+// to limits() go through a buffer, and the edges of such writes are read first.
 class FileDevice final : public BlockDevice {
  public:
   // Messages are QEMU's, from the file's level: "Could not open 'x': No such file or directory",
   // "Could not create 'x': Is a directory", "'file' driver requires 'x' to be a regular file",
-  // "Failed to get "write" lock\nIs another process using the image [x]?". Whoever opens an image
-  // on it puts "Could not open 'x': " before them. A device that takes no writes is refused where
-  // `writable` asks for them: "The device is not writable: Permission denied".
+  // "Failed to get "write" lock\nIs another process using the image [x]?". The code that opens an
+  // image on it prepends "Could not open 'x': ". A device that does not accept writes is refused if
+  // `writable` is set: "The device is not writable: Permission denied".
   static Task<std::unique_ptr<FileDevice>> open(std::string filename, FileOptions options);
-  // Takes over an open descriptor of a regular file or block device, opened as `options` say. Locks
-  // what options.lock says, by default nothing.
+  // Takes ownership of an open descriptor of a regular file or block device, opened as `options`
+  // specify. Takes the locks of options.lock, by default none.
   static std::unique_ptr<FileDevice> adopt(int fd, std::string filename, FileOptions options);
   ~FileDevice() override;
 
@@ -78,21 +79,21 @@ class FileDevice final : public BlockDevice {
   Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
-  // The descriptor and its locks are gone afterwards, also when it throws. Does not flush.
+  // The descriptor and its locks are released, even if it throws. Does not flush.
   Task<void> close() override;
   std::optional<uint64_t> allocated_size() const override;
   using BlockDevice::write;
 
-  // Copies bytes of another file, which are inside it, without their passing through this process;
-  // file systems that can share blocks do. Otherwise as a write. False where the host cannot do it
-  // for these two: then it is as a failed write.
+  // Copies bytes of another file, which must be inside it, without passing them through this
+  // process; file systems that can share blocks do. Otherwise like a write. Returns false if the
+  // host cannot do it for these two files: the result is then that of a failed write.
   Task<bool> copy_from(FileDevice& source, uint64_t source_offset, uint64_t offset,
                        uint64_t length);
 
   FileIdentity identity() const { return identity_; }
   const FileOptions& options() const { return options_; }
-  // Takes and gives back locks so that exactly these are held; see change_lock(). Nothing with
-  // force_share.
+  // Acquires and releases locks so that exactly these are held; see change_lock(). Does nothing
+  // with force_share.
   void set_lock(LockPermissions permissions);
   LockPermissions lock() const { return locked_; }
 
@@ -100,7 +101,7 @@ class FileDevice final : public BlockDevice {
   FileDevice(int fd, std::string filename, FileOptions options, const FileFacts& facts,
              HostFile::Options io);
 
-  // Throws where the drive has no disc.
+  // Throws if the drive has no disc.
   void check_medium();
   bool is_durable(WriteFlags flags) const;
   void refresh_size();
@@ -127,23 +128,24 @@ class FileDevice final : public BlockDevice {
   FileSpace space_;
   LockPermissions locked_;
   Gate in_flight_;
-  // Whoever makes the file larger holds what he writes, shared; whoever sets its size holds all
-  // from there on, exclusively, so that no growing write is cut off. And see DirectIo.
+  // A request that extends the file holds the range that it writes, shared; one that sets the size
+  // holds everything from there on, exclusively, so that no extending write is truncated. See also
+  // DirectIo.
   RangeLock ranges_;
-  // While resize() takes space: from here on other writes are noted, since it cuts off what it made
-  // if it fails, and must not cut off theirs.
+  // While resize() allocates space, writes from this offset on are noted: if it fails, it truncates
+  // what it has added, but not what they have written.
   uint64_t noted_from_ = UINT64_MAX;
   bool has_noted_write_ = false;
   std::optional<DirectIo> direct_;  // with O_DIRECT
-  // One flush at a time: of two the kernel tells only one that pages could not be written, and
-  // those that wait share what the first one did.
+  // One flush at a time: of two concurrent ones the kernel reports to only one that pages could not
+  // be written; callers that wait share the result of the first.
   Mutex flush_mutex_;
-  // Writes that are done and not yet durable: how many were done, and how many when the last flush
-  // began. One of them is that of whoever wrote before, and may have been killed.
+  // Writes that are done but not yet durable: how many were done, and how many when the last flush
+  // began. One of them stands for a previous writer, which may have been killed.
   uint64_t writes_done_ = 1;
   uint64_t writes_flushed_ = 0;
-  // Of a flush that failed. The kernel then forgets which pages it could not write, so no later
-  // flush can promise anything.
+  // The error of a failed flush. The kernel then forgets which pages it could not write, so no
+  // later flush can promise anything.
   int flush_error_ = 0;
 };
 

@@ -9,7 +9,7 @@
 namespace byre::storage {
 namespace {
 
-// Where nothing was copied for want of bytes: the source was cut off meanwhile.
+// Nothing was copied for lack of bytes: the source was truncated meanwhile.
 constexpr int kSourceEnded = -1;
 
 // 0, a positive errno, or kSourceEnded.
@@ -26,7 +26,7 @@ int copy_whole_range(int from, uint64_t from_offset, int to, uint64_t to_offset,
   return 0;
 }
 
-// What the kernel says where the two files, or their file systems, do not go together.
+// What the kernel returns if the two files, or their file systems, are not compatible.
 bool is_refusal(int error) {
   return error == kSourceEnded || error == EOPNOTSUPP || error == ENOSYS || error == EXDEV ||
          error == EINVAL || error == EBADF || error == ETXTBSY || error == EPERM;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a FileDevice comes to be: five system calls for an ordinary file (open, fcntl, statx, and two
-// for locks), no thread and no ring.
+// Opening a FileDevice: five system calls for an ordinary file (open, fcntl, statx, and two for
+// locks), no thread and no ring.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
@@ -20,10 +20,10 @@ namespace byre::storage {
 
 namespace {
 
-// Where the host does not say what O_DIRECT needs, a page is enough for every disk there is.
+// If the host does not report what O_DIRECT needs, a page is enough for every existing disk.
 constexpr uint32_t kSafeAlignment = 4096;
 
-// Closes the descriptor unless it was handed on.
+// Closes the descriptor unless its ownership was passed on.
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
@@ -50,7 +50,7 @@ Error open_error(int error, const std::string& filename, const FileOptions& opti
 }
 
 int open_descriptor(const std::string& filename, const FileOptions& options) {
-  // Not to hang on a pipe without a writer, or on a terminal.
+  // Do not block on a pipe without a writer, or on a terminal.
   int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   flags |= options.writable ? O_RDWR : O_RDONLY;
   if (options.create) flags |= O_CREAT;
@@ -85,7 +85,7 @@ uint64_t device_size(int fd, const std::string& filename, bool is_block_device) 
   return size;
 }
 
-// An administrator may have set a device read-only, which open() does not tell.
+// An administrator may have set a device read-only, which open() does not report.
 void check_device_is_writable(int fd) {
   int is_read_only = 0;
   if (ioctl(fd, BLKROGET, &is_read_only) != 0 || is_read_only == 0) return;
@@ -109,7 +109,8 @@ HostDriver checked_driver(std::optional<HostDriver> wanted, mode_t mode,
   return driver;
 }
 
-// What the kernel makes as it is read, in /proc, has none: it is not an empty image.
+// Files that the kernel generates when they are read, in /proc, have no size: they are not empty
+// images.
 void check_has_end(int fd) {
   if (lseek(fd, 0, SEEK_END) >= 0) return;
   throw Error::from_errno(errno, "Could not refresh total sector count");
@@ -170,7 +171,7 @@ Task<std::unique_ptr<FileDevice>> FileDevice::open(std::string filename, FileOpt
   }
   Descriptor fd(open_descriptor(filename, options));
   const FileFacts facts = look_at(fd.get(), filename, options);
-  // O_NONBLOCK was for opening; io_uring would take it for a wish not to wait for the disk.
+  // O_NONBLOCK was only for opening; io_uring would take it as a request not to wait for the disk.
   const int flags = O_RDWR | (is_direct(options.cache) ? O_DIRECT : 0);
   if (fcntl(fd.get(), F_SETFL, options.writable ? flags : flags & ~O_RDWR) != 0) {
     throw open_error(errno, filename, options);

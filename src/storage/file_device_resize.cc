@@ -61,7 +61,7 @@ Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
     error = co_await space_.allocate(old_size, new_size - old_size);
     if (error == 0) size_ = std::max(size_, new_size);
   }
-  // A file system that cannot reserve space gets it by writing.
+  // On a file system that cannot reserve space, it is allocated by writing.
   if (error == EOPNOTSUPP) {
     error = co_await write_zero_bytes(old_size, new_size - old_size, false);
   }
@@ -76,7 +76,7 @@ Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
                                          : "Could not preallocate new data");
 }
 
-// The space that was taken is given back, unless somebody else has written there meanwhile.
+// The allocated space is released, unless another request has written there meanwhile.
 Task<void> FileDevice::cut_back(uint64_t old_size) {
   const RangeLock::Guard guard =
       co_await ranges_.acquire(old_size, UINT64_MAX - old_size, RangeLock::Mode::kExclusive);

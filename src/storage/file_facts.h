@@ -9,29 +9,29 @@
 
 namespace byre::storage {
 
-// Which file of the host it is, whatever its names: a chain that contains itself is found by it.
+// Identifies a file of the host, whatever its names: used to detect a chain that contains itself.
 struct FileIdentity {
   dev_t device = 0;
   ino_t inode = 0;
   auto operator<=>(const FileIdentity&) const = default;
 };
 
-// How a name of the host is opened, QEMU's drivers: as a regular file, as a device, as a drive
-// whose disc may be missing.
+// How a host file is opened, QEMU's drivers: as a regular file, as a device, as a drive whose disc
+// may be missing.
 enum class HostDriver : uint8_t { kFile, kHostDevice, kHostCdrom };
 // QEMU's names: "file", "host_device", "host_cdrom".
 const char* host_driver_name(HostDriver driver);
 
-// What the host says of an open descriptor.
+// What the host reports about an open descriptor.
 struct FileFacts {
   HostDriver driver = HostDriver::kFile;
   bool is_host_device = false;  // a block device, or a character device such as /dev/null
   bool is_block_device = false;
   uint64_t size = 0;
-  bool takes_space = true;  // any of the host's: a new file does not, whatever its size
+  bool takes_space = true;  // any space on the host: a new file does not, whatever its size
   FileIdentity identity;
-  uint32_t space_alignment = 1;    // of ranges to free or to zero without writing
-  uint32_t request_alignment = 1;  // of transfers; above 1 with O_DIRECT only
+  uint32_t space_alignment = 1;    // of ranges to discard or to zero without writing
+  uint32_t request_alignment = 1;  // of transfers; above 1 only with O_DIRECT
   uint32_t memory_alignment = 1;
 };
 

@@ -49,13 +49,13 @@ int set_byte(int fd, short type, off_t byte) {
   return lock_call(fd, F_OFD_SETLK, &lock);
 }
 
-// Whether somebody else holds a lock on the byte.
+// Whether another process holds a lock on the byte.
 bool is_locked_by_others(int fd, off_t byte) {
   struct flock lock = one_byte(F_WRLCK, byte);
   return lock_call(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-// Sets or clears the bytes of `bits`; gives what it has done in *done, and an errno.
+// Sets or clears the bytes of `bits`; returns the bits that it has changed in *done, and an errno.
 int set_bytes(int fd, short type, off_t base, uint8_t bits, uint8_t* done) {
   for (unsigned bit = 0; bit < kPermissionNames.size(); ++bit) {
     if ((bits >> bit & 1) == 0) continue;
@@ -98,10 +98,10 @@ std::optional<Error> find_conflict(int fd, const std::string& filename, LockPerm
   return std::nullopt;
 }
 
-constexpr size_t kDescriptorTextMax = 1 << 20;  // a line a lock
+constexpr size_t kDescriptorTextMax = 1 << 20;  // a line per lock
 constexpr size_t kNameMax = 64;                 // the kernel keeps 15 bytes of most
 
-// Of a process that may be gone, or somebody else's.
+// The process may have ended, or belong to another user.
 std::string text_or_nothing(const std::filesystem::path& path, size_t size_max) {
   try {
     return read_text_file(path, size_max);
@@ -110,15 +110,15 @@ std::string text_or_nothing(const std::filesystem::path& path, size_t size_max) 
   }
 }
 
-// Takes the first line off `text`, without its end.
+// Removes the first line from `text`; returns it without its line end.
 std::string_view take_line(std::string_view& text) {
   const std::string_view line = text.substr(0, text.find('\n'));
   text.remove_prefix(std::min(text.size(), line.size() + 1));
   return line;
 }
 
-// "lock:\t1: OFDLCK  ADVISORY  READ -1 fe:00:5327917 100 101" of /proc/PID/fdinfo/N: whether its
-// range, the last two words, touches [first, last].
+// "lock:\t1: OFDLCK  ADVISORY  READ -1 fe:00:5327917 100 101" in /proc/PID/fdinfo/N: whether its
+// range, the last two fields, overlaps [first, last].
 bool line_touches(std::string_view line, uint64_t first, uint64_t last) {
   if (!line.starts_with("lock:")) return false;
   const size_t end_at = line.rfind(' ');
@@ -194,10 +194,10 @@ void change_lock(int fd, const std::string& filename, LockPermissions now, LockP
   }
   if (error != 0) {
     unset(fd, added);
-    // A file system or a kernel without such locks: QEMU goes on without them, and so does byre.
+    // A file system or a kernel without such locks: QEMU continues without them, and so does byre.
     const bool is_refusal = error != EAGAIN && error != EACCES;
     if (is_refusal && !required) return;
-    // The first byte that could not be had.
+    // The first byte that could not be locked.
     const auto held = static_cast<uint8_t>(wanted.held & ~now.held & ~added.held);
     const auto unshared = static_cast<uint8_t>(wanted.unshared & ~now.unshared);
     const off_t byte =
@@ -206,7 +206,7 @@ void change_lock(int fd, const std::string& filename, LockPermissions now, LockP
             : kUnsharedBase + std::countr_zero(static_cast<uint8_t>(unshared & ~added.unshared));
     const std::string message = fmt::format("Failed to lock byte {}", byte);
     if (is_refusal) throw Error::from_errno(error, message);
-    // Somebody's exclusive lock, which is none of QEMU's.
+    // An exclusive lock, which is not one of QEMU's.
     throw Error(ErrorKind::kLocked, EAGAIN, message, held_by(fd, filename, byte));
   }
   if (std::optional<Error> found = find_conflict(fd, filename, wanted)) {

@@ -16,11 +16,11 @@ namespace byre::storage {
 
 namespace {
 
-// Writes from this size on into new space are cheaper where it is taken first. Decision 0004 has
-// the numbers.
+// Writes into new space that have at least this size are cheaper if it is allocated first. Decision
+// 0004 has the numbers.
 constexpr uint64_t kPreparedMin = 256 << 10;
 
-// What file systems and drivers say when they cannot do a thing at all.
+// The errors of file systems and drivers that do not support an operation at all.
 bool is_refusal(int error) {
   return error == EOPNOTSUPP || error == ENOSYS || error == ENODEV || error == ENOTTY;
 }
@@ -88,7 +88,7 @@ bool FileSpace::note_write(uint64_t offset, uint64_t length) {
   return is_untouched && length >= kPreparedMin;
 }
 
-// Page by page, while it copies, ext4 takes it far more slowly. Others were not measured.
+// Allocating page by page, while it copies, is far slower on ext4. Others were not measured.
 Task<void> FileSpace::prepare(uint64_t offset, uint64_t length) {
   if (!preparing_pays_) {
     struct statfs status{};
@@ -112,7 +112,7 @@ FileSpace::Run FileSpace::find(uint64_t offset, uint64_t file_size) {
     return {std::min<uint64_t>(static_cast<uint64_t>(data), file_size), true};
   }
   const off_t hole = lseek(file_->fd(), data, SEEK_HOLE);
-  // Somebody may have made a hole here between the two calls; calling it data is never wrong.
+  // A hole may have been made here between the two calls; calling it data is never wrong.
   if (hole < 0 || static_cast<uint64_t>(hole) <= offset) return {file_size, false};
   data_start_ = offset;
   data_end_ = static_cast<uint64_t>(hole);

@@ -10,12 +10,12 @@
 
 namespace byre::storage {
 
-// Where a file of the host has space behind it and where it has holes, and how to make and fill
-// holes without writing bytes. What the file system turns out not to do is remembered and not
-// asked for again; it gives EOPNOTSUPP. Errors are positive errno values.
+// Where a file of the host has allocated space and where it has holes, and how to make and fill
+// holes without writing bytes. What the file system turns out not to support is remembered and not
+// tried again; it returns EOPNOTSUPP. Errors are positive errno values.
 class FileSpace {
  public:
-  // `alignment`: what the host wants ranges to be a multiple of; 1 for regular files. From
+  // `alignment`: the host requires ranges to be a multiple of it; 1 for regular files. From
   // `untouched_from` on the file has no space yet.
   FileSpace(HostFile* file, bool is_block_device, uint32_t alignment, uint64_t untouched_from)
       : file_(file),
@@ -25,29 +25,30 @@ class FileSpace {
 
   uint32_t alignment() const { return alignment_; }
 
-  // Makes the range read as zeroes; with `may_unmap` preferably a hole. A range that ends past the
-  // end of a regular file makes the file larger, unless `may_unmap`, which leaves its size. Without
-  // `may_write` nothing is asked for that a device may do by writing zeroes.
+  // Makes the range read as zeroes; with `may_unmap` preferably as a hole. A range that ends past
+  // the end of a regular file extends the file, unless `may_unmap` is set, which leaves its size.
+  // Without `may_write` no call is made that a device may implement by writing zeroes.
   Task<int> zero(uint64_t offset, uint64_t length, bool may_unmap, bool may_write);
-  // Gives the space back. The contents are lost or stay.
+  // Releases the space. The contents are lost or stay.
   Task<int> discard(uint64_t offset, uint64_t length);
-  // Takes space for the range; the file grows to its end.
+  // Allocates space for the range; the file grows to its end.
   Task<int> allocate(uint64_t offset, uint64_t length);
 
-  // To be told of each write before it begins: whether it is a large one into space that is still
-  // to be taken, so that prepare() pays before it.
+  // Must be called before each write begins. Returns whether it is a large write into unallocated
+  // space, so that prepare() is worthwhile.
   bool note_write(uint64_t offset, uint64_t length);
-  // Takes the space of such a write where the file system is known to write faster then. The file's
-  // size stays. What goes wrong is for the write to tell.
+  // Allocates the space for such a write if the file system is known to write faster then. The
+  // file's size stays. Errors are left for the write to report.
   Task<void> prepare(uint64_t offset, uint64_t length);
-  // The file ends at `size` now; what was behind it is gone.
+  // The file now ends at `size`; everything past it is gone.
   void note_end(uint64_t size) { untouched_from_ = std::min(untouched_from_, size); }
 
   struct Run {
-    uint64_t end;  // above the offset that was asked for
+    uint64_t end;  // above the given offset
     bool is_hole;
   };
-  // From `offset` on, inside the file. Data where the file system does not know better.
+  // The run that starts at `offset`, inside the file. Data if the file system does not report
+  // holes.
   Run find(uint64_t offset, uint64_t file_size);
 
  private:
@@ -62,9 +63,9 @@ class FileSpace {
   bool discard_is_refused_ = false;
   bool allocate_is_refused_ = false;
   bool seek_is_refused_ = false;
-  uint64_t untouched_from_;  // behind it no space was found or taken here
+  uint64_t untouched_from_;  // past it no space was found or allocated here
   std::optional<bool> preparing_pays_;
-  // The last run of data that was found: it stays data, or at least may be called so.
+  // The last run of data that was found: it stays data, or may at least be reported as data.
   uint64_t data_start_ = 0;
   uint64_t data_end_ = 0;
 };

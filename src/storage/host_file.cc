@@ -19,22 +19,23 @@ namespace byre::storage {
 
 namespace {
 
-// Buffered writes from this size on go to a worker, so that the loop reads and computes meanwhile.
-// Below it, copying into the page cache costs less than waking a thread. Decision 0004 has the
-// numbers.
+// Buffered writes of at least this size go to a worker, so that the loop reads and computes
+// meanwhile. Below it, copying into the page cache is cheaper than waking a thread. Decision 0004
+// has the numbers.
 constexpr size_t kWorkerWriteMin = 1 << 20;
-// And from this size on where workers are at work already: a loop that copies does not feed them.
+// The same limit while workers are already busy: a loop that copies does not feed them.
 constexpr size_t kBesideWorkersMin = 256 << 10;
-// So much a worker writes into the page cache with one call. The kernel takes blocks of memory as
-// large as the call for it, if it has them; small ones it has at hand, large ones it may have given
-// back to the host of a virtual machine. Decision 0004 has the numbers for this as well.
+// A worker writes this many bytes into the page cache with one call. The kernel allocates memory
+// for it in blocks as large as the call, if it has them; small ones are at hand, large ones may
+// have been given back to the host of a virtual machine. Decision 0004 has the numbers for this as
+// well.
 constexpr size_t kWorkerCallMax = 32 << 10;
-// As much of one system call as Linux does: a little less than 2 GiB.
+// The maximum of one system call; Linux has a little less than 2 GiB.
 constexpr size_t kCallMax = 1 << 30;
 // Allocating or freeing longer ranges than this may take a while.
 constexpr uint64_t kQuickAllocateMax = 16 << 20;
 
-// So much of the segments as one call takes.
+// As many of the segments as one call accepts.
 std::span<const iovec> call_segments(const IoVector& vector) {
   const std::span<const iovec> all = vector.segments();
   return all.first(std::min<size_t>(all.size(), IOV_MAX));
@@ -48,21 +49,21 @@ int64_t result_of(ssize_t returned) {
   return returned < 0 ? -errno : returned;
 }
 
-// How much was written, perhaps not all, or a negative errno.
+// The number of bytes written, perhaps not all, or a negative errno.
 int64_t write_call(int fd, uint64_t offset, const IoVector& from, int flags) {
   const std::span<const iovec> segments = call_segments(from);
   return result_of(pwritev2(fd, segments.data(), static_cast<int>(segments.size()),
                             static_cast<off_t>(offset), flags));
 }
 
-// The same with a call for every kWorkerCallMax bytes.
+// The same with one call per kWorkerCallMax bytes.
 int64_t write_in_pieces(int fd, uint64_t offset, const IoVector& from) {
   size_t done = 0;
   while (done < from.size()) {
     const size_t size = std::min(from.size() - done, kWorkerCallMax);
     const int64_t result = write_call(fd, offset + done, from.slice(done, size), 0);
     if (result < 0 && done == 0) return result;
-    // An error will come again for what is left.
+    // An error will occur again for the rest.
     if (result <= 0) break;
     done += static_cast<size_t>(result);
   }
@@ -77,7 +78,7 @@ HostFile::~HostFile() {
 
 int HostFile::close() {
   if (fd_ < 0) return 0;
-  // Linux has closed it whatever close() gives; trying again could close somebody else's.
+  // Linux has closed it whatever close() returns; a retry could close another file's descriptor.
   const int error = ::close(std::exchange(fd_, -1)) == 0 ? 0 : errno;
   return error == EINTR ? 0 : error;
 }
@@ -98,8 +99,8 @@ size_t HostFile::read_cached(uint64_t offset, const IoVector& to) {
   return cached_reads_ == CachedReads::kPlain ? read_cached(offset, to) : 0;
 }
 
-// The file system does not know RWF_NOWAIT; asking again would be a wasted call each time. One that
-// lies in memory never waits. (Linux 6.18: tmpfs is such a one.)
+// The file system does not support RWF_NOWAIT; asking again would waste a call each time. One that
+// is in memory never waits. (tmpfs is one of these in Linux 6.18.)
 void HostFile::cannot_tell_what_is_cached() {
   struct statfs status{};
   const bool is_in_memory =
@@ -132,14 +133,15 @@ Task<int> HostFile::read(uint64_t offset, IoVector to, size_t* done) {
     if (result < 0) co_return static_cast<int>(-result);
     if (result == 0) break;
     *done += static_cast<size_t>(result);
-    // Part of a block: the file ends there, and its end is no place to go on from with O_DIRECT.
+    // Part of a block: the file ends there, and with O_DIRECT its end is not an offset to continue
+    // from.
     if (is_direct_ && *done % options_.direct_alignment != 0) break;
   }
   co_return 0;
 }
 
-// The kernel lets one at a time write to a file's pages or change its space: a loop that comes
-// second would spin until the worker is through.
+// The kernel lets only one thread at a time write to a file's pages or change its space: a loop
+// that came second would spin until the worker is done.
 bool HostFile::is_for_worker(size_t size) const {
   return size >= kWorkerWriteMin || changes_.is_busy() ||
          (size >= kBesideWorkersMin && WorkerPool::shared().is_busy());
@@ -154,7 +156,7 @@ Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
     co_return write_here();
   }
   // The kernel does buffered writes of most file systems on a thread of its own; the pool's threads
-  // are quicker to reach, so the ring gets them only when it was asked for.
+  // are faster to reach, so the ring is used only if it was requested.
   const bool prefers_ring = waits_for_disk || options_.backend == IoBackend::kUring;
   if (Ring* const on = prefers_ring ? ring() : nullptr) {
     const std::span<const iovec> segments = call_segments(from);
@@ -179,9 +181,9 @@ Task<int> HostFile::write(uint64_t offset, IoVector from, bool durable) {
     if (is_transient(result)) continue;
     if (result < 0) co_return static_cast<int>(-result);
     size_t written = static_cast<size_t>(result);
-    // Part of a block, with O_DIRECT, is written again.
+    // With O_DIRECT, a partly written block is written again.
     if (is_direct_ && done + written < from.size()) written -= written % options_.direct_alignment;
-    // No file system should; but it must not turn into an endless loop.
+    // No file system should do this, but it must not cause an endless loop.
     if (written == 0) co_return EIO;
     done += written;
   }
@@ -195,7 +197,7 @@ Task<int> HostFile::sync_data() {
   int error = EINTR;
   while (error == EINTR) {
     if (options_.on_the_spot && loop.is_idle()) {
-      // Nobody is held up: neither ring nor worker is woken for it, or made.
+      // Nothing else is delayed: neither ring nor worker is woken for it, or created.
       error = sync_here();
     } else if (Ring* const on = ring()) {
       const int64_t result = co_await on->sync_data(fd_);

@@ -11,15 +11,15 @@
 
 namespace byre::storage {
 
-// An open descriptor, which it owns, and transfers on it that are whole and do not hold up the
-// loop: short transfers are continued, interruptions repeated, and what would block is handed to
-// the io_uring or to worker threads. Knows nothing of sizes, alignment or caches; errors are
-// positive errno values, 0 for success, so that who calls decides what an error means.
+// Owns an open descriptor. Does complete transfers on it that do not block the loop: short
+// transfers are continued, interrupted ones repeated, and what would block is passed to the
+// io_uring or to worker threads. Knows nothing about sizes, alignment or caches. Errors are
+// positive errno values, 0 for success, so that the caller decides what an error means.
 class HostFile {
  public:
   struct Options {
     IoBackend backend = IoBackend::kAuto;
-    bool on_the_spot = true;  // try what can be done without waiting before anything else
+    bool on_the_spot = true;  // first try what can be done inline, without waiting
     // Above 0: opened with O_DIRECT, so every transfer waits for the disk, and starts at a multiple
     // of this.
     uint32_t direct_alignment = 0;
@@ -32,28 +32,30 @@ class HostFile {
 
   int fd() const { return fd_; }
 
-  // How many bytes the page cache gave at once, from the start of `to`; perhaps none.
+  // The number of bytes that the page cache returned immediately, from the start of `to`; perhaps
+  // 0.
   size_t read_cached(uint64_t offset, const IoVector& to);
-  // `*done` counts the bytes read; fewer than asked for, without an error, at the end of the file.
+  // `*done` is the number of bytes read; fewer than requested, without an error, at the end of the
+  // file.
   Task<int> read(uint64_t offset, IoVector to, size_t* done);
-  // With `durable`, the bytes and the file's size survive a power cut when it is done.
+  // With `durable`, the bytes and the file's size survive a power cut once it is done.
   Task<int> write(uint64_t offset, IoVector from, bool durable);
-  // fdatasync; on the spot where the loop has nothing else to do meanwhile.
+  // fdatasync; inline if the loop has nothing else to do meanwhile.
   Task<int> sync_data();
-  // fallocate. Long ranges go to a worker.
+  // fallocate. Long ranges are passed to a worker.
   Task<int> allocate(int mode, uint64_t offset, uint64_t length);
-  // Any other call that may block: `function` gives 0 or a positive errno, on a worker.
+  // Any other call that may block: `function` returns 0 or a positive errno, on a worker.
   template <class F>
   Task<int> run_blocking(F function) {
     const int error = co_await WorkerPool::shared().run(function);
     co_return error;
   }
 
-  // The descriptor is gone afterwards, whatever it gives.
+  // The descriptor is closed afterwards, whatever it returns.
   int close();
 
  private:
-  // What preadv2 can be asked for without waiting for a disk.
+  // How preadv2 can be called without waiting for a disk.
   enum class CachedReads : uint8_t { kNoWait, kPlain, kNone };
 
   Ring* ring() const;

@@ -6,10 +6,10 @@
 
 namespace byre::storage {
 
-// Who does the transfers that would block. Decision 0004 has the measurements behind kAuto.
+// What performs the transfers that would block. Decision 0004 has the measurements for kAuto.
 enum class IoBackend {
-  kAuto,     // io_uring where the host allows it, else worker threads
-  kUring,    // io_uring; opening fails where the host refuses it
+  kAuto,     // io_uring if the host allows it, else worker threads
+  kUring,    // io_uring; opening fails if the host refuses it
   kThreads,  // worker threads
 };
 
@@ -17,9 +17,10 @@ enum class IoBackend {
 std::optional<IoBackend> parse_io_backend(std::string_view name);
 const char* io_backend_name(IoBackend backend);
 
-// What the environment asks for, for files that were opened with kAuto: BYRE_IO=auto|uring|threads.
-// With ",nocache" behind it no transfer is tried on the spot, so that every one takes the path of
-// transfers that block; tests force that. Throws Error(kInvalidArgument) for any other value.
+// The setting of the environment, for files that were opened with kAuto:
+// BYRE_IO=auto|uring|threads. With ",nocache" appended no transfer is tried inline, so that every
+// one takes the path of transfers that block; tests use that. Throws Error(kInvalidArgument) for
+// any other value.
 struct IoEnvironment {
   IoBackend backend = IoBackend::kAuto;
   bool on_the_spot = true;

@@ -10,9 +10,9 @@
 
 namespace byre::storage {
 
-// A disk in memory. Only chunks that hold something take space, so a disk of many TiB is cheap;
-// what was never written, or was zeroed, is a hole and reads as zeroes. Writes past the end extend
-// it (Limits::grows). It never waits and never fails by itself; filter::FaultDevice does that.
+// A disk in memory. Only chunks with contents take space, so a disk of many TiB is cheap; what was
+// never written, or was zeroed, is a hole and reads as zeroes. Writes past the end extend it
+// (Limits::grows). It never waits and never fails by itself; filter::FaultDevice does that.
 class MemoryDevice final : public BlockDevice {
  public:
   static constexpr uint64_t kChunkSize = SparseBytes::kChunkSize;
@@ -40,12 +40,12 @@ class MemoryDevice final : public BlockDevice {
   std::optional<uint64_t> allocated_size() const override;
   using BlockDevice::write;
 
-  // Beside the requests, for tests and for whoever builds an image in memory; no loop needed.
+  // Direct access, for tests and for code that builds an image in memory; needs no loop.
   void set_read_only(bool read_only) { is_read_only_ = read_only; }
-  void put(uint64_t offset, ConstBytes bytes);                     // extends where it must
+  void put(uint64_t offset, ConstBytes bytes);                     // extends if necessary
   std::vector<uint8_t> get(uint64_t offset, size_t length) const;  // inside size()
   const SparseBytes& contents() const { return contents_; }
-  // Cheap: shares what neither of the two changes.
+  // Cheap: shares whatever neither of the two changes.
   std::unique_ptr<MemoryDevice> clone() const;
 
  private:

@@ -6,9 +6,9 @@
 
 namespace byre::storage {
 
-// Which allocations of memory fail, for test programs that replace operator new by one that asks
-// is_next(): tests/support/replaced_new.h. Of the calling thread alone; none fails before begin()
-// or begin_at(), and after end().
+// Selects the memory allocations that fail, for test programs that replace operator new by one that
+// calls is_next(): tests/support/replaced_new.h. Per thread; none fails before begin() or
+// begin_at(), or after end().
 class MemoryFaults {
  public:
   // From now on one allocation in `odds` fails, drawn from the seed.
@@ -18,16 +18,16 @@ class MemoryFaults {
     odds_ = odds;
     next_ = draw_distance();
   }
-  // From now on allocations are counted, and the one with this number fails: 1 is the first one, 0
-  // is none.
+  // From now on allocations are counted, and the one with this number fails: 1 is the first, 0 is
+  // none.
   static void begin_at(uint64_t number) {
     end();
     next_ = number;
   }
   static void end() { odds_ = next_ = asked_ = failed_ = 0; }
 
-  // Between these two none fails or counts: in what watches, and in what has its memory elsewhere
-  // in real life. They nest.
+  // Between these two calls no allocation fails or counts: for code that observes, and for
+  // simulated hardware whose memory would really be elsewhere. They nest.
   static void hold() { ++holds_; }
   static void go_on() { --holds_; }
   // For a scope without an await.
@@ -47,7 +47,7 @@ class MemoryFaults {
     return true;
   }
 
-  // Since it began: how many were asked for, and how many of them failed.
+  // The allocations since it began: how many there were, and how many of them failed.
   static uint64_t asked() { return asked_; }
   static uint64_t failed() { return failed_; }
 

@@ -11,14 +11,14 @@ namespace byre::storage {
 
 struct NullOptions {
   uint64_t size = uint64_t{1} << 30;
-  // Reads clear the caller's buffer; otherwise they leave it as it is, which measures the layers
-  // above and nothing else.
+  // Reads clear the caller's buffer; otherwise they leave it unchanged, which measures only the
+  // layers above.
   bool read_zeroes = false;
   bool writable = false;
-  std::chrono::nanoseconds latency{0};  // what every request takes
+  std::chrono::nanoseconds latency{0};  // of every request
 };
 
-// QEMU's "null-co": takes every write and keeps nothing.
+// QEMU's "null-co": accepts every write and stores nothing.
 class NullDevice final : public BlockDevice {
  public:
   explicit NullDevice(NullOptions options, std::string filename = "null-co://");

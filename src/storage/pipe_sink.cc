@@ -26,7 +26,7 @@ namespace {
 constexpr uint64_t kZeroPieceSize = kMiB;
 constexpr int kPipeSize = 1 << 20;
 
-// Keeps the SIGPIPE that a write of this thread may raise from the process, for a scope.
+// Keeps the SIGPIPE that a write of this thread may raise away from the process, within a scope.
 class NoPipeSignal {
  public:
   NoPipeSignal() {
@@ -59,7 +59,7 @@ int wait_for_room(int fd) {
   return ::poll(&waiting, 1, -1) < 0 && errno != EINTR ? errno : 0;
 }
 
-// All of it; 0 or an errno. Blocks while the pipe is full.
+// Sends all of it; returns 0 or an errno. Blocks while the pipe is full.
 int send_all(int fd, const IoVector& from) {
   const NoPipeSignal scope;
   size_t done = 0;
@@ -85,8 +85,8 @@ int send_all(int fd, const IoVector& from) {
 PipeSink::PipeSink(int fd, uint64_t size, std::string filename)
     : fd_(fd), size_(size), filename_(std::move(filename)) {
   limits_.is_zero_initialised = true;
-  // A larger pipe means fewer turns between its two ends; what is no pipe refuses, and need not
-  // have it.
+  // A larger pipe means fewer context switches between its two ends; anything but a pipe refuses
+  // this, and does not need it.
   fcntl(fd_, F_SETPIPE_SZ, kPipeSize);
 }
 
@@ -152,7 +152,7 @@ Task<void> PipeSink::flush() {
   co_return;
 }
 
-// What was left out so far reads as zeroes, were it to be read.
+// What was skipped so far would read as zeroes.
 Task<std::vector<Extent>> PipeSink::extents(uint64_t offset, uint64_t length, ExtentScope) {
   check_range(offset, length);
   std::vector<Extent> result;

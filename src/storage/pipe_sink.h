@@ -9,14 +9,13 @@
 
 namespace byre::storage {
 
-// A disk that is written from its first byte to its last into a pipe. Each write starts at or after
-// the end of the one that was asked for before it, which need not be done; what is left out becomes
-// zero bytes, and close() fills up to size(). A write that goes back is Error(kUnsupported), and
-// nothing can be read. When the reader of the pipe goes away, writes fail with EPIPE; the signal
-// does not reach the process.
+// A disk that is written sequentially into a pipe. Each write starts at or after the end of the
+// previously issued one, which need not be done; gaps become zero bytes, and close() fills up to
+// size(). A write that goes back is Error(kUnsupported), and nothing can be read. When the reader
+// of the pipe goes away, writes fail with EPIPE; the signal does not reach the process.
 class PipeSink final : public BlockDevice {
  public:
-  // The descriptor, a pipe or whatever else can be written to, stays the caller's.
+  // The descriptor, a pipe or anything else that can be written to, still belongs to the caller.
   PipeSink(int fd, uint64_t size, std::string filename);
 
   const std::string& filename() const override { return filename_; }
@@ -31,7 +30,7 @@ class PipeSink final : public BlockDevice {
   Task<void> discard(uint64_t offset, uint64_t length) override;
   Task<void> flush() override;
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
-  // Not to less than what was written.
+  // Not to less than what has been written.
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
   Task<void> close() override;
   using BlockDevice::write;
@@ -43,9 +42,9 @@ class PipeSink final : public BlockDevice {
 
   int fd_;
   uint64_t size_;
-  uint64_t asked_ = 0;  // the end of the last write or zeroing that was asked for
-  uint64_t sent_ = 0;   // how many bytes the pipe has had
-  Mutex sending_;       // passes in the order of asking
+  uint64_t asked_ = 0;  // the end of the last write or zeroing that was issued
+  uint64_t sent_ = 0;   // the number of bytes that were written to the pipe
+  Mutex sending_;       // admits writes in the order in which they were issued
   bool failed_ = false;
   std::string filename_;
   Limits limits_;

@@ -20,7 +20,7 @@ void SimulatedCache::clear(uint64_t offset, uint64_t length, const std::shared_p
   remember(offset, length, write);
 }
 
-// Puts sectors into the cache as they stand now.
+// Puts the current contents of sectors into the cache.
 void SimulatedCache::remember(uint64_t offset, uint64_t length,
                               const std::shared_ptr<Write>& write) {
   const uint64_t end = offset + length;
@@ -42,7 +42,7 @@ void SimulatedCache::resize(uint64_t size, const std::shared_ptr<Write>& write) 
 }
 
 void SimulatedCache::make_durable(uint64_t called_at) {
-  // What was cut off goes before what was written there since.
+  // Truncated bytes precede what was written there since.
   if (size_min_ < durable_.size()) durable_.resize(size_min_);
   size_min_ = UINT64_MAX;
   for (auto sector = pending_.begin(); sector != pending_.end();) {
@@ -101,10 +101,10 @@ uint64_t SimulatedCache::settle() {
 
 namespace {
 
-// How a power cut chooses.
+// How a power cut selects what survives.
 struct Choice {
-  // kSectors: each by itself. kRequests: whole requests, some torn. kPrefix: those up to a moment,
-  // as a disk does that reorders nothing, the last one torn.
+  // kSectors: each independently. kRequests: whole requests, some torn. kPrefix: those up to a
+  // moment, as with a disk that reorders nothing, the last one torn.
   enum class Kind { kSectors, kRequests, kPrefix } kind = Kind::kSectors;
   uint64_t seed = 0;
   uint64_t kept_of_16 = 0;
@@ -159,7 +159,7 @@ SparseBytes SimulatedCache::power_cut(uint64_t seed, std::string* told) const {
       break;
     }
   }
-  // A file may have grown before what it has grown for came.
+  // A file may have grown before the data arrived that it was extended for.
   if (left.size() < now_.size() && random() % 2 == 0) {
     left.resize(left.size() + random() % (now_.size() - left.size() + 1));
   }

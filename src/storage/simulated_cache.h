@@ -14,15 +14,16 @@
 
 namespace byre::storage {
 
-// What is on a simulated disk and in its volatile cache. Requests see now(). A power cut leaves
-// what is durable and, sector by sector, any one of the versions that the cache has of it, or none.
-// A value that outlives the device, so that a history can go on after a power cut or a kill.
+// The contents of a simulated disk and of its volatile cache. Requests see now(). A power cut
+// leaves what is durable and, sector by sector, any one of the versions that the cache has, or
+// none. A value type that outlives the device, so that a history can continue after a power cut or
+// a kill.
 class SimulatedCache {
  public:
   // A request that changes something.
   struct Write {
     uint64_t id = 0;
-    // When it was done, by the owner's clock; kUnderWay before.
+    // When it was done, by the owner's clock; kUnderWay until then.
     uint64_t done_at = kUnderWay;
   };
   static constexpr uint64_t kUnderWay = UINT64_MAX;
@@ -31,7 +32,7 @@ class SimulatedCache {
 
   const SparseBytes& now() const { return now_; }
   const SparseBytes& durable() const { return durable_; }
-  // Sectors of which a power cut may leave one thing or another.
+  // Sectors of which a power cut may leave different versions.
   uint64_t pending_sectors() const { return pending_.size(); }
 
   void write(uint64_t offset, ConstBytes from, const std::shared_ptr<Write>& write);
@@ -40,23 +41,24 @@ class SimulatedCache {
   // Space, not bytes: a power cut may take it away again.
   void reserve(uint64_t offset, uint64_t length) { now_.reserve(offset, length); }
 
-  // What requests that were done by `called_at` wrote survives from now on.
+  // Makes durable what was written by requests that were done at `called_at`.
   void make_durable(uint64_t called_at);
-  // The same of a flush: sizes, too, all that was done to them.
+  // The same for a flush: sizes as well, with all changes to them.
   void flush(uint64_t called_at);
-  // A flush failed: of what waited about one sector in `kept_of` is kept for the next one. The rest
-  // is still read, until settle(), as a host's page cache has it, and no later flush makes it
-  // durable.
+  // A flush failed: of the pending sectors about one in `kept_of` is kept for the next flush. The
+  // rest can still be read, until settle(), as from a host's page cache, but no later flush makes
+  // it durable.
   void forget(uint64_t seed, uint64_t kept_of);
-  // Whoever made requests is gone; what these have done so far counts as done. Gives the last id.
+  // The process that made the requests is gone; what they have done so far counts as done. Returns
+  // the last id.
   uint64_t settle();
 
-  // What a power cut at this moment could leave; the same seed gives the same. `told` gets one line
-  // about what was kept.
+  // A possible result of a power cut at this moment; the same seed gives the same. `told` receives
+  // one line about what was kept.
   SparseBytes power_cut(uint64_t seed, std::string* told = nullptr) const;
 
  private:
-  // A sector as it stood when a request had changed it.
+  // A sector as a request left it.
   struct Version {
     std::shared_ptr<const std::array<uint8_t, kSectorSize>> bytes;
     uint32_t length = 0;  // less than a sector at the end of a file
@@ -70,7 +72,7 @@ class SimulatedCache {
   SparseBytes durable_;
   std::set<uint64_t> forgotten_;                      // sectors
   std::map<uint64_t, std::vector<Version>> pending_;  // by sector number; oldest version first
-  uint64_t size_min_ = UINT64_MAX;  // it was cut to this size since sizes were durable
+  uint64_t size_min_ = UINT64_MAX;  // the smallest size since sizes were last durable
 };
 
 }  // namespace byre::storage

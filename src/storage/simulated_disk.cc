@@ -19,9 +19,9 @@ namespace byre::storage {
 namespace {
 
 constexpr size_t kExtentsMax = 64;
-// A slow request takes up to this long; time is the loop's, and costs nothing.
+// A slow request takes up to this long; time is that of the loop, and costs nothing.
 constexpr uint64_t kSlowNanosecondsMax = 1000;
-// Others may go first so often.
+// How many turns other coroutines may get first.
 constexpr uint64_t kTurnsMax = 8;
 
 }  // namespace
@@ -41,7 +41,7 @@ SimulatedDisk::SimulatedDisk(SimulatedCache cache, Options options)
   next_id_ = first_id_ = cache_.settle() + 1;
   limits_.can_write_zeroes_unmapped = true;
   limits_.grows = options_.grows;
-  // What a disk of fixed size holds before anything is written, nobody knows.
+  // The initial contents of a disk of fixed size are unknown.
   limits_.is_zero_initialised = options_.grows;
 }
 
@@ -77,10 +77,11 @@ void SimulatedDisk::fail(const char* what, uint64_t offset, uint64_t length,
   throw Error::from_errno(errno_value, fmt::format("{}: {}", options_.filename, what));
 }
 
-// Now and then nothing, or a few turns, or a while in which all that can go on does.
+// Sometimes does not wait at all, sometimes for a few turns, sometimes until everything else that
+// is ready has run.
 namespace {
 
-// One more while it lives.
+// Counts one more while it exists.
 struct Count {
   explicit Count(uint32_t* n) : number(n) { ++*number; }
   ~Count() { --*number; }
@@ -137,7 +138,7 @@ Task<void> SimulatedDisk::write_zeroes(uint64_t offset, uint64_t length, WriteFl
   co_await apply(change);
 }
 
-// What a discarded range is to read as; empty where it is zeroes.
+// The contents that a discarded range is to read as; empty for zeroes.
 std::vector<uint8_t> SimulatedDisk::draw_garbage(uint64_t length) {
   const MemoryFaults::Pause pause;
   std::vector<uint8_t> garbage;
@@ -160,7 +161,7 @@ Task<void> SimulatedDisk::discard(uint64_t offset, uint64_t length) {
   co_await apply(change);
 }
 
-// Does the part [begin, end) of it.
+// Applies the part [begin, end) of it.
 void SimulatedDisk::change_contents(const Change& change, uint64_t begin, uint64_t end,
                                     const std::shared_ptr<Write>& write) {
   if (begin == end) return;
@@ -186,7 +187,7 @@ int SimulatedDisk::refusal(const Change& change) const {
   return missing == 0 || cache_.now().allocated() + missing <= room_ ? 0 : ENOSPC;
 }
 
-// A request that changed something is over when this is, however that came.
+// Marks a request that has changed something as over when this is destroyed, however that happens.
 struct SimulatedDisk::Ending {
   Ending(std::shared_ptr<Write> write_, uint64_t* clock_)
       : write(std::move(write_)), clock(clock_) {}
@@ -207,7 +208,7 @@ std::shared_ptr<SimulatedDisk::Write> SimulatedDisk::make_write() {
   return write;
 }
 
-// All of it, or nothing, or any of its sectors; throws where it fails.
+// Applies all of it, or nothing, or any of its sectors; throws if it fails.
 void SimulatedDisk::do_change(const Change& change, const std::shared_ptr<Write>& write) {
   const MemoryFaults::Pause pause;
   int errno_value = refusal(change);

@@ -14,46 +14,46 @@
 namespace byre::storage {
 
 // A disk, or a file on one, that behaves as badly as the contract of BlockDevice allows, all of it
-// from a seed. What must hold on this disk holds on a real one.
+// determined by a seed. What must hold on this disk holds on a real one.
 //
-// - Requests take a random while to begin and to end, and overtake one another. Use it on a Loop
-//   with a seed, so that runs repeat.
-// - What was written is visible at once, durable after a flush that was called when the write was
-//   done; until then a power cut keeps or loses each sector by itself, older and newer versions
-//   alike (SimulatedCache::power_cut()).
-// - Requests fail at the given odds: reads and flushes with EIO, writes with EIO or ENOSPC and in
-//   part done. A flush that fails has made any part durable, and may have forgotten any other part,
-//   which the next flush then does not make durable, either.
+// - Requests take a random time to begin and to end, and overtake one another. Use it on a Loop
+//   with a seed, so that runs are reproducible.
+// - What was written is visible at once, and durable after a flush that was called when the write
+//   was done; until then a power cut keeps or loses each sector independently, older and newer
+//   versions alike (SimulatedCache::power_cut()).
+// - Requests fail at the given odds: reads and flushes with EIO, writes with EIO or ENOSPC and
+//   partly done. A failed flush may have made any part durable, and may have forgotten any other
+//   part, which the next flush then does not make durable, either.
 // - Space can run out, and come back: set_room().
-// - Where MemoryFaults is used, there may be no memory to start a request, and none to end one that
-//   was done. What the disk holds is not in memory, as it were.
+// - With MemoryFaults, there may be no memory to start a request, and none to end one that was
+//   done. The contents of the simulated disk itself are not subject to this.
 class SimulatedDisk final : public BlockDevice {
  public:
-  // What a discarded range reads as: zeroes, what it held, or anything.
+  // What a discarded range reads as: zeroes, its former contents, or anything.
   enum class Discards { kClear, kKeep, kGarbage };
   struct Options {
     uint64_t seed = 1;
     std::string filename = "simulated";
     bool grows = true;  // a file; else a disk of fixed size
     Discards discards = Discards::kClear;
-    // How many times as long as another request a flush takes.
+    // How many times as long as other requests a flush takes.
     uint32_t flush_waits = 1;
     uint32_t write_waits = 1;  // and a write
-    // Of flushes only those fail that end while another one is under way, and they lose nearly all
+    // Only flushes that end while another one is in flight fail, and they lose nearly everything
     // that was not durable.
     bool loses_one_of_two_flushes = false;
   };
-  // Of 65536 requests that many fail.
+  // The number of failing requests out of 65536.
   struct Odds {
     uint32_t read = 0;
     uint32_t write = 0;
     uint32_t flush = 0;
   };
-  // Moments at which a power cut may be worth a look.
+  // Moments at which a simulated power cut may be interesting.
   enum class Moment {
-    kWritten,      // a request has changed the contents, and is not done yet
+    kWritten,      // a request has changed the contents, but is not done yet
     kFlushing,     // a flush is about to begin
-    kFlushEnd,     // a flush is about to make things durable
+    kFlushEnd,     // a flush is about to make data durable
     kFlushFailed,  // a flush has failed, and its caller does not know yet
   };
 
@@ -79,17 +79,17 @@ class SimulatedDisk final : public BlockDevice {
   using BlockDevice::write;
 
   void set_odds(Odds odds) { odds_ = odds; }
-  // A write that would take more space than this in all fails with ENOSPC.
+  // A write that would exceed this amount of space in total fails with ENOSPC.
   void set_room(uint64_t bytes) { room_ = bytes; }
-  // A write that would make the file longer than this fails with EFBIG.
+  // A write that would extend the file past this size fails with EFBIG.
   void set_size_max(uint64_t bytes) { size_max_ = bytes; }
-  // Every request that has not changed anything yet fails, at once, from now on.
+  // From now on every request that has not changed anything yet fails at once.
   void power_off() { is_off_ = true; }
-  // Called at those moments, with the length of the write. It may look at cache() and cut the
+  // Called at those moments, with the length of the write. It may inspect cache() and cut the
   // power.
   using OnMoment = std::function<void(Moment, uint64_t length)>;
   void set_on_moment(OnMoment on_moment) { on_moment_ = std::move(on_moment); }
-  // Told of each request as it is done to the disk, in one line.
+  // Called with one line for each request, when it is applied to the disk.
   void set_trace(std::function<void(const std::string&)> trace) { trace_ = std::move(trace); }
 
   const SimulatedCache& cache() const { return cache_; }
@@ -110,7 +110,7 @@ class SimulatedDisk final : public BlockDevice {
   void do_flush(uint64_t called_at);
   void do_resize(uint64_t new_size);
   std::vector<uint8_t> draw_garbage(uint64_t length);
-  // 0, or why the change is not possible: ENOSPC, EFBIG.
+  // 0, or the reason why the change is not possible: ENOSPC, EFBIG.
   int refusal(const Change& change) const;
   void change_contents(const Change& change, uint64_t begin, uint64_t end,
                        const std::shared_ptr<Write>& write);
@@ -128,7 +128,7 @@ class SimulatedDisk final : public BlockDevice {
   uint64_t room_ = UINT64_MAX;
   uint64_t size_max_ = UINT64_MAX;
   bool is_off_ = false;
-  uint64_t clock_ = 1;  // counts what happens
+  uint64_t clock_ = 1;  // counts events
   uint64_t first_id_ = 1;
   uint64_t next_id_ = 1;
   OnMoment on_moment_;

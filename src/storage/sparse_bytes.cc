@@ -11,7 +11,7 @@ namespace byre::storage {
 namespace {
 
 // Calls `visit(chunk offset, offset in chunk, length, done so far)` for each piece of the range
-// that lies in one chunk.
+// that is in one chunk.
 template <class F>
 void for_each_piece(uint64_t offset, uint64_t length, F visit) {
   for (uint64_t done = 0; done < length;) {

@@ -11,9 +11,9 @@
 
 namespace byre::storage {
 
-// Bytes of which only chunks that hold something take space: a value. What was never written, or
-// was cleared, is a hole and reads as zeroes. Copies share their chunks until one of them changes
-// one, so a copy costs little. Copies of one another belong to one thread.
+// Bytes of which only chunks with contents take space: a value type. What was never written, or was
+// cleared, is a hole and reads as zeroes. Copies share their chunks until one of them changes a
+// chunk, so a copy is cheap. Copies of one another belong to one thread.
 class SparseBytes {
  public:
   static constexpr uint64_t kChunkSize = 4096;
@@ -21,17 +21,17 @@ class SparseBytes {
   explicit SparseBytes(uint64_t size = 0);
 
   uint64_t size() const { return size_; }
-  // What is cut off is gone; what is added reads as zeroes.
+  // Truncated bytes are lost; added ones read as zeroes.
   void resize(uint64_t size);
 
-  // [offset, offset + to.size()) lies inside.
+  // REQUIRES: [offset, offset + to.size()) is inside.
   void read(uint64_t offset, Bytes to) const;
-  // Both extend the bytes where they must.
+  // Both extend the bytes if necessary.
   void write(uint64_t offset, ConstBytes from);
   // Holes where whole chunks are cleared, zeroes elsewhere.
   void clear(uint64_t offset, uint64_t length);
 
-  // Takes space for the range; what was a hole holds zeroes. The size stays.
+  // Allocates space for the range; what was a hole holds zeroes. The size stays.
   void reserve(uint64_t offset, uint64_t length);
 
   struct Extent {
@@ -41,7 +41,7 @@ class SparseBytes {
   // The run of data or hole that starts at `offset`, at most `length` bytes of it.
   Extent extent_at(uint64_t offset, uint64_t length) const;
   uint64_t allocated() const { return chunks_.size() * kChunkSize; }
-  // How many bytes of chunks a write of that range would add.
+  // The number of bytes of chunks that a write of that range would add.
   uint64_t missing_in(uint64_t offset, uint64_t length) const;
 
  private:
@@ -51,12 +51,12 @@ class SparseBytes {
   uint8_t* writable_chunk(uint64_t chunk);
 
   uint64_t size_;
-  std::map<uint64_t, std::shared_ptr<Chunk>> chunks_;  // by offset; the bytes are the owner's
+  std::map<uint64_t, std::shared_ptr<Chunk>> chunks_;  // by offset; bytes owned by this object
                                                        // alone, or shared and constant
 };
 
-// What BlockDevice::extents() says of a device that has these bytes: [offset, offset + length) lies
-// inside. At most `extents_max` of them.
+// BlockDevice::extents() of a device that has these bytes; at most `extents_max` extents.
+// REQUIRES: [offset, offset + length) is inside.
 std::vector<byre::Extent> extents_of(const SparseBytes& bytes, uint64_t offset, uint64_t length,
                                      size_t extents_max, BlockDevice* device);
 

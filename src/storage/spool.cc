@@ -24,20 +24,20 @@ namespace {
 constexpr size_t kPieceSize = kMiB;
 // Zeroes of this length and alignment become a hole.
 constexpr size_t kHoleSize = 64 * kKiB;
-// How long a silent pipe may keep a wish to stop waiting.
+// How long a silent pipe may delay a request to stop.
 constexpr int kPatienceMs = 100;
 
 std::string temporary_folder() {
   const char* folder = std::getenv("TMPDIR");
   if (folder != nullptr && *folder != '\0') return folder;
-  // As QEMU: more room than /tmp, which may be in memory.
+  // Like QEMU: more space than /tmp, which may be in memory.
   return access("/var/tmp", W_OK) == 0 ? "/var/tmp" : "/tmp";
 }
 
 int open_unnamed(const std::string& folder) {
   const int fd = ::open(folder.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
   if (fd >= 0) return fd;
-  // File systems without files that have no name: one that loses its name at once.
+  // File systems without unnamed files: create one and unlink it at once.
   if (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT) return -1;
   std::string name = folder + "/byre-XXXXXX";
   const int named = mkostemp(name.data(), O_CLOEXEC);
@@ -51,7 +51,7 @@ struct Received {
   bool at_end = false;
 };
 
-// Fills the buffer from the pipe, unless that ends or somebody wishes to stop.
+// Fills the buffer from the pipe, unless the pipe ends or a stop is requested.
 Received receive(int fd, Bytes to, const Cancellation* cancellation) {
   Received result;
   while (result.length < to.size()) {
@@ -76,7 +76,7 @@ Received receive(int fd, Bytes to, const Cancellation* cancellation) {
   return result;
 }
 
-// Writes what is not zero; what is stays a hole of the fresh file.
+// Writes what is not zero; the rest stays a hole of the new file.
 Task<void> store(FileDevice* file, uint64_t offset, ConstBytes bytes) {
   size_t done = 0;
   while (done < bytes.size()) {
@@ -95,7 +95,8 @@ Task<void> store(FileDevice* file, uint64_t offset, ConstBytes bytes) {
   }
 }
 
-// A file or device that was given as standard input needs no copy, if nobody has read from it yet.
+// A file or device that was given as standard input needs no copy, if it has not been read from
+// yet.
 bool can_stay_where_it_is(int fd) {
   struct stat status{};
   if (fstat(fd, &status) != 0) return false;
@@ -111,7 +112,7 @@ Task<std::unique_ptr<FileDevice>> unnamed_file(std::string filename) {
     throw Error::from_errno(errno, fmt::format("Could not create a temporary file in '{}'", folder))
         .with_hint("set TMPDIR to use another directory for temporary files");
   }
-  // Nobody else can see it, and it does not outlive a power cut.
+  // No other process can see it, and it does not outlive a power cut.
   const FileOptions options{.writable = true, .cache = CacheMode::kUnsafe};
   co_return FileDevice::adopt(fd, std::move(filename), options);
 }
@@ -126,7 +127,8 @@ Task<std::unique_ptr<FileDevice>> spool(int fd, std::string filename,
     co_return FileDevice::adopt(copy, std::move(filename), options);
   }
   std::unique_ptr<FileDevice> file = co_await unnamed_file(filename);
-  // Fewer turns between the two ends; not every pipe may be as large, and it need not.
+  // Fewer context switches between the two ends; not every pipe can be this large, and it need not
+  // be.
   fcntl(fd, F_SETPIPE_SZ, static_cast<int>(kPieceSize));
   Buffer buffer(kPieceSize);
   uint64_t size = 0;

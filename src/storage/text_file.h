@@ -8,8 +8,8 @@
 
 namespace byre::storage {
 
-// Fills `to` from the front of a file of the host, or of /proc; gives how much of it there was.
-// Blocks. Throws what the host says, "<path>: <reason>".
+// Fills `to` from the start of a file of the host, or of /proc; returns the number of bytes that
+// there were. Blocks. Throws the host's error, "<path>: <reason>".
 size_t read_front(const std::string& path, Bytes to);
 
 // The same as a text of at most `size_max` bytes.
