@@ -18,14 +18,14 @@ namespace byre::open {
 
 namespace {
 
-// A rules file is written by people.
+// Rules files are written by hand, so they are small.
 constexpr size_t kRulesFileMax = 1 << 20;
 
 Error invalid(std::string message) {
   return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
 }
 
-// "blkdebug:CONFIG:IMAGE"; a name without "blkdebug:" is the image's.
+// "blkdebug:CONFIG:IMAGE"; a name without "blkdebug:" is that of the image.
 void parse_name(const std::string& filename, OptionTree& options) {
   constexpr std::string_view kPrefix = "blkdebug:";
   if (!filename.starts_with(kPrefix)) {
@@ -56,7 +56,7 @@ std::string read_rules_file(const std::string& path) {
   return text;
 }
 
-// A limit of requests: below 2 GiB, and a multiple of `unit`.
+// A limit on requests: below 2 GiB, and a multiple of `unit`.
 uint64_t take_limit(OptionTree& options, const char* name, uint64_t unit) {
   const uint64_t value = take_size(options, name).value_or(0);
   if (value >= INT32_MAX || value % unit != 0) {
@@ -80,7 +80,7 @@ void take_limits(OptionTree& options, uint32_t alignment_below, filter::Blkdebug
   limits.max_discard = take_limit(options, "max-discard", std::max(unit, limits.opt_discard));
 }
 
-// Lists of permissions that QEMU would take or refuse; byre locks what the node above asks for.
+// Lists of permissions that QEMU would acquire or refuse; byre locks what the node above asks for.
 void take_permissions(OptionTree& options, const char* name, bool is_writable) {
   constexpr std::string_view kNames[] = {"consistent-read", "write", "write-unchanged", "resize"};
   const OptionTree list = options.take_group(name);

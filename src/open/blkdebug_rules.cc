@@ -30,7 +30,7 @@ Error invalid(std::string message) {
   return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
 }
 
-// One section: its kind and its options. What it does not know is left in `options`.
+// One section: its kind and its options. Unknown options are left in `options`.
 BlkdebugRule take_rule(const std::string& section, OptionTree& options) {
   BlkdebugRule rule;
   const auto number = [&options](const char* name, uint64_t none) {
@@ -44,7 +44,7 @@ BlkdebugRule take_rule(const std::string& section, OptionTree& options) {
     rule.errno_value = static_cast<int>(number("errno", EIO));
     const auto sector = static_cast<int64_t>(number("sector", UINT64_MAX));
     if (sector != -1) {
-      // No byte of a device lies at a sector that is too large.
+      // A sector number that is too large matches no byte of a device.
       rule.offset = checked_mul(static_cast<uint64_t>(sector), kSectorSize).value_or(UINT64_MAX);
     }
     rule.once = take_bool(options, "once").value_or(false);
@@ -79,7 +79,7 @@ bool is_known(const std::string& section, std::string_view name) {
                                  : std::ranges::find(kOfStates, name) != kOfStates.end();
 }
 
-// The kinds of sections in the order in which their rules count.
+// The kinds of sections in the order in which their rules apply.
 std::vector<BlkdebugRule> rules_of(std::vector<Section>& sections) {
   std::vector<BlkdebugRule> rules;
   for (const char* kind : {kInjectError, kSetState}) {
@@ -104,7 +104,7 @@ class RulesFile {
  private:
   static bool is_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
 
-  // With its line end, which belongs to what is quoted in messages.
+  // Includes the line end, which is part of what messages quote.
   void take_line(std::string_view line) {
     if (line.front() == '\n' || line.front() == '#') return;
     if (line.front() == '[') {
@@ -143,7 +143,7 @@ class RulesFile {
     }
   }
 
-  // name = "value"; what does not look like that is a name without a value.
+  // name = "value"; anything else is a name without a value.
   void take_option(std::string_view line) {
     const auto space = std::ranges::find_if(line, is_space);
     const std::string name(line.begin(), space);
@@ -170,7 +170,7 @@ class RulesFile {
   std::set<std::string> ids_;
 };
 
-// The items of a list: groups "0", "1", and so on. A group that is no list is one item.
+// The items of a list: groups "0", "1", and so on. A group that is not a list is one item.
 std::vector<Section> take_sections(const std::string& kind, OptionTree& options) {
   OptionTree group = options.take_group(kind);
   std::vector<Section> sections;

@@ -9,12 +9,12 @@
 
 namespace byre::open {
 
-// The rules of a blkdebug rules file: sections "[inject-error]" and "[set-state]" with lines of
-// 'name = "value"'. Lines that are empty or begin with '#' say nothing. Throws Error in QEMU's
-// words.
+// Parses a blkdebug rules file: sections "[inject-error]" and "[set-state]" with lines of 'name =
+// "value"'. Empty lines and lines that begin with '#' are ignored. Throws Error with QEMU's
+// message.
 std::vector<filter::BlkdebugRule> parse_blkdebug_file(std::string_view text);
 
-// The same from options, "inject-error.0.event" and so on, which are taken out.
+// The same for options, "inject-error.0.event" and so on, which are removed from the tree.
 std::vector<filter::BlkdebugRule> take_blkdebug_rules(OptionTree& options);
 
 }  // namespace byre::open

@@ -20,12 +20,12 @@ namespace byre::open {
 
 namespace {
 
-// Longer chains are refused: each link is an open file, and a read may go through all of them.
+// Longer chains are refused: each link is an open file, and a read may visit all of them.
 constexpr size_t kImagesMax = 1000;
-// Nodes without files count too, as an image may describe as many as it likes.
+// Nodes without files count too, as an image may describe any number of them.
 constexpr size_t kNodesMax = 4000;
 constexpr std::string_view kFilePrefix = "file:";
-// Of nodes in one description.
+// The nesting depth of nodes in one description.
 constexpr size_t kDepthMax = 200;
 
 Error invalid(std::string message) {
@@ -42,10 +42,11 @@ NodeFlags top_flags(const ImageOptions& options) {
   return flags;
 }
 
-// What a node below gets from its parent, before its own options.
+// What a node below inherits from its parent, before its own options.
 NodeFlags child_flags(const NodeRequest& parent, Role role) {
   NodeFlags flags = parent.flags;
-  // All of what the node above passes on is meant, unless the child says otherwise itself.
+  // The child executes every request that the node above passes on, discards included, unless its
+  // own options say otherwise.
   flags.policy = RequestPolicy{};
   if (role == Role::kBacking) {
     flags.writable = false;
@@ -61,13 +62,13 @@ ImageOptions child_image(const ImageOptions& parent, Role role) {
   image.name_is_tree = false;
   image.no_backing = false;
   image.snapshot = std::nullopt;
-  // What is below a filter or a backing file is opened as for reading its data.
+  // A node below a filter, or a backing file, is opened for reading its data.
   if (role != Role::kBacking) image.metadata_only = false;
   image.for_check = false;
   return image;
 }
 
-// A name may say all in JSON; what the options say beside it counts more.
+// A name may contain all options in JSON; options given separately take precedence.
 void take_json_name(NodeSource& source) {
   if (!source.filename) return;
   const std::optional<OptionTree> tree = parse_json_name(*source.filename);
@@ -76,8 +77,8 @@ void take_json_name(NodeSource& source) {
   source.filename = std::nullopt;
 }
 
-// Which driver it will be, as far as that can be said without looking into a file, with the name in
-// its options where the driver takes one from there.
+// The driver, as far as it can be determined without reading a file; the name is put into its
+// options if the driver takes it from there.
 const Driver* choose_driver(NodeSource& source, Role role) {
   OptionTree& options = source.options;
   const std::optional<std::string> named = options.find_string("driver");
@@ -109,7 +110,7 @@ Error block_node_is_read_only() {
   return Error(ErrorKind::kPermission, EPERM, "Block node is read-only");
 }
 
-// What nobody took.
+// Refuses options that no driver has taken.
 void check_nothing_left(const NodeRequest& request) {
   if (request.options.empty()) return;
   const std::string& name = request.options.entries().begin()->first;
@@ -179,7 +180,7 @@ Task<Node> Chain::open_node(NodeSource source, NodeFlags flags, ImageOptions ima
   co_return co_await open_probed(request, std::move(source.filename));
 }
 
-// The file below comes first, then, where nobody has said it, its bytes say which driver it is.
+// Opens the file below first; if no driver was named, the file's first bytes determine it.
 Task<Node> Chain::open_probed(NodeRequest& request, std::optional<std::string> filename) {
   const bool is_format = request.driver == nullptr || !request.driver->is_protocol;
   if (is_format && !request.file) {
@@ -310,7 +311,7 @@ Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
     }
     const std::string& name = image->backing_filename();
     const std::string path = resolve_relative(leaf_of(device).filename(), name);
-    // What is said to be a file is refused where it is none.
+    // A name with the prefix for files is refused if it is not a file.
     source.filename = name.starts_with(kFilePrefix) ? std::string(kFilePrefix) + path : path;
     source.is_from_image = true;
   }

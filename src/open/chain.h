@@ -15,8 +15,8 @@
 
 namespace byre::open {
 
-// What a node is opened from: a name, the name of a node that is open already, or options alone;
-// options may stand beside a name.
+// What a node is opened from: a name, the name of a node that is already open, or options alone;
+// options may accompany a name.
 struct NodeSource {
   std::optional<std::string> filename;
   std::optional<std::string> reference;
@@ -26,28 +26,28 @@ struct NodeSource {
 };
 
 // One image and the files below it while they are being opened: a tree of nodes, each opened by its
-// driver, which asks the chain for the nodes below. It remembers which files of the host it has
-// opened, so that a chain that comes back to one of them is refused at once, whatever names led
-// there, and which names the nodes were given.
+// driver, which asks the chain for the nodes below. The chain remembers which files of the host it
+// has opened, so that a chain that returns to one of them is refused at once, whatever names it
+// used, and it remembers the names of the nodes.
 //
-// Errors are QEMU's words without the outermost "Could not open '<name>': ".
+// Error messages are QEMU's without the outermost "Could not open '<name>': ".
 class Chain {
  public:
-  // The node at the top. Several calls give trees that know of one another's nodes.
+  // Opens the top node. Several calls give trees that can refer to each other's nodes.
   Task<Node> open_top(NodeSource source, ImageOptions options);
-  // The same for a file that is open already.
+  // The same for a file that is already open.
   Task<Node> open_on(std::unique_ptr<storage::FileDevice> file, ImageOptions options);
 
-  // For drivers: the node `parent` has under `name`, from its options "<name>" and "<name>.*",
-  // which are taken out. `filename` is what it is called where the options do not say; nothing came
-  // from anywhere: no node. The parent outlives the task.
+  // For drivers: opens the node that `parent` has under `name`, from its options "<name>" and
+  // "<name>.*", which are removed. `filename` is the file name if the options do not give one; if
+  // there are neither options nor a name, there is no node. The parent outlives the task.
   Task<std::optional<Node>> open_child(NodeRequest& parent, std::string name, Role role,
                                        std::optional<std::string> filename);
-  // The same, and a node must come: "A block device must be specified for "<name>"".
+  // The same for a required node: "A block device must be specified for "<name>"".
   Task<Node> open_required_child(NodeRequest& parent, std::string name, Role role,
                                  std::optional<std::string> filename);
-  // For drivers of files: throws if the file is an image of the chain already; a later node that
-  // comes back to it is refused then, unless it holds data alone.
+  // For drivers of files: throws if the file is already an image of the chain; a later node that
+  // returns to it is refused then, unless it holds only data.
   void add_file(const storage::FileDevice& file, Role role);
 
  private:
@@ -62,11 +62,11 @@ class Chain {
   Task<Node> open_driver(NodeRequest& request);
   Task<void> open_backing(NodeRequest& request, BlockDevice& device);
   Node refer_to(const NodeSource& source) const;
-  // Throws where the node of this name is one of those that are being opened.
+  // Throws if the node of this name is one of those that are being opened.
   void check_no_cycle(const std::string& name, const char* child) const;
   void take_node_name(NodeRequest& request);
 
-  std::vector<storage::FileIdentity> images_;  // from the top on
+  std::vector<storage::FileIdentity> images_;  // from the top down
   std::map<std::string, NamedNode> named_;
   size_t nodes_ = 0;
 };

@@ -22,7 +22,7 @@ constexpr std::array kDrivers{&kFileDriver,     &kHostDeviceDriver, &kHostCdromD
                               &kRawDriver,      &kQcow2Driver,      &kNullDriver,
                               &kBlkdebugDriver, &kCopyOnReadDriver, &kCompressDriver};
 
-// Whether it answers to what only drives are asked.
+// Whether it supports the requests that only drives support.
 bool is_drive(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   if (fd < 0) return false;

@@ -11,32 +11,31 @@
 
 namespace byre::open {
 
-// A row of the table of drivers: how the nodes of one driver are opened.
+// A row of the table of drivers: how the nodes of a driver are opened.
 struct Driver {
   const char* name;
-  // It has its bytes from somewhere else than a child "file", and names may begin with its name.
+  // It does not get its bytes from a child "file", and names may begin with its name.
   bool is_protocol = false;
   bool is_filter = false;
   bool needs_filename = false;  // the option "filename"
   bool supports_backing = false;
-  // Its devices follow RequestPolicy by themselves; others get a front.
+  // Its devices apply RequestPolicy themselves; others get a front.
   bool follows_policy = false;
-  // Its devices cut requests into pieces by themselves, or leave that to the ones below.
+  // Its devices split requests themselves, or leave that to the ones below.
   bool cuts_requests = false;
-  // Puts into options what a name says ("file:disk.img"); nullptr: a name says nothing. Throws
-  // Error in QEMU's words.
+  // Turns a name ("file:disk.img") into options; nullptr: a name has no meaning. Throws Error with
+  // QEMU's message.
   void (*parse_filename)(const std::string& filename, OptionTree& options) = nullptr;
-  // Opens the node: takes its options, and gives the device and its names. The request outlives the
-  // task.
+  // Opens the node: removes its options from the tree, and returns the device and its names. The
+  // request outlives the task.
   Task<Node> (*open)(Chain& chain, NodeRequest& request) = nullptr;
 };
 
 std::span<const Driver* const> drivers();
 // Throws "Unknown driver '<name>'".
 const Driver& driver_named(const std::string& name);
-// The driver of a name in which nobody has named one: by what stands before its first ':', where
-// `has_protocol` says that this counts; else "file", or "host_device" for a device of the host, or
-// "host_cdrom" for a drive.
+// The driver for a name if none was specified: the one before its first ':', if `has_protocol`
+// allows that; else "file", or "host_device" for a device of the host, or "host_cdrom" for a drive.
 // Throws "Unknown protocol '<name>'".
 const Driver& driver_of_filename(const std::string& filename, bool has_protocol);
 

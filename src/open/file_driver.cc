@@ -20,8 +20,8 @@ Error invalid(std::string message) {
   return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
 }
 
-// What is left is the name of a file; where it could be read as one with a protocol again, it says
-// so.
+// What remains is the name of a file; "./" is prepended if it could be mistaken for a name with a
+// protocol again.
 void strip_prefix(const std::string& filename, std::string_view prefix, OptionTree& options) {
   std::string path = filename;
   if (filename.starts_with(prefix)) {
@@ -56,7 +56,7 @@ void take_aio(OptionTree& options, bool is_direct, storage::IoBackend& io) {
   }
 }
 
-// Options that say how QEMU does what byre does otherwise: their values are checked, no more.
+// Options about how QEMU does things that byre does differently: their values are only validated.
 void take_idle_options(OptionTree& options) {
   take_number(options, "aio-max-batch");
   take_bool(options, "drop-cache");
@@ -68,7 +68,7 @@ void take_idle_options(OptionTree& options) {
   }
 }
 
-// A device that somebody set read-only is not one of these, as in QEMU.
+// A device that was set read-only is not one of these, as in QEMU.
 bool may_be_read_only(const Error& error) {
   const int number = error.errno_value();
   return (number == EACCES || number == EROFS || number == EPERM) &&
@@ -98,7 +98,7 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
   options.cache = request.flags.cache_mode();
   options.io = request.image.io;
   options.force_share = request.flags.force_share;
-  // Formats lock their file once they know what it is.
+  // Formats lock their file once they know its type.
   options.lock = request.role == Role::kFile ? storage::kLockNothing : raw_lock(request);
   take_aio(request.options, request.flags.direct, options.io);
   take_idle_options(request.options);

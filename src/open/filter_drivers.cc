@@ -32,7 +32,8 @@ Task<Node> open_copy_on_read(Chain&, NodeRequest& request) {
   co_return node;
 }
 
-// Of images that could take compressed writes, those that do not have their data elsewhere.
+// Refuses formats without compressed writes. A qcow2 image is accepted even if its external data file
+// rules them out; its writes then fail.
 void check_compresses(BlockDevice* device) {
   if (device->limits().compressed_write_size != 0 || as_qcow2(device) != nullptr) return;
   throw Error(

@@ -37,8 +37,8 @@ bool has_magic(ConstBytes bytes, const Magic& magic) {
                             [](uint8_t a, char b) { return a == static_cast<uint8_t>(b); });
 }
 
-// A descriptor of VMware is text: comments and blank lines, then its version. Lines of Windows
-// count as QEMU counts them.
+// A VMware descriptor is text: comments and blank lines, then its version. Windows line ends are
+// treated as QEMU treats them.
 bool is_vmdk_descriptor(std::string_view text) {
   while (!text.empty()) {
     if (text.front() == '#') {

@@ -8,12 +8,14 @@
 
 namespace byre::open {
 
-// How many bytes from the start of a file the probe wants; zeroes where the file is shorter.
+// The number of bytes from the start of a file that the probe needs; zeroes past the end of the
+// file.
 inline constexpr size_t kProbeSize = 512;
 
-// QEMU's name of the format that the first bytes of a file show: "qcow2"; the name of a format that
-// byre does not know ("vmdk", "vdi", ...), so that it is refused and not taken for raw; else "raw".
-// A disk image of macOS has its header at its end: it is known by the end of its name, as in QEMU.
+// QEMU's name of the format that the first bytes of a file indicate: "qcow2"; the name of a format
+// that byre does not support ("vmdk", "vdi", ...), so that it is refused and not treated as raw;
+// else "raw". A macOS disk image has its header at its end: it is recognised by the suffix of its
+// name, as in QEMU.
 std::string probe_format(ConstBytes first_bytes, std::string_view filename = {});
 
 }  // namespace byre::open

@@ -8,7 +8,7 @@
 
 namespace byre::open {
 
-// How a driver opens a name of the host; nothing where it opens none.
+// How a driver opens a name of the host; nothing if it does not.
 std::optional<storage::HostDriver> host_driver(const Driver& driver);
 
 }  // namespace byre::open

@@ -26,7 +26,7 @@ std::string resolve_relative(const std::string& image_filename, const std::strin
   const std::string_view image = without_file_prefix(image_filename);
   const size_t slash = image.rfind('/');
   if (slash == std::string_view::npos) {
-    // A colon in what follows "file:" is part of the file's name.
+    // A colon after "file:" is part of the file's name.
     return std::string(protocol_of(path) ? "./" : "").append(path);
   }
   return std::string(image.substr(0, slash + 1)).append(path);

@@ -37,7 +37,7 @@ class Lexer {
     while (place_ < text_.size() && is_space(text_[place_])) ++place_;
     return place_ == text_.size();
   }
-  // at_end() has said no.
+  // REQUIRES: at_end() is false.
   JsonToken next() {
     start_ = place_;
     const char first = text_[place_];
@@ -57,7 +57,7 @@ class Lexer {
   JsonToken token(JsonToken::Kind kind) const {
     return {kind, text_.substr(start_, place_ - start_)};
   }
-  // What stands here cannot go on like this.
+  // The text from here on is not a valid token.
   [[noreturn]] void fail() const {
     const size_t length = std::min(place_ + 1, text_.size()) - start_;
     throw invalid(fmt::format("JSON parse error, stray '{}'", text_.substr(start_, length)));
@@ -109,7 +109,7 @@ class Lexer {
   size_t start_ = 0;
 };
 
-// Follows the brackets: a value ends where none is open.
+// Tracks the brackets: a value ends when none is open.
 class Depth {
  public:
   void follow(const JsonToken& token) {

@@ -43,7 +43,7 @@ void append_utf8(std::string& text, uint32_t value) {
   }
 }
 
-// The length of the character that begins here, 0 where there is none.
+// The length of the character at the start, 0 if it is invalid.
 size_t character_length(std::string_view text) {
   const auto first = static_cast<uint8_t>(text.front());
   if (first < 0x80) return 1;

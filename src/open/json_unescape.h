@@ -6,8 +6,8 @@
 
 namespace byre::open {
 
-// What a JSON string with its quotes stands for, as UTF-8. U+0000 becomes two bytes that are not
-// zero, as QEMU has it, so that no name ends early. Throws Error in QEMU's words.
+// Decodes a quoted JSON string to UTF-8. U+0000 becomes two nonzero bytes, as in QEMU, so that no
+// name ends early. Throws Error with QEMU's message.
 std::string json_string_value(std::string_view quoted);
 
 }  // namespace byre::open

@@ -13,7 +13,7 @@ namespace byre::open {
 
 namespace {
 
-// Of an external data file: its size is not for others to change.
+// For an external data file: other processes must not resize it.
 constexpr storage::LockPermissions kLockReadData{storage::kPermissionConsistentRead,
                                                  storage::kPermissionResize};
 constexpr storage::LockPermissions kLockWriteData{
@@ -41,7 +41,7 @@ void lock_file_below(BlockDevice& device, storage::LockPermissions permissions) 
   BlockDevice& leaf = leaf_of(device).itself();
   auto* const file = dynamic_cast<storage::FileDevice*>(&leaf);
   if (file != nullptr) {
-    // Two nodes may stand on one file.
+    // Two nodes may share one file.
     const storage::LockPermissions held = file->lock();
     file->set_lock({static_cast<uint8_t>(held.held | permissions.held),
                     static_cast<uint8_t>(held.unshared | permissions.unshared)});

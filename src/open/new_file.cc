@@ -45,7 +45,7 @@ NewFile new_file(const std::string& filename) {
 Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file, OldContents old_contents) {
   const bool is_file = file.driver == storage::HostDriver::kFile;
   if (is_file && file.path.empty()) throw Error::from_errno(ENOENT, "Could not create ''");
-  // A device that is said to be a file has no size that could be set.
+  // A device that was specified as a file has no size that could be set.
   if (is_file && file.is_driver_said && is_device(file.path)) {
     throw Error::from_errno(EINVAL, "Could not resize file");
   }

@@ -11,8 +11,8 @@ namespace byre::open {
 
 namespace {
 
-// The order in which QEMU prints members. It keeps them in a hash table, so the order means
-// nothing, but is always the same. '#' stands for an index of "inject-error", whatever it is.
+// The order in which QEMU prints members. It is that of a hash table, so it means nothing, but is
+// always the same. '#' stands for an index of "inject-error".
 constexpr std::array<std::string_view, 42> kOrder{"set-state.1.event",
                                                   "inject-error.#.state",
                                                   "opt-write-zero",
@@ -63,7 +63,7 @@ std::string without_index(const std::string& name) {
   return dot == std::string::npos ? name : std::string(kList) + "#" + name.substr(dot);
 }
 
-// Members that the table does not have come last, by name.
+// Members that are not in the table come last, by name.
 std::pair<size_t, std::string> place_of(const std::string& name) {
   const auto found = std::ranges::find(kOrder, without_index(name));
   return {static_cast<size_t>(found - kOrder.begin()), name};

@@ -29,8 +29,8 @@ Task<Node> open_with_driver(Chain&, NodeRequest& request) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL, "latency-ns is invalid");
   }
   options.latency = std::chrono::nanoseconds(static_cast<int64_t>(latency));
-  // Reads give zeroes anyway, where QEMU leaves the reader's memory as it was: nobody shall see old
-  // memory.
+  // Reads always return zeroes, whereas QEMU leaves the reader's memory unchanged, which would
+  // expose old memory.
   take_bool(request.options, "read-zeroes");
   options.read_zeroes = true;
   Node node;

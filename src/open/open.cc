@@ -21,7 +21,7 @@ namespace {
 
 constexpr const char* kStandardInput = "-";
 
-// Error("<prefix>: <message>") of what the task throws.
+// Turns an Error of the task into Error("<prefix>: <message>").
 Task<std::unique_ptr<BlockDevice>> with_prefix(Task<std::unique_ptr<BlockDevice>> task,
                                                std::string prefix) {
   std::optional<Error> failure;

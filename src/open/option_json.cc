@@ -20,7 +20,7 @@ namespace byre::open {
 namespace {
 
 constexpr std::string_view kPrefix = "json:";
-// All names together, as deep names are repeated for each member.
+// A bound on all names together, as deep names are repeated for each member.
 constexpr size_t kNamesSizeMax = 16 << 20;
 
 Error parse_error(const std::string& what) {
@@ -31,7 +31,7 @@ OptionNumber real_of(std::string_view text) {
   return {fmt::format("{:.17g}", parse_real(std::string(text)))};
 }
 
-// As QEMU keeps it: a signed or unsigned whole number where it fits, else a floating-point one.
+// As in QEMU: a signed or unsigned integer if it fits, else a floating-point number.
 OptionNumber integer_of(std::string_view text) {
   const char* const end = text.data() + text.size();
   int64_t value = 0;
@@ -43,7 +43,7 @@ OptionNumber integer_of(std::string_view text) {
   return real_of(text);
 }
 
-// Walks over the tokens and writes the options down under dotted names.
+// Walks over the tokens and records the options under dotted names.
 class Parser {
  public:
   explicit Parser(std::span<const JsonToken> tokens) : tokens_(tokens) {}
@@ -66,7 +66,7 @@ class Parser {
     return place_ < tokens_.size() && tokens_[place_].is(punctuation);
   }
 
-  // What is nested counts more than the same name written with dots, as in QEMU.
+  // A nested name takes precedence over the same name written with dots, as in QEMU.
   void put(const std::string& name, OptionValue value, int depth) {
     names_size_ += name.size();
     if (names_size_ > kNamesSizeMax) throw parse_error("the names are too long in total");
@@ -107,7 +107,7 @@ class Parser {
     return depth == 0 ? part : name + "." + part;
   }
 
-  // Behind a member or item: whether another one follows.
+  // After a member or item: whether another one follows.
   bool goes_on(char end, const char* what) {
     const JsonToken& token = take();
     if (token.is(end)) return false;
@@ -132,7 +132,8 @@ class Parser {
   std::string take_key() {
     const JsonToken& token = take();
     if (token.kind == JsonToken::Kind::kString) return json_string_value(token.text);
-    // A value that is whole, but no string, is told as such; one that is not is told first.
+    // A complete value that is not a string is reported as such; an incomplete one is reported
+    // first.
     --place_;
     Parser rest(tokens_.subspan(place_));
     rest.value("", 0);

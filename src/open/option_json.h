@@ -8,14 +8,12 @@
 
 namespace byre::open {
 
-// The options that an image's name of the form "json:{...}" gives; nothing for any other name.
-// Members of objects and items of lists become options with dotted names. Throws Error in QEMU's
-// words. Bounded in depth and in size, as such names also stand in images as those of their backing
-// files.
+// The options of an image name of the form "json:{...}"; nothing for any other name. Members of
+// objects and items of lists become options with dotted names. Throws Error with QEMU's message.
+// Bounded in depth and in size, as images may contain such names for their backing files.
 std::optional<OptionTree> parse_json_name(std::string_view name);
 
-// The same for a JSON object alone. Throws Error in QEMU's words, without the prefix that names
-// have.
+// The same for a JSON object alone. Throws Error with QEMU's message, without the prefix for names.
 OptionTree parse_option_json(std::string_view text);
 
 }  // namespace byre::open

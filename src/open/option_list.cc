@@ -20,7 +20,7 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-// A word without "=": its name and value, with a warning for the value that it did not say.
+// A word without "=": its name and value, with a warning about the omitted value.
 std::pair<std::string, std::string> from_flag(const std::string& word,
                                               std::vector<std::string>& warnings) {
   if (word == "help" || word == "?") return {word, "on"};

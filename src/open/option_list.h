@@ -9,18 +9,19 @@
 
 namespace byre::open {
 
-// The words of `--image-opts`: "driver=qcow2,file.filename=disk.qcow2". A comma in a value is
-// written as two. The first word may do without a name, which is then "file". Another word without
-// a value is "on", or "off" where it begins with "no"; `warnings` gets QEMU's line on each of
-// these. Of two values for one name the last counts. Throws Error in QEMU's words.
+// The argument of `--image-opts`: "driver=qcow2,file.filename=disk.qcow2". A comma in a value is
+// doubled. The first word may omit its name, which is then "file". Another word without a value is
+// "on", or "off" if it begins with "no"; `warnings` receives QEMU's line for each of these. Of two
+// values for one name the last counts. Throws Error with QEMU's message.
 OptionTree parse_option_list(std::string_view text, std::vector<std::string>& warnings);
 
-// The value at the front of `text`, up to a comma that is not doubled; taken off with that comma.
+// Removes the value at the front of `text`, up to a comma that is not doubled, together with that
+// comma.
 std::string take_option_value(std::string_view& text);
 
-// Whether a text may be an "id": letters, digits, '-', '.', '_', a letter first.
+// Whether a text is a valid "id": letters, digits, '-', '.', '_', starting with a letter.
 bool is_well_formed_id(std::string_view text);
-// What QEMU says of another one.
+// QEMU's message for an invalid one.
 inline constexpr const char* kBadId =
     "Parameter 'id' expects an identifier\n"
     "Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.";

@@ -8,14 +8,14 @@
 
 #include "open/option_tree.h"
 
-// Takes options of one kind out of a tree. A value of the wrong kind is refused in QEMU's words;
-// numbers and switches are understood as words too ("16", "on"), as QEMU does.
+// Removes options of one kind from a tree. A value of the wrong kind is refused with QEMU's
+// message; numbers and booleans are also accepted as strings ("16", "on"), as in QEMU.
 namespace byre::open {
 
 std::optional<bool> take_bool(OptionTree& options, std::string_view name);
-// A plain number: decimal, hexadecimal or octal, without suffix. A negative one wraps, as QEMU's.
+// A plain number: decimal, hexadecimal or octal, without suffix. A negative one wraps, as in QEMU.
 std::optional<uint64_t> take_number(OptionTree& options, std::string_view name);
-// A size: with suffixes, see parse_size().
+// A size, which may have a suffix: see parse_size().
 std::optional<uint64_t> take_size(OptionTree& options, std::string_view name);
 
 // The same for a text; `name` is for messages.

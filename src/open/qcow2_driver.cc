@@ -23,7 +23,7 @@ void take_overlap_checks(OptionTree& options, qcow2::OverlapCheckOptions& checks
   }
 }
 
-// Encrypted images are not opened for their data, and others have no use for these.
+// Encrypted images cannot be opened for their data, and others do not need these options.
 void take_encryption(OptionTree& options) {
   const OptionTree group = options.take_group("encrypt");
   const auto format = group.find_string("format");
@@ -62,7 +62,7 @@ Error data_file_refused(const std::string& name, const std::string& filename) {
       fmt::format("'{}' refers to it, but images may not refer to other files here", filename));
 }
 
-// The data file as the options say it, or as the image does.
+// The data file as specified by the options, or by the image.
 Task<std::optional<Node>> open_data_file(Chain& chain, NodeRequest& request,
                                          const qcow2::Image* image) {
   const bool is_said = request.options.has("data-file") || has_group(request.options, "data-file");
@@ -84,8 +84,8 @@ Task<std::optional<Node>> open_data_file(Chain& chain, NodeRequest& request,
         fmt::format("'{}' has an external data file, but does not name it", image->filename()));
   }
   if (!request.image.allow_data_file) throw data_file_refused(*name, image->filename());
-  // A file's name and nothing else, neither a description in JSON nor one with a protocol; and seen
-  // from the current folder, as QEMU has it.
+  // Only a file name, neither a description in JSON nor a name with a protocol; and relative to the
+  // current directory, as in QEMU.
   request.options.set("data-file.filename", *name);
   co_return co_await chain.open_child(request, "data-file", Role::kDataFile, std::nullopt);
 }

@@ -33,7 +33,7 @@ bool RawDevice::is_plain() const {
 uint64_t RawDevice::size() const {
   if (options_.window.size) return *options_.window.size;
   const uint64_t file_size = whole_sectors(file_->size());
-  // Somebody may have cut the file off meanwhile.
+  // Another process may have truncated the file meanwhile.
   return whole_sectors(file_size - std::min(file_size, options_.window.offset));
 }
 
@@ -62,9 +62,9 @@ Task<void> RawDevice::read(uint64_t offset, IoVector to) {
   }
 }
 
-// The first sector as it would be afterwards must not look like another format. What is not written
-// counts as it is, which is not read here: only a write that begins the sector can make a magic
-// number that begins there.
+// The first sector must not look like another format after the write. Bytes that are not written
+// are not read here but treated as zero: only a write that includes the start of the sector can
+// create a magic number there.
 void RawDevice::check_first_sector(uint64_t offset, const IoVector& from) const {
   if (offset >= kProbeSize || from.size() == 0) return;
   std::array<uint8_t, kProbeSize> sector{};

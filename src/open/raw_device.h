@@ -11,7 +11,7 @@
 
 namespace byre::open {
 
-// The part of the file that a raw image is; without a size, all from the offset on.
+// The part of the file that a raw image occupies; without a size, everything from the offset on.
 struct RawWindow {
   uint64_t offset = 0;
   std::optional<uint64_t> size;  // whole sectors
@@ -20,17 +20,17 @@ struct RawWindow {
 struct RawOptions {
   RawWindow window;
   RequestPolicy policy;
-  bool writable = true;  // as far as the file is
-  // Nobody has said that it is raw: a write that would make it look like another format is refused
-  // with EPERM, as a guest could make the next one who opens it read what it likes.
+  bool writable = true;  // if the file is writable
+  // The format was not specified as raw: a write that would make it look like another format is
+  // refused with EPERM, as a guest could otherwise control what the next program that opens it
+  // reads.
   bool guards_first_sector = false;
   std::string filename;  // empty: the file's
 };
 
 // A raw image: its bytes are the file's, or those of a window of it. As in QEMU, its size is that
-// of the file rounded up to whole sectors of 512 bytes; what is past the file's end reads as
-// zeroes, and a write there extends the file. A window with a size has that size, and does not
-// grow.
+// of the file rounded up to whole sectors of 512 bytes; past the file's end it reads as zeroes, and
+// a write there extends the file. A window with a size has that size, and does not grow.
 class RawDevice final : public BlockDevice {
  public:
   explicit RawDevice(std::unique_ptr<BlockDevice> file, RawOptions options = {});
@@ -60,14 +60,14 @@ class RawDevice final : public BlockDevice {
   DebugListener* debug_listener() override { return file_->debug_listener(); }
   using BlockDevice::write;
 
-  // Whether offsets here are those of the file, and nothing is done to requests on their way.
+  // Whether offsets here are those of the file, and requests are passed on unchanged.
   bool is_plain() const;
   BlockDevice& file() const { return *file_; }
 
  private:
-  // How many bytes of the file may belong to the image.
+  // The number of bytes of the file that may belong to the image.
   uint64_t stored_size() const;
-  // How much of [offset, offset + length) the file has.
+  // The number of bytes of [offset, offset + length) that the file has.
   uint64_t stored_length(uint64_t offset, uint64_t length) const;
   Task<void> write_and_tell(uint64_t place, IoVector from, WriteFlags flags);
   Task<void> flush_and_tell();

@@ -66,7 +66,7 @@ Task<Node> open_with_driver(Chain&, NodeRequest& request) {
   node.description = request.description_text();
   node.names_parent = request.file->names_parent && !has_window;
   if (!node.names_parent) options.filename = request.json_name();
-  // A raw node names no further parent: what it adds, that it is raw, would be lost.
+  // A raw node gives its parents no plain name: the information that it is raw would be lost.
   node.names_parent = false;
   lock_file_below(*file, raw_lock(request));
   node.device = std::make_unique<RawDevice>(std::move(file), std::move(options));

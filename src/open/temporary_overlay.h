@@ -8,9 +8,9 @@
 
 namespace byre::open {
 
-// A qcow2 image in a file without a name, in TMPDIR or /var/tmp or /tmp, on top of `backing`, which
-// stays as it is: what is written goes away with the device. QEMU's snapshot=on. Without `writable`
-// it takes no writes either.
+// A qcow2 image in an unnamed file, in TMPDIR or /var/tmp or /tmp, on top of `backing`, which is
+// not changed: what is written disappears with the device. QEMU's snapshot=on. Without `writable`
+// it accepts no writes either.
 Task<std::unique_ptr<BlockDevice>> put_temporary_overlay(std::unique_ptr<BlockDevice> backing,
                                                          bool writable, RequestPolicy policy);
 
