@@ -13,15 +13,15 @@
 
 namespace byre::jobs {
 
-// Checks an image, alone, and repairs it if asked to: reads nothing of its backing files, though
-// they must open, and changes nothing but what a repair does.
+// Checks one image, and repairs it if requested: reads nothing of its backing files, though they
+// must open, and changes nothing except as a repair.
 struct CheckJob {
   std::string filename;
   open::ImageOptions image;
   qcow2::CheckOptions options;
-  std::optional<qcow2::RepairScope> repair;  // nothing: changes nothing
-  bool drops_unreadable = false;             // as of qcow2::RepairOptions
-  // As of qcow2::RepairOptions.
+  std::optional<qcow2::RepairScope> repair;  // nothing: no repair
+  bool drops_unreadable = false;             // see qcow2::RepairOptions
+  // See qcow2::RepairOptions.
   std::function<void(uint64_t leaks_fixed, uint64_t corruptions_fixed)> on_fixed;
   Progress* progress = nullptr;  // outlives the task
 };
@@ -35,7 +35,7 @@ struct CheckReport {
   uint64_t corruptions_fixed = 0;
 };
 
-// Throws Error("Check failed: ...") where the check could not be carried to its end.
+// Throws Error("Check failed: ...") if the check could not be completed.
 Task<CheckReport> check(CheckJob job);
 
 }  // namespace byre::jobs

@@ -19,12 +19,12 @@
 namespace byre::jobs {
 namespace {
 
-// What a message about a failed read names the start of, as QEMU's does; and what is compared at
-// once, so little that both buffers stay in the processor's cache.
+// Messages about failed reads name the start of a chunk of this size, as QEMU's do; the pieces that
+// are compared at a time are so small that both buffers stay in the processor's cache.
 constexpr uint64_t kChunkSize = 2 * kMiB;
 constexpr uint64_t kPieceSize = 256 * kKiB;
 
-// The first sector, from the front, in which the two differ; nothing: none does.
+// The first sector in which the two differ; nothing if none does.
 std::optional<uint64_t> first_difference(ConstBytes a, ConstBytes b) {
   BYRE_ASSERT(a.size() == b.size());
   if (std::memcmp(a.data(), b.data(), a.size()) == 0) return std::nullopt;
@@ -86,7 +86,7 @@ class Comparison {
       end_ = total_size_;
       co_await run_workers();
     }
-    // A failure behind the first difference does not count.
+    // A failure after the first difference does not count.
     if (!found_.has_value() || failure_.is_before(found_->offset)) failure_.rethrow();
     if (found_.has_value()) co_return *found_;
     co_return CompareResult{};
@@ -103,7 +103,7 @@ class Comparison {
     uint64_t number;
     uint64_t offset;
     uint64_t length;
-    Chunk chunk;  // that it is of
+    Chunk chunk;  // that contains it
   };
 
   Task<void> run_workers() {
@@ -176,7 +176,7 @@ class Comparison {
     co_return extent;
   }
 
-  // In QEMU "the last of the image" is part of a state: where one image stays as it is from here to
+  // In QEMU "the last of the image" is part of a state: if one image stays the same from here to
   // its end and the other does not, the difference is here and not where the other one changes.
   Task<bool> same_states_from_here(Extent first, Extent second) {
     if (!same_state(first, second)) co_return false;
@@ -247,7 +247,7 @@ class Comparison {
   Mutex mutex_;
   Chunk chunk_;            // the last one
   uint64_t position_ = 0;  // its end
-  uint64_t taken_ = 0;     // what is before it is done or under way
+  uint64_t taken_ = 0;     // everything before it is done or in progress
   uint64_t end_ = 0;
   uint64_t next_number_ = 0;
   bool is_tail_known_ = false;

@@ -12,17 +12,18 @@
 namespace byre::jobs {
 
 struct CompareOptions {
-  // Sizes and the state of every byte (stored, zero, compressed, ...) have to be equal too.
+  // Sizes and the state of every byte (stored, zero, compressed, ...) must be equal too.
   bool strict = false;
   unsigned in_flight = 8;
-  // Called once, when the common part of two images of different size was found equal.
+  // Called once, when the common part of two images of different size has been found equal.
   std::function<void()> on_size_difference;
 };
 
 struct CompareResult {
   enum class Kind { kEqual, kSizeDiffers, kStateDiffers, kContentDiffers };
   Kind kind = Kind::kEqual;
-  // Of the first difference, rounded down to a sector from where the comparison began to read.
+  // The offset of the first difference, rounded down to a sector relative to where the comparison
+  // began to read.
   uint64_t offset = 0;
 };
 
@@ -37,13 +38,12 @@ class CompareError : public Error {
   Stage stage_;
 };
 
-// Compares what two images read as. Where sizes differ, the longer one has to be zero behind the
-// end of the other. What both images know to be zero is not read. Sizes count in whole sectors.
+// Compares the contents of two images. If their sizes differ, the longer one must be zero past the
+// end of the other. What both images know to be zero is not read. Sizes are in whole sectors.
 //
 // Throws CompareError with "Error while reading offset N of X: <reason>" or "Sector allocation test
-// failed for X", Error(kCancelled) after `cancellation` was asked for. What comes first in the
-// images is reported, be it a difference or a failure. `progress` and `cancellation` may be
-// nullptr.
+// failed for X", Error(kCancelled) after a request to `cancellation`. The difference or failure
+// with the lowest offset is reported. `progress` and `cancellation` may be nullptr.
 Task<CompareResult> compare(BlockDevice& first, BlockDevice& second, CompareOptions options,
                             Progress* progress, const Cancellation* cancellation);
 

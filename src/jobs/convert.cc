@@ -21,21 +21,20 @@
 #include "jobs/source_sequence.h"
 #include "jobs/zero_runs.h"
 
-// How a conversion goes:
+// How a conversion works:
 //
 // - One SegmentWalker cuts the source into segments, and data segments are cut into pieces that
-// stay
-//   in the processor's cache between read and write. `in_flight` workers take them in order, each
-//   with a ticket and a buffer of its own, so that one's read overlaps another's write. Messages
-//   name segments, as QEMU's do.
-// - Where the order of writes matters, a Turnstile lets tickets through in order; another one knows
-//   up to which ticket all writes have ended. A ticket that goes away is passed, whether or not its
-//   read or write failed.
-// - A target that gives places to clusters as requests come gets compressed clusters in the order
-//   of their offsets. A request for zeroes may need a place, too, so it waits for all before it and
-//   none begins until it has ended.
-// - A failure stops the handing out of segments; what was handed out before ends in its own way.
-//   Everything below the failed piece has then been tried, so the lowest failure is the
+//   stay in the processor's cache between read and write. `in_flight` workers take them in order,
+//   each with its own ticket and buffer, so that one's read overlaps another's write. Messages name
+//   segments, as QEMU's do.
+// - If the order of writes matters, a Turnstile lets tickets pass in order; another one knows up to
+//   which ticket all writes have ended. A ticket that is destroyed counts as passed, whether or not
+//   its read or write failed.
+// - A target that allocates clusters in the order of the requests receives compressed clusters in
+//   the order of their offsets. A request for zeroes may need to allocate, too, so it waits for all
+//   requests before it, and none begins until it has ended.
+// - After a failure no more segments are handed out; those that were handed out before are
+//   completed. Everything below the failed piece has then been tried, so the lowest failure is the
 //   one that a copy without concurrency would have met.
 namespace byre::jobs {
 namespace {
@@ -75,13 +74,13 @@ class Conversion {
  private:
   struct Ticket {
     Segment piece;
-    Segment segment;  // that the piece is of
+    Segment segment;  // the segment that contains the piece
     Turnstile::Ticket start;
     Turnstile::Ticket end;
   };
 
-  // Compression wants many clusters at once, copies inside the host long ranges; and zeroes are
-  // looked for in no less than what is to count as a run of them.
+  // Compression needs many clusters at once, copies inside the host need long ranges, and zeroes
+  // can only be detected in pieces at least as long as the shortest run that counts.
   static uint64_t piece_size(const ConvertOptions& options, uint64_t segment_size) {
     const bool is_whole =
         options.compressed || options.copy_range || options.sparse_size > kPieceSize;
@@ -101,7 +100,7 @@ class Conversion {
     return rules;
   }
 
-  // What progress counts: data, and zeroes that need a request.
+  // The work that progress counts: data, and zeroes that need a request.
   uint64_t work_in(const Segment& segment) const {
     const bool counts = segment.kind == Segment::Kind::kData ||
                         (segment.kind == Segment::Kind::kZero && !options_.target_is_zero);
@@ -216,8 +215,8 @@ class Conversion {
     throw failure_at("error while reading at byte ", place, *failed);
   }
 
-  // The start of the first extent that cannot be read: a segment may hold several, and the user is
-  // told of the one that is damaged.
+  // The start of the first extent that cannot be read: a segment may contain several, and the
+  // message names the damaged one.
   Task<uint64_t> first_unreadable(Segment segment) {
     Buffer buffer(segment.length);
     Bytes to = buffer.bytes();
@@ -238,7 +237,7 @@ class Conversion {
     co_return segment.offset;  // all could be read this time
   }
 
-  // Sector by sector; what is lost becomes zeroes.
+  // Reads sector by sector; unreadable ones become zeroes.
   Task<void> salvage(uint64_t offset, Bytes to) {
     while (!to.empty()) {
       if (cancellation_ != nullptr) cancellation_->check();
@@ -284,7 +283,7 @@ class Conversion {
     }
   }
 
-  // Whole clusters that are all zeroes, and others.
+  // Runs of whole clusters that are all zeroes, and others.
   std::vector<ZeroRun> cluster_runs(const Segment& piece, ConstBytes bytes) const {
     if (piece.kind == Segment::Kind::kBacking) return {};
     if (piece.kind == Segment::Kind::kZero) return {{.length = piece.length, .is_zero = true}};
@@ -317,7 +316,7 @@ class Conversion {
         ticket.start.pass();
       }
     }
-    // From here to the last cluster nothing else runs, unless there are zeroes to be written.
+    // From here to the last cluster nothing else runs, unless there are zeroes to write.
     std::vector<Task<void>> clusters;
     uint64_t offset = ticket.piece.offset;
     for (const ZeroRun& run : runs) {
@@ -356,7 +355,7 @@ class Conversion {
   CopyOffload offload_;
   Mutex walker_mutex_;
   SegmentWalker walker_;
-  Segment segment_;  // the last one of the walker, and what of it is still to be taken
+  Segment segment_;  // the walker's last one, and how much of it is left
   Segment rest_;
   bool is_at_end_ = false;
   Turnstile starts_;

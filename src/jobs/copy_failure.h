@@ -9,7 +9,7 @@
 
 namespace byre::jobs {
 
-// Of the failures of a copy with several requests at a time, the one with the lowest offset.
+// The failure with the lowest offset of a copy with concurrent requests.
 class CopyFailure {
  public:
   void note(uint64_t offset, std::exception_ptr error) {
@@ -18,7 +18,8 @@ class CopyFailure {
     offset_ = offset;
   }
   bool is_set() const { return error_ != nullptr; }
-  // Whether something failed before `offset`, so that a copy without concurrency had not come here.
+  // Whether something failed before `offset`, so that a copy without concurrency would not have
+  // come here.
   bool is_before(uint64_t offset) const { return error_ != nullptr && offset_ < offset; }
   void rethrow() const {
     if (error_) std::rethrow_exception(error_);
@@ -29,8 +30,8 @@ class CopyFailure {
   uint64_t offset_ = 0;
 };
 
-// "<what><offset>: <reason>", the reason being the errno's text, as in QEMU; what the device said
-// goes into the hint. A cancellation stays as it is.
+// "<what><offset>: <reason>", the reason being the errno's text, as in QEMU; the device's message
+// becomes the hint. A cancellation is not changed.
 Error failure_at(std::string_view what, uint64_t offset, const Error& error,
                  std::string_view whose = {});
 

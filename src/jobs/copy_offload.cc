@@ -7,7 +7,7 @@
 namespace byre::jobs {
 namespace {
 
-// The file that a raw image lies in; nullptr: it is something else.
+// The file of a raw image; nullptr for any other device.
 storage::FileDevice* file_of(BlockDevice* device) {
   if (auto* raw = dynamic_cast<open::RawDevice*>(device)) device = &raw->file();
   return dynamic_cast<storage::FileDevice*>(device);

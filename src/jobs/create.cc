@@ -31,7 +31,7 @@ Error invalid(std::string message) {
   return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
 }
 
-// On XFS, a file that grows a little at a time would end up in as many pieces. QEMU's default.
+// On XFS, a file that grows a little at a time would be badly fragmented. QEMU's default.
 constexpr uint64_t kDefaultExtentSizeHint = kMiB;
 
 void set_nocow(int fd) {
@@ -41,7 +41,7 @@ void set_nocow(int fd) {
   ioctl(fd, FS_IOC_SETFLAGS, &flags);
 }
 
-// 0, or the errno of a file system that knows such hints and does not take this one.
+// 0, or the errno of a file system that supports such hints and refuses this one.
 int set_extent_size_hint(int fd, uint64_t hint) {
   struct fsxattr attributes{};
   if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return 0;
@@ -50,8 +50,8 @@ int set_extent_size_hint(int fd, uint64_t hint) {
   return ioctl(fd, FS_IOC_FSSETXATTR, &attributes) == 0 ? 0 : errno;
 }
 
-// Hints to the file system, which may know nothing of them: no failure is an error. They must be
-// given before the file has data.
+// Hints to the file system, which may not support them: no failure is an error. They must be set
+// before the file has data.
 void apply_hints(const NewImage& image, const std::string& filename) {
   const int fd = ::open(filename.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return;
@@ -67,13 +67,13 @@ void apply_hints(const NewImage& image, const std::string& filename) {
   ::close(fd);
 }
 
-// It keeps its size, and whatever it held before.
+// A device keeps its size, and its former contents.
 bool is_device(const storage::FileDevice& file) {
   return !file.limits().grows;
 }
 
-// The files of one new image. An existing one keeps its contents until empty(): what can be found
-// out is found out before.
+// The files of one new image. An existing one keeps its contents until empty(): everything that can
+// be checked is checked before.
 class NewFiles {
  public:
   NewFiles(const NewImage* image, MadeFiles* made) : image_(*image), made_(made) {}
@@ -88,7 +88,7 @@ class NewFiles {
     co_return devices_.back().get();
   }
 
-  // Whether there is something to be lost.
+  // Whether there are contents to lose.
   bool has_contents() const {
     return std::ranges::any_of(devices_, [](const auto& file) { return file->size() != 0; });
   }
@@ -119,8 +119,8 @@ class NewFiles {
   std::vector<std::unique_ptr<storage::FileDevice>> devices_;
 };
 
-// What preallocation takes must be there once the old contents are gone. The host may know better
-// (quotas, compression), so this is for files that have contents to lose.
+// The space for preallocation must be available once the old contents are gone. The host may know
+// better (quotas, compression), so this is only for files that have contents to lose.
 void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation preallocation) {
   if (preallocation != Preallocation::kFalloc && preallocation != Preallocation::kFull) return;
   struct statvfs space{};
@@ -139,8 +139,8 @@ void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation
                   " are available");
 }
 
-// Whether the file system, or a limit, lets a file become so large shows by making it so. What
-// stands in it is not touched.
+// Whether the file system, or a limit, allows a file of this size is tested by extending it. Its
+// contents are not touched.
 Task<void> try_size(storage::FileDevice& file, uint64_t size) {
   const uint64_t before = file.size();
   if (is_device(file) || before == 0 || size <= before) co_return;
@@ -157,8 +157,8 @@ Error cannot_grow() {
 }
 
 // A new image's file begins with zeroes. On a device they replace what would be taken for an image,
-// or for a partition table; in a file they take the first block, which tools look at to learn
-// how the file has to be aligned: no loss where the disk is full. QEMU writes as much.
+// or for a partition table; in a file they occupy the first block, which tools examine to learn how
+// the file must be aligned: nothing is lost by it if the disk is full. QEMU writes as much.
 Task<void> write_first_block(storage::FileDevice& file) {
   constexpr uint64_t kBlockSize = 4 * kKiB;
   const bool has_block = !is_device(file) && file.size() >= kBlockSize;
@@ -174,7 +174,7 @@ Task<void> write_first_block(storage::FileDevice& file) {
   if (error && is_device(file)) std::rethrow_exception(error);
 }
 
-// QEMU looks at these once the file is there.
+// QEMU checks these once the file exists.
 void check_raw(const NewImage& image, const storage::FileDevice& file) {
   if (is_device(file) && image.options.preallocation != Preallocation::kOff) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP,
@@ -202,7 +202,7 @@ Task<void> write_raw(const NewImage& image, NewFiles& files) {
     if (!is_device(*file)) co_await file->resize(size, image.options.preallocation);
     co_await write_first_block(*file);
   } catch (...) {
-    // A disk that was filled for nothing is emptied again; the file stays, as QEMU leaves it.
+    // A disk that was filled in vain is emptied again; the file stays, as QEMU leaves it.
     error = std::current_exception();
   }
   if (!error) co_return;
@@ -210,7 +210,8 @@ Task<void> write_raw(const NewImage& image, NewFiles& files) {
   std::rethrow_exception(error);
 }
 
-// An image cannot be its own data file: the locks of the two keep each other out. In QEMU's words.
+// An image cannot be its own data file: the locks of the two exclude each other. With QEMU's
+// message.
 void refuse_same_file(const std::string& filename, const std::string& data_filename) {
   struct stat image{};
   struct stat data{};
@@ -222,7 +223,7 @@ void refuse_same_file(const std::string& filename, const std::string& data_filen
               "the external data file is the image itself");
 }
 
-// Where space for the guest's data cannot be had, QEMU tells which of its steps came upon it.
+// If space for the guest's data cannot be allocated, QEMU's message names the step that failed.
 Error told_as_resize(const Error& error, bool has_data_file) {
   const std::string& message = error.message();
   if (message == "Cannot grow device files") return error.with_prefix("Could not resize image");
@@ -235,7 +236,7 @@ Error told_as_resize(const Error& error, bool has_data_file) {
   return inner.with_prefix("Could not resize image");
 }
 
-// What would go wrong only once the old contents are gone.
+// Checks for failures that would otherwise occur only once the old contents are gone.
 Task<void> check_before_loss(const NewImage& image, storage::FileDevice& file,
                              storage::FileDevice* data_file) {
   const qcow2::CreateOptions& options = image.options;

@@ -17,29 +17,29 @@ namespace byre::jobs {
 struct NewImage {
   std::string filename;
   std::string format = "raw";  // or "qcow2"
-  // For raw, only `size` and `preallocation` count.
+  // For raw, only `size` and `preallocation` are used.
   qcow2::CreateOptions options;
-  // Of the files that are made: no copy-on-write on btrfs; size hint for extents on XFS.
+  // For the created files: no copy-on-write on btrfs; size hint for extents on XFS.
   bool nocow = false;
   std::optional<uint64_t> extent_size_hint;
-  std::function<void(const std::string&)> on_warning;  // of hints that were asked for in vain
+  std::function<void(const std::string&)> on_warning;  // about hints that could not be applied
 };
 
-// New images are made in files and on devices of the host: throws Error in QEMU's words for a name
-// with another protocol.
+// New images are created in files and on devices of the host: throws Error with QEMU's message for
+// a name with another protocol.
 void require_file(const std::string& filename);
 
-// Throws Error in QEMU's words where the options do not go together. Touches nothing.
+// Throws Error with QEMU's message if the options are incompatible. Touches nothing.
 void validate(const NewImage& image);
 
-// Makes the file (an existing one loses its contents, unless somebody holds its lock or it is clear
-// beforehand that the new image cannot be made), the external
-// data file if one is named (relative to the current folder, as in QEMU), and the image in them;
-// flushed and closed. Backing files are not opened: size and format of a backing file must stand in
-// the options. Whatever validate() refuses is refused before a file was touched; a failure after
-// that removes the files of a qcow2 image that were made here and leaves an empty file where a raw
-// image should have been, as QEMU does. `made`, if any, learns which files are new. Errors: QEMU's
-// words, without "<filename>: " before them.
+// Creates the file, and the external data file if one is named (relative to the current directory,
+// as in QEMU), and the image in them; flushed and closed. An existing file loses its contents,
+// unless another process holds its lock or it is clear beforehand that the new image cannot be
+// created. Backing files are not opened: the options must give the size and format of a backing
+// file. Whatever validate() refuses is refused before a file is touched; a failure after that
+// removes the files of a qcow2 image that were created here, and leaves an empty file for a raw
+// image, as QEMU does. `made`, if not nullptr, receives the files that are new. Error messages are
+// QEMU's, without the prefix "<filename>: ".
 Task<void> create_image(NewImage image, MadeFiles* made = nullptr);
 
 }  // namespace byre::jobs

@@ -19,7 +19,7 @@
 namespace byre::jobs {
 namespace {
 
-// The block size says what is copied, not in which pieces.
+// The block size determines what is copied, not in which units.
 constexpr uint64_t kBufferSize = 2 * kMiB;
 constexpr unsigned kInFlight = 4;
 
@@ -68,7 +68,7 @@ class Copy {
     } catch (const Error& error) {
       throw failed("reading from input", error);
     }
-    // A new image has its clusters in the order of the disk.
+    // The clusters of a new image are in the order of the disk.
     co_await ticket.turn();
     try {
       co_await output_.write(offset, IoVector(buffer), WriteFlags::kNone);

@@ -9,15 +9,15 @@
 
 namespace byre::jobs {
 
-// Which part of its input `dd` copies; in blocks, as people say it.
+// The part of its input that `dd` copies; in blocks, as specified by the user.
 struct DdRange {
   uint64_t block_size = 512;  // at least 1
   std::optional<uint64_t> count;
   uint64_t skip = 0;
 };
 
-// What that means for an input of `input_size` bytes. As in QEMU, `count` counts from the start of
-// the input, not from behind `skip`; `can_skip` is false where `skip` reaches past what `count`
+// The resulting bytes for an input of `input_size` bytes. As in QEMU, `count` counts from the start
+// of the input, not from the end of `skip`; `can_skip` is false if `skip` reaches past what `count`
 // leaves, and then there is nothing to copy.
 struct DdPlan {
   uint64_t input_offset = 0;
@@ -26,9 +26,9 @@ struct DdPlan {
 };
 DdPlan plan_dd(const DdRange& range, uint64_t input_size);
 
-// Copies the planned bytes to the start of `output`, all of them, zeroes too. Input and output
-// count in whole sectors. Throws Error with "error while reading from input image file: <reason>"
-// or "error while writing to output image file: <reason>"; Error(kCancelled).
+// Copies the planned bytes to the start of `output`, all of them, including zeroes. Input and
+// output are in whole sectors. Throws Error with "error while reading from input image file:
+// <reason>" or "error while writing to output image file: <reason>"; Error(kCancelled).
 Task<void> dd(BlockDevice& input, BlockDevice& output, DdPlan plan,
               const Cancellation* cancellation);
 

@@ -14,8 +14,8 @@ class ExtentCursor {
  public:
   explicit ExtentCursor(const SourceSequence& source) : source_(source) {}
 
-  // The extent that holds `offset`, which is inside the image and not before that of the last
-  // call: its part from `offset` on.
+  // The extent that contains `offset`, which must be inside the image and not before that of the
+  // last call: its part from `offset` on.
   Task<Extent> at(uint64_t offset);
 
  private:

@@ -23,7 +23,7 @@ std::optional<storage::FileIdentity> identity_of(const std::string& path) {
   const std::string plain = path.starts_with("file:") ? path.substr(5) : path;
   struct stat status{};
   if (stat(plain.c_str(), &status) != 0) return std::nullopt;
-  // As FileFacts has it: a device is the same under any of its names.
+  // As in FileFacts: a device is the same under any of its names.
   if (S_ISBLK(status.st_mode) || S_ISCHR(status.st_mode)) {
     return storage::FileIdentity{status.st_rdev, 0};
   }

@@ -10,15 +10,15 @@
 
 namespace byre::jobs {
 
-// The files of the host that a device stands on, those of its whole chain included.
+// The files of the host below a device, including those of its whole chain.
 std::set<storage::FileIdentity> files_below(const BlockDevice& device);
 
-// The file of that path, behind whatever links; "file:" may stand before it. Nothing: none is
-// there.
+// The file of that path, after following links; the path may have the prefix "file:". Nothing if
+// there is no file.
 std::optional<storage::FileIdentity> identity_of(const std::string& path);
 
-// Throws Error(kLocked) where the file is one of `files`, from which a job reads what it is about
-// to write. Locks see to that unless they are not to be taken (-U).
+// Throws Error(kLocked) if the file is one of `files`, from which a job reads what it is about to
+// write. Locks prevent that unless they are not used (-U).
 void refuse_as_target(const std::string& path, const std::set<storage::FileIdentity>& files);
 
 }  // namespace byre::jobs

@@ -22,7 +22,7 @@
 namespace byre::jobs {
 namespace {
 
-// Bytes of the image file; what lies behind its end reads as zeroes.
+// Bytes of the image file; past its end they read as zeroes.
 Task<std::vector<uint8_t>> read_file(BlockDevice& file, uint64_t offset, size_t length) {
   std::vector<uint8_t> bytes(length);
   const uint64_t there = offset < file.size() ? file.size() - offset : 0;
@@ -59,7 +59,7 @@ Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   co_return info;
 }
 
-// What is below shows through raw images and filters.
+// Raw images and filters show the properties of the device below.
 void look_through(ImageInfo& info) {
   if (info.qcow2) {
     info.cluster_size = info.qcow2->header.cluster_size();
@@ -72,7 +72,7 @@ void look_through(ImageInfo& info) {
   }
 }
 
-// XFS knows them, and QEMU gives one to every new file there.
+// XFS has such hints, and QEMU sets one for every new file there.
 uint64_t extent_size_hint(const std::string& filename) {
   const int fd = ::open(filename.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return 0;
@@ -82,7 +82,7 @@ uint64_t extent_size_hint(const std::string& filename) {
   return is_known ? attributes.fsx_extsize : 0;
 }
 
-// A file by its name and, where the host knows it, by what it is.
+// A file, by name and, if the host has one, by identity.
 struct Visited {
   std::set<std::string> names;
   std::set<std::pair<dev_t, ino_t>> files;
@@ -90,7 +90,7 @@ struct Visited {
   bool add(const std::string& filename) {
     if (!names.insert(filename).second) return false;
     struct stat status{};
-    if (stat(filename.c_str(), &status) != 0) return true;  // opening it will tell why
+    if (stat(filename.c_str(), &status) != 0) return true;  // opening it will report why
     return files.emplace(status.st_dev, status.st_ino).second;
   }
 };
@@ -117,7 +117,7 @@ Task<ImageInfo> device_info(BlockDevice& device) {
     Qcow2Info details = co_await qcow2_info(*image);
     info.qcow2 = std::move(details);
   }
-  // The last one that was opened comes first.
+  // The one that was opened last comes first.
   const std::vector<ChildDevice> children = device.children();
   for (auto child = children.rbegin(); child != children.rend(); ++child) {
     ImageInfo below = co_await device_info(*child->device);

@@ -8,20 +8,20 @@
 
 namespace byre::jobs {
 
-// The files that a job has made, to be removed where it does not end well. A file that was there
-// before, with or without contents, is not its own, and neither is a device. Of a symbolic link
-// that led nowhere the file that came to be is removed, and the link stays.
+// The files that a job has created, to be removed if it fails. A file that existed before, with or
+// without contents, is not one of them, and neither is a device. For a symbolic link whose target
+// did not exist, the created file is removed, and the link stays.
 class MadeFiles {
  public:
-  // For a file that was not there and now is.
+  // Adds a file that did not exist before.
   void add(const std::string& path, storage::FileIdentity identity);
-  // Those that still are what they were. Failing is not an error; there is nothing better to be
+  // Removes those that are still the same files. Failures are ignored, as nothing else could be
   // done.
   void remove();
 
  private:
   struct File {
-    std::string path;  // without links
+    std::string path;  // with links resolved
     storage::FileIdentity identity;
   };
   std::vector<File> files_;

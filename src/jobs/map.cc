@@ -10,7 +10,7 @@
 namespace byre::jobs {
 namespace {
 
-// Whether `next` goes on where `run` ends, in the same state and the same piece.
+// Whether `next` continues `run`, in the same state and contiguous with it.
 bool continues(const Extent& run, const Extent& next) {
   if (run.present != next.present || run.data != next.data || run.zero != next.zero ||
       run.compressed != next.compressed || run.depth != next.depth) {

@@ -13,17 +13,18 @@
 
 namespace byre::jobs {
 
-// Where the bytes of a range of an image lie, the whole chain of backing files seen as one.
+// Where the bytes of a range of an image are stored, treating the whole chain of backing files as
+// one.
 struct MapJob {
   std::string filename;
   open::ImageOptions image;
   uint64_t start_offset = 0;
   std::optional<uint64_t> max_length;  // bytes; nothing: to the end
-  // Called for each run of bytes that are in the same state and, where they have a place, lie in
-  // one piece: neighbours differ. In order, without gaps; once, with an empty run, for an empty
-  // range. Extent::file is good until it returns. What it throws ends the job.
+  // Called for each run of bytes that are in the same state and, if they have an offset,
+  // contiguous: consecutive runs differ. In order, without gaps; once, with an empty run, for an
+  // empty range. Extent::file is valid until it returns. An exception from it ends the job.
   std::function<void(const Extent&)> on_extent;
-  std::function<void()> on_open;  // the image is open, the first run is still to come; may be empty
+  std::function<void()> on_open;  // called after opening, before the first run; may be empty
   const Cancellation* cancellation = nullptr;
 };
 

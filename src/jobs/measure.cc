@@ -27,8 +27,8 @@ Task<std::vector<Extent>> extents_of(BlockDevice* source, uint64_t offset) {
   throw *failure;
 }
 
-// Bytes of the clusters of the new image that hold anything but zeroes, the whole chain of the
-// source seen as one.
+// The size of the new image's clusters that contain anything but zeroes, treating the source's
+// whole chain as one.
 Task<uint64_t> allocated_clusters_size(BlockDevice* source, uint64_t cluster_size,
                                        const Cancellation* cancellation) {
   const uint64_t size = source->size();
@@ -38,7 +38,7 @@ Task<uint64_t> allocated_clusters_size(BlockDevice* source, uint64_t cluster_siz
     const std::vector<Extent> extents = co_await extents_of(source, offset);
     for (const Extent& extent : extents) {
       const uint64_t end = extent.offset + extent.length;
-      if (end <= offset) continue;  // inside of a cluster that counts already
+      if (end <= offset) continue;  // inside a cluster that was already counted
       if (extent.zero || !extent.data) {
         offset = end;
         continue;
@@ -80,7 +80,7 @@ Task<MeasureReport> measure_qcow2(BlockDevice* source, uint64_t size, qcow2::Cre
   options.size = whole_sectors(source != nullptr ? source->size() : size);
   report.file = qcow2::measure(options, 0);
   if (source == nullptr) co_return report;
-  // How much of it the backing file has is not known: perhaps nothing.
+  // How much of it the backing file has is unknown: perhaps nothing.
   uint64_t allocated = options.size;
   if (!options.backing_filename) {
     allocated = co_await allocated_clusters_size(source, options.cluster_size, cancellation);

@@ -11,19 +11,19 @@
 
 namespace byre::jobs {
 
-// How large the file of a new image would be.
+// The size of the file of a new image.
 struct MeasureReport {
   qcow2::Measured file;
-  // Of the source's bitmaps in the new image, tables and directory included; nothing where source
-  // or target cannot have any.
+  // The size of the source's bitmaps in the new image, including tables and directory; nothing if
+  // source or target cannot have any.
   std::optional<uint64_t> bitmaps_size;
 };
 
-// `source`: the image that would be copied; nullptr: nothing, and the disk would have `size` bytes.
-// As a raw image.
+// `source`: the image that would be copied; nullptr: an empty disk of `size` bytes. For a raw
+// image.
 MeasureReport measure_raw(const BlockDevice* source, uint64_t size);
-// As a qcow2 image with these options, of which `size` does not count. Throws Error in QEMU's words
-// for options that cannot be, before anything is read. `source` and `cancellation` outlive the
+// For a qcow2 image with these options, of which `size` is ignored. Throws Error with QEMU's
+// message for invalid options, before anything is read. `source` and `cancellation` outlive the
 // task.
 Task<MeasureReport> measure_qcow2(BlockDevice* source, uint64_t size, qcow2::CreateOptions options,
                                   const Cancellation* cancellation);

@@ -8,8 +8,8 @@
 
 namespace byre::jobs {
 
-// Tells a Progress about pieces that end in any order as if they ended in the order of their
-// tickets 0, 1, 2, ...: what is reported never includes a piece behind one that is not done.
+// Reports pieces that end in any order to a Progress as if they ended in the order of their tickets
+// 0, 1, 2, ...: what is reported never includes a piece after one that is not done.
 class OrderedProgress {
  public:
   // `progress` may be nullptr.
@@ -24,7 +24,7 @@ class OrderedProgress {
   uint64_t total_;
   uint64_t sum_ = 0;
   uint64_t next_ticket_ = 0;
-  std::map<uint64_t, uint64_t> early_;  // amounts of pieces that ended before their predecessors
+  std::map<uint64_t, uint64_t> early_;  // sizes of pieces that ended before their predecessors
 };
 
 }  // namespace byre::jobs

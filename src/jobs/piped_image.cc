@@ -18,7 +18,7 @@ namespace {
 
 constexpr uint64_t kBufferSize = 2 * kMiB;
 
-// Its name counts from the current folder: the image has none.
+// Its name is relative to the current directory, as the image has none.
 Task<void> open_backing(qcow2::Image& image) {
   if (image.backing_filename().empty()) co_return;
   open::ImageOptions options;
@@ -55,7 +55,7 @@ Task<BlockDevice*> PipedImage::make_qcow2(qcow2::CreateOptions options, int comp
 }
 
 Task<void> PipedImage::finish(const Cancellation* cancellation) {
-  // A qcow2 image is whole once it is closed; a sink fills up to its size.
+  // A qcow2 image is complete once it is closed; a sink fills up to its size.
   const std::unique_ptr<BlockDevice> image = std::exchange(image_, nullptr);
   co_await image->close();
   if (file_) co_await send(cancellation);
@@ -75,7 +75,7 @@ Task<void> PipedImage::send(const Cancellation* cancellation) {
 }
 
 Task<void> PipedImage::close() {
-  // The image itself, where it was not finished, goes with its file.
+  // An unfinished image is discarded with its file.
   image_.reset();
   const std::unique_ptr<storage::FileDevice> file = std::exchange(file_, nullptr);
   if (file) co_await file->close();

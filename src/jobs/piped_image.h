@@ -12,21 +12,22 @@ namespace byre::jobs {
 
 inline constexpr const char* kPipeName = "-";
 
-// A new image whose bytes end up in a pipe. qcow2 is written in any order, so such an image lies in
-// a file without a name until it is whole. The descriptor stays the caller's, and open.
+// A new image that is sent to a pipe. qcow2 is not written sequentially, so such an image is kept
+// in an unnamed file until it is complete. The descriptor still belongs to the caller, and stays
+// open.
 class PipedImage {
  public:
   explicit PipedImage(int fd) : fd_(fd) {}
 
-  // A raw image: what is written goes into the pipe at once, in the order of offsets.
+  // A raw image: what is written goes to the pipe at once, in the order of offsets.
   BlockDevice* make_raw(uint64_t size);
-  // A new qcow2 image; it goes into the pipe in finish(). With a backing file named in `options`,
-  // that file is opened. An external data file is Error(kUnsupported).
+  // A new qcow2 image, which finish() sends to the pipe. If `options` name a backing file, that
+  // file is opened. An external data file is Error(kUnsupported).
   Task<BlockDevice*> make_qcow2(qcow2::CreateOptions options, int compression_level);
 
-  // Sends what is still to be sent.
+  // Sends the rest.
   Task<void> finish(const Cancellation* cancellation);
-  // Without sending anything more; after finish(), or instead of it where the image failed.
+  // Sends nothing more; called after finish(), or instead of it if the image failed.
   Task<void> close();
 
  private:
@@ -34,7 +35,7 @@ class PipedImage {
 
   const int fd_;
   std::unique_ptr<BlockDevice> image_;
-  std::unique_ptr<storage::FileDevice> file_;  // where a qcow2 image lies meanwhile
+  std::unique_ptr<storage::FileDevice> file_;  // the temporary file of a qcow2 image
 };
 
 }  // namespace byre::jobs

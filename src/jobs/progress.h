@@ -5,8 +5,8 @@
 
 namespace byre {
 
-// Where a job tells how far it is. Called on the job's loop, often; must be cheap. `total` may
-// change as more is learnt; done <= total. A job that finished has called update(total, total).
+// Receives the progress of a job. Called on the job's loop, often; must be cheap. `total` may
+// change as more becomes known; done <= total. A job that finished has called update(total, total).
 class Progress {
  public:
   virtual ~Progress() = default;

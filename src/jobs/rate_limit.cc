@@ -11,7 +11,7 @@ Task<void> RateLimit::take(uint64_t length) {
   Loop& loop = Loop::current();
   const Loop::Clock::time_point now = loop.now();
   const Loop::Clock::time_point start = std::max(clear_at_.value_or(now), now);
-  // Bounded, so that no pair of numbers overflows the clock.
+  // Bounded, so that no combination of values overflows the clock.
   constexpr double kSecondsMax = 365.0 * 24 * 3600;
   const double seconds =
       std::min(static_cast<double>(length) / static_cast<double>(bytes_per_second_), kSecondsMax);

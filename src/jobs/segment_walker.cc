@@ -25,8 +25,8 @@ Task<std::vector<Extent>> SegmentWalker::ask(uint64_t length) {
   co_return co_await ask_by_sector(length, scope);
 }
 
-// Less and less is asked for, down to the sector whose state cannot be read, and from there on more
-// and more.
+// Asks for shorter and shorter ranges, down to the sector whose state cannot be read, and from
+// there on for longer and longer ones.
 Task<std::vector<Extent>> SegmentWalker::ask_by_sector(uint64_t length, ExtentScope scope) {
   std::vector<Extent> answer;
   while (answer.empty()) {
@@ -93,10 +93,10 @@ Task<std::optional<Segment>> SegmentWalker::next_of_any_length() {
   co_return segment;
 }
 
-// What the next clusters are: as many as are all zero or all backing, or one that is data.
+// The next clusters: as many as are all zero or all backing, or one that is data.
 Task<Segment> SegmentWalker::next_cluster() {
   co_await look();
-  // Its end lies behind position_, which is a multiple of the cluster size.
+  // It ends past position_, which is a multiple of the cluster size.
   const Segment here = known_[index_];
   const uint64_t here_end = here.offset + here.length;
   const uint64_t whole_end =

@@ -13,12 +13,12 @@
 
 namespace byre::jobs {
 
-// A piece of the source, as a copy sees it.
+// A piece of the source, classified for copying.
 struct Segment {
   enum class Kind {
-    kData,     // has to be read
+    kData,     // must be read
     kZero,     // reads as zeroes
-    kBacking,  // the target's backing file has it already
+    kBacking,  // already in the target's backing file
   };
   uint64_t offset = 0;
   uint64_t length = 0;
@@ -26,25 +26,26 @@ struct Segment {
   bool operator==(const Segment&) const = default;
 };
 
-// Goes over a source from its start to its end and cuts it into segments, without gaps.
+// Walks over a source from start to end and cuts it into segments, without gaps.
 class SegmentWalker {
  public:
   struct Rules {
     // Data segments end at multiples of it.
     uint64_t data_length_max = 0;
-    // For compressed targets: all segments are whole clusters, up to the end; a cluster that is not
-    // all zeroes or all backing is data. 0: not compressed.
+    // For compressed targets: all segments are whole clusters, except at the end; a cluster that is
+    // not all zeroes or all backing is data. 0: not compressed.
     uint64_t cluster_size = 0;
-    // What the source's uppermost layer does not have is kBacking, as far as the source's backing
-    // file reaches; behind that it is zero.
+    // What the source's topmost layer does not have is kBacking, up to the end of the source's
+    // backing file; past that it is zero.
     bool top_layer_only = false;
     uint64_t source_backing_size = UINT64_MAX;
     // Zeroes from here on are kBacking: the target's backing file has ended.
     uint64_t backing_size = UINT64_MAX;
-    // Nothing is kZero: all that reads as zeroes, and is not kBacking, is to be written like data.
+    // Nothing is kZero: everything that reads as zeroes, and is not kBacking, is to be written like
+    // data.
     bool zero_is_data = false;
-    // A state that cannot be read is taken for data; `on_unknown` hears of every sector that is
-    // looked at and has none.
+    // A range whose state cannot be read is treated as data; `on_unknown` is called for every such
+    // sector.
     bool salvage = false;
     std::function<void(uint64_t offset, const Error& error)> on_unknown;
   };
@@ -59,7 +60,7 @@ class SegmentWalker {
  private:
   static constexpr uint64_t kZeroLengthMax = uint64_t{1} << 30;
 
-  // Makes the front of known_ tell about position_.
+  // Makes the first entry of known_ describe position_.
   Task<void> look();
   Task<std::vector<Extent>> ask(uint64_t length);
   Task<std::vector<Extent>> ask_by_sector(uint64_t length, ExtentScope scope);
@@ -71,9 +72,9 @@ class SegmentWalker {
   const SourceSequence& source_;
   const Rules rules_;
   uint64_t position_ = 0;
-  std::vector<Segment> known_;  // in order; the first to look at is at known_[index_]
+  std::vector<Segment> known_;  // in order; the current one is known_[index_]
   size_t index_ = 0;
-  uint64_t asked_max_ = kZeroLengthMax;  // with `salvage`: less, where states cannot be read
+  uint64_t asked_max_ = kZeroLengthMax;  // with `salvage`: less, if states cannot be read
   std::optional<Segment> pending_cluster_;
 };
 

@@ -63,7 +63,7 @@ Task<std::vector<Extent>> SourceSequence::extents(uint64_t offset, uint64_t leng
   const uint64_t asked = std::min(length, part.device_end - offset);
   found = co_await part.device->extents(offset - part.start, asked, scope);
   for (Extent& extent : found) extent.offset += part.start;
-  // The rest of the last sector goes with what stands before it.
+  // The rest of the last sector belongs to the extent before it.
   if (!found.empty()) {
     Extent& last = found.back();
     if (last.offset + last.length == part.device_end) last.length += part.end - part.device_end;

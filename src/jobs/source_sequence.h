@@ -8,23 +8,24 @@
 
 namespace byre::jobs {
 
-// Images behind one another, read as one. Each counts as whole sectors, as in QEMU: the bytes
+// Concatenated images that are read as one. Each counts as whole sectors, as in QEMU: the bytes
 // between an image's end and the end of its last sector are zero. The devices outlive it.
 class SourceSequence {
  public:
   explicit SourceSequence(std::vector<BlockDevice*> devices);
 
-  // Throws Error(kInvalidArgument) from the constructor where the sum does not fit into 63 bits.
+  // The constructor throws Error(kInvalidArgument) if the sum does not fit into 63 bits.
   uint64_t size() const { return size_; }
-  // The range lies inside [0, size()).
+  // REQUIRES: the range is inside [0, size()).
   Task<void> read(uint64_t offset, Bytes to) const;
-  // The device whose own bytes the whole range is, and where there; nullptr: it is not one's alone.
+  // The device that has the whole range, and the offset there; nullptr if no single device has all
+  // of it.
   struct Place {
     BlockDevice* device = nullptr;
     uint64_t offset = 0;
   };
   Place place_of(uint64_t offset, uint64_t length) const;
-  // As BlockDevice::extents(), with offsets on the sequence.
+  // Like BlockDevice::extents(), with offsets in the sequence.
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) const;
 
  private:

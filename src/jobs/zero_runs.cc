@@ -42,7 +42,7 @@ std::vector<ZeroRun> zero_runs(ConstBytes bytes, uint64_t offset, SparseRule rul
     const bool is_zero = is_all_zero(bytes.subspan(at, length));
     if (!is_zero && runs.size() >= 2 && runs.back().is_zero &&
         runs.back().length < rule.zeroes_min) {
-      // Too short a gap behind data: it becomes data.
+      // Too short a gap after data: it becomes data.
       const uint64_t gap = runs.back().length;
       runs.pop_back();
       runs.back().length += gap;

@@ -8,14 +8,14 @@
 
 namespace byre::jobs {
 
-// A part of a buffer that shall be written, or that reads as zeroes and need not be.
+// A part of a buffer that must be written, or that reads as zeroes and need not be.
 struct ZeroRun {
   uint64_t length = 0;
   bool is_zero = false;
   bool operator==(const ZeroRun&) const = default;
 };
 
-// Which zeroes are worth leaving out (`convert -S`).
+// The zeroes that need not be written (`convert -S`).
 struct SparseRule {
   // Shorter runs of zeroes between data are written with it. A multiple of the sector size; 0:
   // everything is written.
@@ -24,11 +24,11 @@ struct SparseRule {
   uint64_t alignment = 4096;
 };
 
-// The largest power of two that `zeroes_min` holds, at least a sector and at least what the target
-// likes.
+// Aligns to the largest power of two not above `zeroes_min`, at least a sector and at least the
+// target's request alignment.
 SparseRule sparse_rule(uint64_t zeroes_min, uint64_t request_alignment);
 
-// Cuts `bytes`, which stand at `offset` of the target, into runs that alternate between data and
+// Cuts `bytes`, which belong to `offset` of the target, into runs that alternate between data and
 // zeroes.
 std::vector<ZeroRun> zero_runs(ConstBytes bytes, uint64_t offset, SparseRule rule);
 
