@@ -102,7 +102,7 @@ CheckArguments read_arguments(Invocation& invocation) {
   return arguments;
 }
 
-// Findings on standard error, many in one call.
+// Prints findings on standard error, many in one call.
 class FindingPrinter {
  public:
   explicit FindingPrinter(const Invocation& invocation) : prefix_(invocation.program + ": ") {}

@@ -7,26 +7,27 @@
 
 namespace byre::cli {
 
-// One run of one command: what a command knows of how it was called.
+// One run of one command: how the command was called.
 struct Invocation {
   std::string program;  // "byre", or "qemu-img" or "qemu-io" where it was called by that name
   std::string command;  // "info"
-  // The command's own arguments. argv[0] is "<program> <command>", as getopt prints it; behind the
-  // last one stands a nullptr that argv.size() does not count.
+  // The command's own arguments. argv[0] is "<program> <command>", as getopt prints it; the last
+  // one is followed by a nullptr that argv.size() does not count.
   std::span<char*> argv;
-  // Whether it was called as one of QEMU's programs: then it prints QEMU's text and not a letter
-  // more.
+  // Whether it was called as one of QEMU's programs: then it prints exactly what QEMU prints.
   bool as_qemu() const { return program != "byre"; }
-  // Whether what it prints is what it was called for: then it fails where nobody can read that. A
-  // command that made or copied an image has done its work all the same.
+  // Whether the output is the purpose of the command: then it fails if the output cannot be
+  // written. A command that created or copied an image has done its work even so.
   bool output_is_result = true;
 };
 
 // A command parses its arguments, calls a job and prints. It returns the exit code, or throws:
+//
 //   byre::Error  printed as "<program>: <message>", exit code 1. A command with other exit codes
 //                (compare, check) catches what it needs and calls print_error() itself.
-//   UsageError   (options.h) the same, and the line that points to --help.
+//   UsageError   (options.h) the same, followed by the line that points to --help.
 //   Exit         (options.h) nothing is printed, its code is returned.
+//
 // So most commands catch nothing.
 using CommandFunction = int (*)(Invocation&);
 
@@ -40,13 +41,13 @@ int run_io(Invocation& invocation);
 int run_map(Invocation& invocation);
 int run_measure(Invocation& invocation);
 
-// A row of the table in commands.cc. Whoever lands a command puts its function into its row; a row
-// without one is a command of QEMU's that byre refuses by name.
+// A row of the table in commands.cc. A row without a function is a command of QEMU's that byre
+// refuses by name.
 struct Command {
   const char* name;
   const char* summary;       // for `--help`
-  CommandFunction function;  // nullptr: not there yet
-  bool in_qemu_img = true;   // qemu-img has it; otherwise only byre
+  CommandFunction function;  // nullptr: not implemented yet
+  bool in_qemu_img = true;   // qemu-img has it; otherwise only byre does
 };
 std::span<const Command> commands();
 const Command* find_command(const std::string& name);

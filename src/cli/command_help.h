@@ -5,11 +5,11 @@
 
 namespace byre::cli {
 
-// What `byre COMMAND --help` shows below the command's summary.
+// What `byre COMMAND --help` shows after the command's summary.
 struct CommandHelp {
   const char* name;
   const char* usage;         // behind "byre <name> "
-  const char* options;       // QEMU's options, a line each
+  const char* options;       // QEMU's options, one line each
   const char* byre_options;  // those that QEMU does not have
 };
 // nullptr: no such command, or one that byre does not have.

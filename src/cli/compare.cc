@@ -94,7 +94,7 @@ class CompareCommand {
                  Cancellation& cancellation)
       : invocation_(invocation), arguments_(arguments), cancellation_(cancellation) {}
 
-  // Errors of opening are thrown as they are.
+  // Errors of opening are passed on unchanged.
   Task<void> open() {
     const auto cache = storage::parse_cache_mode(arguments_.cache);
     if (!cache.has_value()) {
@@ -137,7 +137,7 @@ class CompareCommand {
     co_return kDifferent;
   }
 
-  // Nothing was written: what closing finds wrong changes no answer.
+  // Nothing was written: an error of closing does not change the answer.
   Task<void> close() {
     for (std::unique_ptr<BlockDevice>& image : images_) {
       if (image == nullptr) continue;
@@ -196,7 +196,7 @@ int run_compare(Invocation& invocation) {
     loop.run(command.close());
     if (error.kind() == ErrorKind::kCancelled) throw;
     print_error(invocation, error);
-    // The end of a progress line that never began, as QEMU has it.
+    // The end of a progress line that was never begun, as in QEMU.
     if (!is_open && shows_progress) print("\n");
     return kOpenFailed;
   }

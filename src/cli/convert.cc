@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `convert`: opens the sources, makes the target, runs the job, closes everything. The order of the
-// steps is QEMU's, so that of two mistakes the same one is told.
+// `convert`: opens the sources, creates the target, runs the job, closes everything. The order of
+// the steps is QEMU's, so that of two mistakes the same one is reported.
 #include <unistd.h>
 
 #include <cerrno>
@@ -61,7 +61,7 @@ class ConvertCommand {
     }
     co_await close(error);
     if (!error) co_return;
-    // Half an image that looks like a whole one is of no use to anybody.
+    // An incomplete image that looks complete is useless.
     made_.remove();
     std::rethrow_exception(error);
   }
@@ -111,7 +111,7 @@ class ConvertCommand {
     }
   }
 
-  // The options of the new image, complete and checked as far as they can be without files.
+  // The options of the new image, complete and checked as far as possible without files.
   TargetOptions target_options(uint64_t size) const {
     TargetOptions options(arguments_.target_format);
     jobs::require_file(arguments_.target);
@@ -181,7 +181,8 @@ class ConvertCommand {
     return files;
   }
 
-  // What would only be found out when the new image is opened: too late for the one that is there.
+  // Checks for errors that would otherwise show only when the new image is opened, which is too
+  // late for the existing one.
   Task<void> check_target_before_loss(const TargetOptions& options) {
     if (arguments_.force_share) {
       jobs::refuse_as_target(arguments_.target, source_files());
@@ -200,7 +201,7 @@ class ConvertCommand {
     if (failure) throw *failure;
   }
 
-  // With O_DIRECT, which file systems may not have.
+  // With O_DIRECT, which the file system may not support.
   Task<void> try_to_open_file() {
     const std::string& name = arguments_.target;
     storage::FileOptions options;
@@ -267,7 +268,7 @@ class ConvertCommand {
     if (arguments_.force_share) refuse_sources_as_target();
   }
 
-  // Of the target's own files: it may share a backing file with a source.
+  // Compares only the target's own files: it may share a backing file with a source.
   void refuse_sources_as_target() const {
     const std::set<storage::FileIdentity> files = source_files();
     const BlockDevice& file = leaf_of(*target_);
@@ -290,7 +291,7 @@ class ConvertCommand {
   }
 
   // Without -W, the same sources and options give the same file, byte for byte. In a raw image each
-  // byte has its place; others find places in the order in which they are asked for.
+  // byte has a fixed offset; other formats allocate in the order of the requests.
   jobs::WriteOrder write_order() const {
     if (pipe_ && arguments_.target_format == "raw") return jobs::WriteOrder::kOneByOne;
     if (arguments_.out_of_order) return jobs::WriteOrder::kAny;
@@ -336,7 +337,7 @@ class ConvertCommand {
     return options;
   }
 
-  // The target's failure counts, unless there was one before; the sources were only read.
+  // The target's failure counts, unless there was an earlier one; the sources were only read.
   Task<void> close(std::exception_ptr& error) {
     try {
       if (owned_target_) co_await owned_target_->close();

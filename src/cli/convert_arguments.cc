@@ -52,7 +52,7 @@ std::vector<LongOption> long_options(const Invocation& invocation) {
                                   {"oob-writes", 'W'},
                                   {"copy-range-offloading", 'C'},
                                   {"quiet", 'q'}};
-  // QEMU's abbreviations stay what they are for those who call qemu-img.
+  // QEMU's abbreviations keep their meaning when called as qemu-img.
   if (!invocation.as_qemu()) {
     options.push_back({"compress-level", kCompressLevel, true});
     options.push_back({"progress", kProgress, true});
@@ -74,7 +74,8 @@ uint64_t parse_sparse_size(const std::string& text) {
   return size;
 }
 
-// Arguments that a switch per letter would make too long: true where it was one of these.
+// Options of the target, split off because the switch would be too long: true if it was one of
+// these.
 bool take_target_option(int option, const OptionReader& reader, ConvertArguments& arguments) {
   switch (option) {
     case 'O':
@@ -193,7 +194,7 @@ void check(const ConvertArguments& arguments, bool skips_broken_bitmaps) {
   }
 }
 
-// What only byre has.
+// Options that only byre has.
 void check_beyond_qemu(const ConvertArguments& arguments) {
   if (arguments.compression_level.has_value() && !arguments.compressed) {
     throw invalid("--compress-level requires use of -c flag");

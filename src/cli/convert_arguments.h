@@ -13,7 +13,7 @@
 
 namespace byre::cli {
 
-// What `convert` was asked to do, before any file was touched.
+// What `convert` was asked to do, before any file is touched.
 struct ConvertArguments {
   std::vector<std::string> sources;
   std::optional<std::string> source_format;
@@ -29,7 +29,7 @@ struct ConvertArguments {
   OptionList target_options;
   std::optional<std::string> backing_filename;
   std::optional<std::string> backing_format;
-  bool create = true;  // not -n
+  bool create = true;  // false with -n
   bool target_is_zero = false;
 
   bool compressed = false;
@@ -45,13 +45,13 @@ struct ConvertArguments {
   unsigned in_flight = 8;
   uint64_t bytes_per_second = 0;
 
-  // "-" is a pipe for byre and a file's name for qemu-img.
+  // "-" is a pipe for byre and a file name for qemu-img.
   bool writes_pipe() const { return pipes_allowed && target == "-"; }
   bool pipes_allowed = false;
 };
 
-// Throws in QEMU's words, for whatever the arguments alone show to be wrong, and in its order.
-// Prints the help of options, where asked for, and throws Exit.
+// Throws, with QEMU's messages and in QEMU's order, for every error that shows in the arguments
+// alone. If the help of options is requested, prints it and throws Exit.
 ConvertArguments read_convert_arguments(Invocation& invocation);
 
 }  // namespace byre::cli

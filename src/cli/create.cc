@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `create`: the arguments, the backing file's part in the options, the line that tells what is
-// made.
+// `create`: the arguments, the backing file's effect on the options, the line that describes the
+// new image.
 #include <cerrno>
 #include <memory>
 #include <set>
@@ -91,7 +91,7 @@ CreateArguments read_arguments(Invocation& invocation) {
   return arguments;
 }
 
-// -b and -F are other ways to say -o backing_file= and backing_fmt=.
+// -b and -F are equivalent to -o backing_file= and backing_fmt=.
 void apply_backing_arguments(const CreateArguments& arguments, TargetOptions& options) {
   if (arguments.backing_filename) {
     if (!options.has_option("backing_file")) {
@@ -111,7 +111,7 @@ void apply_backing_arguments(const CreateArguments& arguments, TargetOptions& op
   if (*backing == arguments.filename) throw same_file();
 }
 
-// open_image() puts "Could not open '<name>': " before what went wrong; here QEMU does not.
+// open_image() prepends "Could not open '<name>': " to the error; here QEMU does not.
 Error without_prefix(const Error& error, const std::string& name) {
   const std::string prefix = "Could not open '" + name + "': ";
   const std::string& message = error.message();
@@ -124,8 +124,8 @@ struct Backing {
   std::string format;
 };
 
-// An image that the backing image needs is not replaced by the new one. What cannot be opened is
-// not looked into: the new image may be there to replace it.
+// An image that the backing image needs must not be replaced by the new one. Images that cannot be
+// opened are not examined: the new image may be meant to replace them.
 Task<void> refuse_to_lose_backing(std::string filename, std::string path,
                                   std::optional<std::string> format) {
   const std::optional<storage::FileIdentity> target = jobs::identity_of(filename);
@@ -158,8 +158,8 @@ Task<Backing> look_at_backing(std::string path, std::optional<std::string> forma
   co_return backing;
 }
 
-// Opens the backing image, unless -u says not to: it must be there and have the format that is
-// said, and a size that was not given is its size.
+// Opens the backing image, unless -u is given: it must exist and have the specified format, and it
+// determines the size if none was given.
 void apply_backing_image(const CreateArguments& arguments, TargetOptions& options) {
   const std::optional<std::string> name = options.get("backing_file");
   if (!name) return;
@@ -200,7 +200,7 @@ void create(const Invocation& invocation, const CreateArguments& arguments) {
     options.set_size(*arguments.size);
   }
   apply_backing_image(arguments, options);
-  // QEMU takes the largest number for none.
+  // QEMU treats the largest number as none.
   if (!options.get("size") || options.size() == UINT64_MAX) {
     throw invalid("Image creation needs a size parameter");
   }

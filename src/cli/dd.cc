@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `dd`: options as of the other commands, then operands as of dd(1).
+// `dd`: options like those of the other commands, then operands like those of dd(1).
 #include <cerrno>
 #include <exception>
 #include <memory>
@@ -112,7 +112,7 @@ class DdCommand {
     try {
       if (input_) co_await input_->close();
     } catch (const Error&) {
-      // It was only read.
+      // The input was only read.
     }
     if (!error) co_return;
     made_.remove();
@@ -126,7 +126,7 @@ class DdCommand {
     input_options.reads_pipes = !invocation_.as_qemu();
     input_options.format = arguments_.input_format;
     input_options.force_share = arguments_.force_share;
-    // QEMU empties an input that is the output too; with this lock it stays.
+    // QEMU truncates an input that is the output too; this lock prevents it.
     input_options.no_resize = !arguments_.force_share;
     if (arguments_.image_opts) set_image_opts(invocation_, *arguments_.input, input_options);
     input_ = co_await open::open_image(*arguments_.input, input_options);

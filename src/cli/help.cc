@@ -41,7 +41,7 @@ void print_program_help(const Invocation& invocation) {
     text += line + command.summary + (command.function == nullptr ? " (not implemented yet)" : "") +
             "\n";
   }
-  // Scripts look for these lines, of QEMU 10 and of those before, and in them for formats.
+  // Scripts search for these lines, as printed by QEMU 10 and earlier, to find the formats.
   const std::string formats = supported_formats();
   text += "\nSupported image formats:\n\n " + formats + "\n\nSupported formats:" + formats + "\n";
   print(text);

@@ -8,9 +8,9 @@
 
 namespace byre::cli {
 
-// Makes `text`, the value of an image under `--image-opts`, the options from which the image is
-// opened; its name for messages stays `text`. Throws Error in QEMU's words, also where -f or -U was
-// given too and does not go with it.
+// Parses `text`, the value of an image under `--image-opts`, into the options from which the image
+// is opened; its name in messages is still `text`. Throws Error with QEMU's message, also if -f or
+// -U was given as well and conflicts with it.
 void set_image_opts(const Invocation& invocation, const std::string& text,
                     open::ImageOptions& options);
 

@@ -89,7 +89,7 @@ bool is_file(const jobs::ImageInfo& info) {
 }  // namespace
 
 std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot) {
-  // All ones stand for a guest whose instructions were not counted.
+  // All ones means that the guest's instructions were not counted.
   if (!snapshot.icount.has_value() || *snapshot.icount == UINT64_MAX) return std::nullopt;
   return static_cast<int64_t>(*snapshot.icount);
 }

@@ -40,7 +40,7 @@ std::string clock_text(uint64_t nanoseconds) {
   return text;
 }
 
-// A row; texts that are too long push what follows to the right.
+// A row; texts that are too long shift the following columns to the right.
 std::string row(const std::string& id, const std::string& tag, const std::string& vm_size,
                 const std::string& date, const std::string& clock, const std::string& icount) {
   const auto left = [](std::string text, size_t width) {
@@ -54,8 +54,8 @@ std::string row(const std::string& id, const std::string& tag, const std::string
          right(clock, 15) + ' ' + right(icount, 10);
 }
 
-// Text of nodes that stand below one another: a level is four spaces before each line. A newline in
-// a name is a part of its line, as in QEMU.
+// Text of nested nodes: each level adds four spaces before each line. A newline in a name is part
+// of its line, as in QEMU.
 class NodeText {
  public:
   void add_line(const std::string& line) {

@@ -9,22 +9,22 @@
 #include "cli/json_text.h"
 #include "jobs/info.h"
 
-// How `info` shows what the job found.
+// How `info` prints the results of its job.
 namespace byre::cli {
 
 JsonText info_to_json(const jobs::ImageInfo& info);
 std::string info_to_human_text(const jobs::ImageInfo& info);
 
-// What is particular to qcow2, in the form of QEMU's "format-specific" object.
+// The qcow2-specific part, in the form of QEMU's "format-specific" object.
 JsonText qcow2_details(const jobs::Qcow2Info& qcow2);
-// The same of a file of the host.
+// The same for a file of the host.
 JsonText file_details(const jobs::ImageInfo& info);
 
-// How many instructions the guest had executed, where that was counted; QEMU shows it as a signed
-// number.
+// The number of instructions that the guest had executed, if that was counted; QEMU shows it as a
+// signed number.
 std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot);
 
-// The rows of the table of internal snapshots, without line ends, the heading first; times in the
+// The rows of the table of internal snapshots, without line ends, heading first; times in the
 // machine's time zone.
 std::vector<std::string> snapshot_rows(const std::vector<qcow2::layout::Snapshot>& snapshots);
 

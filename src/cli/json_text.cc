@@ -11,9 +11,9 @@
 namespace byre::cli {
 namespace {
 
-// Every member name that QEMU's commands print, in QEMU's order. QEMU keeps members in a hash table
-// and prints them as they lie in it, so the order means nothing but is always the same; only the
-// order of names that meet in one object can be seen, and counts.
+// Every member name that QEMU's commands print, in QEMU's order. It is that of a hash table, so it
+// means nothing but is always the same; only the relative order of names that occur in one object
+// is visible, and matters.
 constexpr std::array kNames{
     "children",
     "backing-filename-format",
@@ -179,7 +179,7 @@ std::string JsonText::to_human_text(int depth) const {
   return text;
 }
 
-// A member or item that has parts of its own goes on the lines below its name.
+// A member or item with nested parts is printed on the lines after its name.
 void JsonText::append_human_entry(std::string& text, const std::string& label, int depth) const {
   text.append(static_cast<size_t>(depth) * 4, ' ');
   text += label + ":";

@@ -10,9 +10,9 @@
 
 namespace byre::cli {
 
-// A JSON value that is printed as QEMU prints the results of its commands: four spaces of
-// indent, members in the order in which QEMU's tables hold their names (which is not the order in
-// which they are set, so that does not matter), everything but ASCII as \uXXXX. No parsing.
+// A JSON value that is printed as QEMU prints the results of its commands: four spaces of indent,
+// members in the order of QEMU's tables (independent of the order in which they are set),
+// everything but ASCII as \uXXXX. No parsing.
 //
 //   JsonText image = JsonText::object();
 //   image.set("virtual-size", size).set("format", "qcow2").set("dirty-flag", false);
@@ -30,15 +30,15 @@ class JsonText {
   JsonText(std::string_view value);  // NOLINT
   JsonText(const char* value);       // NOLINT
 
-  // On an object. Every name must stand in the table of json_text.cc, which gives the order; a unit
+  // For an object. Every name must be in the table of json_text.cc, which defines the order; a unit
   // test compares it with QEMU's output.
   JsonText& set(const std::string& name, JsonText value);
-  // On an array.
+  // For an array.
   JsonText& add(JsonText value);
 
   std::string to_text() const;
-  // For people, as `info` shows what is particular to a format: "name: value" lines without quotes,
-  // dashes in names as spaces, items as "[0]:"; `depth` levels of four spaces before each.
+  // For people, as `info` shows format-specific details: "name: value" lines without quotes, dashes
+  // in names replaced by spaces, items as "[0]:"; `depth` levels of four spaces before each.
   std::string to_human_text(int depth) const;
 
  private:

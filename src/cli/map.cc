@@ -80,7 +80,7 @@ class MapPrinter {
       text_ = "[";
     }
   }
-  // Without finish(), what there is ends as QEMU ends it: before the run that cannot be told.
+  // Without finish(), the output ends as QEMU's does: before the run that could not be determined.
   ~MapPrinter() {
     if (!is_finished_ && !is_first_) text_ += ",\n";
     print(text_);
@@ -104,7 +104,7 @@ class MapPrinter {
  private:
   static constexpr size_t kTextMax = 60000;
 
-  // As printf's "%#-16x" does it: 0 has no 0x.
+  // Like printf's "%#-16x": 0 has no 0x.
   void add_column(uint64_t value) {
     if (value == 0) {
       fmt::format_to(std::back_inserter(text_), "{:<16}", 0);

@@ -136,8 +136,8 @@ uint64_t number_of(const TargetOptions& options, const char* name) {
   return parse_size(options.get(name).value_or("0")).value;
 }
 
-// What decides the size. Unlike `create`, `measure` does not mind what else stands in the options;
-// the order of the checks is QEMU's.
+// The options that determine the size. Unlike `create`, `measure` ignores the others; the order of
+// the checks is QEMU's.
 qcow2::CreateOptions qcow2_options(const TargetOptions& target) {
   qcow2::CreateOptions options;
   options.extended_l2 = is_on(target, "extended_l2");
@@ -175,8 +175,7 @@ int run_measure(Invocation& invocation) {
   arguments.image.reads_pipes = !invocation.as_qemu();
   InterruptibleScope interruptible;
   Loop loop;
-  // The source comes first, as in QEMU: what is wrong with it is told before what is wrong with the
-  // target.
+  // The source comes first, as in QEMU: its errors are reported before those of the target.
   std::unique_ptr<BlockDevice> source;
   if (arguments.filename) {
     if (arguments.image_opts) set_image_opts(invocation, *arguments.filename, arguments.image);

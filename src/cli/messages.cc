@@ -35,7 +35,7 @@ void print_warning(const Invocation& invocation, std::string_view message) {
 std::function<void(const std::string&)> open_warning_printer(const Invocation& invocation) {
   return [&invocation](const std::string& text) {
     std::string shown = text.starts_with("warning: ") ? invocation.program + ": " + text : text;
-    // QEMU leaves one of its warnings without the end of its line.
+    // QEMU prints one of its warnings without a line end.
     if (!invocation.as_qemu() && !shown.ends_with('\n')) shown += '\n';
     write_to_stderr(shown);
   };
@@ -48,7 +48,7 @@ void print(std::string_view text) {
 void flush_output() {
   errno = 0;
   if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
-  // A reader that went away has what it wanted.
+  // A reader that went away has received what it wanted.
   if (errno == EPIPE) return;
   throw Error::from_errno(errno != 0 ? errno : EIO, "Could not write to standard output");
 }

@@ -8,23 +8,23 @@
 #include "byre/error.h"
 #include "cli/command.h"
 
-// What goes to stderr. Standard output is flushed before, so that the two stay in order in a
-// terminal and in a file that takes both.
+// Output to stderr. Standard output is flushed before, so that the two stay in order on a terminal
+// and in a file that receives both.
 namespace byre::cli {
 
-// "<program>: <message>"; called as byre, the hint on a second line, where there is one.
+// "<program>: <message>"; called as byre, also the hint on a second line, if there is one.
 void print_error(const Invocation& invocation, const Error& error);
 void print_error(const Invocation& invocation, std::string_view message);
 // "<program>: warning: <message>"
 void print_warning(const Invocation& invocation, std::string_view message);
 
-// For open::ImageOptions::on_warning: what QEMU prints beside an error, or without one, when it
-// opens and reads an image. `invocation` outlives it.
+// For open::ImageOptions::on_warning: what QEMU prints in addition to an error, or without one,
+// when it opens and reads an image. `invocation` outlives it.
 std::function<void(const std::string&)> open_warning_printer(const Invocation& invocation);
 
-// stdout, buffered. `print` takes text as it is, without a format. flush_output() throws Error
-// where stdout cannot be written (a full disk, a closed pipe): run_program() calls it at the end,
-// so that a result which nobody received is not an exit code 0.
+// Buffered output to stdout. `print` prints text literally, without a format. flush_output() throws
+// Error if stdout cannot be written (a full disk, a closed pipe): run_program() calls it at the
+// end, so that a result that could not be written does not give exit code 0.
 void print(std::string_view text);
 void flush_output();
 

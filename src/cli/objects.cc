@@ -59,8 +59,8 @@ void check_name(const std::string& name) {
   }
 }
 
-// "kind,name=value,...": each name with a value, a comma in a value written as two. `wants_help`:
-// "help" stood among them.
+// "kind,name=value,...": each name with a value; a comma in a value is doubled. `wants_help`:
+// "help" was among them.
 OptionTree parse_list(std::string_view text, bool& wants_help) {
   OptionTree tree;
   bool is_first = true;
@@ -84,7 +84,7 @@ OptionTree parse_list(std::string_view text, bool& wants_help) {
   return tree;
 }
 
-// A property that must be a text; what else it may be in JSON is refused.
+// A property that must be a string; other JSON types are refused.
 std::optional<std::string> take_property(OptionTree& tree, const std::string& name) {
   const open::OptionValue* const value = tree.find(name);
   if (value == nullptr) return std::nullopt;
@@ -94,7 +94,7 @@ std::optional<std::string> take_property(OptionTree& tree, const std::string& na
   return tree.take_text(name);
 }
 
-// Whether the file of a secret can be read; in the words of GLib.
+// Whether the file of a secret can be read; with GLib's messages.
 void check_readable(const std::string& file) {
   std::optional<Error> failure;
   try {

@@ -9,24 +9,24 @@
 #include <utility>
 #include <vector>
 
-// The values of `-o`: name=value lists.
+// Arguments of `-o`: name=value lists.
 namespace byre::cli {
 
-// One option list taken apart: names, and values where there was a "=". A comma in a value is
-// written as two; a name ends at the first "=" or comma. An empty text has no options.
+// Splits one option list into names, and values if there was a "=". A comma in a value is doubled;
+// a name ends at the first "=" or comma. An empty text has no options.
 std::vector<std::pair<std::string, std::optional<std::string>>> split_options(
     std::string_view text);
 
-// Collects one or more `-o`. A comma in a value is written as two. Names are not checked here.
+// Collects one or more `-o`. A comma in a value is doubled. Names are not checked here.
 class OptionList {
  public:
-  // Another `-o`; throws Error("Invalid option list: ...") for one that is empty or begins
-  // with a comma or ends with one that is not doubled.
+  // Adds another `-o`; throws Error("Invalid option list: ...") if it is empty, begins with a
+  // comma, or ends with one that is not doubled.
   void add(const std::string& text);
   bool empty() const { return text_.empty(); }
-  // Whether "help" or "?" stands among the options.
+  // Whether "help" or "?" is among the options.
   bool asks_for_help() const;
-  // In the order given. A name without "=" has the value "on", or, with "no" before it, "off".
+  // In the order given. A name without "=" has the value "on", or "off" if prefixed with "no".
   std::vector<std::pair<std::string, std::string>> entries() const;
 
  private:
@@ -40,7 +40,7 @@ struct OptionDescription {
   const char* name;
   OptionKind kind;
   const char* help;
-  const char* default_text = nullptr;  // shown and used where nothing was given
+  const char* default_text = nullptr;  // shown and used if no value was given
   bool listed = true;                  // in `-o help`
 };
 

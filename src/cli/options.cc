@@ -20,7 +20,7 @@ OptionReader::OptionReader(Invocation& invocation, const char* letters,
         {each.name, each.takes_argument ? required_argument : no_argument, nullptr, each.value});
   }
   longs_.push_back({nullptr, 0, nullptr, 0});
-  optind = 0;  // glibc: begin afresh, with this argv
+  optind = 0;  // glibc: start over, with this argv
   opterr = 1;
 }
 
@@ -31,7 +31,7 @@ std::optional<int> OptionReader::next() {
   switch (option) {
     case -1:
       return std::nullopt;
-    case '?':  // getopt has said what is wrong
+    case '?':  // getopt has reported what is wrong
       print_usage_pointer(invocation_);
       throw Exit{1};
     case 'h':

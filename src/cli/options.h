@@ -14,7 +14,7 @@
 
 namespace byre::cli {
 
-// Ends the command with this exit code; whatever had to be printed has been.
+// Ends the command with this exit code; everything that had to be printed has been printed.
 struct Exit {
   int code;
 };
@@ -27,26 +27,27 @@ class UsageError : public Error {
   explicit UsageError(std::string message);
 };
 
-// Values of options that have no letter start here.
+// Values of options without a letter start here.
 inline constexpr int kLongOnly = 256;
 
-// One long option. The order of a command's table shows in getopt's "ambiguous; possibilities".
+// One long option. The order of a command's table is visible in getopt's "ambiguous;
+// possibilities".
 struct LongOption {
   const char* name;
   int value;  // the letter, or kLongOnly + n
   bool takes_argument = false;
 };
 
-// Walks over a command's arguments, as getopt_long does (abbreviations, `--`, options behind
-// names), with its messages and QEMU's exit code. Usage:
+// Iterates over a command's arguments, like getopt_long (abbreviations, `--`, options after names),
+// with its messages and QEMU's exit code. Usage:
 //
 //   OptionReader options(invocation, "hf:bU", {{"help", 'h'}, {"format", 'f', true}, ...});
 //   while (const auto option = options.next()) { switch (*option) { case 'f': ... } }
 //   for (const std::string& name : options.names()) ...
 //
-// next() deals by itself with 'h' (prints the command's help, throws Exit{0}), with a wrong option
-// (prints, throws Exit{1}), and with kObject (see objects.h). Commands list these in their tables
-// and do not handle them.
+// next() itself handles 'h' (prints the command's help, throws Exit{0}), an invalid option (prints,
+// throws Exit{1}), and kObject (see objects.h). Commands list these in their tables and do not
+// handle them.
 inline constexpr int kObject = 1000;
 inline constexpr int kImageOpts = 1001;
 inline constexpr int kTargetImageOpts = 1002;
@@ -56,11 +57,11 @@ class OptionReader {
   OptionReader(Invocation& invocation, const char* letters, const std::vector<LongOption>& longs);
 
   std::optional<int> next();
-  // The argument of the option that next() gave.
+  // The argument of the option that next() returned.
   std::string argument() const;
-  // What stands behind the options, in order; after next() has given nothing.
+  // The arguments that are not options, in order; valid once next() has returned nothing.
   std::vector<std::string> names() const;
-  // The one image that the command is about; UsageError where there is none or several.
+  // The command's only image; UsageError if there is none or more than one.
   std::string only_name() const;
 
  private:
@@ -70,11 +71,11 @@ class OptionReader {
   Objects objects_;
 };
 
-// The commands' common arguments. Throw UsageError or Error in QEMU's words.
+// Arguments that are common to several commands. Throw UsageError or Error with QEMU's message.
 enum class OutputFormat { kHuman, kJson };
 OutputFormat parse_output_format(const std::string& text);  // --output=
 
-// "byre does not support <what> yet", in the same words everywhere.
+// "byre does not support <what> yet", with the same wording everywhere.
 [[noreturn]] void refuse_unsupported(const std::string& what);
 
 }  // namespace byre::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the process's arguments to one command, and from what it throws to an exit code.
+// From the process's arguments to one command, and from its exceptions to an exit code.
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -16,8 +16,8 @@
 namespace byre::cli {
 namespace {
 
-// The name that the program was called by decides only whose words it uses, and as qemu-io what it
-// does; anything but QEMU's names is byre.
+// The name by which the program was called only determines whose messages it uses, and for qemu-io
+// which command runs; any name but QEMU's is byre.
 std::string program_name(const char* called_as) {
   if (called_as == nullptr) return "byre";
   const char* slash = std::strrchr(called_as, '/');
@@ -25,7 +25,7 @@ std::string program_name(const char* called_as) {
   return name == "qemu-img" || name == "qemu-io" ? name : "byre";
 }
 
-// Options that stand before the command. Returns the index of the command's name in argv.
+// Options before the command. Returns the index of the command's name in argv.
 int read_standard_options(const Invocation& invocation, int argc, char** argv) {
   static const option kLongs[] = {{"help", no_argument, nullptr, 'h'},
                                   {"version", no_argument, nullptr, 'V'},
@@ -33,7 +33,7 @@ int read_standard_options(const Invocation& invocation, int argc, char** argv) {
                                   {nullptr, 0, nullptr, 0}};
   std::string name = invocation.program;
   argv[0] = name.data();  // getopt prints it
-  optind = 0;             // glibc: begin afresh
+  optind = 0;             // glibc: start over
   for (;;) {
     switch (getopt_long(argc, argv, "+hVT:", kLongs, nullptr)) {
       case -1:
@@ -88,7 +88,7 @@ int run_reporting_errors(Invocation& invocation, int argc, char** argv) {
     print_error(invocation, error);
     print_usage_pointer(invocation);
   } catch (const Error& error) {
-    // A job that was asked to stop has nothing to explain.
+    // A job that was asked to stop has nothing to report.
     if (error.kind() != ErrorKind::kCancelled || received_signal() == 0)
       print_error(invocation, error);
   } catch (const std::bad_alloc&) {
@@ -103,7 +103,7 @@ int run_program(int argc, char** argv) {
   if (!open_standard_streams()) return 1;
   // A reader that goes away is an error of a write, not the end of the process.
   std::signal(SIGPIPE, SIG_IGN);
-  // A request for progress, as people send it to dd: commands that show some take it over.
+  // A request for progress, as one sends it to dd: commands that show progress handle it.
   std::signal(SIGUSR1, SIG_IGN);
   Invocation invocation;
   invocation.program = program_name(argc > 0 ? argv[0] : nullptr);

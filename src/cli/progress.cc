@@ -10,7 +10,7 @@
 namespace byre::cli {
 namespace {
 
-// Set by SIGUSR1, taken by the next update.
+// Set by SIGUSR1, cleared by the next update.
 std::atomic<bool> g_is_asked{false};
 
 extern "C" void ask_for_progress(int) {
@@ -35,7 +35,7 @@ ProgressPrinter::ProgressPrinter(ProgressStyle style, double step_percent)
 }
 
 ProgressPrinter::~ProgressPrinter() {
-  // Not back to the default: a signal that comes late must not kill.
+  // Not reset to the default: a late signal must not kill the process.
   std::signal(SIGUSR1, SIG_IGN);
   if (style_ != ProgressStyle::kText) return;
   std::fputc('\n', stdout);
@@ -43,7 +43,7 @@ ProgressPrinter::~ProgressPrinter() {
 }
 
 void ProgressPrinter::update(uint64_t done, uint64_t total) {
-  // Told twice that it is done, a job has finished: that is always shown.
+  // A job that reports completion twice has finished: that is always shown.
   const bool is_final = done == total && done_ == done && total_ == total;
   done_ = done;
   total_ = total;

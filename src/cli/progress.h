@@ -10,19 +10,20 @@
 
 namespace byre::cli {
 
-// How a command shows how far it is.
+// How a command shows its progress.
 enum class ProgressStyle {
-  kNone,  // nothing by itself; SIGUSR1 prints one line on stderr, as QEMU does
+  kNone,  // SIGUSR1 still prints one line on stderr, as in QEMU
   kText,  // -p: QEMU's "    (12.34/100%)\r" on stdout
-  kJson,  // --progress=json: one JSON object a line on stderr
+  kJson,  // --progress=json: one JSON object per line on stderr
 };
 
 // "json" or "text"; throws UsageError.
 ProgressStyle parse_progress_style(const std::string& text);
 
-// Prints while it lives. kText prints 0 when made and the final newline when destroyed, so make it
-// where QEMU begins to work: after the arguments were found sound. `step_percent` is the least
-// change that is printed (convert: 1, compare: 2 in QEMU). Takes SIGUSR1 while it lives.
+// Prints progress while it exists. kText prints 0 when created and the final newline when
+// destroyed, so create it where QEMU begins its work: after the arguments have been validated.
+// `step_percent` is the smallest change that is printed (convert: 1, compare: 2 in QEMU). Handles
+// SIGUSR1 while it exists.
 class ProgressPrinter : public Progress {
  public:
   ProgressPrinter(ProgressStyle style, double step_percent);

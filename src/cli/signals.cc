@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::array<int, 3> kStopping{SIGINT, SIGTERM, SIGHUP};
 
-// A signal handler reaches only what is static.
+// A signal handler can only access static objects.
 Cancellation g_cancellation;
 std::atomic<int> g_received{0};
 bool g_is_installed = false;
@@ -31,10 +31,10 @@ InterruptibleScope::InterruptibleScope() {
   g_is_installed = true;
   struct sigaction action{};
   action.sa_handler = ask_to_stop;
-  action.sa_flags = SA_RESETHAND;  // the second one kills
+  action.sa_flags = SA_RESETHAND;  // the second one kills the process
   for (const int signal_number : kStopping) {
     struct sigaction before{};
-    // One that the parent made ignored (nohup, a shell's background job) stays ignored.
+    // A signal that the parent has ignored (nohup, a shell's background job) stays ignored.
     sigaction(signal_number, nullptr, &before);
     if (before.sa_handler != SIG_IGN) sigaction(signal_number, &action, nullptr);
   }

@@ -5,10 +5,10 @@
 
 namespace byre::cli {
 
-// While it lives, SIGINT, SIGTERM and SIGHUP ask the job to stop instead of killing the program; a
-// second one kills. The job throws Error(kCancelled), what was half made is removed or left sound,
-// and run_program() then ends the process with the same signal, so that a shell sees what it
-// expects. One at a time.
+// While it exists, SIGINT, SIGTERM and SIGHUP ask the job to stop instead of killing the program; a
+// second one kills it. The job throws Error(kCancelled), incomplete files are removed or left
+// consistent, and run_program() then ends the process with the same signal, so that a shell sees
+// what it expects. One at a time.
 class InterruptibleScope {
  public:
   InterruptibleScope();
@@ -19,9 +19,9 @@ class InterruptibleScope {
   Cancellation& cancellation();
 };
 
-// The signal that asked to stop, or 0.
+// The signal that requested the stop, or 0.
 int received_signal();
-// Dies from that signal; returns where there was none.
+// Ends the process with that signal; returns if there was none.
 void die_from_received_signal();
 
 }  // namespace byre::cli

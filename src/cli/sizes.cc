@@ -25,7 +25,7 @@ uint64_t parse_size_argument(std::string_view what, const std::string& text, uin
 
 std::string human_size(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
-  // Three digits are shown, so a unit is used for what is below a thousand of it.
+  // Three digits are shown, so a unit is used for values below a thousand of it.
   size_t unit = 0;
   while (unit + 1 < std::size(kUnits) && (bytes >> (10 * unit)) >= 1000) ++unit;
   const double value = static_cast<double>(bytes) / static_cast<double>(uint64_t{1} << (10 * unit));

@@ -15,7 +15,7 @@ constexpr OptionDescription kOptions[] = {
     {"snapshot.name", OptionKind::kString, "snapshot name"},
 };
 
-// Name and value of a name that stands alone.
+// Name and value of a name without a value.
 std::pair<std::string, std::string> as_switch(const std::string& written,
                                               const Invocation& invocation) {
   const bool is_off = written.starts_with("no");

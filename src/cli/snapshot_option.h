@@ -9,8 +9,9 @@
 namespace byre::cli {
 
 // The value of `-l`: an id or a name, or "snapshot.id=ID,snapshot.name=NAME". A name without "="
-// has the value "on" or "off", as in `-o`, and QEMU's warning. Throws Error in QEMU's two lines;
-// the second begins with the program's name. "help" among them prints what there is to set first.
+// has the value "on" or "off", as in `-o`, and QEMU's warning. Throws Error with QEMU's two lines;
+// the second begins with the program's name. If "help" is among them, first prints the available
+// options.
 qcow2::SnapshotSelector parse_snapshot_option(const std::string& text,
                                               const Invocation& invocation);
 

@@ -11,7 +11,7 @@ namespace byre::cli {
 bool open_standard_streams() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
     if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
-    // The lowest number that is free, and those below are taken.
+    // This returns the lowest free number, and those below are in use.
     const int opened = ::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
     if (opened == fd) continue;
     if (opened >= 0) ::close(opened);

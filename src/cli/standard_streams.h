@@ -3,10 +3,10 @@
 
 namespace byre::cli {
 
-// Before any file is opened: descriptors 0 to 2 that are closed are opened on /dev/null, so that no
-// image gets one of these numbers and with it what is printed. They are opened the wrong way round:
-// to read from or to write to what was closed fails as before. False where that cannot be done;
-// the program must end then.
+// Called before any file is opened: opens those of the descriptors 0 to 2 that are closed on
+// /dev/null, so that no image gets one of these numbers and is overwritten by output. They are
+// opened in the wrong direction, so that reading from or writing to a closed stream fails as
+// before. False if that is not possible; the program must then exit.
 bool open_standard_streams();
 
 }  // namespace byre::cli

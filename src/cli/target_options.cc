@@ -22,7 +22,7 @@ constexpr auto kNumber = OptionKind::kNumber;
 constexpr auto kSize = OptionKind::kSize;
 
 // In the order in which QEMU prints them in its "Formatting" line. The encryption options are
-// known, so that they are refused for what they are, and not listed.
+// known, so that they are refused by name, but not listed.
 constexpr OptionDescription kQcow2Options[] = {
     {"encryption", kBool, "", nullptr, false},
     {"encrypt.format", kString, "", nullptr, false},
@@ -49,7 +49,7 @@ constexpr OptionDescription kQcow2Options[] = {
 constexpr OptionDescription kRawOptions[] = {
     {"size", kSize, "Virtual disk size"},
 };
-// Of the file, or of the device, that the image lies in.
+// Options of the file, or of the device, that contains the image.
 constexpr OptionDescription kFileOptions[] = {
     {"nocow", kBool, "Turn off copy-on-write (valid only on btrfs)"},
     {"preallocation", kString, "Preallocation mode (allowed values: off, falloc, full)"},
@@ -95,7 +95,7 @@ uint64_t parse_bool(const std::string& name, const std::string& text) {
   throw invalid("Parameter '" + name + "' expects 'on' or 'off'");
 }
 
-// As C reads an unsigned number: white space, a sign, and 0x or 0 for other bases.
+// Like C's parsing of an unsigned number: white space, a sign, and 0x or 0 for other bases.
 uint64_t parse_number(const std::string& name, const std::string& text) {
   errno = 0;
   char* end = nullptr;
@@ -136,7 +136,7 @@ uint64_t parse_value(const OptionDescription& option, const std::string& text) {
   return 0;
 }
 
-// Commas doubled, so that the line can be given to -o again.
+// With doubled commas, so that the line can be passed to -o again.
 std::string with_doubled_commas(const std::string& text) {
   std::string doubled;
   for (const char c : text) {
@@ -146,7 +146,7 @@ std::string with_doubled_commas(const std::string& text) {
   return doubled;
 }
 
-// A backing file's format only stands in the image, so it may be any that QEMU knows.
+// A backing file's format is only stored in the image, so it may be any that QEMU knows.
 bool is_driver_name(std::string_view name) {
   static constexpr std::string_view kNames[] = {"blkdebug",
                                                 "blklogwrites",
@@ -290,7 +290,7 @@ std::string TargetOptions::to_text() const {
     text += std::string(entry.description.name) + "=";
     if (entry.description.kind == OptionKind::kSize ||
         entry.description.kind == OptionKind::kNumber) {
-      // As a signed number: what was written as -1 is shown so.
+      // As a signed number: -1 is printed as -1.
       text += std::to_string(static_cast<int64_t>(entry.number));
     } else {
       text += with_doubled_commas(*entry.text);
@@ -316,7 +316,7 @@ qcow2::CreateOptions TargetOptions::to_qcow2() const {
   options.backing_format = get("backing_fmt");
   options.data_filename = get("data_file");
   options.data_file_raw = number("data_file_raw") != 0;
-  // In the order in which QEMU looks at them.
+  // In the order in which QEMU checks them.
   if (const auto text = get("compat")) options.version = version_number(*text);
   if (const auto text = options.backing_format; text && !is_driver_name(*text)) {
     throw not_accepted("backing-fmt", *text);

@@ -11,39 +11,40 @@
 
 namespace byre::cli {
 
-// What a new image shall be, as the command line says it (`create`, `convert`, `measure`): the
-// format's options and those of the file that it lies in. Usage, in the order in which QEMU finds
-// faults:
+// The properties of a new image according to the command line (`create`, `convert`, `measure`): the
+// options of the format and those of the file that contains the image. Usage, in the order in which
+// QEMU reports errors:
 //
-//   TargetOptions options(format);            // "Unknown file format 'x'"
-//   options.apply(list);                      // "Invalid parameter 'x'", values of the wrong kind
-//   options.set("backing_file", name);        // what other arguments say: "Backing file not
-//   supported ..." options.set_size(bytes); print("Formatting ... " + options.to_text());
-//   jobs::NewImage image = options.to_image(filename);   // "Parameter 'x' does not accept value
-//   'y'"
+//   TargetOptions options(format);      // "Unknown file format 'x'"
+//   options.apply(list);                // "Invalid parameter 'x'", values of the wrong kind
+//   options.set("backing_file", name);  // from other arguments: "Backing file not supported ..."
+//   options.set_size(bytes);
+//   print("Formatting ... " + options.to_text());
+//   // "Parameter 'x' does not accept value 'y'":
+//   jobs::NewImage image = options.to_image(filename);
 class TargetOptions {
  public:
   explicit TargetOptions(std::string format);
 
-  // Where the image goes: a device has not got the options of a file. Before apply(). Errors of
-  // open::new_file().
+  // The destination of the image: a device does not have the options of a file. Call it before
+  // apply(). Throws the errors of open::new_file().
   void set_filename(const std::string& filename);
 
   const std::string& format() const { return format_; }
   bool has_option(const std::string& name) const;
 
   void apply(const OptionList& list);
-  // One value; the same errors.
+  // Sets one value; throws the same errors.
   void set(const std::string& name, const std::string& text);
   void set_size(uint64_t size);
-  // The text as it was given or by default; nothing: neither.
+  // The text as given or by default; nothing if there is neither.
   std::optional<std::string> get(const std::string& name) const;
-  // size=; 0 where it was not given.
+  // size=; 0 if it was not given.
   uint64_t size() const;
   // " name=value ...", in QEMU's order, numbers as numbers.
   std::string to_text() const;
   jobs::NewImage to_image(const std::string& filename) const;
-  // The same for somebody who needs no file (`measure`).
+  // The same for a caller that needs no file (`measure`).
   qcow2::CreateOptions to_qcow2() const;
 
  private:
@@ -60,9 +61,8 @@ class TargetOptions {
   std::vector<Entry> entries_;
 };
 
-// Prints what `-o help` shows for a format; with a file name, the options of the file or device
-// that it names are in the list. Throws Error("Unknown file format '<x>'"), and those of
-// new_file().
+// Prints the output of `-o help` for a format; with a file name, the list includes the options of
+// that file or device. Throws Error("Unknown file format '<x>'"), and those of new_file().
 void print_option_help(const std::string& format, const std::optional<std::string>& filename);
 
 }  // namespace byre::cli

@@ -12,7 +12,7 @@ namespace byre::cli {
 void apply_trace_option(const Invocation& invocation, const std::string& text) {
   bool is_first = true;
   for (const auto& [name, value] : split_options(text)) {
-    // The first one may stand without its name.
+    // The first one may omit its name.
     const bool is_bare = !value.has_value() && is_first;
     is_first = false;
     if (is_bare || name == "enable") {

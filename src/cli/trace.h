@@ -7,9 +7,9 @@
 
 namespace byre::cli {
 
-// `-T`: QEMU's choice of trace points. byre has none, so each one named does not exist; QEMU's
-// warning says so and nothing else happens. A pattern that matches nothing is no mistake there
-// either. Throws Error for a parameter that QEMU does not know.
+// `-T`: QEMU's selection of trace points. byre has none, so none of those named exists; QEMU's
+// warning is printed for each, and nothing else happens. A pattern that matches nothing is not an
+// error there either. Throws Error for a parameter that QEMU does not know.
 void apply_trace_option(const Invocation& invocation, const std::string& text);
 
 }  // namespace byre::cli

@@ -5,8 +5,8 @@
 namespace byre::cli {
 namespace {
 
-// The release whose options, texts and exit codes byre has. Scripts read it to know what they may
-// use.
+// The release whose options, messages and exit codes byre has. Scripts read it to find out what
+// they may use.
 constexpr const char* kQemuVersion = "10.0.2";
 
 }  // namespace

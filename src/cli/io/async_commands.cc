@@ -10,7 +10,7 @@
 namespace byre::cli::io {
 namespace {
 
-// A request with all that it needs until it has ended, when nobody else remembers it.
+// A request with everything that it needs until it has ended, as nothing else refers to it.
 struct AsyncRequest {
   Session* session = nullptr;
   RequestOptions options;
@@ -34,7 +34,7 @@ void tell(const AsyncRequest& request, const char* verb, std::chrono::nanosecond
   print(report_text({verb, duration, request.offset, request.length()}, request.options.style));
 }
 
-// What a request tells comes from the loop, never from the command that began it.
+// The output of a request comes from the loop, never from the command that started it.
 Task<void> read_beside(AsyncRequest request) {
   std::optional<Error> failure;
   const IoVector to = request.memory();
@@ -103,7 +103,7 @@ void take_range(AsyncRequest& request, const CommandLine& line) {
 
 void run_aio_read(Session& session, CommandLine& line) {
   AsyncRequest request = request_of(session, line, "CP:iqrv");
-  // QEMU counts it in the statistics of its device, which byre has not.
+  // QEMU counts it in the statistics of its device, which byre does not have.
   if (request.options.invalid) {
     print("injecting invalid read request\n");
     return;

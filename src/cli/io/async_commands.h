@@ -4,7 +4,7 @@
 #include "cli/io/command_line.h"
 #include "cli/io/session.h"
 
-// Requests that go on beside the next commands, and waiting for them.
+// Requests that run in parallel with the following commands, and waiting for them.
 namespace byre::cli::io {
 
 void run_aio_read(Session& session, CommandLine& line);

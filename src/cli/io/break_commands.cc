@@ -8,7 +8,7 @@
 namespace byre::cli::io {
 namespace {
 
-// Between two looks at whether a request has come to a breakpoint.
+// The interval between checks for a request at a breakpoint.
 constexpr std::chrono::milliseconds kLook{1};
 
 [[noreturn]] void refuse(const std::string& what, int error) {
@@ -31,7 +31,7 @@ Task<void> wait_until_suspended(DebugListener& listener, std::string tag) {
   }
 }
 
-// On the loop, as requests that go on are scheduled there.
+// On the loop, as resumed requests are scheduled there.
 Task<bool> remove_breakpoint(DebugListener& listener, std::string tag) {
   co_return listener.remove_breakpoint(tag);
 }

@@ -4,8 +4,8 @@
 #include "cli/io/command_line.h"
 #include "cli/io/session.h"
 
-// Requests that are stopped at an event of the engine, on an image that has a blkdebug device
-// below.
+// Requests that are suspended at an event of the engine, on an image with a blkdebug device below
+// it.
 namespace byre::cli::io {
 
 void run_break(Session& session, CommandLine& line);

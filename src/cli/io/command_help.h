@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-// What `help COMMAND` shows behind a command's summary: qemu-io's texts, which scripts and people
-// know. Commands that are not here have no more to tell.
+// What `help COMMAND` shows after a command's summary: qemu-io's texts, which scripts and people
+// know. Commands that are not here have no further help.
 namespace byre::cli::io {
 
 extern const char kAioReadHelp[];

@@ -35,9 +35,9 @@ CommandLine::CommandLine(std::vector<std::string> words) : words_(std::move(word
 std::optional<char> CommandLine::next_option(const char* letters) {
   if (!began_) {
     began_ = true;
-    optind = 0;  // glibc: begin afresh, with this argv
+    optind = 0;  // glibc: start over, with this argv
     opterr = 1;
-    flush_output();  // what getopt says comes behind what was printed
+    flush_output();  // getopt's messages must come after earlier output
   }
   const int option = getopt(static_cast<int>(argv_.size() - 1), argv_.data(), letters);
   operands_.clear();

@@ -9,20 +9,21 @@
 
 namespace byre::cli::io {
 
-// A mistake or a failure that is told on standard output, as qemu-io tells most of them: the text,
-// without its line end; nothing where it is empty. The command has failed; the next one runs.
+// A mistake or a failure that is reported on standard output, like most of qemu-io's: the text,
+// without its line end; nothing is printed if it is empty. The command has failed; the next one
+// runs.
 struct Refusal {
   std::string text;
-  std::string hint = {};  // a second line, only under byre's own name
+  std::string hint = {};  // a second line, only under the name byre
   bool on_stderr = false;
 };
 
-// The command's arguments make no sense: its usage line is printed on standard output.
+// The command's arguments are invalid: its usage line is printed on standard output.
 struct UsageRequest {};
 
-// One line of the shell, split at spaces; nothing quotes a space. getopt walks over its options, so
-// these may stand anywhere, `--` ends them, and its messages go to standard error under the
-// command's name as it was typed.
+// One line of the shell, split at spaces, which cannot be quoted. getopt parses its options, so
+// these may be anywhere, `--` ends them, and its messages go to standard error under the command's
+// name as typed.
 class CommandLine {
  public:
   explicit CommandLine(std::string_view line);
@@ -31,45 +32,45 @@ class CommandLine {
   CommandLine& operator=(const CommandLine&) = delete;
 
   bool empty() const { return words_.empty(); }
-  // As typed, a short name perhaps.
+  // As typed, perhaps a short name.
   const std::string& name() const { return words_[0]; }
-  // How many words stand behind the name, options included.
+  // The number of words after the name, including options.
   size_t argument_count() const { return words_.size() - 1; }
 
-  // The next option of `letters` (as for getopt); nothing at their end. Throws UsageRequest for one
-  // that is not there or lacks its argument; getopt has said which.
+  // The next option of `letters` (as for getopt); nothing at the end. Throws UsageRequest for an
+  // unknown one or one without its argument; getopt has reported which.
   std::optional<char> next_option(const char* letters);
   // The argument of that option.
   std::string option_argument() const;
-  // What stands behind the option that next_option() gave or refused last; after the last one, what
-  // is no option.
+  // The words after the option that next_option() returned or refused last; after the last one,
+  // those that are not options.
   const std::vector<std::string>& operands() const { return operands_; }
 
-  // A word by its place, 1 for the first behind the name: for commands without options, and for
-  // what qemu-io prints.
+  // A word by its index, 1 for the first after the name: for commands without options, and for what
+  // qemu-io prints.
   std::string word(size_t index) const { return words_[index]; }
 
  private:
   std::vector<std::string> words_;
-  std::vector<char*> argv_;  // with a nullptr behind the last; getopt moves options to the front
+  std::vector<char*> argv_;  // with a nullptr at the end; getopt moves options to the front
   bool began_ = false;
   std::vector<std::string> operands_;
 };
 
-// Parsers of arguments. They throw Refusal in qemu-io's words.
+// Parsers of arguments. They throw Refusal with qemu-io's message.
 
-// A size with an optional suffix, at most INT64_MAX. `shown` is what a refusal names; without it,
-// the text.
+// A size with an optional suffix, at most INT64_MAX. `shown` is the text for messages; by default
+// `text`.
 int64_t parse_offset(const std::string& text, const std::optional<std::string>& shown = {});
 // A byte, in decimal, hexadecimal (0x) or octal (0).
 uint8_t parse_pattern(const std::string& text);
 
-// No request of QEMU's is longer, whatever its alignment: 2 GiB less a sector.
+// The maximum length of QEMU's requests, whatever their alignment: 2 GiB less a sector.
 inline constexpr int64_t kRequestMax = 2147483136;
-// So many lengths may one vectored request have (the host's IOV_MAX).
+// The maximum number of lengths of one vectored request (the host's IOV_MAX).
 inline constexpr size_t kVectorMax = 1024;
 
-// The lengths of a vectored request, each and together at most kRequestMax.
+// The lengths of a vectored request; each of them and their sum are at most kRequestMax.
 std::vector<uint64_t> parse_lengths(const std::vector<std::string>& texts);
 
 }  // namespace byre::cli::io

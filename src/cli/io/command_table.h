@@ -10,17 +10,17 @@
 
 namespace byre::cli::io {
 
-// A command of the shell. `run` throws Refusal, UsageRequest or byre::Error where it fails; whoever
-// called it prints them, and the next command runs all the same.
+// A command of the shell. `run` throws Refusal, UsageRequest or byre::Error if it fails; the caller
+// prints them, and the next command still runs.
 struct Command {
   const char* name;
   const char* short_name;  // nullptr: none
   void (*run)(Session&, CommandLine&);
   size_t arguments_min;  // options and their arguments count, too
-  size_t arguments_max;  // kAny: no bound
+  size_t arguments_max;  // kAny: unlimited
   bool needs_image;
-  bool writes;            // refused before it begins where the image is read-only
-  const char* arguments;  // for help; nullptr: it has none
+  bool writes;            // refused before it begins if the image is read-only
+  const char* arguments;  // for help; nullptr: none
   const char* summary;
   const char* help;  // behind the summary; "": nothing more to tell
 };
@@ -32,7 +32,7 @@ std::span<const Command> commands();
 const Command* find_command(const std::string& name);
 
 // "read [-abCqrv] ... off len -- reads a number of bytes at a specified offset", with a line end,
-// under the name given.
+// under the given name.
 std::string usage_line(const Command& command, const std::string& name);
 
 }  // namespace byre::cli::io

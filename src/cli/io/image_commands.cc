@@ -31,7 +31,7 @@ Preallocation parse_preallocation(const std::string& text) {
   return *mode;
 }
 
-// Drivers of what has its bytes from nothing that is opened as an image: QEMU names them twice.
+// Protocol drivers: QEMU prints their names twice.
 constexpr std::string_view kProtocols[] = {"file", "host_device", "host_cdrom", "null-co",
                                            "blkdebug"};
 
@@ -40,7 +40,7 @@ void print_name(const std::string& driver) {
   for (int i = 0; i < (is_protocol ? 2 : 1); ++i) print("format name: " + driver + "\n");
 }
 
-// Whether the bytes come from one of the drivers of which QEMU has nothing to tell.
+// Whether the bytes come from one of the drivers about which QEMU prints no details.
 bool has_no_details(const BlockDevice& device) {
   const std::string_view driver = leaf_of(device).driver();
   return driver == "null-co" || driver == "host_cdrom";
@@ -92,7 +92,7 @@ void run_info(Session& session, CommandLine&) {
 }
 
 void run_length(Session& session, CommandLine&) {
-  // A file by itself may end inside a sector; as in QEMU, that counts as a whole one.
+  // A file on its own may end inside a sector; as in QEMU, that counts as a whole one.
   const uint64_t size = align_up(session.device().size(), kSectorSize);
   print(amount_text(static_cast<double>(size)) + "\n");
 }
@@ -126,7 +126,7 @@ void run_reopen(Session& session, CommandLine& line) {
   if (has_cache && (changes.has_option("cache.direct") || changes.has_option("cache.no-flush"))) {
     refuse("Cannot set both -c and the cache options");
   }
-  // Only a file that is opened first is asked for direct access, as in QEMU.
+  // As in QEMU, only the first opening of a file requires direct access for aio=native.
   if (!storage::is_direct(request.cache)) request.native_aio = false;
   request.change_options(changes, session.image());
   session.reopen(request);

@@ -4,7 +4,7 @@
 #include "cli/io/command_line.h"
 #include "cli/io/session.h"
 
-// What is about the open image as a whole.
+// Commands about the open image as a whole.
 namespace byre::cli::io {
 
 void run_open(Session& session, CommandLine& line);

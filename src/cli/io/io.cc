@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `byre io`, and the program `qemu-io`: an image is opened, then commands run on it, from -c or
-// from standard input. Exit code 1 where any of them failed.
+// `byre io`, and the program `qemu-io`: opens an image, then runs commands on it, from -c or from
+// standard input. Exit code 1 if any of them failed.
 #include <getopt.h>
 
 #include <cerrno>
@@ -27,7 +27,7 @@ using io::OpenRequest;
 constexpr int kObjectOption = kLongOnly;
 constexpr int kImageOptsOption = kLongOnly + 1;
 
-// The order shows in getopt's "ambiguous; possibilities".
+// The order is visible in getopt's "ambiguous; possibilities".
 constexpr option kLongs[] = {{"help", no_argument, nullptr, 'h'},
                              {"version", no_argument, nullptr, 'V'},
                              {"cmd", required_argument, nullptr, 'c'},
@@ -83,17 +83,17 @@ void take_option(IoArguments& arguments, int option, const Invocation& invocatio
     case kImageOptsOption:
       arguments.image_opts = true;
       break;
-    case '?':  // getopt has said what is wrong
+    case '?':  // getopt has reported what is wrong
       print(io::program_usage(invocation));
       throw Exit{1};
-    default:  // m: memory of any alignment does
+    default:  // m: memory of any alignment is accepted
       break;
   }
 }
 
 IoArguments read_arguments(Invocation& invocation) {
   IoArguments arguments;
-  optind = 0;  // glibc: begin afresh, with this argv
+  optind = 0;  // glibc: start over, with this argv
   opterr = 1;
   const int argc = static_cast<int>(invocation.argv.size());
   for (;;) {

@@ -14,14 +14,14 @@ namespace {
 
 constexpr int64_t kSector = 512;
 
-// Neighbouring bytes of which the image itself has something to say, or has not.
+// Contiguous bytes that the image itself determines, or does not.
 struct Run {
   uint64_t length = 0;
   bool allocated = false;
 };
 
-// The run that begins at `offset`, which lies on the device, and no longer than `length`. It ends
-// before what cannot be known; whoever asks from there on is told.
+// The run that begins at `offset`, which must be on the device, at most `length` long. It ends
+// before a range whose state cannot be read; a call that starts there throws the error.
 Task<Run> next_run(BlockDevice& device, uint64_t offset, uint64_t length) {
   Run run;
   while (run.length < length) {

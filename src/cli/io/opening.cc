@@ -20,8 +20,8 @@ namespace {
               "Invalid " + std::string(option) + " option: " + text);
 }
 
-// An error of open_image() without its outermost "Could not open '<name>': ", which qemu-io words
-// otherwise.
+// An error of open_image() without its outermost "Could not open '<name>': ", for which qemu-io has
+// a different wording.
 Error inner_error(const Error& error, const std::string& filename) {
   const std::string prefix = "Could not open '" + filename + "': ";
   if (!error.message().starts_with(prefix)) return error;
@@ -29,7 +29,7 @@ Error inner_error(const Error& error, const std::string& filename) {
                error.hint());
 }
 
-// What may be said anew of an image that is open.
+// The options that can be changed for an open image.
 constexpr std::string_view kCommonChanges[] = {"read-only",      "auto-read-only", "cache.direct",
                                                "cache.no-flush", "discard",        "detect-zeroes"};
 constexpr std::string_view kRawChanges[] = {"offset", "size"};
@@ -67,7 +67,7 @@ NodeOption find_option(BlockDevice& image, std::string_view name) {
   }
 }
 
-// Whether the open node has this value of an option that nobody need have given.
+// Whether the open node has this value of an option that need not have been given.
 bool is_so(const NodeOption& option, std::string_view value) {
   if (option.name == "driver") return value == option.node->driver();
   return option.name == "filename" && value == option.node->filename();

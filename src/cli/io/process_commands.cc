@@ -12,7 +12,7 @@
 namespace byre::cli::io {
 namespace {
 
-// Longer ones would not fit into a time.
+// Longer times would overflow.
 constexpr int64_t kSleepMaxMilliseconds = INT64_MAX / 1'000'000;
 
 Task<void> sleep_for(std::chrono::milliseconds duration) {
@@ -46,7 +46,7 @@ void run_sigraise(Session&, CommandLine& line) {
   if (number > NSIG) {
     throw Refusal{"signal argument '" + line.word(1) + "' is too large to be a valid signal"};
   }
-  // What was printed is not lost with the process.
+  // Output must not be lost with the process.
   flush_output();
   raise(static_cast<int>(number));
 }

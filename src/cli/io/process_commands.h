@@ -4,7 +4,7 @@
 #include "cli/io/command_line.h"
 #include "cli/io/session.h"
 
-// What is about the shell itself, and needs no image.
+// Commands of the shell itself, which need no image.
 namespace byre::cli::io {
 
 void run_abort(Session& session, CommandLine& line);

@@ -15,15 +15,15 @@ namespace {
 
 struct ReadArguments {
   RequestOptions options;
-  // What -P looks at; the whole of the read where -s and -l do not say otherwise.
+  // The range that -P checks; the whole read unless -s and -l are given.
   std::optional<int64_t> check_offset;
   std::optional<int64_t> check_length;
   int64_t offset = 0;
   std::vector<uint64_t> lengths;
 };
 
-// Prints what was read and how long it took; Refusal{} with an empty text where the pattern is not
-// there.
+// Prints what was read and how long it took; throws Refusal{} with an empty text if the pattern
+// does not match.
 bool show(const ReadArguments& arguments, ConstBytes bytes, std::chrono::nanoseconds duration) {
   const auto offset = static_cast<uint64_t>(arguments.offset);
   bool matches = true;

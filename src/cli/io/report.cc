@@ -12,13 +12,13 @@ namespace {
 
 constexpr size_t kBytesPerLine = 16;
 
-// Letters and digits of ASCII, whatever the locale says.
+// ASCII letters and digits, whatever the locale.
 bool is_shown(uint8_t byte) {
   return (byte >= '0' && byte <= '9') || (byte >= 'A' && byte <= 'Z') ||
          (byte >= 'a' && byte <= 'z');
 }
 
-// A number as text without a fraction that is all zeroes.
+// Removes a fraction that is all zeroes.
 std::string without_zero_fraction(std::string text) {
   const size_t point = text.find('.');
   if (point != std::string::npos && text.find_first_not_of('0', point + 1) == std::string::npos) {
@@ -28,7 +28,7 @@ std::string without_zero_fraction(std::string text) {
 }
 
 double per_second(double count, std::chrono::nanoseconds duration) {
-  // A clock that did not move would make it infinite.
+  // If the clock did not advance, the rate would be infinite.
   const double nanoseconds = std::max<double>(1, static_cast<double>(duration.count()));
   return count * 1e9 / nanoseconds;
 }

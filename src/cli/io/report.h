@@ -7,16 +7,16 @@
 
 #include "base/bytes.h"
 
-// What the shell prints of requests, to the byte as qemu-io does.
+// What the shell prints about requests, byte for byte like qemu-io.
 namespace byre::cli::io {
 
-// "512 bytes", "1.500 KiB", "2 GiB": three places, none where all three are zero; bytes with six.
+// "512 bytes", "1.500 KiB", "2 GiB": three decimals, none if all three are zero; bytes with six.
 std::string amount_text(double bytes);
 
-// "00.02 sec"; from a minute on "0:01:01.36". `always_long`: that form for short times, too.
+// "00.02 sec"; from one minute on "0:01:01.36". `always_long`: that form for short times, too.
 std::string duration_text(std::chrono::nanoseconds duration, bool always_long);
 
-// How a command tells of its request.
+// How a command reports its request.
 struct ReportStyle {
   bool quiet = false;    // -q: nothing at all
   bool machine = false;  // -C: one line of numbers
@@ -31,7 +31,7 @@ struct Report {
 };
 std::string report_text(const Report& report, ReportStyle style);
 
-// -v: sixteen bytes a line, with the offset before and letters and digits behind.
+// -v: sixteen bytes per line, preceded by the offset and followed by letters and digits.
 std::string dump_text(ConstBytes bytes, uint64_t offset);
 
 }  // namespace byre::cli::io

@@ -53,7 +53,7 @@ Task<void> checked_compressed_write(BlockDevice& device, uint64_t offset, IoVect
   }
   const bool ends_well = from.size() % unit == 0 || offset + from.size() == device.size();
   if (offset % unit != 0 || !ends_well) {
-    // The device refuses it, unless it takes zero bytes for zeroes.
+    // The device refuses it, unless it turns zero bytes into zeroes.
     co_await device.write(offset, std::move(from), WriteFlags::kCompressed);
     co_return;
   }

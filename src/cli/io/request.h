@@ -12,29 +12,28 @@
 #include "cli/io/command_line.h"
 #include "cli/io/session.h"
 
-// What the commands that make requests share.
+// Shared by the commands that make requests.
 namespace byre::cli::io {
 
-// Throws Error(EIO) unless the range lies on the device: what QEMU says of it, before its driver
-// is asked.
+// Throws Error(EIO) unless the range is on the device, as QEMU checks before it calls its driver.
 void check_inside(const BlockDevice& device, uint64_t offset, uint64_t length);
 
 // "<what> failed: <errno's text>", with the error itself as the hint.
 Refusal failure_of(const std::string& what, const Error& error);
 
-// Runs a request and tells how long it took. Throws failure_of() its error.
+// Runs a request and returns how long it took. Throws failure_of() its error.
 std::chrono::nanoseconds run_timed(Session& session, const std::string& what, Task<void> request);
 
-// The requests of a device, with check_inside() before.
+// The requests of a device, preceded by check_inside().
 Task<void> checked_read(BlockDevice& device, uint64_t offset, IoVector to);
 Task<void> checked_write(BlockDevice& device, uint64_t offset, IoVector from, WriteFlags flags);
-// Cluster by cluster, as many as there are; the range is of whole clusters, or ends at the disk's
-// end. Throws Error(EINVAL) for another, Error(ENOTSUP) where the device cannot compress.
+// Writes whole clusters, one at a time. Throws Error(EINVAL) unless the range consists of whole
+// clusters, or ends at the disk's end; Error(ENOTSUP) if the device cannot compress.
 Task<void> checked_compressed_write(BlockDevice& device, uint64_t offset, IoVector from);
 Task<void> checked_zeroes(BlockDevice& device, uint64_t offset, uint64_t length, WriteFlags flags);
 Task<void> checked_discard(BlockDevice& device, uint64_t offset, uint64_t length);
 
-// One segment of memory for each length, one behind the other in `memory`.
+// One segment of memory for each length, consecutive in `memory`.
 IoVector segments_of(Bytes memory, const std::vector<uint64_t>& lengths);
 uint64_t total_of(const std::vector<uint64_t>& lengths);
 

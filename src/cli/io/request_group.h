@@ -9,8 +9,8 @@
 
 namespace byre::cli::io {
 
-// Requests that run beside one another and that nobody awaits one by one: those of aio_read and
-// aio_write. They go on whenever their loop runs. All have ended before the group is destroyed.
+// Requests that run in parallel and are not awaited individually: those of aio_read and aio_write.
+// They run whenever their loop runs. All must have ended before the group is destroyed.
 class RequestGroup {
  public:
   RequestGroup() = default;
@@ -18,9 +18,9 @@ class RequestGroup {
   RequestGroup(const RequestGroup&) = delete;
   RequestGroup& operator=(const RequestGroup&) = delete;
 
-  // Begins the request, which runs to its first wait, and goes on. The request throws nothing.
+  // Starts the request, runs it to its first suspension, and returns. The request must not throw.
   Task<void> start(Task<void> request);
-  // Waits until none is left, those that begin meanwhile included.
+  // Waits until none is left, including those that are started meanwhile.
   Task<void> wait_for_all();
 
   uint64_t in_flight() const { return in_flight_; }

@@ -10,7 +10,7 @@
 
 namespace byre::cli::io {
 
-// The options of commands that make requests, where they mean the same for all that have them.
+// The options of commands that make requests, as far as they have the same meaning for all of them.
 struct RequestOptions {
   ReportStyle style;                     // -q, -C
   bool dump = false;                     // -v
@@ -23,14 +23,15 @@ struct RequestOptions {
   std::optional<uint8_t> pattern;        // -P
 };
 
-// Takes the option that next_option() gave. Others, and -p, which says nothing, change nothing.
+// Handles the option that next_option() returned. Others, and -p, which has no effect, change
+// nothing.
 void take_request_option(RequestOptions& options, char option, const CommandLine& line);
 
-// Throws Refusal where -u stands without -z; where zeroes would come from a registered buffer.
+// Throws Refusal if -u is given without -z, or if zeroes would come from a registered buffer.
 void check_unmap(const RequestOptions& options);
 void check_registered(const RequestOptions& options);
 
-// A length for which kRequestMax holds. Throws Refusal.
+// A length of at most kRequestMax. Throws Refusal.
 uint64_t parse_length(const std::string& text);
 
 }  // namespace byre::cli::io

@@ -14,7 +14,7 @@ void print_text(const std::string& text) {
   print(text);
 }
 
-// Between two looks at a request that may have come to a breakpoint, while others go on.
+// The interval between checks for a request at a breakpoint, while others run.
 constexpr std::chrono::milliseconds kLook{1};
 
 Task<void> run_and_note(Task<void> task, std::exception_ptr* error, bool* has_ended) {
@@ -65,7 +65,7 @@ void Session::run_unstopped(Task<void> task) {
 Task<void> Session::watch(Task<void> task) {
   std::exception_ptr error;
   bool has_ended = false;
-  // A group of its own: it is no request that others wait for.
+  // A separate group: it is not a request that others wait for.
   RequestGroup group;
   co_await group.start(run_and_note(std::move(task), &error, &has_ended));
   while (!has_ended) {

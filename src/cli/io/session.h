@@ -15,8 +15,9 @@
 
 namespace byre::cli::io {
 
-// One run of the shell: the loop, at most one open image on it, and the requests that run beside
-// the commands. It belongs to run_io(), which closes it at the end; commands change it.
+// One run of the shell: the loop, at most one open image on it, and the requests that run in
+// parallel with the commands. It belongs to run_io(), which closes it at the end; commands change
+// it.
 class Session {
  public:
   explicit Session(const Invocation& invocation) : invocation_(invocation) {}
@@ -27,41 +28,41 @@ class Session {
   const Invocation& invocation() const { return invocation_; }
   bool is_open() const { return device_ != nullptr; }
   BlockDevice& device() const { return *device_; }
-  // The same without what -C puts over it: the image itself.
+  // The same without the device that -C adds on top: the image itself.
   BlockDevice& image() const;
   // How the open image was opened.
   const OpenRequest& request() const { return request_; }
 
-  // Throws Error, also where an image is open already.
+  // Throws Error, also if an image is already open.
   void open(OpenRequest request);
-  // The same image, opened otherwise. Throws Error where that cannot be; the image is then open as
-  // it was before, or, where that cannot be either, closed.
+  // Opens the same image with other options. Throws Error if that is not possible; the image is
+  // then open as before, or closed if that is not possible either.
   void reopen(const OpenRequest& request);
-  // Waits for all requests, writes everything back. The image is closed afterwards, also when it
-  // throws. Nothing where none is open.
+  // Waits for all requests, and writes everything back. The image is closed afterwards, even if it
+  // throws. Does nothing if none is open.
   void close();
 
-  // Runs a task to its end, and other requests as far as they get meanwhile.
+  // Runs a task to completion, and other requests as far as they get meanwhile.
   template <class T>
   T run(Task<T> task) {
     return loop_.run(std::move(task));
   }
-  // Begins a request that goes on beside the next commands.
+  // Starts a request that runs in parallel with the following commands.
   void start(Task<void> request) { run(requests_.start(std::move(request))); }
   void wait_for_requests() { run_unstopped(requests_.wait_for_all()); }
-  // As run(), where the task may come to a breakpoint: one that stops it is removed when nothing
-  // else can go on, as nobody could let the request go on. The user is told, and the shell's exit
-  // code is that of a failure.
+  // Like run(), for a task that may stop at a breakpoint: a breakpoint that stops it is removed
+  // when nothing else can run, as no command could resume the request. The user is informed, and
+  // the shell's exit code is that of a failure.
   void run_unstopped(Task<void> task);
 
-  // Whoever keeps breakpoints below the open image; nullptr: nobody.
+  // The device below the open image that has breakpoints; nullptr if there is none.
   DebugListener* debug_listener() const { return find_debug_listener(*device_); }
-  // A breakpoint with this tag was set.
+  // Records that a breakpoint with this tag was set.
   void note_breakpoint(std::string tag) { breakpoints_.insert(std::move(tag)); }
 
   void quit() { quits_ = true; }
   bool quits() const { return quits_; }
-  // Something went wrong that was no single command's.
+  // Whether there was a failure that did not belong to a single command.
   bool has_failed() const { return has_failed_; }
 
  private:

@@ -19,7 +19,7 @@ std::optional<std::string> read_line_now(std::FILE* input) {
   const ssize_t length = getline(&memory, &capacity, input);
   const std::unique_ptr<char, decltype(&std::free)> line(memory, &std::free);
   if (length < 0) return std::nullopt;
-  std::string text(line.get());  // to its first zero byte
+  std::string text(line.get());  // up to its first zero byte
   if (text.ends_with('\n')) text.pop_back();
   return text;
 }
@@ -36,7 +36,7 @@ std::string expected_count(const Command& command) {
   return "between " + min + " and " + std::to_string(command.arguments_max) + " arguments";
 }
 
-// What can be refused before the command begins; nothing printed where all is well.
+// Checks that can be made before the command begins; prints nothing if they pass.
 bool may_run(const Session& session, const Command& command, const CommandLine& line) {
   if (command.needs_image && !session.is_open()) {
     tell_on_stderr("no file open, try 'help open'");

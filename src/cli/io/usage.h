@@ -7,8 +7,8 @@
 
 namespace byre::cli::io {
 
-// What `--help` prints, and what is printed for a wrong option: the options of qemu-io, which are
-// the options of `byre io`.
+// The output of `--help`, also printed for an invalid option: the options of qemu-io, which are
+// those of `byre io`.
 std::string program_usage(const Invocation& invocation);
 
 }  // namespace byre::cli::io

@@ -6,15 +6,15 @@
 #include "async/task.h"
 #include "block/block_device.h"
 
-// The area behind a qcow2 image's disk in which QEMU keeps a machine's state: `read -b`, `write
-// -b`.
+// The area past the end of a qcow2 image's disk in which QEMU stores the VM state: `read -b`,
+// `write -b`.
 namespace byre::cli::io {
 
-// Throw Error(ENOTSUP) for a device that has none.
+// Throw Error(ENOTSUP) for a device without one.
 Task<void> read_vm_state(BlockDevice& device, uint64_t offset, IoVector to);
 Task<void> write_vm_state(BlockDevice& device, uint64_t offset, IoVector from);
 
-// Throws Refusal unless both are whole sectors of 512 bytes, which -b asks for.
+// Throws Refusal unless both are multiples of 512, which -b requires.
 void check_sectors(int64_t offset, uint64_t length);
 
 }  // namespace byre::cli::io

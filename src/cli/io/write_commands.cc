@@ -22,7 +22,7 @@ struct WriteArguments {
   throw Refusal{std::move(text)};
 }
 
-// Options that do not go together, in QEMU's order.
+// Options that are mutually exclusive, in QEMU's order.
 void check_together(const WriteArguments& arguments) {
   if (arguments.options.vm_state && arguments.options.zeroes) {
     refuse("-b and -z cannot be specified at the same time");

@@ -31,7 +31,7 @@ void run_zone_append(Session&, CommandLine& line) {
   try {
     line.next_option("");
   } catch (const UsageRequest&) {
-    // A wrong option is told; QEMU goes on behind it.
+    // An invalid option is reported; QEMU continues after it.
   }
   if (line.operands().size() < 2) throw UsageRequest{};
   parse_offset(line.operands()[0]);

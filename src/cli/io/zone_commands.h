@@ -4,8 +4,8 @@
 #include "cli/io/command_line.h"
 #include "cli/io/session.h"
 
-// Zoned block devices. No device of byre's is one: each command checks its arguments, then fails as
-// it does in QEMU on every device that has no zones.
+// Zoned block devices. byre has none: each command checks its arguments, then fails as it does in
+// QEMU on every device without zones.
 namespace byre::cli::io {
 
 void run_zone_append(Session& session, CommandLine& line);
