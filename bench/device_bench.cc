@@ -2,10 +2,11 @@
 // device_bench [-f FMT] [-t CACHE] [-i AIO] [-c COUNT] [-d DEPTH] [-o OFFSET] [-s SIZE] [-S STEP]
 //   [-w] [--flush-interval N] FILE
 //
-// What `qemu-img bench` does, with its options and its last line, on byre's devices: COUNT requests
-// of SIZE bytes, DEPTH of them in flight, each STEP bytes behind the one before, around the end of
-// the disk. With a step that has few factors in common with the disk's size the offsets look
-// random, and are the same for both programs. The time is that of the requests alone.
+// Does what `qemu-img bench` does, with the same options and the same last line, on byre's devices:
+// COUNT requests of SIZE bytes, DEPTH of them in flight, each STEP bytes after the previous one,
+// wrapping at the end of the disk. With a step that has few factors in common with the disk's size
+// the offsets look random, and are the same for both programs. Only the time of the requests is
+// measured.
 #include <getopt.h>
 #include <sys/resource.h>
 
@@ -35,7 +36,7 @@ struct BenchOptions {
   uint64_t depth = 64;
   uint64_t offset = 0;
   uint64_t size = 4096;
-  uint64_t step = 0;  // 0: as large as a request
+  uint64_t step = 0;  // 0: the size of a request
   uint64_t flush_interval = 0;
   bool writes = false;
 };
@@ -66,7 +67,7 @@ class DeviceBench {
   }
 
  private:
-  // One request after another, until all are under way.
+  // One request after another, until all have been issued.
   Task<void> lane(uint64_t index) {
     const uint64_t step = options_.step == 0 ? options_.size : options_.step;
     while (issued_ < issued_max_) {

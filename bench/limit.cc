@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// limit header FILE | read FILE | compare FILE FILE: what the host needs for the least that a job
-// could do. A static program that reads a header; one that reads all that is in a file; one that
+// limit header FILE | read FILE | compare FILE FILE: measures what the host needs for the minimum
+// that a job could do. A static program that reads a header; one that reads a whole file; one that
 // reads two files and compares them. bench/run.py shows it beside byre and QEMU.
 #include <fcntl.h>
 #include <unistd.h>

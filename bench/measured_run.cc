@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// measured_run REPORT OUTPUT TIMES PROGRAM ARGUMENTS...: runs a program TIMES times, one run after
-// the other, with its output in the file OUTPUT, and writes to REPORT "<exit code> <wall ns> <user
-// us> <system us> <peak KiB>": means, and the peak of all. It stops at a run that fails. It is
-// small, so that the peak of a small program is not hidden behind that of what started it: a child
-// inherits the peak of its parent.
+// measured_run REPORT OUTPUT TIMES PROGRAM ARGUMENTS...: runs a program TIMES times in sequence,
+// with its output in the file OUTPUT, and writes to REPORT "<exit code> <wall ns> <user us> <system
+// us> <peak KiB>": means, and the overall peak. It stops at a run that fails. It is small, so that
+// the peak of a small program is not hidden by that of its parent: a child inherits its parent's
+// peak.
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/resource.h>
@@ -40,7 +40,7 @@ bool run_once(int output, char** command, Sums& sums) {
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-  // Not fork(), whose price a small program would seem to have.
+  // Not fork(), whose cost would be attributed to a small program.
   const long long begin = now_ns();
   pid_t child = 0;
   const int error = posix_spawnp(&child, command[0], &actions, nullptr, command, environ);
@@ -62,8 +62,8 @@ int main(int count, char** arguments) {
   if (count < 5) return 2;
   const int times = std::atoi(arguments[3]);
   if (times < 1) return 2;
-  // Open for all runs: at the end of one that truncates a file and writes to it, ext4 writes it
-  // out.
+  // Kept open for all runs: when a program that has truncated and written a file closes it, ext4
+  // writes it to the disk.
   const int output = open(arguments[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (output < 0) return 2;
   Sums sums;

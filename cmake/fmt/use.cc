@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What byre uses of fmt, to see whether fmt.cc has it all.
+// The functions of fmt that byre uses, to test whether fmt.cc contains them all.
 #include <fmt/format.h>
 
 int main(int argc, char** argv) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// This program's operator new, which fails where MemoryFaults says so. One file of a program
-// includes it, and does without where BYRE_CAN_FAIL_ALLOCATIONS is 0: the thread sanitizer brings
+// This program's operator new, which fails when MemoryFaults says so. One file of a program
+// includes it. It is not available where BYRE_CAN_FAIL_ALLOCATIONS is 0: the thread sanitizer has
 // an operator new of its own.
 #pragma once
 

@@ -10,7 +10,7 @@
 namespace byre {
 namespace {
 
-// Only the checks that every device has.
+// Has only the checks that are common to all devices.
 class Checks : public BlockDevice {
  public:
   Checks(uint64_t size, bool grows, bool read_only) : size_(size), read_only_(read_only) {

@@ -23,7 +23,7 @@ TEST(DebugEvent, EveryEventIsFoundByItsName) {
   EXPECT_EQ(parse_debug_event(""), std::nullopt);
 }
 
-// Suspends whoever raises kCowRead.
+// Suspends every request that raises kCowRead.
 class Recorder : public DebugListener {
  public:
   bool on_event(DebugEvent event) override {

@@ -15,7 +15,7 @@ using testing::IsEmpty;
 
 constexpr int kOutput = kLongOnly + 1;
 
-// A command line, kept alive as main() keeps it.
+// A command line, kept alive as main() would keep it.
 class CommandLine {
  public:
   explicit CommandLine(std::vector<std::string> arguments, const std::string& program = "qemu-img")
@@ -44,7 +44,7 @@ class CommandLine {
   Invocation invocation_;
 };
 
-// The exit code that reading the options ended with, and what went to stderr; nothing: they were
+// The exit code with which reading the options ended, and what went to stderr; nothing if they were
 // read.
 std::optional<int> exit_code_of(std::vector<std::string> arguments, std::string* printed) {
   CommandLine line(std::move(arguments));

@@ -93,7 +93,7 @@ TEST(InterruptibleScopeDeathTest, TheFirstSignalAsksAndTheProcessEndsByItLater) 
 TEST(InterruptibleScopeDeathTest, TheSecondSignalKills) {
   EXPECT_EXIT(
       {
-        // Tests that run in a shell's background are born with it ignored.
+        // Tests that run in a shell's background inherit it as ignored.
         std::signal(SIGINT, SIG_DFL);
         InterruptibleScope scope;
         raise(SIGINT);

@@ -11,7 +11,7 @@
 namespace byre::cli {
 namespace {
 
-// What a child process finds after it closed the descriptors of the bits of `closed`: 0 is well.
+// The result of a child process that closed the descriptors of the bits of `closed`: 0 is success.
 int outcome_in_child(unsigned closed) {
   const pid_t child = fork();
   if (child == 0) {

@@ -35,7 +35,7 @@ Data random_bytes(size_t size, uint64_t seed) {
   return data;
 }
 
-// Words of a small dictionary at random: compresses to a quarter or so, with matches far back.
+// Random words from a small dictionary: compresses to about a quarter, with distant matches.
 Data text_like(size_t size, uint64_t seed) {
   std::mt19937_64 random(seed);
   const Data words = random_bytes(16 * 512, seed + 1);
@@ -108,7 +108,7 @@ TEST(Codec, ACompressorThatFailedForLackOfSpaceWorksOnTheNextCluster) {
 TEST(Codec, TheResultFitsExactlyWhereTheSpaceIsExactlyItsSize) {
   const Data text = text_like(65536, 3);
   for (const CompressionType type : supported_types()) {
-    // ISA-L and zstd may want a few bytes of slack; never may they write past the end.
+    // ISA-L and zstd may need a few bytes of slack; they must never write past the end.
     const Data once = compressed(type, kDefaultLevel, text);
     Data out(once.size() + 1, 0xee);
     const auto size =

@@ -24,7 +24,7 @@ BlkdebugRule inject(DebugEvent event) {
   return rule;
 }
 
-// Blkdebug over a device that keeps a record, over memory.
+// Blkdebug on top of a device that keeps a record, on top of memory.
 struct Bed {
   explicit Bed(BlkdebugOptions options) {
     auto memory = std::make_unique<storage::MemoryDevice>(ConstBytes(pattern(0, 65536, 1)));
@@ -181,7 +181,7 @@ TEST(Blkdebug, ABreakpointHoldsOneRequestUntilItIsResumed) {
 
 Task<void> remove_when_it_waits(Blkdebug* device) {
   while (!device->is_suspended("A")) co_await Loop::current().yield();
-  // The breakpoint is gone, the request goes on.
+  // The breakpoint is gone, the request continues.
   EXPECT_FALSE(device->remove_breakpoint("A"));
 }
 

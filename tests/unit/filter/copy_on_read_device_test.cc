@@ -11,7 +11,7 @@
 #include "storage/memory_device.h"
 #include "unit/support/pattern.h"
 
-// What is copied, and how: as QEMU was seen to do it.
+// What is copied, and how: matches observations of QEMU.
 namespace byre::filter {
 namespace {
 
@@ -21,7 +21,7 @@ using Contents = std::vector<uint8_t>;
 constexpr uint64_t kUnit = 2048;
 constexpr uint64_t kUnits = 16;
 
-// The topmost layer of a chain: has some of the units, and records what it gets.
+// The topmost layer of a chain: has some of the units, and records what it receives.
 class Layer final : public FilterDevice {
  public:
   explicit Layer(std::unique_ptr<BlockDevice> below) : FilterDevice(std::move(below)) {

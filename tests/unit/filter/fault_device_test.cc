@@ -79,7 +79,7 @@ TEST_F(FaultDeviceTest, AFailedWriteChangesNothingOrIsTorn) {
   device_.add_rule({.first = 1});
   EXPECT_EQ(write(0, 100), EIO);
   EXPECT_EQ(memory().get(0, 100), Contents(100));
-  // Torn at the sector that has its middle: sectors are written whole or not at all.
+  // Torn at the sector that contains its middle: sectors are written whole or not at all.
   device_.add_rule({.first = 1, .written = Written::kHalf});
   EXPECT_EQ(write(0, 100), EIO);
   EXPECT_EQ(memory().get(0, 100), Contents(100));

@@ -39,7 +39,7 @@ TEST(FilterDevice, AFilterThatSaysNothingHasTheDeviceBelowAsItsChild) {
   EXPECT_STREQ(leaf_of(fault).driver(), "memory");
 }
 
-// What a request after close() gives, 0 for none.
+// The error of a request after close(), 0 for none.
 int error_of(const std::function<Task<void>()>& request) {
   try {
     sync_wait(request());

@@ -19,7 +19,7 @@ using Contents = std::vector<uint8_t>;
 
 constexpr uint64_t kSize = 65536;
 
-// A device that keeps a record and has the limits that a test wants.
+// A device that keeps a record and has the limits that a test needs.
 class Limited final : public FilterDevice {
  public:
   Limited(std::unique_ptr<BlockDevice> below, Limits limits)
@@ -31,7 +31,7 @@ class Limited final : public FilterDevice {
   Limits limits_;
 };
 
-// A front over a device with limits, over a record, over memory.
+// A front on top of a device with limits, on top of a record, on top of memory.
 struct Bed {
   explicit Bed(RequestPolicy policy, Limits limits = {}) {
     auto owned = std::make_unique<storage::MemoryDevice>(ConstBytes(pattern(0, kSize, 1)));

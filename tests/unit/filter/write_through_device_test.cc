@@ -23,7 +23,7 @@ class WriteThrough : public testing::Test {
     disk_ = disk.get();
     device_ = std::make_unique<WriteThroughDevice>(std::move(disk));
   }
-  // The names of what reached the disk, "+fua" where that was asked for.
+  // The names of the requests that reached the disk, with "+fua" if that was requested.
   std::vector<std::string> requests() {
     std::vector<std::string> names;
     for (const FaultEvent& event : disk_->events()) {

@@ -40,7 +40,7 @@ TEST(Compare, TheFirstDifferingSectorIsReported) {
     MemoryDevice a{ConstBytes(bytes)};
     auto changed = bytes;
     changed[at] ^= 1;
-    changed[kSize - 1] ^= 2;  // a later one must not win
+    changed[kSize - 1] ^= 2;  // a later difference must not win
     MemoryDevice b{ConstBytes(changed)};
     const CompareResult result = compare_two(a, b);
     EXPECT_EQ(result.kind, Kind::kContentDiffers);
@@ -101,7 +101,7 @@ TEST(Compare, StrictModeWantsEqualStates) {
   const CompareResult result = compare_two(a, b, options);
   EXPECT_EQ(result.kind, Kind::kStateDiffers);
   EXPECT_EQ(result.offset, 65536u);
-  // A difference of contents in front of it comes first.
+  // A difference of contents before it comes first.
   a.memory().put(4096, std::vector<uint8_t>{1});
   EXPECT_EQ(compare_two(a, b, options).kind, Kind::kContentDiffers);
 }
@@ -117,7 +117,7 @@ TEST(Compare, InStrictModeAStateThatLastsToTheEndDiffersFromOneThatDoesNot) {
   EXPECT_EQ(compare_two(a, b, options).offset, 65536u);
   EXPECT_EQ(compare_two(b, a, options).offset, 65536u);
   EXPECT_EQ(compare_two(b, a, options).kind, Kind::kStateDiffers);
-  // In more pieces it is still the same state.
+  // Split into more pieces it is still the same state.
   b.scripted_extents = {test::data_extent(0, 65536), test::zero_extent(65536, 65536),
                         test::zero_extent(131072, (1 << 20) - 131072)};
   EXPECT_EQ(compare_two(a, b, options).kind, Kind::kEqual);

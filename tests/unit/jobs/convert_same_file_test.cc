@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The same source and options give the same image, byte for byte, whatever is ready first and
-// however many requests go on at a time.
+// however many requests are in flight.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -24,8 +24,7 @@ using storage::MemoryDevice;
 
 constexpr uint64_t kSize = 3 << 20;
 
-// Clusters that compress well, badly and not at all, zeroes and holes, at places that are not
-// round.
+// Clusters that compress well, badly and not at all, zeroes and holes, at unaligned offsets.
 std::vector<uint8_t> mixed_contents() {
   std::vector<uint8_t> bytes(kSize, 0);
   for (uint64_t at = 3 << 9, kind = 0; at < kSize; ++kind) {
@@ -44,7 +43,7 @@ std::vector<uint8_t> mixed_contents() {
 struct Way {
   ConvertOptions job;
   qcow2::CreateOptions create;
-  bool is_over_another = false;  // the target has had other contents
+  bool is_over_another = false;  // the target had other contents before
 };
 
 Task<void> fill(BlockDevice* image) {

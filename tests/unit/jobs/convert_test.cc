@@ -20,7 +20,7 @@ using test::ScriptedDevice;
 
 constexpr uint64_t kSize = 9 << 20;
 
-// Data, holes and written zeroes, none of them at round places.
+// Data, holes and written zeroes, all at unaligned offsets.
 std::vector<uint8_t> mixed_contents(uint64_t size) {
   std::vector<uint8_t> bytes(size, 0);
   for (const auto& [offset, length] : {std::pair<uint64_t, uint64_t>{0, 5000},

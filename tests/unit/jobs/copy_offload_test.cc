@@ -44,7 +44,7 @@ TEST(CopyOffload, RawFilesAreCopiedByTheHost) {
   const auto target = open_raw(loop, folder.file("target"), true);
   const SourceSequence sequence({source.get()});
   CopyOffload offload(sequence, *target);
-  // A file system without the call leaves the work to others, which the next test holds.
+  // On a file system without the call the ordinary copy is used, which the next test covers.
   if (!loop.run(offload.copy(0, 1000))) GTEST_SKIP() << "no copy_file_range here";
   EXPECT_TRUE(loop.run(offload.copy(1000, bytes.size() - 1000)));
   EXPECT_EQ(read_all(loop, *target), bytes);

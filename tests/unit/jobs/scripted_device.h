@@ -11,8 +11,7 @@
 
 namespace byre::test {
 
-// A disk in memory whose extents and limits are as the test says, and that keeps a record of
-// writes.
+// A disk in memory with the extents and limits that the test sets; keeps a record of writes.
 class ScriptedDevice final : public BlockDevice {
  public:
   struct Write {
@@ -75,7 +74,7 @@ class ScriptedDevice final : public BlockDevice {
   storage::MemoryDevice& memory() { return memory_; }
 
   Limits scripted_limits;
-  std::vector<Extent> scripted_extents;  // empty: what the memory knows
+  std::vector<Extent> scripted_extents;  // empty: those of the memory
   size_t extents_max = SIZE_MAX;         // in one answer
   std::vector<ExtentScope> scopes;
   std::vector<Write> started;

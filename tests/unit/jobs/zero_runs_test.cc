@@ -35,7 +35,7 @@ TEST(ZeroRuns, DataAndZeroesAlternateAtBlocksOfTheDefaultSize) {
 
 TEST(ZeroRuns, BlocksAreCountedFromTheTargetsStartNotTheBuffers) {
   const auto bytes = with_data(12288, {{4000, 1}});
-  // At offset 512 the first block ends after 3584 bytes, so byte 4000 lies in the second.
+  // At offset 512 the first block ends after 3584 bytes, so byte 4000 is in the second.
   EXPECT_EQ(zero_runs(bytes, 512, {}), (Runs{{3584, true}, {4096, false}, {4608, true}}));
 }
 

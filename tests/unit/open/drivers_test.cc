@@ -275,7 +275,7 @@ TEST_F(DriversTest, AnImageNamesNothingInJsonThatTheCallerDoesNotAllow) {
     return ErrorKind::kInvalidArgument;
   };
   EXPECT_EQ(kind_of("json.qcow2", {.allow_backing = false}), ErrorKind::kPermission);
-  // A backing file that is allowed does not allow its description to name a data file.
+  // Allowing a backing file does not allow its description to name a data file.
   ImageBuilder with_data({.external_data_file = true});
   put("data.qcow2", with_data);
   put_overlay("sly.qcow2",
@@ -283,7 +283,7 @@ TEST_F(DriversTest, AnImageNamesNothingInJsonThatTheCallerDoesNotAllow) {
               R"("data-file":{"filename":"a.raw"}})",
               "");
   EXPECT_EQ(kind_of("sly.qcow2", {.allow_data_file = false}), ErrorKind::kPermission);
-  // Nor is one that is the caller's own choice refused.
+  // Nor is a file that the caller itself chose refused.
   ImageOptions options{.allow_backing = false};
   options.tree = parse_option_json(
       R"({"driver":"qcow2","backing":{"driver":"raw","file":{"filename":"a.raw"}}})");

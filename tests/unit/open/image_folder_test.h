@@ -11,7 +11,7 @@
 
 namespace byre::open {
 
-// Tests of images in a folder of their own. They run inside it, so that names are short.
+// Tests of images in a directory of their own. They run inside it, so that names are short.
 class ImageFolderTest : public testing::Test {
  protected:
   ImageFolderTest() : before_(std::filesystem::current_path()) {

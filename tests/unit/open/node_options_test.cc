@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What nodes of a tree obey of their own options, and what they have from the node above.
+// Which of their own options the nodes of a tree apply, and what they inherit from the node above.
 #include "open/node_options.h"
 
 #include <gtest/gtest.h>
@@ -31,8 +31,7 @@ class NodeOptionsTest : public ImageFolderTest {
   std::unique_ptr<BlockDevice> open(const std::string& json, ImageOptions options = {}) {
     return loop_.run(open_image("json:" + json, std::move(options)));
   }
-  // How a request on the first half of a file without holes changes the file's space: whether that
-  // of the half is given back.
+  // Whether a request on the first half of a file without holes frees the space of that half.
   bool frees(const std::string& json, bool ignores,
              const std::function<Task<void>(BlockDevice&)>& request) {
     folder_.make("f", pattern(0, kSize, 1));
@@ -81,7 +80,7 @@ TEST_F(NodeOptionsTest, EachNodeObeysItsOwnDiscard) {
   EXPECT_FALSE(discards(copy + R"(,"discard":"ignore"}}})"));
 }
 
-// Else detect-zeroes=unmap would be refused.
+// Otherwise detect-zeroes=unmap would be refused.
 TEST_F(NodeOptionsTest, NodesBelowDiscardWhateverTheOneAboveDoes) {
   const std::string below = R"({"driver":"file","filename":"f","detect-zeroes":"unmap"})";
   EXPECT_FALSE(discards(R"({"driver":"blkdebug","image":)" + below + "}", true));
@@ -145,7 +144,7 @@ TEST_F(NodeOptionsTest, ABackingFileIsOpenedAsTheImageOnIt) {
   loop_.run(device->close());
 }
 
-// A device that is neither a file nor a filter, and forgets what it stands on.
+// A device that is neither a file nor a filter, and does not report the device below it.
 class Forgetful final : public filter::FilterDevice {
  public:
   explicit Forgetful(std::unique_ptr<BlockDevice> below) : FilterDevice(std::move(below)) {}
@@ -165,7 +164,7 @@ TEST_F(NodeOptionsTest, NoDeviceIsLeftUnlocked) {
   Plain plain(std::move(file));
   lock_file_below(plain, storage::kLockRead);
   EXPECT_EQ(below.lock(), storage::kLockRead);
-  // Of two nodes on one file, neither takes the other's locks away.
+  // When two nodes share one file, neither releases the other's locks.
   lock_file_below(plain, storage::kLockReadRaw);
   EXPECT_EQ(below.lock(), storage::kLockRead);
   loop_.run(plain.close());

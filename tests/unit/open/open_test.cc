@@ -139,7 +139,7 @@ TEST_F(OpenTest, RefusesAChainThatContainsItselfByWhateverName) {
     EXPECT_EQ(error.errno_value(), ELOOP) << name;
     EXPECT_THAT(error.message(), testing::HasSubstr("refers to itself")) << name;
   }
-  // As raw it is the end of a chain, but one image all the same.
+  // As raw it is the end of a chain, but still the same image.
   put_overlay("as-raw.qcow2", "as-raw.qcow2", "raw");
   EXPECT_EQ(refusal("as-raw.qcow2").errno_value(), ELOOP);
   EXPECT_EQ(read("self.qcow2", 0, 10, {.no_backing = true}), Contents(10));

@@ -62,7 +62,7 @@ TEST(RawDevice, AWriteToTheLastSectorExtendsTheFile) {
 }
 
 TEST(RawDevice, ShowsDataHolesAndTheTailBehindTheFilesEnd) {
-  // Only what is written is data in a disk in memory.
+  // In a disk in memory only what is written is data.
   auto memory = std::make_unique<storage::MemoryDevice>(3 * 4096 + 100);
   memory->put(4096, Contents(4096, 1));
   RawDevice device(std::move(memory));

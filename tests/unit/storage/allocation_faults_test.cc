@@ -21,16 +21,17 @@
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
 
-// Memory that runs out on the loop's thread while requests to a real file are at the host.
+// Memory that runs out on the loop's thread while requests to a real file are in flight.
 namespace byre::storage {
 namespace {
 
 using test::pattern;
 using Contents = std::vector<uint8_t>;
 
-// Each request has this much of the file for itself, some of it in blocks that it shares.
+// Each request has a share of the file of this size, including some blocks that it shares with
+// others.
 constexpr uint64_t kShare = 20000;
-constexpr uint8_t kGivenBack = 0x5a;  // in no pattern as long as a request
+constexpr uint8_t kGivenBack = 0x5a;  // not part of any pattern as long as a request
 
 struct Request {
   enum class Kind { kRead, kWrite, kLargeWrite, kScattered, kZeroes, kUnmap, kDiscard, kReserve };
@@ -46,7 +47,7 @@ constexpr Request::Kind kKinds[] = {kRead,  kWrite, kRead,    kScattered, kZeroe
                                     kWrite, kUnmap, kDiscard, kRead,      kReserve, kLargeWrite};
 constexpr uint64_t kRounds = 2;
 constexpr uint64_t kRequests = kRounds * std::size(kKinds);
-constexpr uint64_t kLarge = 1 << 20;  // more than the loop writes itself
+constexpr uint64_t kLarge = 1 << 20;  // larger than what the loop writes itself
 constexpr uint64_t kSize = (kRequests + 1) * kShare + kRounds * kLarge;
 
 std::vector<Request> make_requests() {
@@ -102,7 +103,7 @@ Task<void> make(FileDevice* device, Request* request) {
   }
 }
 
-// The memory of a request that has failed is its owner's again, who uses it for something else.
+// The memory of a failed request belongs to its owner again, who may reuse it.
 Task<void> make_and_tell(FileDevice* device, Request* request) {
   try {
     co_await make(device, request);
@@ -117,7 +118,7 @@ Task<void> flush_and_tell(FileDevice* device, bool* is_done) {
   *is_done = true;
 }
 
-// What the request's share of the file may hold.
+// What the request's share of the file may contain.
 void expect_share(const Request& request, const Contents& file) {
   const Contents before = pattern(request.offset, request.memory.size(), 1);
   const Contents written = pattern(request.offset, request.memory.size(), 2);
@@ -158,8 +159,8 @@ class StorageAllocationFaults : public testing::TestWithParam<Way> {
     return {};
   }
 
-  // The requests at once, and a flush beside them, while the n-th allocation fails. A thread of its
-  // own has no coroutine frames left over from others.
+  // Runs the requests concurrently, together with a flush, while the n-th allocation fails. A
+  // separate thread has no coroutine frames left over from others.
   void run(uint64_t n) {
     folder_.make("disk", before_);
     std::vector<Request> requests = make_requests();
@@ -179,7 +180,7 @@ class StorageAllocationFaults : public testing::TestWithParam<Way> {
       }
       count_ = MemoryFaults::asked();
       MemoryFaults::end();
-      // The device works as before.
+      // The device still works.
       loop.run(device->flush());
       loop.run(device->close());
     }).join();
@@ -216,13 +217,13 @@ TEST_P(StorageAllocationFaults, ARequestIsDoneOrFailsAndItsMemoryIsLeftAlone) {
   run(0);
   EXPECT_EQ(failures_, 0u);
   const uint64_t count = count_;
-  ASSERT_GT(count, 0u);  // how many depends on what the page cache has at the moment
+  ASSERT_GT(count, 0u);  // the number depends on the current contents of the page cache
   const uint64_t step = std::max<uint64_t>(count / kTries, 1);
   for (uint64_t n = 1; n <= count && !HasFailure(); n += step) {
     SCOPED_TRACE(testing::Message() << "allocation " << n);
     const uint64_t failures = failures_;
     run(n);
-    // One allocation fails one request, or the frame that all of them run in.
+    // One failed allocation fails one request, or the frame that all of them run in.
     const uint64_t failed = failures_ - failures;
     EXPECT_TRUE(failed <= 1 || failed == kRequests + 1) << failed;
   }

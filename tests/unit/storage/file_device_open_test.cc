@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Opening, errors, extents, limits: what does not depend on how bytes are transferred.
+// Opening, errors, extents, limits: everything that does not depend on how bytes are transferred.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -26,7 +26,7 @@ class FileDeviceOpen : public testing::Test {
   std::unique_ptr<FileDevice> open(const std::string& name, FileOptions options) {
     return loop_.run(FileDevice::open(name, options));
   }
-  // What opening says, without the folder's name.
+  // The message of opening, without the directory's name.
   Error error_of(const std::string& name, FileOptions options) {
     try {
       open(name, options);
@@ -230,7 +230,7 @@ TEST_F(FileDeviceOpen, HolesAndDataAreToldApart) {
   EXPECT_EQ(starts,
             (std::vector<std::pair<uint64_t, bool>>{
                 {0, false}, {262144, true}, {327680, false}, {786432, true}, {851968, false}}));
-  // From inside of a run, and no further than asked.
+  // From inside a run, and no further than requested.
   extents = loop_.run(device->extents(262145, 10, ExtentScope::kLayer));
   ASSERT_EQ(extents.size(), 1u);
   EXPECT_TRUE(extents[0].data);

@@ -24,7 +24,7 @@ using test::pattern;
 using test::TemporaryFolder;
 using Contents = std::vector<uint8_t>;
 
-// Forces the environment's choice for the life of a test.
+// Overrides the environment's choice for the duration of a test.
 class Environment {
  public:
   explicit Environment(const char* value) { setenv("BYRE_IO", value, 1); }
@@ -42,7 +42,7 @@ std::string way_name(const testing::TestParamInfo<Way>& info) {
   return name + "_" + cache_mode_name(info.param.cache);
 }
 
-// Every test runs with each backend, each cache mode, and with the page cache left aside.
+// Every test runs with each backend, each cache mode, and with the page cache bypassed.
 class FileDeviceWays : public testing::TestWithParam<Way> {
  protected:
   FileDeviceWays() : environment_(GetParam().environment) {}
@@ -118,7 +118,7 @@ TEST_P(FileDeviceWays, ManyRequestsAtOnceThatShareBlocksDoNotDisturbOneAnother) 
   int wrong = 0;
   std::vector<Task<void>> tasks;
   Contents model;
-  // Neighbours that meet within a block, and more than the ring has entries.
+  // Adjacent writes that share a block, and more than the ring has entries.
   for (uint64_t i = 0; i < 300; ++i) {
     const uint64_t offset = i * 1000;
     tasks.push_back(write_then_read_back(device.get(), offset, 1000, 5, &wrong));

@@ -16,7 +16,7 @@
 namespace byre::storage {
 namespace {
 
-// A descriptor of its own, whose locks are apart from those of all others.
+// A separate descriptor, whose locks are independent of all others.
 class OpenFile {
  public:
   explicit OpenFile(const std::string& name) : fd_(::open(name.c_str(), O_RDWR | O_CLOEXEC)) {}
@@ -33,7 +33,7 @@ class FileLock : public testing::Test {
  protected:
   FileLock() : name_(folder_.make("image", std::vector<uint8_t>(300))) {}
 
-  // The message of the refusal; empty: both could hold these.
+  // The message of the refusal; empty if both sets of locks can be held.
   std::string refusal(LockPermissions first, LockPermissions second) {
     const OpenFile a(name_);
     const OpenFile b(name_);
@@ -52,7 +52,7 @@ class FileLock : public testing::Test {
   std::string name_;
 };
 
-// Whether a lock stands on this byte, seen from a third descriptor.
+// Whether this byte is locked, as seen from a third descriptor.
 bool is_locked(const std::string& name, off_t byte) {
   const OpenFile file(name);
   struct flock lock{};
@@ -143,7 +143,8 @@ TEST_F(FileLock, ARefusalLeavesNothingBehind) {
   for (const off_t byte : {100, 101, 103, 201, 203}) EXPECT_FALSE(is_locked(name_, byte)) << byte;
 }
 
-// A descriptor that is not for reading takes no such locks, as a file system without them.
+// A descriptor that is not open for reading supports no such locks, like a file system without
+// them.
 TEST_F(FileLock, WhereThereAreNoLocksAFileIsUsedWithoutUnlessTheyAreRequired) {
   const int fd = ::open(name_.c_str(), O_WRONLY | O_CLOEXEC);
   change_lock(fd, "image", kLockNothing, kLockWrite);

@@ -52,9 +52,9 @@ TEST(FileSpace, WhatIsPreparedReadsAsAHoleUntilItIsWritten) {
 TEST(FileSpace, OnlyLargeWritesIntoNewSpaceAreWorthPreparing) {
   HostFile file(-1, {});
   FileSpace space(&file, false, 1, kLength);
-  EXPECT_FALSE(space.note_write(0, kLength));  // in front of what is new
+  EXPECT_FALSE(space.note_write(0, kLength));  // before the new part
   EXPECT_FALSE(space.note_write(kLength, 4096));
-  EXPECT_FALSE(space.note_write(kLength, kLength));  // not new any more
+  EXPECT_FALSE(space.note_write(kLength, kLength));  // no longer new
   EXPECT_TRUE(space.note_write(2 * kLength, kLength));
   space.note_end(kLength);
   EXPECT_TRUE(space.note_write(2 * kLength, kLength));

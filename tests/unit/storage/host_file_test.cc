@@ -32,7 +32,7 @@ namespace {
 using test::pattern;
 using Contents = std::vector<uint8_t>;
 
-// As a container's filter does: io_uring_setup gives EPERM from now on, in this process.
+// Like a container's filter: from now on io_uring_setup returns EPERM in this process.
 bool forbid_io_uring() {
   sock_filter program[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
@@ -58,7 +58,7 @@ Task<bool> reads_back(HostFile* file) {
       back == bytes;
 }
 
-// Exit code 0: all went well without a ring; 2: the filter could not be set.
+// Exit code 0: everything worked without a ring; 2: the filter could not be installed.
 [[noreturn]] void work_without_io_uring(const std::string& name) {
   if (!forbid_io_uring()) std::_Exit(2);
   Loop loop;
@@ -154,7 +154,7 @@ TEST(HostFile, WorkersDoLargeWritesAndSmallerOnesWhereTheyAreAtWorkAlready) {
   EXPECT_TRUE(loop_goes_on_during_write(&file, 512 * kKiB, true));
 }
 
-// Both are written by a worker, which calls the kernel once for every small piece.
+// Both are written by a worker, with one system call per small piece.
 TEST(HostFile, ALargeWriteOfManySegmentsArrivesWhole) {
   test::TemporaryFolder folder;
   const std::string name = folder.make("file", {});

@@ -109,7 +109,8 @@ TEST(SimulatedDisk, TheSameSeedCutsThePowerTheSameWay) {
 }
 
 TEST(SimulatedDisk, AFlushDoesNotCoverWhatIsWrittenAfterItWasCalled) {
-  // Among the orders of many seeds some have the write done between the flush's begin and its end.
+  // In some of the orders that many seeds give, the write ends between the flush's begin and its
+  // end.
   int lost = 0;
   for (uint64_t seed = 1; seed <= 60; ++seed) {
     SimulatedDisk::Options options;

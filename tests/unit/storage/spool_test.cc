@@ -91,7 +91,7 @@ TEST_F(Spool, AFileThatNobodyHasReadFromIsUsedAsItIs) {
   const auto original = loop_.run(FileDevice::open(name, {}));
   EXPECT_EQ(device->identity(), original->identity());
   EXPECT_EQ(all_of(*device), pattern(0, 5000, 2));
-  // From the middle on, it is a stream like any other.
+  // Read from the middle on, it is a stream like any other.
   ASSERT_EQ(lseek(fd, 1000, SEEK_SET), 1000);
   device = loop_.run(spool(fd, "-", nullptr));
   EXPECT_NE(device->identity(), original->identity());

@@ -8,7 +8,7 @@
 
 namespace byre::test {
 
-// No file of this process may become larger, for a scope: a full disk that needs no disk.
+// Within its scope, no file of this process may grow past a size: simulates a full disk.
 class FileSizeLimit {
  public:
   explicit FileSizeLimit(rlim_t bytes) {

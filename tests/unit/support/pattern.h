@@ -8,8 +8,8 @@
 
 namespace byre::test {
 
-// Eight bytes of a disk from offset on, a multiple of 8, the lowest byte first. They are derived
-// from offset and seed, so that a byte that went astray shows; none is 0, so that a hole does too.
+// Eight bytes of a disk at `offset`, a multiple of 8, lowest byte first. They are derived from
+// offset and seed, so that a misplaced byte shows; none is 0, so that a hole shows, too.
 inline uint64_t pattern_word(uint64_t offset, uint64_t seed) {
   uint64_t mixed = (offset / 8 + 1) * 0x9e3779b97f4a7c15u + seed * 0xbf58476d1ce4e5b9u;
   mixed ^= mixed >> 29;
@@ -23,7 +23,7 @@ inline uint8_t pattern_byte(uint64_t offset, uint64_t seed) {
   return static_cast<uint8_t>(pattern_word(offset, seed) >> (offset % 8 * 8));
 }
 
-// Word by word: tests make GiB of it, some under sanitizers that see to each access.
+// Word by word: tests generate GiB of it, some under sanitizers that check each access.
 inline std::vector<uint8_t> pattern(uint64_t offset, size_t length, uint64_t seed) {
   static_assert(std::endian::native == std::endian::little);
   std::vector<uint8_t> bytes(length);

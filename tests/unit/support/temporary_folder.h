@@ -10,8 +10,9 @@
 
 namespace byre::test {
 
-// A folder beside the test program that goes away with its contents: on a real file system, where
-// TMPDIR may be in memory, and in the build folder, should a test that crashes leave it.
+// A directory next to the test program that is removed with its contents: on a real file system,
+// whereas TMPDIR may be in memory, and in the build directory, in case a test crashes and leaves it
+// behind.
 class TemporaryFolder {
  public:
   TemporaryFolder() {

@@ -9,8 +9,8 @@
 
 namespace byre::test {
 
-// While it lives, the thread has no right to files beyond their permission bits, though it be
-// root's. For who is not root nothing changes.
+// Within its scope, the thread has no rights to files beyond their permission bits, even if it is
+// root's. If it is not, nothing changes.
 class WithoutOverride {
  public:
   WithoutOverride() {

@@ -63,7 +63,7 @@ TEST(CommandLine, OptionsMayStandAnywhereUntilTwoDashes) {
 
 TEST(CommandLine, OptionsOfOneLineDoNotReachIntoTheNext) {
   CommandLine first("read -qv 0 1");
-  EXPECT_EQ(first.next_option("qv"), 'q');  // and never asked for the rest
+  EXPECT_EQ(first.next_option("qv"), 'q');  // the rest is never requested
   CommandLine second("read -v 0 1");
   EXPECT_EQ(second.next_option("qv"), 'v');
   EXPECT_EQ(second.next_option("qv"), std::nullopt);

@@ -32,7 +32,7 @@ TEST(DurationText, IsShortBelowAMinute) {
   EXPECT_EQ(duration_text(nanoseconds(0), false), "00.00 sec");
   EXPECT_EQ(duration_text(microseconds(17'400), false), "00.02 sec");
   EXPECT_EQ(duration_text(milliseconds(59'994), false), "59.99 sec");
-  // Hundredths that round up go into the seconds.
+  // Hundredths that round up carry into the seconds.
   EXPECT_EQ(duration_text(milliseconds(999), false), "01.00 sec");
   EXPECT_EQ(duration_text(milliseconds(59'996), false), "0:01:00.00");
   EXPECT_EQ(duration_text(milliseconds(61'363), false), "0:01:01.36");

@@ -91,7 +91,7 @@ TEST_F(IoShell, UnderByresNameAFailureHasAReason) {
 TEST_F(IoShell, RequestsBesideOneAnotherAreToldBeforeTheEnd) {
   const Outcome outcome = run_on(
       image_, {"aio_write -P 1 0 64k", "aio_flush", "aio_read -P 1 0 64k", "aio_write 1M 1"});
-  EXPECT_EQ(outcome.code, 0);  // what comes later does not count
+  EXPECT_EQ(outcome.code, 0);  // later failures do not count
   EXPECT_EQ(outcome.out,
             "wrote 65536/65536 bytes at offset 0\n"
             "64 KiB, 1 ops; <time>\n"
