@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and writing through the engine, request by request: byre's devices (device_bench), QEMU's
-(`qemu-img bench`) and a raw file through byre's devices, the same offsets for all three. bench/run.py
-calls it.
+"""Reading and writing through the engine, request by request: byre's devices (device_bench), QEMU's (`qemu-img bench`)
+and a raw file through byre's devices, with the same offsets for all three. bench/run.py calls it.
 
-qemu-img bench has no random offsets; an odd multiple of the request's size as the step between them
-visits every block of a disk once, far from the one before.
+qemu-img bench has no random offsets; an odd multiple of the request's size as the step between them visits every
+block of a disk once, far from the previous one.
 """
 import dataclasses
 import os
@@ -19,23 +18,23 @@ from inputs import make_mapped
 
 KIB = 1024
 GIB = 1 << 30
-DISK = GIB                # of the images that hold data
-EMPTY_DISK = 16 * GIB     # of those that requests allocate in
+DISK = GIB                # size of the images that hold data
+EMPTY_DISK = 16 * GIB     # size of those that requests allocate in
 LARGE_DISK = 1024 * GIB
 FULL_IMAGES = {"raw", "qcow2", "extended"}
 STRIDE = 4 * KIB * 100003
 CLUSTER_STRIDE = 64 * KIB * 20011
-LARGE_STRIDE = 4 * KIB * 393241  # a miss in a cache of L2 tables each time
+LARGE_STRIDE = 4 * KIB * 393241  # each request misses the cache of L2 tables
 
-# QEMU's default, and flags that are said to be its best. Past the page cache only where each request waits for the
-# disk anyway: the rest is about what is in it.
+# QEMU's default, and flags that are considered its best. The page cache is bypassed only if each request waits for the
+# disk anyway: otherwise the cached case is measured.
 QEMU_FLAGS = [[], ["-i", "io_uring"]]
 QEMU_DIRECT_FLAGS = [["-t", "none", "-i", "native"], ["-t", "none", "-i", "io_uring"]]
 
 
 @dataclasses.dataclass
 class Access:
-    image: str          # which input, or "empty"/"empty extended": made anew for each run
+    image: str          # which input, or "empty"/"empty extended": created anew for each run
     count: int
     arguments: list
     depth: int = 1
@@ -70,15 +69,15 @@ def jobs():
 
 
 def in_turn(variants, number):
-    """The items in an order that is another one each round, the same in each run: what ran before decides how much memory
-    the host of a virtual machine has yet to provide."""
+    """The items in an order that differs in each round, but is the same in each run: what ran before decides how much
+    memory the host of a virtual machine has yet to provide."""
     items = list(variants.items())
     random.Random(number).shuffle(items)
     return items
 
 
 def seconds_told(output):
-    """What device_bench and qemu-img bench say at their end."""
+    """Parses the last line of device_bench and qemu-img bench."""
     return float(re.search(r"Run completed in ([0-9.]+) seconds", output).group(1))
 
 
@@ -92,7 +91,7 @@ class AccessBench:
         return self.folder / f"access-{image.replace(' ', '-')}"
 
     def _make(self, image):
-        """Those with data are made once and kept."""
+        """Those with data are created once and kept."""
         path = self._path(image)
         if image.startswith("empty"):
             path.unlink(missing_ok=True)
@@ -118,7 +117,7 @@ class AccessBench:
 
     def measure(self, program, job, image, flags=()):
         path = self._make(image)
-        with open(path, "rb") as file:  # what the run before left to be written
+        with open(path, "rb") as file:  # what the previous run left to be written
             os.fsync(file.fileno())
         image_format = "raw" if "raw" in image else "qcow2"
         command = [*program, "-f", image_format, *flags, "-d", str(job.depth), "-c", str(job.count), *job.arguments,
@@ -150,7 +149,7 @@ class AccessBench:
         return found
 
     def prepare(self, job):
-        """What the job reads, in the page cache in pieces of one size."""
+        """Brings what the job reads into the page cache, in folios of one size."""
         for image in {job.image, job.raw} & FULL_IMAGES:
             page_cache.write_afresh(self._make(image), 64 * KIB)
 
@@ -168,7 +167,7 @@ def _time(seconds):
 
 
 def table(results):
-    """Markdown: one row a job; times are per request."""
+    """Markdown: one row per job; times are per request."""
     lines = ["| job | byre | QEMU | ratio | QEMU at its best | ratio | raw file | ratio | cpu byre | cpu QEMU | ratio |",
              "| --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |"]
     for name, found in results.items():

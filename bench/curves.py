@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cost curves as pictures: one small diagram a job, both axes logarithmic, as SVG."""
+"""Cost curves as pictures: one small diagram per job, both axes logarithmic, as SVG."""
 import math
 
 WIDTH, HEIGHT = 280, 200
@@ -17,7 +17,7 @@ def time_text(seconds):
     raise AssertionError
 
 
-# Of which the lines of a picture are powers of ten.
+# The grid lines of a picture are at powers of this number.
 UNITS = {"time": 1, "memory": 1 << 20}
 
 
@@ -30,7 +30,7 @@ def size_text(size):
 
 
 def _scale(values, unit, low, high):
-    """A function from values to places between low and high, and the powers of ten within."""
+    """A function from values to positions between low and high, and the powers of ten within."""
     first, last = math.floor(math.log10(min(values) / unit)), math.ceil(math.log10(max(values) / unit))
     last = max(last, first + 1)
     ticks = [unit * 10.0 ** power for power in range(first, last + 1)]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Takes a real disk through byre and shows what came of it; scripts/demo calls it.
+"""Takes a real disk through byre and shows the results; scripts/demo calls it.
 
-Every step is checked: by `byre check`, by `qemu-img check`, by `byre compare`, and by the SHA-256 of the
-whole disk where it is raw again. Exits with 1 at the first thing that does not hold.
+Every step is checked: by `byre check`, by `qemu-img check`, by `byre compare`, and by the SHA-256 of the whole disk
+when it is raw again. Exits with 1 at the first failure.
 """
 import argparse
 import hashlib
@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 DISK_SIZE = 1280 * MIB
 TAIL = 8 * MIB
 SPACE_NEEDED = 5 << 30
-# What the overlay gets, outside the partition, so that the file system stays sound: (offset, length, byte).
+# What is written to the overlay, outside the partition, so that the file system stays intact: (offset, length, byte).
 WRITES = [(512 * 1024, 70000 // 512 * 512, 0xB1), (DISK_SIZE - TAIL + 65536, 3 * MIB, 0xB2),
           (DISK_SIZE - 2 * MIB - 512, 1024, 0xB3)]
 
@@ -41,7 +41,7 @@ def amount(size):
 
 
 def digest(path, patches=()):
-    """SHA-256 of a file as it would be with patches [(offset, bytes)] written over it."""
+    """SHA-256 of a file after applying patches [(offset, bytes)]."""
     found = hashlib.sha256()
     place = 0
     with open(path, "rb") as file:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The images that bench/run.py measures with: each made when a job first asks for it, and kept."""
+"""The images that bench/run.py measures with: each is created when a job first asks for it, and kept."""
 import shutil
 import subprocess
 import sys
@@ -53,7 +53,7 @@ class Inputs:
         shutil.rmtree(stage)
 
     def _raw_copy(self, _, path):
-        """The same bytes in other pages of the page cache: those of one file are read faster the second time."""
+        """The same bytes in different pages of the page cache: reading the same file a second time is faster."""
         subprocess.run(["cp", "--sparse=always", self["raw"], path], check=True)
 
     def _converted(self, name, path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run of a program costs: measured_run.cc runs it."""
+"""The cost of a program run: measured_run.cc runs it."""
 import dataclasses
 import subprocess
 
@@ -19,7 +19,7 @@ class Runner:
         self._output = folder / "output"
 
     def run(self, command, times=1):
-        """So many runs, one after the other, and their means. Raises RuntimeError where one fails."""
+        """Runs it this many times in sequence, and returns the means. Raises RuntimeError if a run fails."""
         command = [str(argument) for argument in command]
         subprocess.run([self._program, self._report, self._output, str(times), *command], check=True)
         code, wall, user, system, peak = map(int, self._report.read_text().split())

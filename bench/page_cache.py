@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How files lie in the page cache before they are measured: it holds a file in the pieces in which it was read or
-written, and their size decides what a start, a copy and a single request cost."""
+"""The state of files in the page cache before they are measured: it holds a file in the folios in which it was read or
+written, and their size determines the cost of a start, a copy and a single request."""
 import os
 import shutil
 import subprocess
 
 
 def read_afresh(path, limit):
-    """As the first to read it after a boot would, with the program of bench/limit.cc. From the pieces in which a file has
-    just been written a program starts, and a copy reads, faster or slower by a tenth and more."""
+    """As the first reader after a boot would, with the program of bench/limit.cc. With the folios of a file that has
+    just been written, a program starts, and a copy reads, faster or slower by a tenth and more."""
     file = os.open(path, os.O_RDONLY)
     os.fsync(file)
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -17,7 +17,7 @@ def read_afresh(path, limit):
 
 
 def write_afresh(path, piece):
-    """In pieces of so many bytes. A small write to a large piece may cost ten times as much as one to a small piece."""
+    """In folios of this many bytes. A small write to a large folio may cost ten times as much as one to a small folio."""
     copy = path.with_suffix(".copy")
     with open(path, "rb", buffering=0) as old, open(copy, "wb", buffering=0) as new:
         shutil.copyfileobj(old, new, piece)

@@ -12,7 +12,7 @@ _FILE_SIZE_MAX = 24 * MIB
 
 
 def tool(name):
-    """A program that a user's PATH may not have: sfdisk and mkfs.ext4 lie in /usr/sbin."""
+    """A program that a user's PATH may lack: sfdisk and mkfs.ext4 are in /usr/sbin."""
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
     if path is None:
         raise SystemExit(f"{name} is not installed; scripts/setup installs it")
@@ -36,7 +36,7 @@ def machine_files():
 
 
 def spread(files, count_max, bytes_max):
-    """A part of the files: some taken evenly from all of them, then the largest, up to bytes_max."""
+    """A selection of the files: some taken evenly from all of them, then the largest, up to bytes_max."""
     step = max(1, len(files) // count_max)
     even = files[::step]
     taken_evenly = set(even)
@@ -50,8 +50,8 @@ def spread(files, count_max, bytes_max):
 
 
 def copy_into(stage, files, number=0):
-    """Copies files under `stage`. Copies with a number above 0 are varied: a stamp at every 16 KiB, so that
-    no two have the same clusters, while they compress as before."""
+    """Copies files to `stage`. Copies with a number above 0 are varied: a stamp at every 16 KiB, so that no two have
+    the same clusters, while they compress as before."""
     taken = 0
     for path, size in files:
         target = pathlib.Path(f"{stage}/{number}{path}")

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""byre beside QEMU on a 4 GiB ext4 file system of real files; scripts/bench calls it.
+"""Compares byre with QEMU on a 4 GiB ext4 file system of real files; scripts/bench calls it.
 
-Both run in turn, round after round, on the same files, which lie in the page cache. QEMU runs with its
-default flags and with each of the flag sets that are said to be its best; the best of those by median
-wall time is shown. Beside both stands a limit: the least that the host needs for such a job, or `cp`.
-Prints Markdown tables of medians and ratios (QEMU's figure / byre's: above 1, byre is better) and writes every single
-figure to build/bench/results.json. --scale shows instead how time and memory grow with the size of a disk, and --before
-an earlier byre beside this one.
+Both run alternately, round after round, on the same files, which are in the page cache. QEMU runs with its default
+flags and with each of the flag sets that are considered its best; the best of those by median wall time is shown.
+Beside both there is a limit: the least that the host needs for such a job, or `cp`. Prints Markdown tables of
+medians and ratios (QEMU's figure / byre's: above 1, byre is better) and writes all figures to
+build/bench/results.json. --scale shows instead how time and memory grow with the size of a disk, and --before
+compares with an earlier byre.
 """
 import argparse
 import dataclasses
@@ -31,11 +31,11 @@ from real_disk import MIB
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build/bench"
-# Direct I/O (-T none, -t none) takes several times as long for input that lies in the page cache.
+# Direct I/O (-T none, -t none) takes several times as long for input that is in the page cache.
 BEST_COPY = [["-m", "16", "-W"]]
 NO_CACHE = [["-T", "none"]]
 HEADER = ["{limit}", "header", "{qcow2}"]
-# What takes a millisecond is measured as so many calls in a row.
+# Jobs that take a millisecond are measured as this many calls in sequence.
 CALLS = 100
 
 
@@ -47,9 +47,9 @@ class Job:
     best: list = dataclasses.field(default_factory=list)   # flag sets for QEMU's best
     levels: list = dataclasses.field(default_factory=list)  # flag sets for byre, a row each
     limit: list = None                                      # a command
-    times: int = 1                                          # runs in a row, whose mean counts
-    # Each run that counts comes after one of the same command that does not. What takes a second and writes gigabytes
-    # depends on whether the memory for them is at hand; so all find what a run of their own has left.
+    times: int = 1                                          # runs in sequence, whose mean counts
+    # Each measured run follows an unmeasured run of the same command. A job that takes a second and writes gigabytes
+    # depends on whether the memory for them is at hand; so each finds what its own previous run has left.
     warm_up: bool = False
 
 
@@ -84,7 +84,7 @@ JOBS = {
     "measure 1 TiB": Job(["measure", "-O", "qcow2", "{mapped}"], limit=["{limit}", "read", "{mapped}"]),
 }
 
-# QEMU's time at its best / byre's: what the rows are to reach.
+# QEMU's best time / byre's: the goal of each row.
 GOALS = {"info": 4, "create": 4, "map": 4, "check": 4, "compare": 1.5, "convert raw to qcow2": 1.2,
          "convert qcow2 to raw": 1.2, "convert qcow2 to qcow2": 1.4, "convert to deflate": 6,
          "convert to deflate --compress-level 1": 9, "convert to deflate --compress-level 7": 2,
@@ -94,7 +94,7 @@ GOALS = {"info": 4, "create": 4, "map": 4, "check": 4, "compare": 1.5, "convert 
 
 
 def build_tool(name, *flags):
-    """A small program of this folder, built where it is not."""
+    """A small program of this directory, built if necessary."""
     program = FOLDER / name
     source = ROOT / f"bench/{name}.cc"
     if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
@@ -126,7 +126,7 @@ class Bench:
 
     def measure(self, program, arguments, times):
         """Its figures, and the size of what it wrote."""
-        # Before sync, which would write it out for seconds, while the host of a virtual machine takes memory that lies idle.
+        # Before sync, which would write it out for seconds, while the host of a virtual machine takes back idle memory.
         self.out.unlink(missing_ok=True)
         os.sync()
         run = self.runner.run([program, *arguments], times)
@@ -134,7 +134,7 @@ class Bench:
         return {"wall": run.wall, "cpu": run.cpu, "peak": run.peak, "size": size}
 
     def verify(self, name):
-        """What a conversion wrote is the disk; not measured."""
+        """Checks that the output of a conversion equals the disk; not measured."""
         if name.startswith("convert"):
             subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", self.inputs["raw"], self.out], check=True)
         if name.startswith("convert") and " to raw" not in name and " from " not in name:
@@ -184,7 +184,7 @@ def ratio(theirs, ours):
 
 
 def tables(results):
-    """Markdown: one row a job, or a level of byre's."""
+    """Markdown: one row per job, or per level of byre's."""
     lines = ["| job | byre | QEMU | ratio | QEMU at its best | ratio | goal | limit | ratio | cpu byre | cpu QEMU "
              "| ratio | peak byre | peak QEMU | ratio |",
              "| --- |" + " ---: |" * 3 + " --- |" + " ---: |" * 10]

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """How time and memory of byre and QEMU grow with the size of a disk: images with every cluster mapped, all of them
-holes of their files, so that the tables are real and the data takes no room. bench/run.py --scale calls it.
+holes of their files, so that the tables are real and the data takes no space. bench/run.py --scale calls it.
 """
 import json
 import pathlib
@@ -14,8 +14,8 @@ import inputs
 GIB = 1 << 30
 SIZES = [GIB, 16 * GIB, 256 * GIB, 4096 * GIB]
 REQUESTS = 20000
-# An odd number of blocks: each request is far from the one before, and no two are the same. qemu-img bench takes
-# no larger steps.
+# An odd number of blocks: each request is far from the previous one, and no two are the same. qemu-img bench accepts no
+# larger steps.
 STEP_FACTOR = 0.38196601
 STEP_MAX = 1600 << 20
 
@@ -47,7 +47,7 @@ def medians(figures):
 
 
 def measure(folder, byre, device_bench, runner, rounds):
-    """{job: {who: {size: {"time": seconds, "memory": bytes}}}}; requests: seconds a request."""
+    """{job: {program: {size: {"time": seconds, "memory": bytes}}}}; requests: seconds per request."""
     found = {job: {"byre": {}, "QEMU": {}} for job in [*COMMANDS, *REQUEST_JOBS]}
     path = folder / "scale.qcow2"
     for size in SIZES:

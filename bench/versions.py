@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An earlier byre beside this one: the jobs of the bench without QEMU, both in turn, round after round.
+"""Compares an earlier byre with this one: the jobs of the benchmark without QEMU, both alternately, round after round.
 bench/run.py --before calls it."""
 import dataclasses
 import os
@@ -13,7 +13,7 @@ KEYS = ("wall", "cpu", "peak")
 
 
 def run_commands(bench, jobs, before, rounds):
-    """{job: {"before": [figures], "now": [figures]}}; levels of compression are jobs of their own."""
+    """{job: {"before": [figures], "now": [figures]}}; levels of compression are separate jobs."""
     page_cache.read_afresh(before, bench.limit)
     results = {}
     for name, job in jobs.items():
@@ -59,7 +59,7 @@ def _shown(key, value):
 
 
 def table(results):
-    """Markdown: medians, and the ratio before / now: above 1 it has become better."""
+    """Markdown: medians, and the ratio before / now: above 1 means an improvement."""
     lines = ["| job | wall before | now | ratio | cpu before | now | ratio | peak before | now | ratio |",
              "| --- |" + " ---: |" * 9]
     for name, found in results.items():

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# The libraries behind src/codec: zlib always, the others as the BYRE_WITH_ options say.
+# The libraries of src/codec: always zlib, the others depending on the BYRE_WITH_ options.
 set(BYRE_CODEC_LIBRARIES PkgConfig::zlib)
-# ISA-L, which has no static library, is loaded when it is first used: most commands never do.
+# ISA-L, which has no static library, is loaded on first use: most commands never use it.
 if(BYRE_WITH_ISAL)
   pkg_check_modules(isal REQUIRED IMPORTED_TARGET libisal)
   find_library(BYRE_ISAL_LIBRARY isal REQUIRED HINTS ${isal_LIBRARY_DIRS})

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # byre_layer(folder ON layers... LINKS libraries... FOLDERS folders...): the library of src/<folder>, and of
-# those folders inside it, which are of the same layer.
+# those folders inside it, which belong to the same layer.
 function(byre_layer folder)
   cmake_parse_arguments(ARG "" "" "ON;LINKS;FOLDERS" ${ARGN})
   string(REPLACE "/" "_" name ${folder})
@@ -40,7 +40,7 @@ function(byre_program name source)
   foreach(alias ${ARG_LINKS})
     add_custom_command(TARGET ${name} POST_BUILD
       COMMAND ${CMAKE_COMMAND} -E create_symlink ${name} ${CMAKE_BINARY_DIR}/bin/${alias})
-    # Apart from bin, so that nobody's QEMU is hidden by accident.
+    # Separate from bin, so that an installed QEMU is not hidden by accident.
     install(CODE "
       set(folder \"\$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX}/libexec/byre\")
       file(MAKE_DIRECTORY \"\${folder}\")
@@ -73,7 +73,7 @@ function(byre_unit_tests folder)
   byre_precompiled(unit_${name} ${BYRE_TEST_HEADERS})
   target_include_directories(unit_${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(unit_${name} PRIVATE byre_${name} GTest::gtest_main GTest::gmock)
-  # Tests of a layer may stand on the storage and filter layers for their disks.
+  # Tests of a layer may use the storage and filter layers for their disks.
   if(TARGET byre_storage AND NOT folder MATCHES "^(base|async|codec|qcow2/layout)$")
     target_link_libraries(unit_${name} PRIVATE byre_storage byre_filter)
   endif()

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# Headers of the libraries, compiled once: they are most of what compiling a file takes. No file relies on them:
-# each includes what it uses, and the preset gcc, which builds without them, holds it to that.
+# Precompiled headers of the libraries: they take most of the time of compiling a file. No file relies on them:
+# each includes what it uses, and the preset gcc, which builds without them, enforces that.
 option(BYRE_PRECOMPILED "Compile the headers of the standard library, fmt and GoogleTest once" ON)
 if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   set(BYRE_PRECOMPILED OFF)
 endif()
 if(BYRE_PRECOMPILED)
-  # So that a compiler cache knows them again.
+  # So that a compiler cache recognises them.
   add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
 endif()
 

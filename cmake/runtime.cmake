@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the program needs at start. Every shared library costs a run of `byre info` a part of a
-# millisecond, the C++ runtime the most, so what can be linked in is: libstdc++, libgcc, fmt, and
-# those of zlib, zstd, libdeflate and liburing that the machine has as static libraries.
+# What the program needs at start. Every shared library costs a run of `byre info` a fraction of a
+# millisecond, the C++ runtime the most, so libraries are linked statically if possible: libstdc++, libgcc, fmt,
+# and those of zlib, zstd, libdeflate and liburing that the machine has as static libraries.
 option(BYRE_LEAN "Link the C++ runtime and small libraries into the programs" ON)
 if(BYRE_SANITIZE)
   set(BYRE_LEAN OFF)
 endif()
 
-# fmt, as a part of byre where that links (it depends on fmt's version), else as the machine has it.
+# fmt is compiled into byre if that links (it depends on fmt's version), else the installed library is used.
 add_library(byre_fmt INTERFACE)
 if(BYRE_LEAN)
   try_compile(BYRE_FMT_LINKS_IN
@@ -16,7 +16,7 @@ if(BYRE_LEAN)
 endif()
 if(BYRE_LEAN AND BYRE_FMT_LINKS_IN)
   add_library(byre_fmt_static STATIC ${CMAKE_SOURCE_DIR}/cmake/fmt/fmt.cc)
-  # No long double, for which alone fmt needs libm, and no locales, for which it needs a quarter of libstdc++.
+  # Without long double, the only reason why fmt needs libm, and without locales, which need a quarter of libstdc++.
   target_compile_definitions(byre_fmt_static PUBLIC FMT_USE_LONG_DOUBLE=0
     PRIVATE "FMT_STATIC_THOUSANDS_SEPARATOR=','")
   target_link_libraries(byre_fmt INTERFACE byre_fmt_static)
@@ -24,8 +24,8 @@ else()
   target_link_libraries(byre_fmt INTERFACE fmt::fmt)
 endif()
 
-# byre_static_library(target name): makes an imported pkg-config target link lib<name>.a, where the
-# machine has it and that can be part of a position-independent program.
+# byre_static_library(target name): makes an imported pkg-config target link lib<name>.a, if the
+# machine has it and it can be part of a position-independent program.
 function(byre_static_library target name)
   if(NOT BYRE_LEAN OR NOT TARGET ${target})
     return()
@@ -38,8 +38,8 @@ endfunction()
 
 include(CheckCXXSourceRuns)
 
-# Addresses that the loader adjusts, as a bit map instead of a table twenty times as long. Old linkers and
-# C libraries do not know it.
+# Stores the addresses that the loader adjusts as a bitmap instead of a table twenty times as long. Old linkers
+# and C libraries do not support it.
 set(CMAKE_REQUIRED_LINK_OPTIONS -Wl,-z,pack-relative-relocs)
 check_cxx_source_runs("int main() {}" BYRE_PACKED_RELOCATIONS)
 unset(CMAKE_REQUIRED_LINK_OPTIONS)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every test of byre, stage after stage, and counts them in the last line.
 
-scripts/test calls it after scripts/setup. Each stage prints one line with its time; what fails is
-printed in full, what is skipped is listed at the end.
+scripts/test calls it after scripts/setup. Each stage prints one line with its time; failures are printed in full,
+skipped tests are listed at the end.
 """
 import argparse
 import concurrent.futures
@@ -19,11 +19,11 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
 LOGS = BUILD / "test-logs"
-# Only what runs several threads at once is worth its time under the thread sanitizer.
+# Only tests that run several threads at once are worth their time under the thread sanitizer.
 TSAN_PROGRAMS = ["unit_async", "unit_storage", "unit_qcow2", "unit_open", "unit_jobs"]
-# Long ones that run on one thread alone, over devices in memory.
+# Long ones that run on one thread alone, on devices in memory.
 TSAN_LEFT_OUT = ["*RepairPowerCut*", "*EachDamage*", "Resize.*", "WriteFaults.*", "Options/Create.*"]
-# What GCC is most likely to compile to something else: coroutines, the loop, the ring, and the bytes of the format.
+# What GCC is most likely to miscompile: coroutines, the loop, the ring, and the bytes of the format.
 GCC_PROGRAMS = ["unit_async", "unit_base", "unit_block", "unit_storage", "unit_qcow2_layout"]
 SANITIZER_OPTIONS = {
     "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1:strict_string_checks=1",
@@ -33,7 +33,7 @@ SANITIZER_OPTIONS = {
 
 
 class Tally:
-    """What passed, failed and was skipped, here and so far in all."""
+    """The numbers of passed, failed and skipped tests, here and in total so far."""
 
     def __init__(self):
         self.passed = 0
@@ -72,7 +72,7 @@ def show(title, text, lines=60):
 
 
 def build(preset, targets=()):
-    """Configures and builds; returns a Tally with a failure where that did not work."""
+    """Configures and builds; returns a Tally with a failure if that did not work."""
     command = [str(ROOT / "scripts/build")]
     for target in targets:
         command += ["--target", target]
@@ -144,7 +144,7 @@ def release_stage():
 
 
 def gcc_stage():
-    """The programs, and a look at each layer of them: all of the unit tests is the stage gcc-all."""
+    """Builds the programs with GCC, and runs some tests of each layer: all of the unit tests are the stage gcc-all."""
     known = known_unit_programs()
     tally = build("gcc", ["byre"])
     if not tally.failures:
@@ -198,7 +198,7 @@ def interop_stage():
 
 
 def simulation_stage():
-    """2,000 crashes and more of fixed seeds, and some under the sanitizers."""
+    """2,000 crashes and more from fixed seeds, and some under the sanitizers."""
     tally = build("release", ["simulation"])
     tally.add(build("asan", ["simulation"]))
     if tally.failures:
@@ -222,7 +222,7 @@ def differential_stage():
 
 
 def run_fuzz_target(target, runs):
-    """Each seed once, each a test of its own, then a run of fixed length from a fixed seed."""
+    """Each seed once, as a test of its own, then a run of fixed length from a fixed seed."""
     tally = Tally()
     seeds = sorted((ROOT / "tests/fuzz/seeds" / target.name.removesuffix("_fuzz")).glob("*"))
     if not seeds:
@@ -270,7 +270,7 @@ def fuzz_stage(runs=20000):
         return tally
     targets = [BUILD / "asan" / "fuzz" / name for name in names]
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
-        # A run of this one is a whole life of an image.
+        # A run of this one covers the whole life of an image.
         counts = {"read_write_check_fuzz": runs // 10, "repair_fuzz": runs // 10}
         for result in pool.map(lambda target: run_fuzz_target(target, counts.get(target.name, runs)), targets):
             tally.add(result)
@@ -279,7 +279,7 @@ def fuzz_stage(runs=20000):
 
 STAGES = {
     "release": ("build, unit tests", release_stage),
-    "system": ("the rules of the house, the README's examples", system_stage),
+    "system": ("the rules of the repository, the README's examples", system_stage),
     "interop": ("byre beside QEMU", interop_stage),
     "simulation": ("crashes of simulated disks", simulation_stage),
     "differential": ("random requests through byre io and qemu-io", differential_stage),

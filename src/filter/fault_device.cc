@@ -105,7 +105,7 @@ FaultDevice::Fault FaultDevice::begin(Operation operation, uint64_t offset, uint
 }
 
 void FaultDevice::fail(Operation operation, int errno_value) const {
-  throw Error::from_errno(errno_value, fmt::format("'{}': {} failed by injection", filename(),
+  throw Error::from_errno(errno_value, fmt::format("'{}': injected {} failure", filename(),
                                                    operation_name(operation)));
 }
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the guest should read, byte by byte; some of it may be unknown."""
+"""What the guest should read, byte by byte; some bytes may be unknown."""
 
 
 class DiskModel:
@@ -28,14 +28,14 @@ class DiskModel:
         self.known += b"\1" * more
 
     def uniform(self, offset, length):
-        """The one value that all of the range has, or None."""
+        """The one value of the whole range, or None."""
         part = self.data[offset:offset + length]
         if not part or 0 in self.known[offset:offset + length]:
             return None
         return part[0] if part.count(part[0]) == len(part) else None
 
     def run_at(self, offset, length_max):
-        """How many bytes from `offset` on are known to have the same value, and the value."""
+        """The number of bytes from `offset` on that are known to have the same value, and the value."""
         end = min(offset + length_max, len(self.data))
         if offset >= end or not self.known[offset]:
             return 0, None

@@ -6,16 +6,16 @@ DUMP_MAX = 96
 
 
 class Requests:
-    """Requests of one run; keeps the model of the disk up to date."""
+    """The requests of one run; keeps the model of the disk up to date."""
 
     def __init__(self, random, plan, model, left_out):
         self.random = random
         self.plan = plan
         self.model = model
         self.left_out = left_out
-        self.discards = False  # whether a discard reaches the image: each process has its own
+        self.discards = False  # whether a discard reaches the image: differs between processes
         self.fresh_pattern = 0
-        # Clusters that may be allocated: QEMU compresses nothing into those, compressed ones included.
+        # Clusters that may be allocated: QEMU compresses nothing into those, not even into compressed ones.
         self.touched = set(range(plan.size // plan.cluster_size + 1)) if plan.is_preallocated else set()
         self.compressed = set()  # clusters that have been written compressed
         self.places = self._interesting_places()
@@ -82,7 +82,7 @@ class Requests:
             length -= part
         return " ".join(map(str, lengths + [length]))
 
-    # One command each; [] where the disk has no place for it.
+    # One command each; [] if the disk has no room for it.
 
     def write(self):
         offset, length = self._range()
@@ -100,9 +100,9 @@ class Requests:
         return [f"write {flags} {offset} {length}"]
 
     def write_zeroes_without_fallback(self):
-        """Whether a fallback is needed depends on what is allocated, which is for each program to decide, so
-        session.py does not compare the answers; one that is refused may be done in part. With a data file
-        the host's file system has a say, too, and on a device its driver."""
+        """Whether a fallback is needed depends on what is allocated, which is up to each program, so session.py does
+        not compare the results; a refused request may be partly done. With a data file the result also depends on
+        the host's file system, and on a device on its driver."""
         if self.plan.data_file or self.plan.on_device:
             return []
         offset, length = self._range()
@@ -151,10 +151,10 @@ class Requests:
         return ["flush"]
 
     def reopen(self):
-        """Another cache mode in the middle of it all."""
+        """Changes the cache mode in the middle of the run."""
         modes = ["writeback", "writethrough", "unsafe"]
         if self.plan.backing_format != "raw" and not self.plan.data_file:
-            modes += ["none", "directsync"]  # QEMU ends with an assertion at the end of raw files below the image
+            modes += ["none", "directsync"]  # QEMU fails an assertion at the end of raw files below the image
         return [f"reopen -c {self.random.choice(modes)}"]
 
     def length(self):
@@ -174,9 +174,9 @@ class Requests:
         if self.plan.snapshots and (shrinks or is_v2) or is_v2 and has_longer_backing:
             return []  # QEMU refuses
         if not shrinks and has_longer_backing and self._ends_inside_compressed_cluster():
-            return []  # QEMU cannot zero subclusters of it, and the image is of no use in that process
-        # In the rest of the last cluster QEMU keeps what was cut off, and shows it in a disk that grows
-        # again; so nothing is cut there.
+            return []  # QEMU cannot zero subclusters of it, and the image is unusable in that process
+        # In the rest of the last cluster QEMU keeps what was cut off, and shows it when the disk grows again; so
+        # nothing is cut there.
         new_size = (size - change) // cluster * cluster if shrinks else size + change
         if not 0 < new_size <= 8 << 20:
             return []
@@ -191,7 +191,7 @@ class Requests:
         return [f"{command} {max(offset, 0)} {4096 + 512}"]
 
     def in_flight(self):
-        """Several requests at once that share clusters but no bytes; they are done at the flush."""
+        """Concurrent requests that share clusters but no bytes; they are done at the flush."""
         random, plan = self.random, self.plan
         offset = self._offset() // 512 * 512
         commands = []
@@ -207,8 +207,8 @@ class Requests:
                 self.model.write(offset, length, value)
                 commands.append(f"aio_write -q -P {value} {offset} {self._split(length)}")
             elif kind < 0.8:
-                # Where the rest of a cluster reads as zeroes QEMU zeroes all of it, and what another
-                # request writes to it meanwhile is lost, or lands in a cluster that is free.
+                # Where the rest of a cluster reads as zeroes QEMU zeroes all of it, and what another request writes to
+                # it meanwhile is lost, or is written to a cluster that is free.
                 offset = -(-offset // plan.cluster_size) * plan.cluster_size
                 length = min(plan.cluster_size, len(self.model) - offset)
                 if length < plan.cluster_size:
@@ -232,7 +232,7 @@ class Requests:
                      (self.out_of_range, 1), (self.write_zeroes_without_fallback, 1), (self.reopen, 1))
         makers, weights = zip(*kinds)
         commands = []
-        for _ in range(100 * count):  # on a small disk nothing may be left to compress into
+        for _ in range(100 * count):  # on a small disk there may be nothing left to compress into
             commands += self.random.choices(makers, weights)[0]()
             if len(commands) >= count:
                 break

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A random image: which options, which backing file, which data file. The choices are those of the
-generator alone; QEMU's programs make the files."""
+"""A random image: its options, its backing file, its data file. The generator alone makes the choices; QEMU's programs
+create the files."""
 import dataclasses
 
 KIB = 1024
@@ -15,7 +15,7 @@ class ImagePlan:
     backing_format: str = None  # "raw", "qcow2"
     backing_size: int = 0
     data_file: bool = False
-    on_device: bool = False  # the image, on a block device that held something
+    on_device: bool = False  # the image, on a block device with old contents
     snapshots: bool = False  # may be taken
 
     @property
@@ -49,7 +49,7 @@ class ImagePlan:
 def _size(random, cluster_size):
     clusters = random.choice((1, 3, 17, 40, 100, 300))
     size = min(clusters * cluster_size, 6 << 20)
-    # Sizes that end inside a cluster, and disks of less than one.
+    # Sizes that end inside a cluster, and disks smaller than one.
     if random.random() < 0.5:
         size += random.randrange(1, max(2, cluster_size // SECTOR)) * SECTOR
     if random.random() < 0.1:
@@ -90,9 +90,9 @@ def make_plan(random, left_out=frozenset()):
         options["data_file_raw"] = True
     if random.random() < 0.2 and (not plan.backing_format or extended_l2):
         options["preallocation"] = random.choice(("metadata", "falloc", "full"))
-    # Small refcounts cannot count the snapshots of clusters that hold many compressed ones.
+    # Narrow refcounts cannot count the snapshots of host clusters that hold many compressed ones.
     plan.snapshots = not plan.data_file and options.get("refcount_bits", 16) >= 16 \
         and random.random() < 0.3
-    # Preallocated clusters show what a device held before, where QEMU made them.
+    # In preallocated clusters that QEMU created, the old contents of a device are visible.
     plan.on_device = "preallocation" not in options and random.random() < 0.2 and "devices" not in left_out
     return plan

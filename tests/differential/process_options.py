@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How one process of qemu-io opens the disk: the options of its command line, at random."""
+"""How one process of qemu-io opens the disk: random command-line options."""
 import dataclasses
 
 IMAGE = "disk.qcow2"
@@ -7,11 +7,11 @@ IMAGE = "disk.qcow2"
 
 @dataclasses.dataclass
 class ProcessOptions:
-    arguments: list  # ends with what names the image
+    arguments: list  # ends with the options that name the image
     discards: bool   # whether a discard reaches the image
 
     def of(self, program):
-        """With io_uring, QEMU 10.0.2 now and then waits for ever, for compressed writes above all."""
+        """With io_uring, QEMU 10.0.2 sometimes waits forever, for compressed writes above all."""
         if program == "byre":
             return self.arguments
         return ["threads" if argument == "io_uring" else argument for argument in self.arguments]
@@ -55,7 +55,7 @@ def _image_options(random, plan):
         "cache.direct": "on",
     }
     if plan.version == 2 or plan.snapshots:
-        # Of what a snapshot has too, QEMU discards the bytes all the same.
+        # QEMU discards the bytes even if a snapshot shares them.
         del maybe["discard-no-unref"]
     if plan.version == 3:
         maybe["lazy-refcounts"] = random.choice(("on", "off"))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same random requests through byre io and qemu-io, seed after seed; scripts/differential calls it.
 
-Ends in 'differential: N passed, N failed, N skipped'. README.md says what is compared.
+Ends with 'differential: N passed, N failed, N skipped'. README.md describes what is compared.
 """
 import argparse
 import concurrent.futures
@@ -47,7 +47,7 @@ def find_tools(subject):
 
 
 def run_seed(seed, tools, base, keep, trace, left_out):
-    """The report of what differed, or None."""
+    """The report of the differences, or None."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix=f"{seed}.", dir=base))
     session = None
     problem = None
@@ -56,7 +56,7 @@ def run_seed(seed, tools, base, keep, trace, left_out):
         session.run()
     except (Difference, TookTooLong) as reason:
         problem = str(reason)
-    except Exception:  # whatever a run meets is that run's failure
+    except Exception:  # any exception of a run is that run's failure
         problem = traceback.format_exc()
     log = "\n".join(session.log) if session else ""
     if trace:

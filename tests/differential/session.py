@@ -14,12 +14,12 @@ from image_plan import make_plan
 from process_options import IMAGE, make_process_options
 
 BATCHES = 4
-COMMANDS = 16  # a batch has at least so many
+COMMANDS = 16  # minimum length of a batch
 SNAPSHOTS_MAX = 2
 
-# "64 KiB, 1 ops; 00.00 sec (1.2 GiB/sec and 4567.8 ops/sec)": the times are each run's own.
+# "64 KiB, 1 ops; 00.00 sec (1.2 GiB/sec and 4567.8 ops/sec)": the times differ between runs.
 TIMES = re.compile(rb"(?<=ops; ).*")
-# The answer to `write -z -n`; nothing else gives it.
+# The result of `write -z -n`; nothing else prints it.
 NEEDS_FALLBACK = b"write failed: Operation not supported\n"
 
 
@@ -29,7 +29,7 @@ class Difference(Exception):
 
 @dataclasses.dataclass
 class Side:
-    """One program, and the folder whose image it works on now."""
+    """One program, and the directory of the image that it currently works on."""
 
     name: str
     image_tool: object  # as qemu-img
@@ -67,7 +67,7 @@ class Session:
             self._run_batch(options, commands)
             self._expect_equal_and_clean()
             self._maybe_take_snapshot()
-            # At the end each is asked for what it wrote itself.
+            # At the end each program is asked for what it wrote itself.
             if number + 1 < BATCHES and self.random.random() < 0.5:
                 first, second = self.sides
                 first.folder, second.folder = second.folder, first.folder
@@ -107,7 +107,7 @@ class Session:
         if pair:
             pair[1].copy_from(pair[0])
         for path in first.iterdir():
-            # With its holes: what a file system does with zeroes depends on them.
+            # Including its holes: what a file system does with zeroes depends on them.
             if not path.is_symlink():
                 subprocess.run(["cp", "-a", "--sparse=always", path, second], check=True)
         for side, folder in zip(self.sides, (first, second)):
@@ -162,7 +162,7 @@ class Session:
                 if result.code != 0:
                     raise Difference(f"written by {writer}, not clean under {side.name}'s check\n"
                                      + result.text())
-        if self.plan.data_file:  # its name is relative to the folder that a program runs in
+        if self.plan.data_file:  # its name is relative to the directory that a program runs in
             if self._contents(self.sides[0]) != self._contents(self.sides[1]):
                 raise Difference("the disks differ")
             return
@@ -180,7 +180,7 @@ class Session:
         self.snapshots.append((name, bytes(self.model.data), bytes(self.model.known)))
 
     def _contents(self, side, arguments=()):
-        """The disk as the reader of the other side sees it."""
+        """The disk as read by the other program."""
         reader = self.random.choice(self.sides).image_tool
         out = side.folder / "contents"
         result = reader.run(["convert", "-O", "raw", *arguments, IMAGE, "contents"], side.folder)
@@ -204,7 +204,7 @@ class Session:
         for name, data, known in self.snapshots:
             for side in self.sides:
                 found = self._contents(side, ["-l", name])
-                # A snapshot is read with the size that the disk has now.
+                # A snapshot is read with the current size of the disk.
                 size = min(len(found), len(data))
                 self._expect_bytes(found[:size], data[:size], known[:size],
                                    f"snapshot {name}, {side.name}'s folder")

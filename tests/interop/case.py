@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A case: one row of a table, run in a folder of its own, with the subject beside QEMU."""
+"""A case: one row of a table, run in a directory of its own, with the subject and QEMU."""
 import dataclasses
 import hashlib
 import json
@@ -13,7 +13,7 @@ from programs import Program
 
 
 class Failure(Exception):
-    """The case does not hold."""
+    """The case has failed."""
 
 
 class Skip(Exception):
@@ -24,7 +24,7 @@ class Skip(Exception):
 class Case:
     name: str
     run: Callable  # called with the World
-    byre_only: bool = False  # asks for what QEMU does not have, or asserts what QEMU does not do
+    byre_only: bool = False  # uses what QEMU does not have, or asserts what QEMU does not do
 
 
 def digest(path):
@@ -37,13 +37,13 @@ def digest(path):
 
 
 class World:
-    """A case's folder and its programs. `a` is where the subject writes, `b` where QEMU does; both are
-    made on demand, and names inside them are the same, so that outputs can be."""
+    """A case's directory and its programs. `a` is where the subject writes, `b` where QEMU does; both are created on
+    demand, and names inside them are the same, so that the outputs can be the same."""
 
     def __init__(self, folder, tools):
         self.folder = folder
         self.subject = tools.subject
-        self.byre = dataclasses.replace(tools.subject, name="byre")  # what only byre has, byre is asked
+        self.byre = dataclasses.replace(tools.subject, name="byre")  # for features that only byre has
         self.subject_io = (dataclasses.replace(tools.subject, name="qemu-io") if tools.subject_is_byre
                            else tools.qemu_io)
         self.qemu = tools.qemu
@@ -64,10 +64,10 @@ class World:
     def b(self):
         return self.side("b")
 
-    # Making things with QEMU.
+    # Preparing files with QEMU.
 
     def make(self, *arguments, folder=None, code=0):
-        """Runs qemu-img to prepare something; anything but `code` is an error of the case itself."""
+        """Runs qemu-img to prepare something; any exit code but `code` is an error of the case itself."""
         result = self.qemu.run(arguments, folder or self.folder)
         if result.code != code:
             raise Failure(f"cannot prepare:\n{result.text()}")
@@ -83,7 +83,7 @@ class World:
             raise Failure(f"cannot prepare:\n{result.text()}")
 
     def copy_to_sides(self):
-        """Everything prepared so far, once for each side, with its holes."""
+        """Copies everything prepared so far, once for each side, including holes."""
         made = [path for path in sorted(self.folder.iterdir()) if path.name not in ("a", "b")]
         for side in (self.a, self.b):
             for path in made:
@@ -95,7 +95,7 @@ class World:
     # Comparing.
 
     def same(self, *arguments, folder=None, **limits):
-        """Both programs on the very same files: everything that they print must be the same."""
+        """Runs both programs on the very same files: everything that they print must be the same."""
         folder = folder or self.folder
         theirs = self.qemu.run(arguments, folder, **limits)
         ours = self.subject.run(arguments, folder, **limits)
@@ -103,7 +103,7 @@ class World:
         return ours
 
     def twin(self, *arguments, **limits):
-        """Each program in its own folder: everything that they print must be the same."""
+        """Runs each program in its own directory: everything that they print must be the same."""
         theirs = self.qemu.run(arguments, self.b, **limits)
         ours = self.subject.run(arguments, self.a, **limits)
         self.equal(arguments, ours, theirs)
@@ -115,21 +115,21 @@ class World:
             raise Failure(f"subject:\n{ours.text()}\nQEMU:\n{theirs.text()}")
 
     def ours(self, *arguments, folder=None, code=0, **limits):
-        """Runs the subject alone; anything but `code` is a failure."""
+        """Runs the subject alone; any exit code but `code` is a failure."""
         result = self.subject.run(arguments, folder or self.folder, **limits)
         if code is not None and result.code != code:
             raise Failure(f"expected exit code {code}:\n{result.text()}")
         return result
 
     def own(self, *arguments, folder=None):
-        """Runs the subject as `byre`, for what qemu-img has not got."""
+        """Runs the subject as `byre`, for features that qemu-img does not have."""
         result = self.byre.run(arguments, folder or self.folder)
         if result.code != 0:
             raise Failure(result.text())
         return result
 
     def theirs(self, *arguments, folder=None, code=0):
-        """Runs QEMU to judge what the subject made; anything but `code` is a failure."""
+        """Runs QEMU to check the subject's output; any exit code but `code` is a failure."""
         result = self.qemu.run(arguments, folder or self.folder)
         if result.code != code:
             raise Failure(f"QEMU does not agree, expected exit code {code}:\n{result.text()}")
@@ -145,8 +145,8 @@ class World:
 
 
 def normal_info(info):
-    """An image's info without sizes on the host, at every level: the length of a qcow2 file depends on
-    where clusters went and how well they were compressed."""
+    """An image's info without its sizes on the host, at every level: the length of a qcow2 file depends on where
+    clusters were placed and how well they were compressed."""
     if isinstance(info, dict):
         hidden = ("actual-size", "virtual-size") if info.get("format") == "file" else ("actual-size",)
         return {key: normal_info(value) for key, value in info.items() if key not in hidden}

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was acknowledged is kept: by cache modes that promise it, after a kill; and on disks that are full, after a
-close. What QEMU keeps, byre keeps."""
+"""What was acknowledged is kept: after a kill, in the cache modes that promise it; on full disks, after a close. byre
+keeps what QEMU keeps."""
 import os
 import re
 import subprocess
@@ -9,7 +9,7 @@ from case import Case, Skip
 from cases_places import own_mounts
 from images import KIB, MIB
 
-# A request, and what the first bytes of the disk hold once it is acknowledged.
+# A request, and the first bytes of the disk once it is acknowledged.
 REQUESTS = [
     ("a write", ["write -P 90 0 512"], 90),
     ("a large write", ["write -P 90 0 3M"], 90),
@@ -51,7 +51,7 @@ def killed(request, layout, mode):
             world.theirs("convert", "-f", kind, "-O", "raw", "image", "found", folder=side)
             with open(side / "found", "rb") as file:
                 found = file.read(512)
-            # QEMU forgets the mapping of what it compressed.
+            # QEMU loses the mapping of what it compressed.
             if program.path == world.qemu_io.path and "compressed" in name:
                 continue
             world.expect(found == bytes([byte]) * 512, f"in {side.name} it is lost: {found[:8]}\n{result.text()}")
@@ -91,7 +91,7 @@ exit 0
 
 
 def run_full(world, program, side, size, image, commands, offsets, length):
-    """(offsets that were acknowledged, offsets that can be read) of the requests on a small disk."""
+    """(acknowledged offsets, readable offsets) of the requests on a small disk."""
     line = []
     for command in commands:
         line += ["-c", command]

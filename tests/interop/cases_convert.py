@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""byre converts into every layout: QEMU finds the result clean, equal to the source and described as its
-own conversion is."""
+"""byre converts into every layout: QEMU finds the result clean, equal to the source, and described like the result of
+its own conversion."""
 import images
 from case import Case, digest
 from images import KIB, MIB
@@ -74,7 +74,7 @@ def over_backing(target, extra=()):
 
 
 def joined(sizes, target):
-    """Several sources end to end."""
+    """Several concatenated sources."""
     def run(world):
         names = []
         for number, size in enumerate(sizes):
@@ -98,7 +98,7 @@ def to_raw(name, size, parts, arguments):
 
 
 def onto(name, target_options, arguments, source_size=MIB, target_size=2 * MIB, zero=False):
-    """-n: into an image that is there, with something in it that must go, or is said to be zero."""
+    """-n: into an existing image, with contents that must be replaced, or that is claimed to be zero."""
     def run(world):
         images.write_raw(world.folder / "disk.raw", source_size, images.fill_bytes(32 * KIB, 3)[:6])
         world.make("create", "-f", "qcow2", *target_options, "image.qcow2", str(target_size))
@@ -112,7 +112,7 @@ def onto(name, target_options, arguments, source_size=MIB, target_size=2 * MIB, 
 
 
 def onto_compressed(name, target_options):
-    """-n -c onto clusters that are there. QEMU refuses these; byre's result is that of QEMU without -c."""
+    """-n -c onto allocated clusters. QEMU refuses these; byre's result is that of QEMU without -c."""
     def run(world):
         images.write_raw(world.folder / "disk.raw", MIB, images.fill_bytes(32 * KIB, 3)[:6])
         world.make("create", "-f", "qcow2", *target_options, "image.qcow2", str(2 * MIB))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real images of other projects: the guest's bytes are those of the manifest, and every command says what QEMU
-says. The images lie outside the repository; without them these cases are skipped, loudly."""
+"""Real images of other projects: the guest's bytes are those of the manifest, and every command prints what QEMU
+prints. The images are not part of the repository; without them these cases are skipped, and the summary says so."""
 import json
 import os
 import pathlib
@@ -20,7 +20,7 @@ def find():
 
 
 def take(world, entry):
-    """A copy, so that nothing here can change the corpus."""
+    """A copy, so that no case can change the corpus."""
     source = world.corpus / entry["path"]
     world.expect(digest(source) == entry["sha256"], f"{source} is not what the manifest describes")
     shutil.copyfile(source, world.folder / entry["path"])
@@ -47,7 +47,7 @@ def described(entry, command):
 
 
 def manifest_info(entry):
-    """byre alone against the manifest, whatever the QEMU of this machine says."""
+    """Compares byre alone with the manifest, independently of the QEMU of this machine."""
     def run(world):
         info = json.loads(world.ours("info", "--output=json", take(world, entry)).out)
         world.expect(info["format"] == entry["format"], str(info))
@@ -58,7 +58,7 @@ def manifest_info(entry):
 
 
 def copied(entry, arguments):
-    """Into a new image and judged by QEMU."""
+    """Converts into a new image, which QEMU checks."""
     def run(world):
         name = take(world, entry)
         world.same("convert", *arguments, name, "copy.qcow2")

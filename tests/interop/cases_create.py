@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""byre creates: QEMU finds the image clean, the same as its own, and byre reads QEMU's alike."""
+"""byre creates: QEMU finds the image clean and the same as its own, and byre reads QEMU's in the same way."""
 import json
 
 import images
@@ -12,7 +12,7 @@ def allocated(path):
 
 
 def create_and_judge(world, arguments, name="image.qcow2"):
-    """Both create; QEMU judges the subject's image against its own, the subject reads both."""
+    """Both create; QEMU compares the subject's image with its own, the subject reads both."""
     world.twin("create", "-f", "qcow2", *arguments)
     judge(world, name)
 
@@ -32,8 +32,8 @@ def judge(world, name):
 
 
 def without_places(extents):
-    """A map without host offsets, neighbours of the same state joined. Whether clusters with space behind
-    them are holes of the file is the file's matter, not the image's."""
+    """A map without host offsets, with adjacent extents of the same state joined. Whether allocated clusters are holes
+    of the file depends on the file, not on the image."""
     joined = []
     for extent in extents:
         hidden = ("offset", "zero") if extent["data"] else ("offset",)
@@ -54,7 +54,7 @@ def of_layout(chosen, size):
         world.expect(mine.stat().st_size <= wanted.stat().st_size + slack,
                      f"{mine.stat().st_size} bytes long; QEMU's is {wanted.stat().st_size}")
         if chosen.get("preallocation", "off") in ("falloc", "full"):
-            # QEMU leaves a data file empty here; byre does what was asked for.
+            # QEMU leaves a data file empty here; byre preallocates as requested.
             entry = "image.data" if chosen.has_data_file else "image.qcow2"
             got, need = allocated(world.a / entry), allocated(world.b / entry)
             world.expect(need - slack <= got <= max(need, size) + slack,
@@ -63,7 +63,7 @@ def of_layout(chosen, size):
 
 
 def of_arguments(name, *arguments, prepare=None):
-    """A create that succeeds with these arguments; `prepare` makes what is there before."""
+    """A create that succeeds with these arguments; `prepare` creates what exists before."""
     def run(world):
         if prepare:
             prepare(world)
@@ -73,7 +73,7 @@ def of_arguments(name, *arguments, prepare=None):
 
 
 def backing(kind, size):
-    """What the folder has before an overlay is made."""
+    """Creates the files that an overlay needs."""
     def prepare(world):
         world.make("create", "-f", kind, "base", str(size))
         world.write("base", "write -P 5 0 64k", options=["-f", kind])

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images damaged in one place each: what is said about them, by every command that reads, is what QEMU says;
-nothing crashes, hangs or takes memory without bound."""
+"""Images with one kind of damage each: every command that reads reports what QEMU reports; nothing crashes, hangs or
+uses unbounded memory."""
 import images
 import qcow2_bytes as qcow2
 from case import Case, digest

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loop devices and mounted file systems, beside QEMU: device_lines/*.txt has the commands. After each line, what
-a device or file holds must be the same disk for qemu-img."""
+"""Loop devices and mounted file systems, compared with QEMU: device_lines/*.txt has the commands. After each line, a
+device or file must hold the same disk for qemu-img."""
 import copy
 import os
 import pathlib
@@ -21,7 +21,7 @@ _lock = threading.Lock()
 
 
 def sources(world):
-    """The folder with the sources of copies; made once."""
+    """The directory with the sources of copies; created once."""
     folder = world.folder.parent / "devices-sources"
     with _lock:
         if not folder.exists():
@@ -59,8 +59,8 @@ def add_sources(world):
 
 
 def run_line(world, line):
-    """`img` and `io` commands, separated by semicolons outside quotes. Whether every image that was to be made
-    was made."""
+    """Runs `img` and `io` commands, separated by semicolons outside quotes. Returns whether every image that should
+    have been created was created."""
     all_made = True
     words = []
     for word in [*shlex.split(line), ";"]:
@@ -109,14 +109,14 @@ def same_disk(world, name):
 
 
 def no_worse(world, name):
-    """What a command that failed left: QEMU may leave half an image there, the subject must not."""
+    """What a failed command has left: QEMU may leave an incomplete image, the subject must not."""
     if world.subject_is_byre and is_qcow2(world.a / name):
         check = world.qemu.run(["check", "-f", "qcow2", name], world.a)
         world.expect(check.code in (0, 3), f"leaves a damaged image:\n{check.text()}")
 
 
 def judge_files(world, judge):
-    """Everything that the two left, but for the sources."""
+    """Everything that the two have left, except for the sources."""
     mine, wanted = (sorted(path.name for path in side.iterdir()) for side in (world.a, world.b))
     world.expect(mine == wanted, f"leaves other files: {mine}\nQEMU: {wanted}")
     given = {path.name for path in sources(world).iterdir()}
@@ -154,7 +154,7 @@ def fresh(line, sector_size):
         images.write_raw(world.a / "zeroes", 32 * MIB, [])
         world.theirs("check", "-f", "qcow2", image, folder=world.a)
         world.theirs("compare", "-f", "qcow2", "-F", "raw", image, "zeroes", folder=world.a)
-        # The sources' zeroes need no writing then.
+        # Zeroes of the sources then need not be written.
         world.ours("convert", "-n", "-O", "qcow2", "--target-is-zero", "src.qcow2", image, folder=world.a)
         world.theirs("compare", "-f", "qcow2", "-F", "qcow2", image, "src.qcow2", folder=world.a)
     return Case(f"fresh: {sector_size}: {line}", run, byre_only=True)
@@ -236,7 +236,7 @@ def io_cases():
             for format in ("raw", "qcow2"):
                 if "truncate" in requests and format == "qcow2":
                     continue
-                # Each mode with each request, on devices of either sector size in turn.
+                # Each mode with each request, alternating between devices of both sector sizes.
                 sector_size = 4096 if (index + number) % 2 else 512
                 line = io_line(options, format, requests)
                 if format == "qcow2":

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What docs/differences-from-qemu.md says that byre does otherwise: one line each, run by both programs. Where QEMU no
-longer does what the page says of it, the page has to change."""
+"""The statements of docs/differences-from-qemu.md: one line each, run by both programs. If QEMU no longer does what the
+page says about it, the page has to change."""
 import os
 import subprocess
 
 from case import Case
 
-# Name, line, exit code of byre, exit code of QEMU, what byre says, what QEMU says. `$IMG` and `$IO` are the programs,
-# `$QEMU` is always QEMU's.
-# The folder has data.qcow2 (1 MiB of 7), zero.qcow2, base.qcow2 (4 MiB of 7), disk.raw (1 MiB of 7).
+# Name, line, exit code of byre, exit code of QEMU, text in byre's output, text in QEMU's output. `$IMG` and `$IO` are
+# the programs, `$QEMU` is always QEMU's. The directory has data.qcow2 (1 MiB of 7), zero.qcow2, base.qcow2 (4 MiB of
+# 7), disk.raw (1 MiB of 7).
 LINES = [
     ("convert -c into data", "$IMG convert -n -c -O qcow2 base.qcow2 full.qcow2", 0, 1, "", "Input/output error"),
     ("write -c into data", "$IO -c 'write -c 0 64k' data.qcow2", 0, 1, "wrote", "Input/output error"),

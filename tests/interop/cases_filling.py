@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""File systems that fill up while an image on them is written to, and have room again later: what was acknowledged
+"""File systems that fill up while an image on them is being written, and have room again later: what was acknowledged
 can be read, at once and after a close."""
 import copy
 import errno
@@ -13,7 +13,7 @@ from case import Case
 from cases_locks import read_to_prompt, tell
 from images import KIB, MIB
 
-FREE = 8 * MIB  # so much room there is
+FREE = 8 * MIB  # the available space
 LENGTH = 384 * KIB
 OFFSETS = range(0, 48 * MIB, MIB)
 FILE_SYSTEMS = ["ext4", "xfs"]
@@ -51,7 +51,7 @@ def remove_ballast(folder):
 
 
 class Session:
-    """A qemu-io that is told what to do while it runs."""
+    """A qemu-io that receives commands while it runs."""
 
     def __init__(self, program, folder, arguments):
         self.process = program.start(arguments, folder, stdin=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -79,7 +79,7 @@ def acknowledged(text):
 
 
 def readable(program, folder, kind, offsets, byte):
-    """Those that hold what was written, as a new process finds it."""
+    """The offsets that hold what was written, as a new process finds it."""
     found = set()
     for at in offsets:
         line = ["-r", "-f", kind, "-c", f"read -P {byte} {at} {LENGTH}", "image"]
@@ -145,7 +145,7 @@ def cases():
             for mode in MODES if number == 0 else MODES[:1]:
                 for makes_room in (True, False):
                     yield filling(file_system, kind, options, mode, makes_room)
-    # It writes elsewhere when it overwrites, so that a close may fail once it is full. Then it says so, and nothing
-    # that was flushed before is lost; see docs/proofs.md.
+    # It writes elsewhere when it overwrites, so that a close may fail once it is full. In that case it reports an
+    # error, and nothing that was flushed before is lost; see docs/proofs.md.
     for kind, options in LAYOUTS:
         yield filling("btrfs", kind, options, [], False)

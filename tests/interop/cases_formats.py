@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images of other formats: never taken for raw, but refused under QEMU's name of the format; as raw they can be
-read all the same."""
+"""Images of other formats: never treated as raw, but refused under QEMU's name of the format; if opened as raw they can
+still be read."""
 import json
 
 from case import Case
@@ -22,7 +22,7 @@ MADE = {
     "luks": ["luks", "--object", "secret,id=s,data=abc", "-o", "key-secret=s,iter-time=10"],
 }
 
-# Files that QEMU takes for another format by what its probes look at, and then, for most, finds broken.
+# Files that QEMU's probes recognise as another format, and then, for most, finds broken.
 WRITTEN = {
     "vmdk": ["# Disk DescriptorFile\nversion=1\n", "#a\nversion=1\n", "version=1\n", "version=2\r\n", "version=3\n",
              "#\n#\n   \n \r\nversion=1\nCID=fffffffe\n", "KDMV", "COWD"],
@@ -73,7 +73,7 @@ def raw(text):
 
 
 def named_dmg(world):
-    """QEMU knows a disk image of macOS by its name, and looks for its header afterwards."""
+    """QEMU recognises a macOS disk image by its name, and looks for its header afterwards."""
     for name, trailer in (("x.dmg", b""), ("y.dmg", b"koly\0\0\0\4\0\0\2\0".ljust(512, b"\0"))):
         write(world, name, "")
         with open(world.folder / name, "ab") as file:

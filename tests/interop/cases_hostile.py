@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images made to do harm: they end in an error or a result, soon and in little memory. Where QEMU itself
-does not come to an end, only byre is held to that."""
+"""Malicious images: they lead to an error or a result, soon and in little memory. If QEMU itself does not terminate,
+only byre is tested."""
 import random
 
 import images
@@ -14,14 +14,14 @@ SECONDS_MAX = 20
 
 
 def refused(world, *arguments):
-    """The subject ends by itself with an error that says why."""
+    """The subject terminates with an error that gives the reason."""
     result = world.ours(*arguments, code=None, memory=MEMORY_MAX, seconds=SECONDS_MAX)
     world.expect(0 < result.code < 64 and result.err.startswith(b"qemu-img: "), result.text())
     return result
 
 
 def chain_to_itself(name, names, prepare=None):
-    """names[i] is backed by names[i + 1] as written there; the last leads back to a member."""
+    """names[i] is backed by names[i + 1]; the last one refers back to a member."""
     def run(world):
         for place, (image, backing) in enumerate(names):
             path = world.folder / image
@@ -54,7 +54,7 @@ def link(kind):
 
 
 def raw_data_file_is_the_image(world):
-    """A data file that is the image itself, or its backing file: writing it would eat the metadata."""
+    """A data file that is the image itself, or its backing file: writing it would destroy the metadata."""
     world.make("create", "-f", "qcow2", "-o", "data_file=image.data", "image.qcow2", "1M")
     image = qcow2.Image(world.folder / "image.qcow2")
     place = image.extension(0x44415441)
@@ -69,7 +69,7 @@ def raw_data_file_is_the_image(world):
 
 
 def backing_name(name, backing, fmt=None):
-    """What may stand as a backing file's name and is none."""
+    """Strings that may be stored as a backing file's name but are not valid names."""
     def run(world):
         world.make("create", "-f", "qcow2", "-u", "-b", backing, "-F", "raw", "image.qcow2", "1M")
         world.same("info", "image.qcow2", seconds=SECONDS_MAX)
@@ -93,7 +93,7 @@ def deep_chain(depth):
 
 
 def random_damage(seed, chosen):
-    """Bytes flipped at random places of the metadata, the same at every run."""
+    """Bytes flipped at random offsets of the metadata, the same in every run."""
     def run(world):
         make(world, chosen)
         chooser = random.Random(f"{seed} {chosen}")
@@ -131,7 +131,7 @@ def bomb(chosen):
 
 
 def long_file(size):
-    """A file that ends far behind its last cluster: check looks at every cluster of it."""
+    """A file that ends far past its last cluster: check examines every cluster of it."""
     def run(world):
         make(world, images.layout())
         with open(world.folder / "image.qcow2", "r+b") as file:
@@ -141,7 +141,7 @@ def long_file(size):
 
 
 def snapshots_by_thousands(count, l1_size):
-    """Snapshots that all name the same L1 table."""
+    """Snapshots that all refer to the same L1 table."""
     def run(world):
         make(world, images.layout(cluster_size=4096))
         image = qcow2.Image(world.folder / "image.qcow2")

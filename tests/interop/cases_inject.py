@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests that fail at each of blkdebug's events while byre writes: whatever failed, the image that is left has
-no corruption for either checker."""
+"""Requests that fail at each of blkdebug's events while byre writes: whatever failed, the resulting image has no
+corruption according to either checker."""
 import json
 
 from case import Case
@@ -11,7 +11,7 @@ EVENTS = ("l1_update", "l1_grow_alloc_table", "l1_grow_write_table", "l1_grow_ac
           "pwritev_done", "l2_alloc_write", "l2_update_compressed", "refblock_alloc_write", "cluster_alloc_bytes",
           "vmstate_save", "vmstate_load", "l1_shrink_write_table", "l1_shrink_free_l2_clusters")
 ERRORS = {"EIO": 5, "ENOSPC": 28}
-# Allocation, overwriting, refcount blocks (clusters of 512 bytes), zeroes, discards, a larger L1 table, machine state,
+# Allocation, overwriting, refcount blocks (clusters of 512 bytes), zeroes, discards, a larger L1 table, VM state,
 # compression, a smaller disk.
 COMMANDS = ("write -P 2 1k 100", "write -P 3 100k 300k", "flush", "discard 0 4k", "write -z 8k 8k", "read 0 64k",
             "flush", "truncate 64M", "write -P 5 32M 1M", "flush", "write -b -P 6 0 4k", "read -b 0 4k",
@@ -30,7 +30,7 @@ def inject_case(event, error, once):
             arguments += ["-c", command]
         result = world.subject_io.run([*arguments, "blkdebug:rules:i.qcow2"], world.folder)
         world.expect(result.code in (0, 1), result.text())
-        # A rule that counts once may meet a request that is done again, or one whose failure only leaks.
+        # A rule that counts once may hit a request that is retried, or one whose failure only leaks.
         told = any(word in result.text() for word in ("Input/output error", "No space left on device"))
         world.expect(once == "on" or told, f"nothing failed\n{result.text()}")
         for program in (world.qemu, world.subject):
@@ -49,7 +49,7 @@ SALVAGED = {
 
 
 def salvage(name, arguments):
-    """The same warnings as QEMU's, which come in any order, and the same disk."""
+    """The same warnings as QEMU's, in any order, and the same disk."""
     def run(world):
         driver, rules = SALVAGED[name]
         world.make("create", "-f", driver, "image", "256k")
@@ -66,7 +66,7 @@ def salvage(name, arguments):
 
 
 def not_flushed(event, lines):
-    """What cannot be written at close is told, a line for each cache."""
+    """What cannot be written at close is reported, with a line for each cache."""
     def run(world):
         world.make("create", "-f", "qcow2", "i.qcow2", "1M")
         (world.folder / "rules").write_text(f'[inject-error]\nevent = "{event}"\nerrno = "5"\nonce = "off"\n')

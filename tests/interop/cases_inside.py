@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What QEMU keeps inside an image beside the disk: snapshots, VM state, bitmaps, dirty marks."""
+"""What QEMU stores inside an image in addition to the disk: snapshots, VM state, bitmaps, dirty marks."""
 import images
 import qcow2_bytes as qcow2
 from case import Case, digest
@@ -40,7 +40,7 @@ def with_snapshots(chosen, count):
 
 
 def with_vm_state(chosen, size):
-    """A VM state area, made by hand in the snapshot table: its clusters belong to no guest offset."""
+    """A VM state area, created by hand in the snapshot table: its clusters belong to no guest offset."""
     def run(world):
         snapshots(world, chosen, 2)
         image = qcow2.Image(world.folder / "image.qcow2")
@@ -102,8 +102,8 @@ def in_use_bitmap(world):
 
 
 def dirty(chosen):
-    """A writer with lazy refcounts that died leaves the image dirty: it must still be read, and only a
-    writer repairs it."""
+    """A writer with lazy refcounts that died leaves the image dirty: it must still be readable, and only a writer
+    repairs it."""
     def run(world):
         world.make("create", "-f", "qcow2", *chosen.arguments(), "image.qcow2", "8M")
         world.qemu_io.run(["-c", "write -P 1 0 300k", "-c", "write -P 2 1M 64k", "-c", "flush", "-c", "abort",
@@ -121,7 +121,7 @@ def dirty(chosen):
 
 
 def marked_corrupt(world):
-    """The corrupt bit: readers go on, writers are refused."""
+    """The corrupt bit: readers continue, writers are refused."""
     world.make("create", "-f", "qcow2", "image.qcow2", "8M")
     world.write("image.qcow2", "write -P 1 0 300k")
     image = qcow2.Image(world.folder / "image.qcow2")
@@ -135,7 +135,7 @@ def marked_corrupt(world):
 
 
 def features(kind, bits):
-    """Feature bits that nobody knows, with and without a name in the image's own table."""
+    """Unknown feature bits, with and without a name in the image's own table."""
     def run(world):
         world.make("create", "-f", "qcow2", "image.qcow2", "1M")
         image = qcow2.Image(world.folder / "image.qcow2")

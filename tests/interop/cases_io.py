@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shell `qemu-io`: byre under that name beside QEMU's, in folders alike. What they print on each stream
-(times and rates masked), the exit code, and the disks that they leave must be the same."""
+"""The shell `qemu-io`: byre under that name and QEMU's, in equal directories. What they print on each stream (times and
+rates masked), the exit code, and the resulting disks must be the same."""
 import dataclasses
 import pathlib
 import re
@@ -14,7 +14,7 @@ from images import KIB, MIB
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# How long a request took, and what follows from it: of the right form, but never twice the same.
+# The time of a request, and the rates: in the right form, but different each time.
 _REPORT = re.compile(rb"(?m)^([\d.]+ (?:bytes|[KMGTPE]iB), 1 ops; )(?:\d\d\.\d\d sec|\d+:\d\d:\d\d\.\d\d) "
                      rb"\([\d.]+ (?:bytes|[KMGTPE]iB)/sec and \d+\.\d{4} ops/sec\)$")
 _MACHINE = re.compile(rb"(?m)^(\d+,1,)\d+:\d\d:\d\d\.\d\d,\d+\.\d{3},\d+\.\d{3}$")
@@ -26,7 +26,7 @@ def masked(result):
 
 
 def twin(world, arguments, send=None):
-    """Both programs, each in its own folder; all that they tell must be the same."""
+    """Runs both programs, each in its own directory; everything that they print must be the same."""
     theirs = world.qemu_io.run(arguments, world.b, send=send)
     ours = world.subject_io.run(arguments, world.a, send=send)
     compare(world, arguments, ours, theirs)
@@ -40,8 +40,8 @@ def compare(world, arguments, ours, theirs):
 
 
 def same_disks(world):
-    """Every file that one of them left is there on both sides: the same bytes or, for qcow2, the same disk
-    in the same state, sound for both checkers."""
+    """Every file that one of them left exists on both sides: with the same bytes or, for qcow2, the same disk in the
+    same state, sound for both checkers."""
     mine, wanted = cases_lines.names_and_sizes(world.a), cases_lines.names_and_sizes(world.b)
     world.expect(mine == wanted, f"leaves other files: {mine}\nQEMU: {wanted}")
     for name, kind in wanted.items():
@@ -57,7 +57,7 @@ def same_image(world, name):
         return
     cases_lines.same_image(world, name)
     world.ours("check", name, folder=world.a)
-    # Where the bytes lie is each one's own matter; but of one file both say the same.
+    # Where the bytes are stored is up to each program; but for one file both report the same.
     for side in (world.a, world.b):
         mine, wanted = (program.run(["-r", name, "-c", "map", "-c", "alloc 100k 1M"], side)
                         for program in (world.subject_io, world.qemu_io))
@@ -85,7 +85,7 @@ def line_case(group, line):
     return Case(f"{group}: {line}", run)
 
 
-# What comes through a pipe: a prompt before each line, and nothing is echoed.
+# Commands through a pipe: a prompt before each line, and nothing is echoed.
 PIPES = {
     "two commands": "length\nread 0 512\n",
     "no line end": "length",
@@ -166,7 +166,7 @@ REQUESTS = {
     "reopened": """write -P 1 0 64k; reopen -r; read -P 1 0 64k; write 0 1; reopen -w; write -P 2 32k 64k
         reopen -c none; write -P 3 96k 1; close; length""",
 }
-# QEMU writes normal clusters behind compressed ones of the same process wrongly, so each has its own.
+# QEMU writes normal clusters after compressed ones of the same process wrongly, so each has its own process.
 COMPRESSED = [
     "write -c -P 1 0 64k; write -c -P 2 64k 256k; write -c -s pattern.txt 1M 1M",
     "write -P 3 100 7; write -P 4 128k 64k; write -z 1M 64k; write -zu 1088k 64k",
@@ -175,8 +175,8 @@ COMPRESSED = [
 ]
 # byre zeroes there without writing, QEMU cannot.
 ZEROES_AT_ONCE = {"version 2", "backing file, version 2", "raw data file"}
-# Nothing compressed in data files; QEMU compresses nothing into clusters that are there already; clusters of
-# 2 MiB are larger than the requests.
+# Nothing is compressed in data files; QEMU does not compress into allocated clusters; clusters of 2 MiB are larger than
+# the requests.
 WITHOUT_COMPRESSION = {"data file", "raw data file", "preallocated", "2M clusters"}
 
 
@@ -202,7 +202,7 @@ def request_case(kind, name):
         make_disk(world, KINDS[kind])
         twin(world, ["disk.qcow2", *words(REQUESTS[name])])
         same_disks(world)
-        # Each goes on with what the other one left.
+        # Each continues with what the other one left.
         for side in (world.a, world.b):
             other = world.qemu_io if side == world.a else world.subject_io
             result = other.run(["disk.qcow2", *words("write -P 77 300k 300k; write -zu 1M 65k; flush")], side)
@@ -234,7 +234,7 @@ def internal_snapshots(world):
 
 
 def large_requests(world):
-    """As long as a request may be, and zeroes beyond that."""
+    """Requests of the maximum length, and zeroes beyond that."""
     world.make("create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", "disk.qcow2", "16T")
     world.copy_to_sides()
     twin(world, ["disk.qcow2", *words("""write -zn 1T 4G; write -z 2T 2147483136; discard 0 2147483136
@@ -244,7 +244,7 @@ def large_requests(world):
 
 
 def growth_over_a_compressed_end(world):
-    """Zeroes of single subclusters next to a compressed cluster: QEMU cannot, and gives up. byre hides what the
+    """Zeroes of single subclusters next to a compressed cluster: QEMU cannot do this, and gives up. byre hides what the
     longer backing file has there, and QEMU reads the same from the image."""
     make_disk(world, ["-b", "base.raw", "-F", "raw", "-o", "extended_l2=on"])
     world.make("create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "-o", "extended_l2=on", "disk.qcow2",

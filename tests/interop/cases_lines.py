@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command lines, one a case: both programs in folders alike; output, exit code and the files that are
-there afterwards must be the same. Most are refusals: what people and scripts get wrong."""
+"""Command lines, one per case: both programs in equal directories; output, exit code and the resulting files must be
+the same. Most are refusals: mistakes of users and scripts."""
 import json
 import pathlib
 import shlex
@@ -79,7 +79,7 @@ def _make_template(world, template):
     folder.rename(template)
 
 
-# A target that QEMU makes before it looks at an option, and leaves; byre looks first.
+# A target that QEMU creates before it checks an option, and leaves; byre checks first.
 LEFT_BY_QEMU = {
     "convert -t nope a.qcow2 x": ["x"],
     "convert -O qcow2 -c -o data_file=d a.qcow2 x": ["x", "d"],
@@ -90,7 +90,7 @@ LEFT_BY_QEMU = {
 
 
 def names_and_sizes(folder):
-    """What a command left: names, and sizes of what is not qcow2, whose layout is each one's own."""
+    """What a command has left: names, and sizes of files that are not qcow2, whose layout is up to each program."""
     found = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
@@ -124,7 +124,7 @@ def line_case(name, line):
 
 
 def same_image(world, name):
-    """What both left under this name is the same disk for QEMU."""
+    """The file that both have left under this name is the same disk for QEMU."""
     if (world.a / name).read_bytes() == (world.b / name).read_bytes():
         return
     mine, wanted = world.info(name, world.a), world.info(name, world.b)
@@ -140,7 +140,7 @@ def same_image(world, name):
 
 
 def dd_onto_its_input(world):
-    """QEMU empties the file before it reads it; byre is stopped by its own lock, and nothing is lost."""
+    """QEMU truncates the file before it reads it; byre is stopped by its own lock, and nothing is lost."""
     prepare(world)
     result = world.ours("dd", "if=b.raw", "of=b.raw", folder=world.a, code=1)
     world.expect(b"lock" in result.err, result.text())

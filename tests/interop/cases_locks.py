@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two programs at one image: byre and QEMU keep each other out, and say so in the same words."""
+"""Two programs with one image: byre and QEMU exclude each other, and report it with the same message."""
 import contextlib
 import shlex
 import signal
@@ -33,8 +33,7 @@ def held_by(program, folder, image, *options):
 
 
 def tell(process, command):
-    """What a qemu-io that shows its prompt prints. One command at a
-    time: QEMU looks at more only when yet more comes."""
+    """The output of a qemu-io up to its prompt. One command at a time: QEMU looks at more only when yet more arrives."""
     process.stdin.write(f"{command}\n".encode())
     process.stdin.flush()
     return read_to_prompt(process)
@@ -93,8 +92,8 @@ def qemu_holds(image, kind, options, line):
 
 
 def wait_until_locked(world, image, process, writer):
-    """Until QEMU is refused, or the subject has ended. Commands of QEMU are what is waited with: when they
-    are never refused, that is the failure."""
+    """Waits until QEMU is refused, or the subject has ended. It polls with QEMU's commands: if they are never refused,
+    that is the failure."""
     probe = ["-r", "-c", "length", image] if writer else ["-c", "length", image]
     for _ in range(400):
         result = world.qemu_io.run(probe, world.folder)
@@ -107,7 +106,7 @@ def wait_until_locked(world, image, process, writer):
 
 
 def byre_writes(world):
-    """While byre writes an image, nobody else opens it. A limited rate keeps it at work until it is stopped, and it
+    """While byre writes an image, no other program opens it. A rate limit keeps it busy until it is stopped, and it
     stays stopped however long the others take."""
     prepare(world)
     (world.folder / "noise.raw").write_bytes(images.noise(6 * MIB, 1))
@@ -130,7 +129,7 @@ def byre_writes(world):
 
 
 def byre_reads(world):
-    """While byre reads an image, others may read it and nobody writes."""
+    """While byre reads an image, other programs may read it but not write it."""
     prepare(world)
     world.write("base.qcow2", "write -P 7 0 4M")
     process = world.byre.start(["convert", "-O", "raw", "image.qcow2", "-"], world.folder)
@@ -147,7 +146,7 @@ def byre_reads(world):
 
 
 def byre_names_the_holder(world):
-    """Under its own name, byre says which process holds the lock."""
+    """Under its own name, byre reports which process holds the lock."""
     prepare(world)
     with held_by_qemu(world, "image.qcow2"):
         result = world.byre.run(["info", "image.qcow2"], world.folder)
@@ -158,7 +157,7 @@ def byre_names_the_holder(world):
 
 
 def dd_onto_itself(world):
-    """QEMU empties the file and copies nothing."""
+    """QEMU truncates the file and copies nothing."""
     prepare(world)
     content = images.noise(MIB, 1)
     (world.folder / "disk.raw").write_bytes(content)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes as the tree of options says them: devices of the host and names with a protocol, each node's own
-`discard` and `detect-zeroes`, names with a colon, images that are created on devices."""
+"""Nodes as specified by a tree of options: devices of the host and names with a protocol, each node's own `discard` and
+`detect-zeroes`, names with a colon, images that are created on devices."""
 import contextlib
 import os
 import shlex
@@ -26,7 +26,7 @@ def device(folder, name, size, read_only=False):
         raise Skip(f"no loop device: {made.stderr.strip()}")
     path = made.stdout.strip()
     try:
-        # A device keeps it from whoever had it before.
+        # A device has it from its previous user.
         subprocess.run(["blockdev", "--setro" if read_only else "--setrw", path], check=True)
         (folder / name).symlink_to(path)
         yield
@@ -81,7 +81,7 @@ def device_case(line, read_only, of_io):
             else:
                 ours = world.twin(*arguments)
             made = [sorted(path.name for path in side.iterdir()) for side in (world.a, world.b)]
-            # What a conversion that fails has made, byre takes away.
+            # byre removes what a failed conversion has created.
             if world.subject_is_byre and arguments[0] == "convert" and ours.code != 0 and "over" in made[1]:
                 made[1].remove("over")
             world.expect(made[0] == made[1], f"leaves other files: {made}")
@@ -110,7 +110,7 @@ REQUESTS = ["discard 0 512k", "write -z 0 512k", "write -z -u 0 512k", "write -P
 
 
 def policy_case(spec, discard):
-    """The space of the file after each request is that after QEMU's."""
+    """The space that the file takes after each request is the same as after QEMU's."""
     def run(world):
         for request in REQUESTS:
             sizes = []

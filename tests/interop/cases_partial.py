@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that are not all there, and images whose snapshots or bitmaps are broken: nothing is lost by what byre does to
-them, the disk can be copied, and a repair leaves what QEMU calls sound."""
+"""Incomplete images, and images whose snapshots or bitmaps are broken: byre loses nothing, the disk can be copied, and
+a repair leaves an image that QEMU finds sound."""
 import qcow2_bytes as qcow2
 from case import Case, digest
 
@@ -85,8 +85,8 @@ def broken_bitmap(name, damage):
 
 
 def written_meanwhile(name, damage):
-    """Who writes to an image with a broken bitmap leaves none that is believed, the sound ones neither: an incremental
-    backup by one that did not follow the write would lack it."""
+    """Writing to an image with a broken bitmap leaves no bitmap that is trusted, not even the sound ones: an
+    incremental backup based on one that did not track the write would lack it."""
     def run(world):
         image = make_bitmaps(world)
         damage(image)
@@ -134,7 +134,7 @@ def extra_data(world):
 
 
 def zero_entry(world):
-    """A snapshot entry of zeroes: nothing that it may have led to is given back, but on request."""
+    """A snapshot entry of zeroes: nothing that it may have referred to is freed, except on request."""
     image = snapshot_image(world)
     start = image.snapshot(0)
     image.bytes[start:start + 40] = bytes(40)
@@ -148,7 +148,7 @@ def zero_entry(world):
 
 
 def unreadable_entries(world):
-    """Entries that say nothing any more: -r all keeps what is there, --drop-unreadable gives it up."""
+    """Entries without valid contents: -r all keeps what is there, --drop-unreadable gives it up."""
     image = snapshot_image(world)
     image.put(image.snapshot(1) + SNAPSHOT_EXTRA_SIZE, 0x7FFFFFFF, 4)
     image.put(image.snapshot(1) + 12, 60000, 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files as the world has them: odd names, no permission, full disks, huge disks, pipes."""
+"""Files as they occur in practice: odd names, no permission, full disks, huge disks, pipes."""
 import json
 import os
 import shlex
@@ -65,7 +65,7 @@ INNER = ["info over.qcow2", "info --backing-chain over.qcow2", "check over.qcow2
 
 
 def limited(name, limit, arguments):
-    """A file that may not grow over `limit` bytes: as a full disk, or a quota."""
+    """A file that may not grow over `limit` bytes: simulates a full disk, or a quota."""
     def run(world):
         images.write_raw(world.folder / "disk.raw", 8 * MIB, [(0, images.noise(4 * MIB, 1)), (5 * MIB, images.text(MIB, 2))])
         world.copy_to_sides()
@@ -80,7 +80,7 @@ def limited(name, limit, arguments):
 
 
 def no_corruption(world, path):
-    """What a failed command left is gone, or does not open, or is sound but for leaks."""
+    """What a failed command has left is gone, or does not open, or is sound except for leaks."""
     if path.exists() and path.read_bytes()[:4] == b"QFI\xfb":
         check = world.qemu.run(["check", "-f", "qcow2", path], world.folder)
         world.expect(check.code in (0, 1, 3), f"left a corrupt image:\n{check.text()}")
@@ -96,8 +96,8 @@ if [ -e full/image ]; then {qemu} check -f qcow2 full/image >/dev/null 2>&1; ech
 
 
 def own_mounts():
-    """A command that runs another one where it can mount what nobody else sees: as a user who is root in a
-    namespace, or as root where that is not allowed (in a chroot)."""
+    """A command that runs another one where it can mount file systems that no other process sees: as a user who is root
+    in a namespace, or as root where that is not allowed (in a chroot)."""
     for command in (["unshare", "-Urm"], ["unshare", "-m"]):
         if subprocess.run([*command, "true"], check=False, stderr=subprocess.DEVNULL).returncode == 0:
             return command
@@ -130,7 +130,7 @@ def full_disk(size, arguments):
 
 
 def huge(name, create, writes, commands):
-    """Work on a huge disk costs what is on it, not its size."""
+    """Work on a huge disk costs as much as it contains, not as its size."""
     def run(world):
         world.make(*create)
         world.write(create[-2], *writes, options=["-f", create[2]])
@@ -171,7 +171,7 @@ def shell(world, line):
 
 
 def pipe(name, line, wanted):
-    """byre's own: `-` is standard input or output. `wanted` is what the result equals."""
+    """byre's own: `-` is standard input or output. `wanted` is what the result must equal."""
     def run(world):
         images.write_raw(world.folder / "disk.raw", 3 * MIB + 512, [(0, images.text(MIB, 1)), (2 * MIB, images.noise(100000, 2))])
         world.make("convert", "-f", "raw", "-O", "qcow2", "disk.raw", "disk.qcow2")
@@ -212,7 +212,7 @@ def closed_pipe(world):
 
 
 def progress_lines(world):
-    """--progress=json: each line an object, the last says that all is done."""
+    """--progress=json: each line is an object, the last reports completion."""
     images.write_raw(world.folder / "disk.raw", 8 * MIB, [(0, images.noise(4 * MIB, 2))])
     result = world.own("convert", "--progress=json", "-f", "raw", "-O", "qcow2", "disk.raw", "image")
     lines = [json.loads(line) for line in (result.out + result.err).decode().splitlines()]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""QEMU writes images of every layout; byre shows, checks, maps, compares and converts them alike."""
+"""QEMU writes images of every layout; byre shows, checks, maps, compares and converts them in the same way."""
 import images
 from case import Case, Failure, digest
 from images import KIB, MIB
@@ -8,7 +8,7 @@ CACHES = ("none", "writeback", "writethrough", "directsync", "unsafe")
 
 
 def every_command(world, name, chosen=None):
-    """All that reads, on the very same file."""
+    """Runs every reading command, on the very same file."""
     for arguments in (["info", name], ["info", "--output=json", name], ["info", "--backing-chain", name],
                       ["info", "--backing-chain", "--output=json", name], ["check", name],
                       ["check", "--output=json", name], ["map", "--output=json", name], ["map", name],
@@ -62,7 +62,7 @@ def over_backing(chosen, kind, clusters):
 
 
 def chain(depth, relative):
-    """A chain of `depth` overlays, each with something of its own, names relative to their folders."""
+    """A chain of `depth` overlays, each with data of its own, names relative to their directories."""
     def run(world):
         folder = world.folder / "deep" / "er" if relative else world.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def environment_case(backend, chosen):
 
 
 def probe_case(name, head, size):
-    """Formats are found by content, never by name."""
+    """Formats are detected by content, never by name."""
     def run(world):
         images.write_raw(world.folder / "thing", size, [(0, head)])
         for arguments in (["info", "thing"], ["info", "--output=json", "thing"], ["check", "thing"],

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Damaged images and `check -r`: what is said and left is what QEMU says and leaves, and where it is not
-(differences.py), byre's image is no worse than QEMU's, and has all that could be read before."""
+"""Damaged images and `check -r`: the output and the result are QEMU's, and where they are not (differences.py), byre's
+image is no worse than QEMU's, and has everything that could be read before."""
 import shutil
 
 import cases_damage
@@ -12,7 +12,7 @@ SEVERITY = {0: 0, 3: 1, 2: 2, 1: 3, 63: 4}
 
 
 def guest_data(world, folder):
-    """A digest of what QEMU reads from the image, or None where it cannot."""
+    """A digest of what QEMU reads from the image, or None if it cannot."""
     result = world.qemu.run(["convert", "-O", "raw", "image.qcow2", "guest.raw"], folder)
     target = folder / "guest.raw"
     found = digest(target) if result.code == 0 else None
@@ -59,13 +59,13 @@ def repair(world, scope, before):
 
 
 def judge(world, scope, ours, theirs):
-    """Both checkers find the same in byre's image, and no worse than in QEMU's."""
+    """Both checkers find the same in byre's image, and no more than in QEMU's."""
     check = ["check", "image.qcow2"]
     by_qemu, by_byre = world.qemu.run(check, world.a), world.subject.run(check, world.a)
     world.expect(by_qemu.code == by_byre.code,
                  f"-r {scope}: the checkers do not agree:\n{by_qemu.text()}\n{by_byre.text()}")
     of_theirs = world.qemu.run(check, world.b)
-    # QEMU makes it sound by removing snapshots, or by making the file longer than what is missing.
+    # QEMU makes it sound by removing snapshots, or by extending the file past what is missing.
     discards = b"overhanging snapshots" in theirs.err
     keeps = b"--drop-unreadable" in ours.err or b"not made longer while" in ours.err
     keeps = keeps or b"Leaked clusters are kept" in ours.err
@@ -90,7 +90,7 @@ def of_damage(base, name, damage):
 
 
 def options(world):
-    """What else `check` takes goes together with -r."""
+    """The other options of `check` can be combined with -r."""
     cases_damage.make(world, cases_damage.BASES["default"])
     image = qcow2.Image(world.folder / "image.qcow2")
     image.put(image.refcount_entry(6), 9, 2)

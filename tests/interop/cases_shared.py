@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two programs at one thing: at a device, at an image that is marked dirty, and at files whose locks the host
-refuses."""
+"""Two programs sharing a resource: a device, an image that is marked dirty, and files whose locks the host refuses."""
 import errno
 import pathlib
 import shlex
@@ -25,7 +24,7 @@ AT_A_DEVICE = [
 
 
 def run_both(world, line):
-    """Both programs in the same folder, at the same files."""
+    """Both programs in the same directory, with the same files."""
     program, *arguments = shlex.split(line)
     pair = (world.subject_io, world.qemu_io) if program == "io" else (world.subject, world.qemu)
     found = []
@@ -43,7 +42,7 @@ def write_and_flush(process):
 
 
 def at_a_device(holder, options, line):
-    """A program has the device open, another comes."""
+    """A program has the device open when another one opens it."""
     def run(world):
         devices.pair(world, 512)
         world.make("create", "-f", "qcow2", "dev", "8M", folder=world.a)
@@ -70,7 +69,7 @@ READERS = ["img info -U image", "img check -U image", "img map -U --output=json 
 
 
 def dirty_bit(holder, line):
-    """An image with lazy refcounts is dirty while its one writer is at it: nobody else takes the mark away."""
+    """An image with lazy refcounts is dirty while its only writer is active: no other program clears the mark."""
     def run(world):
         world.make("create", "-f", "qcow2", "-o", "lazy_refcounts=on", "image", "8M", folder=world.a)
         program = world.qemu_io if holder == "QEMU" else world.subject_io
@@ -88,7 +87,8 @@ def dirty_bit(holder, line):
     return Case(f"dirty image, {holder} writes: {line}", run)
 
 
-# With QEMU, `create` and what makes files ask for locks all the same; byre goes without, as for all else.
+# In QEMU, `create` and commands that create files still ask for locks; byre continues without, as for all other
+# commands.
 UNLOCKED = ["io -c 'write -P 7 0 64k' -c 'read -P 7 0 64k' image", "io -r -c 'read 0 64k' image", "img info image",
             "img check image", "img map --output=json image", "img convert -n -O qcow2 disk.raw image",
             "img compare image disk.raw", "img measure -O qcow2 image",
@@ -114,7 +114,7 @@ def without_locks(error, line):
             world.make("create", "-f", "qcow2", "image", "1M", folder=side)
             (side / "disk.raw").write_bytes(noise(MIB, 1))
             result = run_without_locks(one, error, arguments, side)
-            # QEMU takes the whole kernel for one without such locks here.
+            # Here QEMU concludes that the kernel has no such locks at all.
             lines = [text for text in result.stderr.splitlines() if b"lock" not in text or b"Failed" in text]
             found.append((result.returncode, lines))
             if result.returncode == 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of a target: the same bytes each time, nothing half made, nothing lost that was there."""
+"""What happens to a target: the same bytes each time, nothing incomplete, nothing lost that existed."""
 import os
 import shlex
 import signal
@@ -18,7 +18,7 @@ def source(world, name="disk.raw", size=16 * MIB):
 
 
 def shell(world, line, program=None, folder=None):
-    """A shell's line in which $IMG is the subject."""
+    """A shell line in which $IMG is the subject."""
     program = program or world.subject
     wrapper = world.folder / f"{program.name}-{program.path.name}"
     wrapper.write_text(f"#!/bin/bash\nexec -a {program.name} {shlex.quote(str(program.path))} \"$@\"\n")
@@ -80,7 +80,7 @@ def same_bytes_through_pipes(world):
 
 
 def streams(name, line, code, keeps=()):
-    """A line with closed or full streams: its exit code, and files that it leaves as they are."""
+    """A line with closed or full streams: its exit code, and files that it must not change."""
     def run(world):
         source(world)
         world.make("convert", "-f", "raw", "-O", "qcow2", "disk.raw", "image.qcow2")
@@ -115,7 +115,7 @@ def io_with_stderr_closed(world):
 
 
 def kept(name, line):
-    """A command that fails leaves the image that was there, to the byte."""
+    """A command that fails leaves an existing image unchanged, to the byte."""
     def run(world):
         source(world)
         script = ("$IMG create -q -f qcow2 base 16M && $IMG convert -f raw -O qcow2 disk.raw image.qcow2 && "
@@ -177,7 +177,7 @@ KEPT = [(line, f"$IMG {line}") for line in (
 
 
 def left(name, prepare, arguments, gone=(), there=()):
-    """A convert or dd that finds the disk full: what it made is gone, what was there is not."""
+    """A convert or dd that finds the disk full: what it created is gone, what existed before is not."""
     def run(world):
         source(world)
         world.expect(shell(world, prepare).returncode == 0, "cannot prepare")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts that come out of an image: zero bytes, control characters, what is no UTF-8."""
+"""Texts that come from an image: zero bytes, control characters, invalid UTF-8."""
 import json
 
 from case import Case
@@ -26,7 +26,7 @@ def replace(world, kind, text):
     place = PLACE
     if kind == "backing format":
         place, text = b"parallels", text + b"s"
-    elif kind == "feature's name":  # of a feature that nobody knows, which is set
+    elif kind == "feature's name":  # of an unknown feature, which is set
         place, text = b"\0\0dirty bit", b"\0\x09" + text + b"t"
         image = image[:78] + b"\x02" + image[79:]
     world.expect(place in image, "the place of the text is not found")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which clusters zeroes and discards leave, as `qemu-img map` shows them, and what comes of them when a backing
-file is added or grows; copies on read; entries at impossible places."""
+"""Which clusters zeroes and discards leave, as `qemu-img map` shows them, and what happens to them when a backing file
+is added or grows; copy-on-read; entries at impossible offsets."""
 import json
 
 import qcow2_bytes as qcow2
@@ -21,8 +21,8 @@ TARGETS = {
 
 
 def states(world, side, name):
-    """(start, length, (depth, present, kind)) of every extent, neighbours in the same state joined. Holes that the
-    file has inside of data are each one's own matter."""
+    """(start, length, (depth, present, kind)) of every extent, with adjacent ones of the same state joined. Holes that
+    the file has inside data are up to each program."""
     found = []
     for extent in json.loads(world.theirs("map", "--output=json", name, folder=side).out):
         kind = "data" if extent["data"] else "zero" if extent["zero"] else "unknown"
@@ -61,7 +61,7 @@ def zeroes(target):
         prepare(world, TARGETS[target])
         both(world, *words(ZEROES), "disk.qcow2")
         same_states(world, "disk.qcow2")
-        # Over another base, which has something everywhere.
+        # On top of another base, which has data everywhere.
         for side in (world.a, world.b):
             world.make("rebase", "-u", "-b", "full.qcow2", "-F", "qcow2", "disk.qcow2", folder=side)
         for side in (world.a, world.b):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loop devices and file systems on them, for cases that need more than files.
 
-Every worker has a pair of devices of each sector size, one for the subject and one for QEMU, and every file
-system once; they are made when the first case asks for them, and used again. The kernel detaches a device when
-this process ends, however it ends: each is configured with autoclear and only held by a descriptor. File
-systems are mounted where only the worker sees them, and go with it.
+Every worker has a pair of devices of each sector size, one for the subject and one for QEMU, and one of every file
+system; they are created when the first case asks for them, and reused. The kernel detaches a device when this
+process ends, however it ends: each is configured with autoclear and held only by a descriptor. File systems are
+mounted where only the worker sees them, and disappear with it.
 """
 import array
 import ctypes
@@ -19,7 +19,7 @@ import threading
 from case import Skip
 
 DEVICE_SIZE = 32 << 20
-_XFS_SIZE = 320 << 20  # the smallest that mkfs.xfs makes is 300 MiB
+_XFS_SIZE = 320 << 20  # the smallest that mkfs.xfs creates is 300 MiB
 _BTRFS_SIZE = 160 << 20
 
 _NAME = "byre-interop-device"  # backing files: <name>.<process>.<number>
@@ -40,7 +40,7 @@ _stale_are_gone = False
 
 
 def old_bytes(size=DEVICE_SIZE):
-    """What a device held before, no sector of it zero: each begins with its own number."""
+    """The old contents of a device, without a zero sector: each sector begins with its own number."""
     numbers = array.array("Q", range(1, size // 512 + 1))
     sectors = array.array("Q", b"\xab" * size)
     sectors[::64] = numbers
@@ -62,7 +62,7 @@ class Device:
         self.file = os.open(self.backing, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.ftruncate(self.file, size)
         self.path, self.device = self._attach(sector_size)
-        self.set_read_only(False)  # what the one before was lasts
+        self.set_read_only(False)  # the previous user's setting persists
 
     def _attach(self, sector_size):
         info = struct.pack("<5Q4I64s64s32s2Q", 0, 0, 0, 0, 0, 0, 0, 0, _LO_FLAGS_AUTOCLEAR,
@@ -71,7 +71,7 @@ class Device:
         with _lock:
             control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
             try:
-                for _ in range(16):  # somebody else may take the free one
+                for _ in range(16):  # another process may take the free one
                     path = f"/dev/loop{fcntl.ioctl(control, _LOOP_CTL_GET_FREE)}"
                     device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
                     try:
@@ -84,7 +84,7 @@ class Device:
         raise OSError("no loop device is free")
 
     def reset(self, is_old):
-        """All zeroes, or all full of old bytes; may be written."""
+        """All zeroes, or full of old bytes; may be written."""
         global _OLD
         self.set_read_only(False)
         fcntl.ioctl(self.device, _BLKFLSBUF)
@@ -109,7 +109,7 @@ class Device:
 
 
 def _detach_stale():
-    """Devices of runs that were killed while a program of theirs went on."""
+    """Devices of killed runs of which a program is still running."""
     for path in pathlib.Path("/sys/block").glob("loop*/loop/backing_file"):
         try:
             found = re.search(rf"/{_NAME}\.(\d+)\.\d+\b", path.read_text())
@@ -146,7 +146,7 @@ def _new_device(world, size, sector_size):
 
 
 def refusal():
-    """Why there are no devices; None: there are."""
+    """The reason why there are no devices; None if there are."""
     try:
         _require_devices()
     except Skip as reason:
@@ -209,7 +209,7 @@ def _mount(world, kind, sector_size):
 
 
 def file_system(world, kind, sector_size=512):
-    """An empty folder on the worker's file system of this kind, with the case's name."""
+    """An empty directory on the worker's file system of this kind, with the case's name."""
     mounted = _worker.__dict__.setdefault("mounted", {})
     if (kind, sector_size) not in mounted:
         try:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every deliberate difference between byre and QEMU: where it shows, why it is there, and no wider.
+"""Every deliberate difference between byre and QEMU: where it occurs, why it exists, and no wider.
 
-An entry sees the command line and both results, and says what each side's output becomes before the two
-are compared. Whatever no entry names must be equal to the byte. docs/differences-from-qemu.md tells
-users the same list.
+An entry sees the command line and both results, and determines what each side's output becomes before the two are
+compared. Whatever no entry covers must be equal to the byte. docs/differences-from-qemu.md has the same list for
+users.
 """
 import dataclasses
 import re
@@ -77,13 +77,13 @@ def _nothing(result):
     return dataclasses.replace(result, out=b"", err=b"", code=0)
 
 
-# How map shows what a null-co device has: QEMU's words, and byre's.
+# How map shows the data of a null-co device: in QEMU, and in byre.
 NULL_EXTENT = re.compile(rb'("depth": \d+, )(?:"present": false, "zero": false, "data": false, "compressed": false|'
                          rb'"present": true, "zero": true, "data": false, "compressed": false, "offset": \d+)\}')
 
 
 def _maps_a_null_device(arguments, ours, theirs):
-    # QEMU says of nothing else that it is neither present, nor zero, nor data.
+    # QEMU reports nothing else as neither present, nor zero, nor data.
     return arguments[:2] == ["map", "--output=json"] and (
         b'"present": false, "zero": false, "data": false' in theirs.out)
 
@@ -97,14 +97,14 @@ def _repairs(arguments):
 
 
 def _repairs_and(ours_says=rb"$^", theirs_says=rb"$^"):
-    """A repair of which either program says one of these."""
+    """A repair in which either program prints one of these."""
     def applies(arguments, ours, theirs):
         return _repairs(arguments) and bool(re.search(ours_says, ours.err) or re.search(theirs_says, theirs.err))
     return applies
 
 
 def _warns(ours_says):
-    """byre warns and goes on where QEMU refuses."""
+    """byre warns and continues where QEMU refuses."""
     def applies(arguments, ours, theirs):
         return theirs.code != 0 and bool(re.search(ours_says, ours.err))
     return applies
@@ -125,7 +125,7 @@ def _without_end(result):
 
 
 DIFFERENCES = [
-    # Of repairs. What byre leaves is judged by cases_repair.py, whatever the two say.
+    # For repairs. cases_repair.py checks the result of byre, whatever the two print.
     Difference(
         "places of new refcounts",
         "byre writes them behind the end, where nothing can be lost; QEMU where it thinks that there is room.",
@@ -215,7 +215,7 @@ _used = set()
 
 
 def apply(arguments, folder, ours, theirs):
-    """Both results as they are to be compared. The two sides' folders are called <side> in both."""
+    """Both results as they are to be compared. The two sides' directories are called <side> in both."""
     arguments = [str(argument) for argument in arguments]
     ours, theirs = (_without_side(result, folder) for result in (ours, theirs))
     for difference in DIFFERENCES:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables of image layouts, and disks filled with bytes that tell where they belong."""
+"""Tables of image layouts, and disks filled with bytes that identify their offset."""
 import dataclasses
 import random
 
@@ -100,7 +100,7 @@ def noise(size, seed):
 
 
 def text(size, seed):
-    """Bytes that compress as a file system's do: lines that repeat with changes."""
+    """Bytes that compress like a file system's: lines that repeat with changes."""
     chooser = random.Random(seed)
     lines = [b"%d: %s\n" % (number, chooser.randbytes(8).hex().encode()) for number in range(64)]
     out = bytearray()
@@ -109,8 +109,8 @@ def text(size, seed):
     return bytes(out[:size])
 
 
-# What is where on a filled disk, in clusters: (first, count, kind). Gaps stay as they are, so that
-# every kind has a neighbour of every other, runs end inside and at the ends of clusters.
+# The contents of a filled disk, in clusters: (first, count, kind). Gaps are left unwritten, so that every kind is next
+# to every other, and runs end inside and at the ends of clusters.
 FILL = [
     (0, 3, "text"), (3, 1, "zero"), (4, 1, "noise"), (6, 2, "text"), (8.25, 0.5, "noise"),
     (9.5, 1.25, "text"), (12, 2, "zero"), (14, 1, "noise"), (17, 4, "text"), (21, 1, "zero"),
@@ -155,8 +155,8 @@ def raw_disk(world, name, cluster, seed=1, size=None):
 
 
 def fill_image(world, name, chosen, seed=1, compressed=True, folder=None):
-    """Writes the usual contents into an image with qemu-io, as a guest would: data, compressed
-    clusters, zero clusters, discarded ones. One qemu-io for all."""
+    """Writes the usual contents into an image with qemu-io, as a guest would: data, compressed clusters, zero clusters,
+    discarded ones. One qemu-io for all."""
     folder = folder or world.folder
     cluster = chosen.cluster_size
     commands = []
@@ -167,8 +167,7 @@ def fill_image(world, name, chosen, seed=1, compressed=True, folder=None):
         return name
 
     if compressed and not chosen.has_data_file and chosen.get("preallocation", "off") == "off":
-        # First: a compressed write needs a cluster that is not there yet. 8 is later overwritten in
-        # part, 18 as a whole.
+        # First, as a compressed write needs an unallocated cluster. 8 is later overwritten in part, 18 as a whole.
         for index, data in ((8, text(cluster, seed + 7)), (11, text(cluster, seed + 8)),
                             (15, noise(cluster // 2, seed) + bytes(cluster - cluster // 2)),
                             (18, bytes(cluster)), (25, noise(cluster, seed))):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Running one program as a user would, inside limits, and what came out."""
+"""Runs one program as a user would, with limits, and returns its output."""
 import dataclasses
 import os
 import pathlib
@@ -9,7 +9,7 @@ import subprocess
 
 SECONDS_MAX = 60
 
-# Without these two even root meets the permissions of files, as everyone else does.
+# Without these two even root is subject to the permissions of files, like every other user.
 _AS_A_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]
 
 

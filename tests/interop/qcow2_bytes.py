@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A qcow2 file as bytes, to be changed where no program would: just enough of the format, taken from its
-specification, for tests that damage images."""
+"""A qcow2 file as bytes, to be changed as no program would: just enough of the format, taken from its specification,
+for tests that damage images."""
 import struct
 
 # Header fields: name -> (offset, size in bytes).
@@ -51,15 +51,15 @@ class Image:
         return 16 if self.get("version") >= 3 and self.get("incompatible") >> 4 & 1 else 8
 
     def l1_entry(self, index):
-        """Where an L1 entry lies."""
+        """The offset of an L1 entry."""
         return self.get("l1_table_offset") + 8 * index
 
     def l2_table(self, index):
-        """Where the L2 table of an L1 entry lies, or None."""
+        """The offset of the L2 table of an L1 entry, or None."""
         return self.number(self.l1_entry(index)) & OFFSET_MASK or None
 
     def l2_entry(self, guest_cluster):
-        """Where the L2 entry of a guest cluster lies; its table must be there."""
+        """The offset of the L2 entry of a guest cluster; its table must exist."""
         per_table = self.cluster_size // self.l2_entry_size
         table = self.l2_table(guest_cluster // per_table)
         assert table is not None, f"no L2 table for guest cluster {guest_cluster}"
@@ -72,7 +72,7 @@ class Image:
         return self.number(self.refcount_table_entry(index)) & OFFSET_MASK or None
 
     def refcount_entry(self, host_cluster):
-        """Where the refcount of a host cluster lies, for widths of whole bytes."""
+        """The offset of the refcount of a host cluster, for widths of whole bytes."""
         bits = 1 << (self.get("refcount_order") if self.get("version") >= 3 else 4)
         assert bits >= 8
         per_block = self.cluster_size * 8 // bits
@@ -82,7 +82,7 @@ class Image:
         return self.get("header_length") if self.get("version") >= 3 else 72
 
     def extensions(self):
-        """[(offset of its header, type, length)] up to and without the end mark."""
+        """[(offset of its header, type, length)] up to, but not including, the end marker."""
         found = []
         place = self.extensions_start()
         while place + 8 <= len(self.bytes):
@@ -94,11 +94,11 @@ class Image:
         return found
 
     def extension(self, kind):
-        """Where the extension of a type starts."""
+        """The offset of the extension of a type."""
         return next(place for place, found, _ in self.extensions() if found == kind)
 
     def add_extension(self, kind, data):
-        """Puts an extension first, the others behind it."""
+        """Inserts an extension before the others."""
         start = self.extensions_start()
         end = self.get("backing_file_offset") or self.cluster_size
         addition = struct.pack(">II", kind, len(data)) + data + bytes(-len(data) % 8)
@@ -106,7 +106,7 @@ class Image:
         self.bytes[start:end] = addition + rest
 
     def snapshot(self, index):
-        """Where an entry of the snapshot table starts."""
+        """The offset of an entry of the snapshot table."""
         place = self.get("snapshots_offset")
         for _ in range(index):
             place = self._after_snapshot(place)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""byre beside QEMU: the same work, compared. Ends in 'interop: N passed, N failed, N skipped'.
+"""Compares byre with QEMU on the same tasks. Ends with 'interop: N passed, N failed, N skipped'.
 
-Cases are rows of tables in cases_*.py. The subject is called under the name qemu-img, as a drop-in is.
-With --subject $(command -v qemu-img), QEMU is compared with itself, which tests the tests.
+Cases are rows of tables in cases_*.py. The subject is called under the name qemu-img, as a drop-in would be. With
+--subject $(command -v qemu-img), QEMU is compared with itself, which tests the tests.
 """
 import argparse
 import concurrent.futures
@@ -92,7 +92,7 @@ class Runner:
             skip = str(reason)
         except (cases.Failure, TookTooLong) as reason:
             problem = str(reason)
-        except Exception:  # whatever a case meets is that case's failure, not the end of the run
+        except Exception:  # any exception of a case is that case's failure, not the end of the run
             problem = traceback.format_exc()
         if not (self.keep and problem):
             remove(folder)

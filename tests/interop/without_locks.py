@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""without_locks.py ERRNO NAME=PATH ARGUMENT...: runs a program where every lock of a file fails with that errno, as
-on a file system that has none."""
+"""without_locks.py ERRNO NAME=PATH ARGUMENT...: runs a program in which every lock of a file fails with that errno, as
+on a file system without locks."""
 import ctypes
 import fcntl
 import os
@@ -36,7 +36,7 @@ def refuse_locks(error):
 
 def main():
     refuse_locks(int(sys.argv[1]))
-    # PROGRAM is NAME=PATH: what it finds as its name, and what is run.
+    # PROGRAM is NAME=PATH: the name that it is called by, and the file that is run.
     name, _, path = sys.argv[2].partition("=")
     os.execv(path, [name, *sys.argv[3:]])
 

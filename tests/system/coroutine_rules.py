@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The house's rules for coroutines, held by a scanner. Why: GCC 12 miscompiles co_await in conditions
-and with some temporaries, and a lambda's captures die before a coroutine made from it ends."""
+"""The repository's rules for coroutines, enforced by a scanner. Why: GCC 12 miscompiles co_await in conditions and with
+some temporaries, and a lambda's captures are destroyed before a coroutine created from it ends."""
 from cpp_tokens import is_block, lambda_captures, pairs, tokens
 
 _STATEMENT_STARTS = {";", "{", "}", "else", "do", ":"}
@@ -77,7 +77,7 @@ def _body_is_coroutine(stream, partner, around, brace):
 
 
 def problems(source):
-    """[(line, what)] for each place of C++ source that breaks a rule."""
+    """[(line, what)] for each position of C++ source that breaks a rule."""
     stream = tokens(source)
     if not any(token.text.startswith("co_") for token in stream):
         return []

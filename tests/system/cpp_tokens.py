@@ -14,7 +14,7 @@ _TOKEN = re.compile(r"""
   | (?P<punct>->|::|&&|\|\||<<=|<=>|<=|>=|==|!=|\+=|-=|\*=|/=|%=|&=|\|=|\^=|\+\+|--|<<|.)
 """, re.X | re.S)
 
-# #include and other directives are lines of their own and no part of any statement.
+# #include and other directives are lines of their own and not part of any statement.
 _DIRECTIVE = re.compile(r"^[ \t]*#(?:\\\n|[^\n])*", re.M)
 
 
@@ -61,8 +61,8 @@ def pairs(stream):
 
 
 def head_start(stream, partner, brace):
-    """Where the head of the block at `brace` starts to be of interest: behind it, over a trailing
-    return type and specifiers, to the `)` of its parameters or condition; None where there is none."""
+    """Where the head of the block at `brace` starts to be of interest: before it, skipping a trailing return type and
+    specifiers, at the `)` of its parameters or condition; None if there is none."""
     index = brace - 1
     arrow = None
     depth = 0
@@ -107,7 +107,7 @@ def lambda_captures(stream, partner, brace):
     start = partner.get(end)
     if start is None:
         return None
-    # `x[i]` and `delete[]` are no lambdas.
+    # `x[i]` and `delete[]` are not lambdas.
     if start > 0 and (re.match(r"\w", stream[start - 1].text) and
                       stream[start - 1].text not in ("return", "co_return", "co_await")
                       or stream[start - 1].text in (")", "]")):

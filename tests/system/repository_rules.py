@@ -8,7 +8,7 @@ import coroutine_rules
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
-# Files of more than 500 lines, each with the reason why it is better whole.
+# Files of more than 500 lines, each with the reason why it should not be split.
 LONG_FILES = {}
 LINES_MAX = 500
 
@@ -111,7 +111,7 @@ def licence_lines():
     return found
 
 
-# Folders of a developer's machine, and hosts that serve packages; neither is anybody else's business.
+# Directories of a developer's machine, and hosts that serve packages; they do not belong in the repository.
 _MACHINE = re.compile(
     r"(?<![\w./$}-])/(?:work|home/\w+|root|Users/\w+|mnt/\w+)/\w"
     r"|\b(?:pypi\.org|registry\.npmjs|deb\.debian\.org|archive\.ubuntu|proxy\.golang|crates\.io)\b")
@@ -164,7 +164,7 @@ def relative_links():
 
 
 def proofs():
-    """docs/proofs.md names unit tests, `Suite.Name` or all of a suite, `Suite.*`, and files: they are there."""
+    """The unit tests, `Suite.Name` or a whole suite, `Suite.*`, and files that docs/proofs.md names must exist."""
     named = {match.groups() for path, text in sources() if "tests/unit" in path.as_posix()
              for match in re.finditer(r"^TEST(?:_[FP])?\(\s*(\w+),\s*(\w+)\)", text, re.M)}
     suites = {suite for suite, _ in named}

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""The rules of the house and the README's examples. Ends in 'system: N passed, N failed, N skipped'."""
+"""The rules of the repository and the README's examples. Ends with 'system: N passed, N failed, N skipped'."""
 import argparse
 import pathlib
 import sys
