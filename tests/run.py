@@ -280,7 +280,7 @@ def fuzz_stage(runs=20000):
 STAGES = {
     "release": ("build, unit tests", release_stage),
     "system": ("the rules of the repository, the README's examples", system_stage),
-    "interop": ("byre beside QEMU", interop_stage),
+    "interop": ("byre compared with QEMU", interop_stage),
     "simulation": ("crashes of simulated disks", simulation_stage),
     "differential": ("random requests through byre io and qemu-io", differential_stage),
     "asan": ("build, unit tests with address and undefined-behaviour sanitizers", asan_stage),

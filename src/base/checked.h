@@ -24,7 +24,7 @@ constexpr std::optional<T> checked_mul(T a, T b) {
   return product;
 }
 
-// Whether [offset, offset + length) lies inside [0, size), without overflow.
+// Whether [offset, offset + length) is inside [0, size), without overflow.
 constexpr bool range_fits(uint64_t offset, uint64_t length, uint64_t size) {
   return offset <= size && length <= size - offset;
 }

@@ -71,7 +71,7 @@ struct Extent {
 };
 
 enum class ExtentScope {
-  kLayer,  // this layer only: `present` tells whether it determines the bytes, depth is 0
+  kLayer,  // this layer only: `present` is set if it determines the bytes, depth is 0
   kChain,  // the whole chain of backing files
 };
 

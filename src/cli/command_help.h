@@ -8,7 +8,7 @@ namespace byre::cli {
 // What `byre COMMAND --help` shows after the command's summary.
 struct CommandHelp {
   const char* name;
-  const char* usage;         // behind "byre <name> "
+  const char* usage;         // after "byre <name> "
   const char* options;       // QEMU's options, one line each
   const char* byre_options;  // those that QEMU does not have
 };

@@ -5,7 +5,7 @@
 
 #include "codec/codec.h"
 
-// One factory for each library behind the codecs; the level is the library's own. A library that
+// One factory for each library of the codecs; the level is the library's own. A library that
 // the build omits has its BYRE_WITH_... at 0 and no factory.
 namespace byre::codec {
 

@@ -105,8 +105,8 @@ FaultDevice::Fault FaultDevice::begin(Operation operation, uint64_t offset, uint
 }
 
 void FaultDevice::fail(Operation operation, int errno_value) const {
-  throw Error::from_errno(errno_value, fmt::format("'{}': injected {} failure", filename(),
-                                                   operation_name(operation)));
+  throw Error::from_errno(
+      errno_value, fmt::format("'{}': injected {} failure", filename(), operation_name(operation)));
 }
 
 Task<void> FaultDevice::read(uint64_t offset, IoVector to) {

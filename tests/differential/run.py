@@ -18,7 +18,7 @@ import traceback
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "tests/interop"))
 
-import devices  # noqa: E402  (it lies beside the interop tests, as does the next one)
+import devices  # noqa: E402  (in the directory of the interop tests, like the next one)
 from programs import Program, TookTooLong  # noqa: E402
 from session import Difference, Session  # noqa: E402
 

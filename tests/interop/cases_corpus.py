@@ -72,7 +72,7 @@ def copied(entry, arguments):
 
 
 def absent(world):
-    raise Skip("the corpus of real images is not there (shared/corpus beside the checkout, or BYRE_CORPUS)")
+    raise Skip("the corpus of real images is missing (shared/corpus next to the checkout, or BYRE_CORPUS)")
 
 
 def cases():

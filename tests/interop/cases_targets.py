@@ -111,7 +111,7 @@ def io_with_stderr_closed(world):
     world.make("create", "-f", "qcow2", "image.qcow2", "1M")
     before = digest(world.folder / "image.qcow2")
     shell(world, "$IMG -f qcow2 -c nosuch image.qcow2 <&- 2>&-", world.subject_io)
-    world.expect(digest(world.folder / "image.qcow2") == before, "a message stands in the image")
+    world.expect(digest(world.folder / "image.qcow2") == before, "a message was written into the image")
 
 
 def kept(name, line):

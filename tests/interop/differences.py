@@ -128,11 +128,11 @@ DIFFERENCES = [
     # For repairs. cases_repair.py checks the result of byre, whatever the two print.
     Difference(
         "places of new refcounts",
-        "byre writes them behind the end, where nothing can be lost; QEMU where it thinks that there is room.",
+        "byre writes them past the end, where nothing can be lost; QEMU in space that it considers free.",
         _repairs_and(rb"Rebuilding refcount structure|snapshot table entry"), _without_end),
     Difference(
         "leaked clusters beside what cannot be read",
-        "QEMU gives them back; they may be what the broken entry led to, so byre keeps them.",
+        "QEMU frees them; the broken entry may have referred to them, so byre keeps them.",
         _repairs_and(rb"Leaked clusters are kept"), _nothing),
     Difference(
         "entries that QEMU leaves",
@@ -140,42 +140,42 @@ DIFFERENCES = [
         _repairs_and(rb"Repairing (reference beyond the end|copied flag of compressed)"), _nothing),
     Difference(
         "files that may be parts of images",
-        "Both keep references past the end; byre says so, keeps the file as long as it is, and gives nothing back.",
+        "Both keep references past the end; byre reports it, does not resize the file, and frees nothing.",
         _repairs_and(rb"References past the end of the file are kept|not made longer while"), _nothing),
     Difference(
         "tables that overlap",
-        "byre moves them apart; QEMU counts both and goes on changing what is under both.",
+        "byre moves them apart; QEMU counts both and continues to change the shared cluster.",
         _repairs_and(rb"Moving tables"), _nothing),
     Difference(
         "repairs that QEMU gives up",
-        "Its own checks find that it would write over metadata, or it reads refcounts that it should not need.",
+        "Its own checks find that it would overwrite metadata, or it reads refcounts that it should not need.",
         _repairs_and(theirs_says=rb"overlap check failed|Overlap check failed|writing refblock|Marking image as corrupt|"
                      rb"qcow2_free_clusters failed"),
         _nothing),
     Difference(
         "refcount blocks outside the file",
-        "QEMU makes the file as long as they ask for; byre writes the refcounts anew.",
+        "QEMU extends the file as far as they ask for; byre rewrites the refcounts.",
         _repairs_and(theirs_says=rb"refcount block \d+ is outside image"), _nothing),
     Difference(
         "snapshots that QEMU removes",
-        "Where the table cannot be read to its end, or an image has bitmaps without their bit; byre removes none.",
+        "If the table cannot be read to its end, or an image has bitmaps without their bit; byre removes none.",
         _repairs_and(rb"snapshot table entry \d+ cannot be read|size of the extra data in snapshot",
                      rb"overhanging snapshots|Some clusters may be leaked"), _nothing),
     Difference(
         "snapshots that cannot be read",
-        "The disk can, so byre only warns, unless somebody will write.",
+        "The disk can, so byre only warns, unless the image is opened for writing.",
         _warns(rb"The snapshots cannot be read"), _nothing),
     Difference(
         "advice on snapshots that cannot be read",
-        "QEMU's repair removes all of them; byre names the one that loses none, and the one that removes some.",
+        "QEMU's repair removes all of them; byre names the repair that loses none, and the one that removes some.",
         _advises_on_snapshots, _without_advice_on_snapshots),
     Difference(
         "bitmaps that cannot be used",
-        "QEMU opens no such image; byre warns, or reports them.",
+        "QEMU does not open such an image; byre warns, or reports them.",
         _warns(rb"The bitmaps cannot be used|bitmap (directory entry \d+|'.*') cannot be used"), _nothing),
     Difference(
         "entries of an L2 table at an impossible place",
-        "QEMU mends zero clusters there and so changes guest data; byre does not write to such a table.",
+        "QEMU repairs zero clusters there and thereby changes guest data; byre does not write to such a table.",
         _repairs_and(rb"Table is not cluster aligned"), _nothing),
     Difference(
         "help and version texts",
@@ -183,11 +183,11 @@ DIFFERENCES = [
         _help_is_asked, _only_that_it_succeeds),
     Difference(
         "where to report bugs",
-        "Those of byre are none of QEMU's.",
+        "Bugs of byre should not be reported to QEMU.",
         _shows_the_usage_of_qemu_io, _without_where_to_report_bugs),
     Difference(
         "lists of options without encryption",
-        "byre refuses encrypted images by name; it does not offer options that it has not got.",
+        "byre refuses encrypted images by name; it does not offer options that it does not have.",
         _options_are_listed, _without_encryption),
     Difference(
         "formats besides raw and qcow2",
@@ -195,19 +195,19 @@ DIFFERENCES = [
         _is_another_format, _nothing),
     Difference(
         "steps of progress",
-        "They follow the pieces that are copied, and byre cuts others; the first and the last are the same.",
+        "They depend on the sizes in which data is copied, which differ; the first and the last are the same.",
         _converts_with_progress, _first_and_last_step),
     Difference(
         "compression into an external data file",
-        "QEMU fails at the first write; byre refuses before it, and says that this cannot be.",
+        "QEMU fails at the first write; byre refuses before it, and reports that this is not supported.",
         _compresses_into_a_data_file, _nothing),
     Difference(
         "map of a null-co device",
-        "byre reads zeroes from it and says so; what QEMU reads is left open, and so its map says nothing.",
+        "byre reads zeroes from it and reports that; what QEMU reads is undefined, so its map reports nothing.",
         _maps_a_null_device, _with_null_extents),
     Difference(
         "an image that is its own data file",
-        "QEMU says before the true reason that the file is not there; it is.",
+        "Before the true reason, QEMU reports that the file does not exist, which is not true.",
         _creates_with_data_file, _without_not_a_regular_file),
 ]
 

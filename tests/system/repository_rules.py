@@ -52,7 +52,7 @@ def layers():
         reach = set(below)
         for layer in below:
             if layer not in stated:
-                raise ValueError(f"{match.group(1)} stands on {layer}, which is not above it in the list")
+                raise ValueError(f"{match.group(1)} includes {layer}, which is not above it in the list")
             reach |= stated[layer]
         stated[match.group(1)] = reach
     return stated
@@ -83,7 +83,7 @@ def include_direction():
             if match.group(1) == "<" and (layer is None or not (ROOT / "src" / name).exists()):
                 continue
             if layer is None:
-                found.append(f"{place}: includes {name}, which lies in no layer")
+                found.append(f"{place}: includes {name}, which belongs to no layer")
             elif place.parts[0] == "include":
                 found.append(f"{place}: a public header includes {name}")
             elif layer != own and layer not in known[own]:

@@ -22,7 +22,7 @@ struct Command {
   bool writes;            // refused before it begins if the image is read-only
   const char* arguments;  // for help; nullptr: none
   const char* summary;
-  const char* help;  // behind the summary; "": nothing more to tell
+  const char* help;  // after the summary; "": no further help
 };
 inline constexpr size_t kAny = SIZE_MAX;
 
