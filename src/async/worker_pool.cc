@@ -52,8 +52,8 @@ WorkerPool::JobBase* WorkerPool::take_first(JobList* list) {
 void WorkerPool::push(JobBase* job) {
   unfinished_.fetch_add(1, std::memory_order_relaxed);
   std::unique_lock lock(mutex_);
-  if (job->line != nullptr && job->line->is_busy_.exchange(true, std::memory_order_relaxed)) {
-    append(&job->line->waiting_, job);
+  if (job->strand != nullptr && job->strand->is_busy_.exchange(true, std::memory_order_relaxed)) {
+    append(&job->strand->waiting_, job);
     return;
   }
   if (!provide_thread()) {
@@ -79,11 +79,11 @@ bool WorkerPool::provide_thread() {
   return !threads_.empty();
 }
 
-// The worker that has finished a job of a line continues with the next one.
-WorkerPool::JobBase* WorkerPool::next_in_line(Line* line) {
+// The worker that has finished a job of a strand continues with the next one.
+WorkerPool::JobBase* WorkerPool::next_of(Strand* strand) {
   std::lock_guard lock(mutex_);
-  JobBase* const next = take_first(&line->waiting_);
-  if (next == nullptr) line->is_busy_.store(false, std::memory_order_relaxed);
+  JobBase* const next = take_first(&strand->waiting_);
+  if (next == nullptr) strand->is_busy_.store(false, std::memory_order_relaxed);
   return next;
 }
 
@@ -109,10 +109,10 @@ void WorkerPool::do_jobs(JobBase* first) {
   JobBase* job = first;
   while (job != nullptr) {
     job->execute();
-    JobBase* const next = job->line != nullptr ? next_in_line(job->line) : nullptr;
+    JobBase* const next = job->strand != nullptr ? next_of(job->strand) : nullptr;
     unfinished_.fetch_sub(1, std::memory_order_relaxed);
     // The job is in the frame of the waiting coroutine, which may resume at once; if this was the
-    // line's last job, the line may be destroyed with it.
+    // line's last job, the strand may be destroyed with it.
     job->loop->schedule_from_any_thread(&job->waiting);
     job = next;
   }

@@ -36,7 +36,7 @@ class WorkerPool {
   // A strand: jobs that run one at a time, in order of arrival, for example jobs for which the
   // kernel holds one lock, so that a second worker would spin. A worker that runs them continues
   // until none is left. It outlives its jobs, which all belong to one loop.
-  class Line {
+  class Strand {
    public:
     // Whether a job is waiting or running.
     bool is_busy() const { return is_busy_.load(std::memory_order_relaxed); }
@@ -63,10 +63,10 @@ class WorkerPool {
   bool is_busy() const { return unfinished_.load(std::memory_order_relaxed) != 0; }
 
   // `co_await pool.run(function)`: runs the function on a worker thread, and returns or throws what
-  // it does; with a line, after that line's earlier jobs. The function and everything it refers to
+  // it does; with a strand, after that line's earlier jobs. The function and everything it refers to
   // must live until then; the caller's locals do.
   template <class F>
-  auto run(F function, Line* line = nullptr) {
+  auto run(F function, Strand* strand = nullptr) {
     return Job<F>(this, line, std::move(function));
   }
 
@@ -74,7 +74,7 @@ class WorkerPool {
   struct JobBase {
     virtual void execute() noexcept = 0;
     JobBase* next = nullptr;
-    Line* line = nullptr;  // nullptr: of none
+    Strand* strand = nullptr;  // nullptr: of none
     Loop* loop = nullptr;
     Waiter waiting;
 
@@ -87,8 +87,8 @@ class WorkerPool {
    public:
     using Result = std::invoke_result_t<F&>;
 
-    Job(WorkerPool* pool, Line* of, F function) : pool_(pool), function_(std::move(function)) {
-      line = of;
+    Job(WorkerPool* pool, Strand* of, F function) : pool_(pool), function_(std::move(function)) {
+      strand = of;
     }
 
     bool await_ready() const noexcept { return false; }
@@ -139,7 +139,7 @@ class WorkerPool {
   bool provide_thread();
   void work();
   void do_jobs(JobBase* first);
-  JobBase* next_in_line(Line* line);
+  JobBase* next_of(Strand* strand);
   static void append(JobList* list, JobBase* job);
   static JobBase* take_first(JobList* list);
 

@@ -224,7 +224,7 @@ void refuse_same_file(const std::string& filename, const std::string& data_filen
 }
 
 // If space for the guest's data cannot be allocated, QEMU's message names the step that failed.
-Error told_as_resize(const Error& error, bool has_data_file) {
+Error as_resize_error(const Error& error, bool has_data_file) {
   const std::string& message = error.message();
   if (message == "Cannot grow device files") return error.with_prefix("Could not resize image");
   if (!message.starts_with("Could not write zeros for preallocation") &&
@@ -268,7 +268,7 @@ Task<void> write_qcow2(const NewImage& image, NewFiles& files) {
     co_await qcow2::create(*file, data_file, image.options);
     if (data_file != nullptr) co_await write_first_block(*data_file);
   } catch (const Error& error) {
-    failure = told_as_resize(error, data_file != nullptr);
+    failure = as_resize_error(error, data_file != nullptr);
   }
   if (failure) throw *failure;
 }

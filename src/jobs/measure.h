@@ -13,7 +13,7 @@ namespace byre::jobs {
 
 // The size of the file of a new image.
 struct MeasureReport {
-  qcow2::Measured file;
+  qcow2::ImageSize file;
   // The size of the source's bitmaps in the new image, including tables and directory; nothing if
   // source or target cannot have any.
   std::optional<uint64_t> bitmaps_size;

@@ -67,7 +67,7 @@ HostFile::Options io_options(const FileOptions& options, const FileFacts& facts)
   HostFile::Options result;
   const IoEnvironment environment = io_environment();
   result.backend = options.io == IoBackend::kAuto ? environment.backend : options.io;
-  result.on_the_spot = environment.on_the_spot;
+  result.inline_io = environment.inline_io;
   if (is_direct(options.cache)) result.direct_alignment = facts.request_alignment;
   if (result.backend == IoBackend::kUring && Ring::of(Loop::current()) == nullptr) {
     const int error = Ring::refusal();

@@ -152,7 +152,7 @@ Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
     return write_call(fd_, offset, from, flags);
   };
   const bool waits_for_disk = is_direct_ || flags != 0;
-  if (options_.on_the_spot && !waits_for_disk && !is_for_worker(from.size())) {
+  if (options_.inline_io && !waits_for_disk && !is_for_worker(from.size())) {
     co_return write_here();
   }
   // The kernel does buffered writes of most file systems on a thread of its own; the pool's threads
@@ -193,11 +193,16 @@ Task<int> HostFile::write(uint64_t offset, IoVector from, bool durable) {
 Task<int> HostFile::sync_data() {
   const auto sync_here = [this] { return fdatasync(fd_) == 0 ? 0 : errno; };
   Loop& loop = Loop::current();
-  if (options_.on_the_spot) co_await loop.yield();
+  if (options_.inline_io) co_await loop.yield();
   int error = EINTR;
   while (error == EINTR) {
+<<<<<<< HEAD
     if (options_.on_the_spot && loop.is_idle()) {
       // Nothing else is delayed: neither ring nor worker is woken for it, or created.
+=======
+    if (options_.inline_io && loop.is_idle()) {
+      // Nobody is held up: neither ring nor worker is woken for it, or made.
+>>>>>>> a77cf23 (qcow2, async: names that the field uses)
       error = sync_here();
     } else if (Ring* const on = ring()) {
       const int64_t result = co_await on->sync_data(fd_);
@@ -216,7 +221,7 @@ Task<int> HostFile::allocate(int mode, uint64_t offset, uint64_t length) {
     }
     return 0;
   };
-  if (options_.on_the_spot && length <= kQuickAllocateMax && !changes_.is_busy()) {
+  if (options_.inline_io && length <= kQuickAllocateMax && !changes_.is_busy()) {
     co_return allocate_here();
   }
   const int error = co_await WorkerPool::shared().run(allocate_here, &changes_);

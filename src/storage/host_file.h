@@ -19,7 +19,11 @@ class HostFile {
  public:
   struct Options {
     IoBackend backend = IoBackend::kAuto;
+<<<<<<< HEAD
     bool on_the_spot = true;  // first try what can be done inline, without waiting
+=======
+    bool inline_io = true;  // try what can be done without waiting before anything else
+>>>>>>> a77cf23 (qcow2, async: names that the field uses)
     // Above 0: opened with O_DIRECT, so every transfer waits for the disk, and starts at a multiple
     // of this.
     uint32_t direct_alignment = 0;
@@ -66,11 +70,11 @@ class HostFile {
 
   int fd_;
   Options options_;
-  WorkerPool::Line changes_;  // of pages in the page cache and of space
+  WorkerPool::Strand changes_;  // of pages in the page cache and of space
   const bool is_direct_ = options_.direct_alignment != 0;
   // With O_DIRECT, RWF_NOWAIT would still wait for the disk.
   CachedReads cached_reads_ =
-      options_.on_the_spot && !is_direct_ ? CachedReads::kNoWait : CachedReads::kNone;
+      options_.inline_io && !is_direct_ ? CachedReads::kNoWait : CachedReads::kNone;
 };
 
 }  // namespace byre::storage

@@ -35,7 +35,7 @@ IoEnvironment io_environment() {
   std::string_view name = value;
   constexpr std::string_view kNoCache = ",nocache";
   if (name.ends_with(kNoCache)) {
-    result.on_the_spot = false;
+    result.inline_io = false;
     name.remove_suffix(kNoCache.size());
   }
   const std::optional<IoBackend> backend = parse_io_backend(name);

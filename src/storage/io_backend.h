@@ -23,7 +23,7 @@ const char* io_backend_name(IoBackend backend);
 // any other value.
 struct IoEnvironment {
   IoBackend backend = IoBackend::kAuto;
-  bool on_the_spot = true;
+  bool inline_io = true;
 };
 IoEnvironment io_environment();
 

@@ -90,9 +90,9 @@ RULES = [
   co_await flusher_->flush();
 """)),
     rule("the last reference is gone before the refcount goes down",
-         ("qcow2/write/flusher.cc", """  Allocator::Frees frees = allocator_->take_waiting();
-""", """  co_await allocator_->count_down(allocator_->take_waiting());
-  Allocator::Frees frees;
+         ("qcow2/write/flusher.cc", """  Allocator::DeferredFrees frees = allocator_->take_deferred();
+""", """  co_await allocator_->release(allocator_->take_deferred());
+  Allocator::DeferredFrees frees;
 """)),
     rule("the last reference is gone before the cluster is given away",
          ("qcow2/write/flusher.cc", """co_await write_tables(with_refcounts);
@@ -131,7 +131,7 @@ RULES = [
          ("qcow2/core/context.cc", "    if (storage.data_file() != nullptr) co_await storage.data_file()->flush();\n", "")),
     rule("a table that goes to disk has settled what it depends on",
          ("qcow2/tables/table_cache_write.cc", """  try {
-    co_await settle_rules();
+    co_await satisfy_dependencies_locked();
 """, """  try {
 """)),
     rule("the dirty bit before the first change, with lazy refcounts",
@@ -175,7 +175,7 @@ RULES = [
 """, """  // what counts as free by those that were read.
 """)),
     rule("memory for what a change frees is there before the change",
-         ("qcow2/write/linker.cc", "  if (!geometry.external_data_file()) allocator_->reserve_frees(count);\n", "")),
+         ("qcow2/write/linker.cc", "  if (!geometry.external_data_file()) allocator_->reserve_deferred(count);\n", "")),
     rule("bitmaps are marked in use before the first write",
          ("qcow2/bitmaps/bitmap_marks.cc", "    co_await context->file().write(place.value(), from);\n", "")),
     rule("the marks of bitmaps are durable before the first write",
@@ -193,7 +193,7 @@ RULES = [
 """), ("qcow2/write/preparation.cc", """    context_->health.check_may_write();
     if (!context_->health.is_prepared())""", "    if (!context_->health.is_prepared())")),
     rule("a flush of an image that was only read reaches its files",
-         ("qcow2/image/image_write.cc", "  return context.flush_devices();\n", "  return nothing();\n")),
+         ("qcow2/image/image_write.cc", "  return context.flush_devices();\n", "  return ready();\n")),
     rule("a flush fails where another one failed meanwhile",
          ("qcow2/core/context.cc", """  // Another one failed meanwhile, and the host may have forgotten what this one was for.
   health.check_not_failed();

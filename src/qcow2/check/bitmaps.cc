@@ -17,7 +17,7 @@ BitmapCounter::BitmapCounter(const CheckSubject* subject, CheckerFile* file,
 
 // A repair that removes them gives back what they refer to.
 bool BitmapCounter::are_removed() const {
-  return options_->mends && (options_->drops_unreadable || !references_->expects_more());
+  return options_->repairs && (options_->drops_unreadable || !references_->expects_more());
 }
 
 // What a bitmap that cannot be followed refers to counts as leaked, and is kept while it stays.

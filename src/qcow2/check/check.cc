@@ -17,7 +17,7 @@ Task<CheckResult> check(CheckSubject subject, CheckOptions options) {
     co_return pass.result();
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kCancelled) throw;
-    failure = without_words(error);
+    failure = with_errno_text(error);
   }
   throw *failure;
 }

@@ -77,7 +77,7 @@ struct Finding {
   std::string text;
   // QEMU puts the program's name before the text.
   bool names_program = false;
-  bool is_mended = false;  // by repair(): what was found is so no more
+  bool is_repaired = false;  // by repair(): what was found is so no more
 };
 
 struct CheckOptions {
@@ -90,7 +90,7 @@ struct CheckOptions {
   std::function<void(uint64_t done, uint64_t total)> on_progress;
   const Cancellation* cancellation = nullptr;
   // Set by repair(): findings that it repairs at once are told as repaired.
-  bool mends = false;
+  bool repairs = false;
   // Set by repair(): a snapshot table that cannot be read is a finding, and the check goes on
   // without it.
   bool is_repair = false;

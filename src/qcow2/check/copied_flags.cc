@@ -18,8 +18,8 @@ CopiedFlagChecker::CopiedFlagChecker(CheckerFile* file, ReferenceCounter* refere
       refcounts_(refcounts),
       options_(options) {}
 
-void CopiedFlagChecker::mend() {
-  mends_ = true;
+void CopiedFlagChecker::repair() {
+  repairs_ = true;
   l1_ = Buffer(geometry_.cluster_size());
   l2_ = Buffer(geometry_.cluster_size());
 }
@@ -37,8 +37,8 @@ Task<void> CopiedFlagChecker::check(uint64_t l1_offset, uint64_t l1_entries) {
 Task<void> CopiedFlagChecker::check_l1_piece(uint64_t offset, uint64_t length, uint64_t first_index,
                                              uint64_t ahead) {
   ConstBytes table = co_await file_->read(offset, length, ahead);
-  const bool mends = mends_ && references_->is_referred_to_once(offset, length);
-  if (mends) {
+  const bool repairs = repairs_ && references_->is_referred_to_once(offset, length);
+  if (repairs) {
     std::ranges::copy(table, l1_.data());
     table = l1_.bytes(0, length);
   }
@@ -47,8 +47,8 @@ Task<void> CopiedFlagChecker::check_l1_piece(uint64_t offset, uint64_t length, u
     const layout::L1Entry entry(load_big_endian<uint64_t>(&table[i]));
     if (entry.offset().is_zero()) continue;
     if (options_->cancellation != nullptr) options_->cancellation->check();
-    const bool is_wrong = co_await check_l1_entry(entry, first_index + i / 8, mends);
-    if (is_wrong && mends) {
+    const bool is_wrong = co_await check_l1_entry(entry, first_index + i / 8, repairs);
+    if (is_wrong && repairs) {
       store_big_endian<uint64_t>(l1_.data() + i, entry.with_copied(!entry.copied()).word());
       changed.add(i, i + 8);
     }
@@ -65,7 +65,7 @@ Task<void> CopiedFlagChecker::write(uint64_t offset, ConstBytes table, ChangedRa
   l2_file_.forget();
 }
 
-Task<bool> CopiedFlagChecker::check_l1_entry(layout::L1Entry entry, uint64_t index, bool mends) {
+Task<bool> CopiedFlagChecker::check_l1_entry(layout::L1Entry entry, uint64_t index, bool repairs) {
   const std::optional<uint64_t> refcount =
       co_await refcounts_->read(geometry_.cluster_of(entry.offset()).value());
   // Where there is none, compare() has said so.
@@ -74,12 +74,12 @@ Task<bool> CopiedFlagChecker::check_l1_entry(layout::L1Entry entry, uint64_t ind
                                .offset = entry.offset().value(),
                                .value = entry.word(),
                                .refcount = *refcount,
-                               .is_mended = mends},
+                               .is_repaired = repairs},
                               [&] {
                                 return fmt::format(
                                     "{} OFLAG_COPIED L2 cluster: l1_index={} l1_entry={:x} "
                                     "refcount={}",
-                                    verb(mends), index, entry.word(), *refcount);
+                                    verb(repairs), index, entry.word(), *refcount);
                               });
   co_return true;
 }
@@ -118,8 +118,8 @@ Task<ConstBytes> CopiedFlagChecker::read_l2(uint64_t offset) {
 
 Task<void> CopiedFlagChecker::check_l2_table(uint64_t offset) {
   ConstBytes table = co_await read_l2(offset);
-  const bool mends = mends_ && references_->is_only_l2_table(offset);
-  if (mends) {
+  const bool repairs = repairs_ && references_->is_only_l2_table(offset);
+  if (repairs) {
     std::ranges::copy(table, l2_.data());
     table = l2_.bytes();
   }
@@ -136,7 +136,7 @@ Task<void> CopiedFlagChecker::check_l2_table(uint64_t offset) {
       refcount = found.refcount;
       if (!found.is_known) refcount = co_await refcounts_->read(cluster);
     }
-    if (!refcount || !check_l2_entry(entry, *refcount, mends) || !mends) continue;
+    if (!refcount || !check_l2_entry(entry, *refcount, repairs) || !repairs) continue;
     entry.with_copied(!entry.copied()).store(l2_.bytes(), i, geometry_);
     const uint64_t size = geometry_.l2_entry_size();
     changed.add(i * size, i * size + size);
@@ -146,17 +146,17 @@ Task<void> CopiedFlagChecker::check_l2_table(uint64_t offset) {
 
 // Whether the flag is wrong.
 bool CopiedFlagChecker::check_l2_entry(const layout::L2Entry& entry, uint64_t refcount,
-                                       bool mends) {
+                                       bool repairs) {
   if ((refcount == 1) == entry.copied()) return false;
   references_->findings().add({.kind = FindingKind::kCopiedFlagCluster,
                                .offset = entry.offset().value(),
                                .value = entry.word(),
                                .refcount = refcount,
-                               .is_mended = mends},
+                               .is_repaired = repairs},
                               [&] {
                                 return fmt::format(
                                     "{} OFLAG_COPIED data cluster: l2_entry={:x} refcount={}",
-                                    verb(mends), entry.word(), refcount);
+                                    verb(repairs), entry.word(), refcount);
                               });
   return true;
 }

@@ -22,21 +22,21 @@ class CopiedFlagChecker {
  public:
   CopiedFlagChecker(CheckerFile* file, ReferenceCounter* references, StoredRefcounts* refcounts,
                     const CheckOptions* options);
-  // From now on it mends, in tables that are nothing else.
-  void mend();
+  // From now on it repairs, in tables that are nothing else.
+  void repair();
 
-  // Throws where a table cannot be read, or, where it mends, not written. It does not flush.
+  // Throws where a table cannot be read, or, where it repairs, not written. It does not flush.
   Task<void> check(uint64_t l1_offset, uint64_t l1_entries);
 
  private:
   Task<void> check_l1_piece(uint64_t offset, uint64_t length, uint64_t first_index, uint64_t ahead);
-  // Whether the flag of the entry is wrong; `mends`: and will be right.
-  Task<bool> check_l1_entry(layout::L1Entry entry, uint64_t index, bool mends);
+  // Whether the flag of the entry is wrong; `repairs`: and will be right.
+  Task<bool> check_l1_entry(layout::L1Entry entry, uint64_t index, bool repairs);
   Task<void> check_l2_of(layout::L1Entry entry);
   Task<void> check_l2_table(uint64_t offset);
   Task<ConstBytes> read_l2(uint64_t offset);
-  bool check_l2_entry(const layout::L2Entry& entry, uint64_t refcount, bool mends);
-  static const char* verb(bool mends) { return mends ? "Repairing" : "ERROR"; }
+  bool check_l2_entry(const layout::L2Entry& entry, uint64_t refcount, bool repairs);
+  static const char* verb(bool repairs) { return repairs ? "Repairing" : "ERROR"; }
   Task<void> write(uint64_t offset, ConstBytes table, ChangedRange changed);
 
   const layout::Geometry geometry_;
@@ -45,8 +45,8 @@ class CopiedFlagChecker {
   ReferenceCounter* references_;
   StoredRefcounts* refcounts_;
   const CheckOptions* options_;
-  bool mends_ = false;
-  Buffer l1_;  // pieces of tables as they are to be; empty unless it mends
+  bool repairs_ = false;
+  Buffer l1_;  // pieces of tables as they are to be; empty unless it repairs
   Buffer l2_;
   std::unordered_map<uint64_t, SharedTable> shared_l2_;
 };

@@ -8,31 +8,31 @@ namespace byre::qcow2 {
 using layout::L1Entry;
 using layout::L2Entry;
 
-EntryMending::EntryMending(const layout::Header& header, uint64_t file_size, bool drops_past_end)
+EntryRepair::EntryRepair(const layout::Header& header, uint64_t file_size, bool drops_past_end)
     : geometry_(header),
       file_size_(file_size),
       has_backing_file_(header.has_backing_file()),
       drops_past_end_(drops_past_end) {}
 
-bool EntryMending::has_data(const L2Entry& entry) const {
+bool EntryRepair::has_data(const L2Entry& entry) const {
   if (geometry_.extended_l2()) return (entry.bitmap() & L2Entry::kAllAllocated) != 0;
   return (entry.word() & L2Entry::kZero) == 0;
 }
 
-bool EntryMending::is_outside(uint64_t offset, uint64_t size, uint64_t file_size,
-                              uint64_t cluster_size) {
+bool EntryRepair::is_outside(uint64_t offset, uint64_t size, uint64_t file_size,
+                             uint64_t cluster_size) {
   const std::optional<uint64_t> end = checked_add(offset, size);
   return !end || (*end > file_size && *end - file_size >= cluster_size);
 }
 
-std::optional<L1Entry> EntryMending::mended(L1Entry entry) const {
+std::optional<L1Entry> EntryRepair::repaired(L1Entry entry) const {
   if (!drops_past_end_ || entry.kind(geometry_) != layout::L1Kind::kTable) return std::nullopt;
   const uint64_t size = geometry_.cluster_size();
   if (!is_outside(entry.offset().value(), size, file_size_, size)) return std::nullopt;
   return L1Entry();
 }
 
-std::optional<L2Entry> EntryMending::mended(const L2Entry& entry) const {
+std::optional<L2Entry> EntryRepair::repaired(const L2Entry& entry) const {
   if (geometry_.external_data_file()) return std::nullopt;
   if (entry.is_compressed()) {
     const layout::CompressedRange range = entry.compressed_range(geometry_);
@@ -55,7 +55,7 @@ std::optional<L2Entry> EntryMending::mended(const L2Entry& entry) const {
 }
 
 // The same contents with zeroes for its data. Reserved bits go with the place.
-std::optional<L2Entry> EntryMending::without_place(const L2Entry& entry) const {
+std::optional<L2Entry> EntryRepair::without_place(const L2Entry& entry) const {
   if (geometry_.extended_l2()) {
     const uint64_t allocated = entry.bitmap() & L2Entry::kAllAllocated;
     return L2Entry(0, (entry.bitmap() & L2Entry::kAllZero) | (allocated << 32));
@@ -63,7 +63,7 @@ std::optional<L2Entry> EntryMending::without_place(const L2Entry& entry) const {
   return all_zeroes();
 }
 
-std::optional<L2Entry> EntryMending::all_zeroes() const {
+std::optional<L2Entry> EntryRepair::all_zeroes() const {
   if (geometry_.version() >= 3) return L2Entry::zero_plain(geometry_);
   // Version 2 has no zero clusters; nothing at all reads as zeroes where there is nothing below.
   if (has_backing_file_) return std::nullopt;

@@ -19,9 +19,9 @@ void Findings::count(Severity severity, uint64_t times) {
   }
 }
 
-void Findings::note_mended(Severity severity, uint64_t times) {
-  if (severity == Severity::kLeak) mended_leaks_ += times;
-  if (severity == Severity::kCorruption) mended_corruptions_ += times;
+void Findings::note_repaired(Severity severity, uint64_t times) {
+  if (severity == Severity::kLeak) repaired_leaks_ += times;
+  if (severity == Severity::kCorruption) repaired_corruptions_ += times;
 }
 
 void Findings::report(const Finding& finding) {

@@ -17,8 +17,8 @@ class Findings {
 
   template <class MakeText>
   void add(Finding finding, MakeText make_text) {
-    if (finding.is_mended) {
-      note_mended(finding.severity, 1);
+    if (finding.is_repaired) {
+      note_repaired(finding.severity, 1);
     } else {
       count(finding.severity, 1);
     }
@@ -37,7 +37,7 @@ class Findings {
   void count(Severity severity, uint64_t times);
 
   // What was found and is so no more; also part of add() where Finding says so.
-  void note_mended(Severity severity, uint64_t times);
+  void note_repaired(Severity severity, uint64_t times);
 
   // Whether the caller wants to hear of more.
   bool is_wanted() const { return !muted_ && reported_ < options_->findings_max; }
@@ -48,8 +48,8 @@ class Findings {
   uint64_t corruptions() const { return corruptions_; }
   uint64_t leaks() const { return leaks_; }
   uint64_t check_errors() const { return check_errors_; }
-  uint64_t mended_corruptions() const { return mended_corruptions_; }
-  uint64_t mended_leaks() const { return mended_leaks_; }
+  uint64_t repaired_corruptions() const { return repaired_corruptions_; }
+  uint64_t repaired_leaks() const { return repaired_leaks_; }
   void store(CheckResult& result) const;
 
  private:
@@ -59,8 +59,8 @@ class Findings {
   uint64_t corruptions_ = 0;
   uint64_t leaks_ = 0;
   uint64_t check_errors_ = 0;
-  uint64_t mended_corruptions_ = 0;
-  uint64_t mended_leaks_ = 0;
+  uint64_t repaired_corruptions_ = 0;
+  uint64_t repaired_leaks_ = 0;
   uint64_t reported_ = 0;
   uint64_t unreported_ = 0;
   bool muted_ = false;

@@ -70,7 +70,7 @@ bool L2EntryCounter::refers_to_cluster(const L2Entry& entry) const {
 }
 
 void L2EntryCounter::count_entry(const L2Entry& entry, uint32_t index) {
-  if (can_mend_ && references_->mending().mended(entry)) references_->set_mendable();
+  if (can_repair_ && references_->entry_repair().repaired(entry)) references_->set_repairable();
   if (entry.is_compressed()) {
     count_compressed(entry, index);
     return;
@@ -144,15 +144,15 @@ void L2EntryCounter::count_allocated(const L2Entry& entry) {
     const bool has_data = geometry_.extended_l2() ? (entry.bitmap() & L2Entry::kAllAllocated) != 0
                                                   : (entry.word() & L2Entry::kZero) == 0;
     if (has_data) references_->set_incomplete();
-    const bool mends =
-        can_mend_ && references_->mends() && references_->mending().mended(entry).has_value();
-    findings.add({.kind = FindingKind::kClusterUnaligned, .offset = offset, .is_mended = mends},
+    const bool repairs = can_repair_ && references_->repairs() &&
+                         references_->entry_repair().repaired(entry).has_value();
+    findings.add({.kind = FindingKind::kClusterUnaligned, .offset = offset, .is_repaired = repairs},
                  [&] {
                    return fmt::format(
                        "{} offset={:x}: {} cluster is not properly aligned; L2 entry corrupted.",
-                       mends ? "Repairing" : "ERROR", offset, has_data ? "Data" : "Preallocated");
+                       repairs ? "Repairing" : "ERROR", offset, has_data ? "Data" : "Preallocated");
                  });
-    if (mends) return;
+    if (repairs) return;
   }
   note_places(offset, 1);
   if (!geometry_.external_data_file()) {

@@ -17,8 +17,8 @@ class L2EntryCounter {
   // `active`: the table maps the active disk, so its copied flags mean something.
   L2EntryCounter(ReferenceCounter* references, bool active);
 
-  // The table is at a place where none can be: nobody mends its entries.
-  void leave_as_they_are() { can_mend_ = false; }
+  // The table is at a place where none can be: nobody repairs its entries.
+  void leave_as_they_are() { can_repair_ = false; }
 
   void count(ConstBytes table);
   // What count() counted, so many times more and without another word.
@@ -43,7 +43,7 @@ class L2EntryCounter {
   ReferenceCounter* references_;
   const layout::Geometry& geometry_;
   const bool active_;
-  bool can_mend_ = true;
+  bool can_repair_ = true;
   const uint64_t plain_end_;  // clusters that begin below it lie wholly in the file
   ClusterStatistics statistics_;
   uint64_t contiguous_offset_ = 0;  // behind the last cluster; 0: there was none

@@ -60,7 +60,7 @@ Task<void> MetadataCounter::read_snapshots() {
     if (header.snapshot_count != 0) co_await decode_snapshots();
   }
   if (header.version >= 3) check_snapshot_entries();
-  if (options_->mends && options_->drops_unreadable) remove_unreadable();
+  if (options_->repairs && options_->drops_unreadable) remove_unreadable();
 }
 
 Task<void> MetadataCounter::decode_snapshots() {
@@ -106,7 +106,7 @@ Task<void> MetadataCounter::decode_snapshots_by_guess() {
     report_unreadable(0, reason);
     co_return;
   }
-  if (options_->mends) {
+  if (options_->repairs) {
     decoder->cut_extra_data([this](size_t index, uint64_t size) { report_cut(index, size); });
   }
   for (;;) {
@@ -120,7 +120,7 @@ Task<void> MetadataCounter::decode_snapshots_by_guess() {
     }
     if (is_read) break;
     bool is_guessed = false;
-    if (options_->mends) is_guessed = co_await guess_entry(&*decoder);
+    if (options_->repairs) is_guessed = co_await guess_entry(&*decoder);
     if (is_guessed) continue;
     snapshot_table_size_ = decoder->table_size();
     const uint64_t decoded = decoder->decoded();
@@ -148,9 +148,9 @@ Task<bool> MetadataCounter::guess_entry(layout::SnapshotTableDecoder* decoder) {
 }
 
 void MetadataCounter::report_guess(size_t index) {
-  has_mended_snapshots_ = true;
+  has_repaired_snapshots_ = true;
   references_->findings().add(
-      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_mended = true}, [&] {
+      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_repaired = true}, [&] {
         return fmt::format("Repairing the size of the extra data in snapshot table entry {}",
                            index);
       });
@@ -159,15 +159,15 @@ void MetadataCounter::report_guess(size_t index) {
 // The entries from this one on. What they refer to is not known.
 void MetadataCounter::report_unreadable(uint64_t decoded, const std::string& reason) {
   const layout::Header& header = subject_->header;
-  const bool removes = options_->mends && options_->drops_unreadable;
+  const bool removes = options_->repairs && options_->drops_unreadable;
   is_table_kept_ = !removes;
-  has_mended_snapshots_ |= removes;
+  has_repaired_snapshots_ |= removes;
   if (!removes) references_->set_incomplete();
   references_->findings().add(
       {.kind = removes ? FindingKind::kSnapshotRemoved : FindingKind::kSnapshotTableUnreadable,
        .offset = header.snapshots_offset.value(),
        .value = decoded,
-       .is_mended = removes},
+       .is_repaired = removes},
       [&] {
         if (removes) {
           return fmt::format("Removing the {} snapshots from snapshot table entry {} on: {}",
@@ -202,21 +202,21 @@ void MetadataCounter::remove_unreadable() {
     const size_t own = index++;
     const char* const reason = unreadable_l1(snapshot);
     if (reason == nullptr) return false;
-    has_mended_snapshots_ = true;
+    has_repaired_snapshots_ = true;
     references_->findings().add(
-        {.kind = FindingKind::kSnapshotRemoved, .value = own, .is_mended = true}, [&] {
+        {.kind = FindingKind::kSnapshotRemoved, .value = own, .is_repaired = true}, [&] {
           return fmt::format("Removing snapshot {} ({}): {}", snapshot.id.c_str(),
                              snapshot.name.c_str(), reason);
         });
     return true;
   });
-  if (has_mended_snapshots_) is_table_kept_ = false;
+  if (has_repaired_snapshots_) is_table_kept_ = false;
 }
 
 void MetadataCounter::report_cut(size_t index, uint64_t size) {
-  has_mended_snapshots_ = true;
+  has_repaired_snapshots_ = true;
   references_->findings().add(
-      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_mended = true}, [&] {
+      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_repaired = true}, [&] {
         return fmt::format(
             "Discarding too much extra metadata in snapshot table entry {} ({} > {})", index, size,
             layout::limits::kSnapshotExtraDataSizeMax);
@@ -228,14 +228,14 @@ void MetadataCounter::check_snapshot_entries() {
   for (size_t i = 0; i < snapshots_.size(); ++i) {
     layout::Snapshot& snapshot = snapshots_[i];
     if (snapshot.disk_size) continue;
-    const bool mends = options_->mends;
+    const bool repairs = options_->repairs;
     references_->findings().add(
-        {.kind = FindingKind::kSnapshotIncomplete, .value = i, .is_mended = mends}, [&] {
+        {.kind = FindingKind::kSnapshotIncomplete, .value = i, .is_repaired = repairs}, [&] {
           return fmt::format("{} snapshot table entry {} is incomplete",
-                             mends ? "Repairing" : "ERROR", i);
+                             repairs ? "Repairing" : "ERROR", i);
         });
-    if (!mends) continue;
-    has_mended_snapshots_ = true;
+    if (!repairs) continue;
+    has_repaired_snapshots_ = true;
     snapshot.has_large_vm_state_size = true;
     snapshot.disk_size = align_down(subject_->header.size, kSectorSize);
   }

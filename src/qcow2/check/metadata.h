@@ -28,9 +28,9 @@ class MetadataCounter {
 
   const std::vector<layout::Snapshot>& snapshots() const { return snapshots_; }
   uint64_t snapshot_table_size() const { return snapshot_table_size_; }
-  // CheckOptions::mends: snapshots() are better than what the image has, and nothing of that is
+  // CheckOptions::repairs: snapshots() are better than what the image has, and nothing of that is
   // lost in them, or is given up.
-  bool has_mended_snapshots() const { return has_mended_snapshots_ && !is_table_kept_; }
+  bool has_repaired_snapshots() const { return has_repaired_snapshots_ && !is_table_kept_; }
   // Part of the table cannot be read, and is kept.
   bool is_table_kept() const { return is_table_kept_; }
 
@@ -54,7 +54,7 @@ class MetadataCounter {
   const CheckOptions* options_;
   std::vector<layout::Snapshot> snapshots_;
   uint64_t snapshot_table_size_ = 0;
-  bool has_mended_snapshots_ = false;
+  bool has_repaired_snapshots_ = false;
   bool is_table_kept_ = false;
 };
 

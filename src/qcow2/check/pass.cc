@@ -79,7 +79,7 @@ CheckResult CheckPass::result() const {
   return result;
 }
 
-Error without_words(const Error& error) {
+Error with_errno_text(const Error& error) {
   return Error(error.kind(), error.errno_value(), errno_text(error.errno_value()),
                error.hint().empty() ? error.message() : error.hint());
 }

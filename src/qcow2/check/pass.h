@@ -61,6 +61,6 @@ class CheckPass {
 
 // What a check or a repair throws for an error of one of the steps: QEMU gives the number's text
 // alone, and the finding before it has said more.
-Error without_words(const Error& error);
+Error with_errno_text(const Error& error);
 
 }  // namespace byre::qcow2

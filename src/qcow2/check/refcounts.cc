@@ -240,7 +240,7 @@ void StoredRefcounts::compare_block(ConstBytes block, uint64_t first, uint64_t c
 void StoredRefcounts::report_difference(uint64_t cluster, uint64_t refcount, uint64_t references,
                                         Difference difference) {
   const bool is_leak = refcount > references;
-  const bool is_mended = difference == Difference::kMended;
+  const bool is_repaired = difference == Difference::kRepaired;
   const Severity severity = is_leak ? Severity::kLeak : Severity::kCorruption;
   references_->findings().add(
       {.kind = is_leak ? FindingKind::kLeakedCluster : FindingKind::kRefcountTooLow,
@@ -248,11 +248,11 @@ void StoredRefcounts::report_difference(uint64_t cluster, uint64_t refcount, uin
        .offset = cluster << geometry_.cluster_bits(),
        .refcount = refcount,
        .references = references,
-       .is_mended = is_mended},
+       .is_repaired = is_repaired},
       [&] {
         const char* const what = is_leak ? "Leaked" : "ERROR";
-        return fmt::format("{} cluster {} refcount={} reference={}", is_mended ? "Repairing" : what,
-                           cluster, refcount, references);
+        return fmt::format("{} cluster {} refcount={} reference={}",
+                           is_repaired ? "Repairing" : what, cluster, refcount, references);
       });
 }
 

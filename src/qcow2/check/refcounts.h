@@ -60,7 +60,7 @@ class StoredRefcounts {
   bool can_read(layout::RefcountTableEntry entry) const;
   // The finding of a refcount that is not the number of references: that it was not, but is now;
   // that it still is not, which was counted before.
-  enum class Difference { kFound, kMended, kLeft };
+  enum class Difference { kFound, kRepaired, kLeft };
   void report_difference(uint64_t cluster, uint64_t refcount, uint64_t references,
                          Difference difference);
 

@@ -15,7 +15,7 @@ ReferenceCounter::ReferenceCounter(const layout::Header& header, CheckerFile* fi
                                    ReferenceCounts* counts, Findings* findings,
                                    const CheckOptions* options)
     : geometry_(header),
-      mending_(header, file->size(), options->mends && options->drops_unreadable),
+      entry_repair_(header, file->size(), options->repairs && options->drops_unreadable),
       file_(file),
       l2_file_(&file->device()),
       counts_(counts),
@@ -24,7 +24,7 @@ ReferenceCounter::ReferenceCounter(const layout::Header& header, CheckerFile* fi
       narrow_refcounts_(geometry_.refcount_bits() <= 8) {}
 
 bool ReferenceCounter::is_outside(uint64_t offset, uint64_t size) const {
-  return EntryMending::is_outside(offset, size, file_->size(), geometry_.cluster_size());
+  return EntryRepair::is_outside(offset, size, file_->size(), geometry_.cluster_size());
 }
 
 void ReferenceCounter::count_region(uint64_t offset, uint64_t size, Claim claim) {
@@ -235,7 +235,7 @@ Task<void> ReferenceCounter::count_l1_cluster(uint64_t offset, uint64_t length, 
     L2References& l2_references = l2_references_[l2_offset];
     ++l2_references.count;
     l2_references.is_active |= active;
-    if (mending_.mended(entry)) set_mendable();
+    if (entry_repair_.repaired(entry)) set_repairable();
     if (!geometry_.is_cluster_aligned(entry.offset())) {
       suspect_ = true;
       incomplete_ = true;

@@ -67,15 +67,15 @@ class ReferenceCounter {
   // Something was out of order that makes it necessary to look at each copied flag again.
   bool is_suspect() const { return suspect_; }
   void set_suspect() { suspect_ = true; }
-  // There are entries that a repair makes better (EntryMending).
-  bool has_mendable() const { return has_mendable_; }
-  void set_mendable() { has_mendable_ = true; }
-  const EntryMending& mending() const { return mending_; }
+  // There are entries that a repair makes better (EntryRepair).
+  bool has_repairable() const { return has_repairable_; }
+  void set_repairable() { has_repairable_ = true; }
+  const EntryRepair& entry_repair() const { return entry_repair_; }
   // Something that refers to clusters could not be followed: clusters that count as leaked may be
   // its data.
   bool is_incomplete() const { return incomplete_; }
   void set_incomplete() { incomplete_ = true; }
-  bool mends() const { return options_->mends; }
+  bool repairs() const { return options_->repairs; }
   // Regions past the end of the file that something refers to, in bytes: whoever makes the file
   // longer keeps off them, or what reads as zeroes would read as something else. Of a file that is
   // nothing but such references, only so many are kept.
@@ -122,7 +122,7 @@ class ReferenceCounter {
   Task<void> count_l2_table_times(uint64_t offset, uint64_t times);
 
   const layout::Geometry geometry_;
-  const EntryMending mending_;
+  const EntryRepair entry_repair_;
   CheckerFile* file_;
   CheckerFile l2_file_;  // apart, so that the L1 table stays in memory
   ReferenceCounts* counts_;
@@ -131,7 +131,7 @@ class ReferenceCounter {
   const bool narrow_refcounts_;
   ClusterStatistics statistics_;
   bool suspect_ = false;
-  bool has_mendable_ = false;
+  bool has_repairable_ = false;
   bool incomplete_ = false;
   struct L2References {
     uint64_t count = 0;

@@ -31,8 +31,8 @@ using layout::HostOffset;
 // The feature name table would fill most of a smaller header cluster; QEMU's bound.
 constexpr uint64_t kFeatureNamesClusterSizeMin = 8192;
 
-std::vector<uint8_t> encode_in_qemus_words(layout::HeaderCluster parts,
-                                           const CreateOptions& options) {
+std::vector<uint8_t> encode_with_qemu_errors(layout::HeaderCluster parts,
+                                             const CreateOptions& options) {
   layout::HeaderCluster without_backing = parts;
   without_backing.backing_file_name.clear();
   try {
@@ -90,7 +90,7 @@ std::vector<uint8_t> encode_header(const CreateOptions& options, const CreationP
   }
   parts.extensions.backing_format = options.backing_format;
   parts.backing_file_name = options.backing_filename.value_or("");
-  return encode_in_qemus_words(std::move(parts), options);
+  return encode_with_qemu_errors(std::move(parts), options);
 }
 
 // Joins what is written to neighbouring places into large writes.

@@ -42,11 +42,11 @@ void validate_header(const CreateOptions& options);
 Task<void> create(BlockDevice& file, BlockDevice* data_file, CreateOptions options);
 
 // Size of a new file, metadata included, as `qemu-img measure` gives it.
-struct Measured {
+struct ImageSize {
   uint64_t required = 0;
   uint64_t fully_allocated = 0;
 };
 // `allocated_clusters_size`: bytes of guest clusters that hold data.
-Measured measure(const CreateOptions& options, uint64_t allocated_clusters_size);
+ImageSize measure(const CreateOptions& options, uint64_t allocated_clusters_size);
 
 }  // namespace byre::qcow2

@@ -48,7 +48,7 @@ uint64_t fully_allocated_size(const CreateOptions& options, uint64_t disk_bytes)
 
 }  // namespace
 
-Measured measure(const CreateOptions& options, uint64_t allocated_clusters_size) {
+ImageSize measure(const CreateOptions& options, uint64_t allocated_clusters_size) {
   check_cluster_size(options);
   check_refcount_bits(options);
   if (options.refcount_bits != kDefaultRefcountBits && options.version < 3) {
@@ -64,7 +64,7 @@ Measured measure(const CreateOptions& options, uint64_t allocated_clusters_size)
                 fmt::format("size={}", options.size));
   }
   const uint64_t disk_bytes = align_up(options.size, options.cluster_size);
-  Measured measured;
+  ImageSize measured;
   measured.fully_allocated = fully_allocated_size(options, disk_bytes);
   const bool needs_all = options.preallocation == Preallocation::kFalloc ||
                          options.preallocation == Preallocation::kFull;

@@ -11,8 +11,8 @@ void CacheCleaner::clean_if_due() {
 void CacheCleaner::clean_at(Loop::Clock::time_point now) {
   if (next_ && now < *next_) return;
   if (next_) {
-    tables_->l2_cache.drop_unused();
-    tables_->refcount_cache.drop_unused();
+    tables_->l2_cache.evict_unused();
+    tables_->refcount_cache.evict_unused();
   }
   next_ = now + interval_;
 }

@@ -108,7 +108,7 @@ Task<void> Image::read_vm_state(uint64_t offset, IoVector to) {
 namespace {
 
 // In QEMU's words, which say what was lost: L2 tables and refcount blocks.
-Error told_at_close(const Tables& tables, const Error& error) {
+Error as_close_error(const Tables& tables, const Error& error) {
   const auto not_flushed = [&error](const char* what) {
     return fmt::format("Failed to flush the {} cache: {}", what, errno_text(error.errno_value()));
   };
@@ -137,7 +137,7 @@ Task<void> Image::close() {
   try {
     co_await finish_writing();
   } catch (const Error& error) {
-    first_error = std::make_exception_ptr(told_at_close(parts_->tables, error));
+    first_error = std::make_exception_ptr(as_close_error(parts_->tables, error));
   } catch (...) {
     first_error = std::current_exception();
   }

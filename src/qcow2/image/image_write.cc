@@ -2,6 +2,7 @@
 #include <cerrno>
 #include <exception>
 
+#include "async/ready.h"
 #include "qcow2/image/image.h"
 #include "qcow2/image/image_parts.h"
 
@@ -79,15 +80,11 @@ Task<void> run(WriteParts* parts, MakeRequest make_request) {
   if (error) co_await parts->context->end_failed_request(error);
 }
 
-Task<void> nothing() {
-  co_return;
-}
-
 }  // namespace
 
 Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
   check_writable(offset, from.size());
-  if (from.size() == 0) return nothing();
+  if (from.size() == 0) return ready();
   const RequestPolicy& policy = parts_->context.options.policy;
   if (policy.becomes_zeroes(from)) {
     return write_zeroes(offset, from.size(), policy.detected_flags(flags));
@@ -101,14 +98,14 @@ Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
 Task<void> Image::write_vm_state(uint64_t offset, IoVector from) {
   check_writable(0, 0);
   const GuestOffset place = vm_state_offset(offset, from.size());
-  if (from.size() == 0) return nothing();
+  if (from.size() == 0) return ready();
   WriteParts* const parts = &parts_->write_parts();
   return run(parts, [parts, place, from] { return write_vm_state_bytes(parts, place, from); });
 }
 
 Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   check_writable(offset, length);
-  if (length == 0) return nothing();
+  if (length == 0) return ready();
   WriteParts* const parts = &parts_->write_parts();
   const WriteFlags allowed = parts_->context.options.policy.zeroes_flags(flags);
   return run(parts, [parts, offset, length, allowed] {
@@ -118,7 +115,7 @@ Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flag
 
 Task<void> Image::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
-  if (length == 0 || parts_->context.options.policy.ignores_discards()) return nothing();
+  if (length == 0 || parts_->context.options.policy.ignores_discards()) return ready();
   WriteParts* const parts = &parts_->write_parts();
   return run(parts,
              [parts, offset, length] { return discard_bytes(parts, GuestOffset(offset), length); });
@@ -126,7 +123,7 @@ Task<void> Image::discard(uint64_t offset, uint64_t length) {
 
 Task<void> Image::flush() {
   Context& context = parts_->context;
-  if (!context.health.is_writable()) return nothing();
+  if (!context.health.is_writable()) return ready();
   if (WriteParts* const parts = parts_->writing.get()) {
     return run(parts, [parts] { return parts->flusher.flush(); });
   }

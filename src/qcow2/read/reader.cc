@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "async/ready.h"
 #include "async/when_all.h"
 #include "block/read_zero_padded.h"
 #include "qcow2/read/compressed_reader.h"
@@ -16,10 +17,6 @@ namespace {
 constexpr size_t kReadsMax = 64;
 // Compressed clusters that are handed on together: enough to keep every core busy.
 constexpr size_t kCompressedMax = 256;
-
-Task<void> nothing() {
-  co_return;
-}
 
 // Whether `next` can be read with `run` in one go.
 bool continues(const Run& run, const Run& next) {
@@ -61,7 +58,7 @@ Task<void> Reader::read_plain(const Run& run, IoVector to) {
     return read_backing(run.guest_offset, std::move(to));
   }
   to.fill_zero();
-  return nothing();
+  return ready();
 }
 
 Task<void> Reader::read_backing(GuestOffset offset, IoVector to) {
@@ -71,7 +68,7 @@ Task<void> Reader::read_backing(GuestOffset offset, IoVector to) {
     return raise_and_do(context_->events(), DebugEvent::kReadBackingAio, std::move(reading));
   }
   to.fill_zero();
-  return nothing();
+  return ready();
 }
 
 // Several runs, of which `run` is the first: all of them at once, within bounds.

@@ -14,48 +14,48 @@ namespace byre::qcow2 {
 using layout::L1Entry;
 using layout::L2Entry;
 
-EntryMender::EntryMender(CheckPass* pass)
+EntryRepairer::EntryRepairer(CheckPass* pass)
     : pass_(pass),
       l1_file_(&pass->file().device()),
       l2_file_(&pass->file().device()),
       l1_(pass->geometry().cluster_size()),
       l2_(pass->geometry().cluster_size()) {}
 
-Task<bool> EntryMender::mend() {
+Task<bool> EntryRepairer::repair() {
   const layout::Header& header = pass_->subject().header;
-  co_await mend_l1_table(header.l1_table_offset.value(), header.l1_size);
+  co_await repair_l1_table(header.l1_table_offset.value(), header.l1_size);
   for (const layout::Snapshot& snapshot : pass_->metadata().snapshots()) {
     if (!pass_->geometry().is_cluster_aligned(snapshot.l1_table_offset)) continue;
     if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) continue;
-    co_await mend_l1_table(snapshot.l1_table_offset.value(), snapshot.l1_size);
+    co_await repair_l1_table(snapshot.l1_table_offset.value(), snapshot.l1_size);
   }
   co_return has_written_;
 }
 
-Task<void> EntryMender::mend_l1_table(uint64_t offset, uint64_t entries) {
+Task<void> EntryRepairer::repair_l1_table(uint64_t offset, uint64_t entries) {
   const uint64_t end = offset + l1_file_.stored(offset, entries * 8);
   for (uint64_t place = seen_l1_.end_of(offset); place < end; place = seen_l1_.end_of(place)) {
     const uint64_t length = std::min(l1_.size(), end - place);
     seen_l1_.add(place, place + length);
     const bool is_hole = co_await l1_file_.is_hole(place, length);
-    if (!is_hole) co_await mend_l1_piece(place, length);
+    if (!is_hole) co_await repair_l1_piece(place, length);
   }
 }
 
-Task<void> EntryMender::mend_l1_piece(uint64_t offset, uint64_t length) {
+Task<void> EntryRepairer::repair_l1_piece(uint64_t offset, uint64_t length) {
   const ConstBytes stored = co_await l1_file_.read(offset, length, 0);
   std::copy(stored.begin(), stored.end(), l1_.data());
   const bool may_write = pass_->references().is_referred_to_once(offset, length);
   ChangedRange changed;
   for (uint64_t at = 0; at + 8 <= length; at += 8) {
     const L1Entry entry(load_big_endian<uint64_t>(l1_.data() + at));
-    const std::optional<L1Entry> better = pass_->references().mending().mended(entry);
+    const std::optional<L1Entry> better = pass_->references().entry_repair().repaired(entry);
     if (better && may_write) {
       tell(FindingKind::kReferenceOutsideFile, entry.offset().value(), entry.word(), false);
       store_big_endian<uint64_t>(l1_.data() + at, better->word());
       changed.add(at, at + 8);
     } else if (entry.kind(pass_->geometry()) == layout::L1Kind::kTable) {
-      co_await mend_l2_table(entry.offset().value());
+      co_await repair_l2_table(entry.offset().value());
     }
   }
   if (changed.is_empty()) co_return;
@@ -66,7 +66,7 @@ Task<void> EntryMender::mend_l1_piece(uint64_t offset, uint64_t length) {
   l2_file_.forget();
 }
 
-Task<void> EntryMender::mend_l2_table(uint64_t offset) {
+Task<void> EntryRepairer::repair_l2_table(uint64_t offset) {
   if (!pass_->references().is_only_l2_table(offset) || !seen_l2_.insert(offset).second) co_return;
   if (pass_->options().cancellation != nullptr) pass_->options().cancellation->check();
   const layout::Geometry& geometry = pass_->geometry();
@@ -77,13 +77,13 @@ Task<void> EntryMender::mend_l2_table(uint64_t offset) {
   ChangedRange changed;
   for (uint32_t i = 0; i < geometry.l2_entries(); ++i) {
     const L2Entry entry = L2Entry::load(l2_.bytes(), i, geometry);
-    const std::optional<L2Entry> better = pass_->references().mending().mended(entry);
+    const std::optional<L2Entry> better = pass_->references().entry_repair().repaired(entry);
     if (!better) continue;
     const bool is_aligned = geometry.is_cluster_aligned(entry.offset());
     if (entry.is_compressed()) {
       tell(FindingKind::kCompressedCopied, offset, entry.word(), false);
     } else {
-      // The first check has told of the others as mended.
+      // The first check has told of the others as repaired.
       tell(FindingKind::kReferenceOutsideFile, entry.offset().value(), entry.word(), !is_aligned);
     }
     better->store(l2_.bytes(), i, geometry);
@@ -97,9 +97,9 @@ Task<void> EntryMender::mend_l2_table(uint64_t offset) {
   l2_file_.forget();
 }
 
-void EntryMender::tell(FindingKind kind, uint64_t offset, uint64_t value, bool was_told) {
+void EntryRepairer::tell(FindingKind kind, uint64_t offset, uint64_t value, bool was_told) {
   if (was_told) return;
-  pass_->findings().add({.kind = kind, .offset = offset, .value = value, .is_mended = true}, [&] {
+  pass_->findings().add({.kind = kind, .offset = offset, .value = value, .is_repaired = true}, [&] {
     if (kind == FindingKind::kCompressedCopied) {
       return fmt::format("Repairing copied flag of compressed cluster: l2_entry={:x}", value);
     }

@@ -11,20 +11,20 @@
 
 namespace byre::qcow2 {
 
-// Puts mended entries (EntryMending) into the L1 and L2 tables of the active disk and of all
+// Puts repaired entries (EntryRepair) into the L1 and L2 tables of the active disk and of all
 // snapshots, in place: each is a write of its own meaning, so any part of them may be on disk.
-class EntryMender {
+class EntryRepairer {
  public:
   // `pass` has counted, and outlives it.
-  explicit EntryMender(CheckPass* pass);
+  explicit EntryRepairer(CheckPass* pass);
 
   // Writes, does not flush. Whether it did.
-  Task<bool> mend();
+  Task<bool> repair();
 
  private:
-  Task<void> mend_l1_table(uint64_t offset, uint64_t entries);
-  Task<void> mend_l1_piece(uint64_t offset, uint64_t length);
-  Task<void> mend_l2_table(uint64_t offset);
+  Task<void> repair_l1_table(uint64_t offset, uint64_t entries);
+  Task<void> repair_l1_piece(uint64_t offset, uint64_t length);
+  Task<void> repair_l2_table(uint64_t offset);
   void tell(FindingKind kind, uint64_t offset, uint64_t value, bool was_told);
 
   CheckPass* pass_;

@@ -10,14 +10,14 @@ namespace byre::qcow2 {
 
 // While something could not be followed, nothing is given back: what counts as leaked may be what
 // it would have led to.
-RefcountMender::RefcountMender(CheckPass* pass, RepairScope scope)
+RefcountRepairer::RefcountRepairer(CheckPass* pass, RepairScope scope)
     : pass_(pass),
-      mends_leaks_(!pass->references().is_incomplete()),
-      mends_corruptions_(scope == RepairScope::kAll),
+      repairs_leaks_(!pass->references().is_incomplete()),
+      repairs_corruptions_(scope == RepairScope::kAll),
       block_file_(&pass->file().device()),
       block_(pass->geometry().cluster_size()) {}
 
-Task<void> RefcountMender::mend() {
+Task<void> RefcountRepairer::repair() {
   const uint64_t clusters = pass_->counts().cluster_count();
   const uint64_t block_entries = pass_->geometry().refcount_block_entries();
   for (uint64_t first = 0; first < clusters; first += block_entries) {
@@ -25,13 +25,13 @@ Task<void> RefcountMender::mend() {
     const uint64_t index = first / block_entries;
     // Without a block all refcounts are 0, and so are the references, or it would have to be made.
     if (pass_->refcounts().entry(index).offset().is_zero()) continue;
-    co_await mend_block(index, first, std::min(block_entries, clusters - first));
+    co_await repair_block(index, first, std::min(block_entries, clusters - first));
   }
-  if (mends_corruptions_) co_await raise_past_end();
+  if (repairs_corruptions_) co_await raise_past_end();
 }
 
 // QEMU says nothing of these refcounts, so nobody is told.
-Task<void> RefcountMender::raise_past_end() {
+Task<void> RefcountRepairer::raise_past_end() {
   const std::map<uint64_t, uint64_t>& counts = pass_->references().outside_counts();
   const uint64_t block_entries = pass_->geometry().refcount_block_entries();
   const uint32_t order = pass_->geometry().refcount_order();
@@ -60,7 +60,7 @@ Task<void> RefcountMender::raise_past_end() {
   }
 }
 
-Task<void> RefcountMender::mend_block(uint64_t index, uint64_t first, uint64_t count) {
+Task<void> RefcountRepairer::repair_block(uint64_t index, uint64_t first, uint64_t count) {
   const layout::HostOffset offset = pass_->refcounts().entry(index).offset();
   const ConstBytes stored = co_await block_file_.read(offset.value(), block_.size(), 0);
   std::copy(stored.begin(), stored.end(), block_.data());
@@ -73,7 +73,7 @@ Task<void> RefcountMender::mend_block(uint64_t index, uint64_t first, uint64_t c
         pass_->counts().load_page((first + done) / ReferenceCounts::kPageClusters, &page_counts_);
     for (uint64_t i = 0; i < piece; ++i) {
       const uint64_t references = has_references ? page_counts_[in_page + i] : 0;
-      if (mend_refcount(block, done + i, first + done + i, references)) is_changed = true;
+      if (repair_refcount(block, done + i, first + done + i, references)) is_changed = true;
     }
     done += piece;
   }
@@ -81,49 +81,49 @@ Task<void> RefcountMender::mend_block(uint64_t index, uint64_t first, uint64_t c
   co_await write_block(offset);
 }
 
-Task<void> RefcountMender::write_block(layout::HostOffset offset) {
+Task<void> RefcountRepairer::write_block(layout::HostOffset offset) {
   const IoVector from(block_.bytes());
   block_file_.forget();
   co_await pass_->file().device().write(offset.value(), from, WriteFlags::kNone);
 }
 
 // Whether the refcount was changed.
-bool RefcountMender::mend_refcount(Bytes block, uint64_t index_in_block, uint64_t cluster,
-                                   uint64_t references) {
+bool RefcountRepairer::repair_refcount(Bytes block, uint64_t index_in_block, uint64_t cluster,
+                                       uint64_t references) {
   const uint32_t order = pass_->geometry().refcount_order();
   const uint64_t refcount = layout::load_refcount(block, index_in_block, order);
   if (refcount == references) return false;
   const bool is_leak = refcount > references;
   const bool is_given_back = given_back_ != nullptr && given_back_->contains(cluster);
-  const bool mends = is_leak ? mends_leaks_ || is_given_back : mends_corruptions_;
-  if (mends) layout::store_refcount(block, index_in_block, order, references);
+  const bool repairs = is_leak ? repairs_leaks_ || is_given_back : repairs_corruptions_;
+  if (repairs) layout::store_refcount(block, index_in_block, order, references);
   using Difference = StoredRefcounts::Difference;
   // Kept leaks are told once, those that the scope leaves out twice, as QEMU does.
-  if (mends || !is_leak) {
+  if (repairs || !is_leak) {
     pass_->refcounts().report_difference(cluster, refcount, references,
-                                         mends ? Difference::kMended : Difference::kLeft);
+                                         repairs ? Difference::kRepaired : Difference::kLeft);
   }
-  return mends;
+  return repairs;
 }
 
-RefcountsBehindEnd::RefcountsBehindEnd(const CheckSubject& subject, const CheckOptions& options,
-                                       uint64_t end)
+RefcountsPastEnd::RefcountsPastEnd(const CheckSubject& subject, const CheckOptions& options,
+                                   uint64_t end)
     : header_(subject.header),
       options_(options),
       geometry_(subject.header),
       file_(subject.file),
       end_(end) {}
 
-Task<bool> RefcountsBehindEnd::has_any() {
+Task<bool> RefcountsPastEnd::has_any() {
   co_return co_await visit(false);
 }
 
-Task<void> RefcountsBehindEnd::clear() {
+Task<void> RefcountsPastEnd::clear() {
   co_await visit(true);
 }
 
 // Whether there were any; stops at the first block that has them unless it clears them.
-Task<bool> RefcountsBehindEnd::visit(bool clears) {
+Task<bool> RefcountsPastEnd::visit(bool clears) {
   const uint64_t table_size = uint64_t{header_.refcount_table_clusters} << header_.cluster_bits;
   Buffer table(file_.stored(header_.refcount_table_offset.value(), table_size));
   if (table.size() == 0) co_return false;
@@ -150,7 +150,7 @@ Task<bool> RefcountsBehindEnd::visit(bool clears) {
 }
 
 // Of a block that begins with cluster `first`; whether there were any.
-bool RefcountsBehindEnd::clear_in(Bytes block, uint64_t first) const {
+bool RefcountsPastEnd::clear_in(Bytes block, uint64_t first) const {
   const uint32_t order = geometry_.refcount_order();
   bool had_any = false;
   for (uint64_t i = end_ > first ? end_ - first : 0; i < geometry_.refcount_block_entries(); ++i) {

@@ -18,26 +18,26 @@ namespace byre::qcow2 {
 //
 // Clusters past the end of the file to which references are kept have at least as many: the file
 // may grow over them, and nobody else may be given them.
-class RefcountMender {
+class RefcountRepairer {
  public:
   // `pass` has counted and compared, and outlives it.
-  RefcountMender(CheckPass* pass, RepairScope scope);
+  RefcountRepairer(CheckPass* pass, RepairScope scope);
   // These clusters are given back whatever else is kept.
   void give_back(const RangeSet* clusters) { given_back_ = clusters; }
 
   // Writes, does not flush.
-  Task<void> mend();
+  Task<void> repair();
 
  private:
-  Task<void> mend_block(uint64_t index, uint64_t first, uint64_t count);
+  Task<void> repair_block(uint64_t index, uint64_t first, uint64_t count);
   Task<void> raise_past_end();
   // block_, over what was read into it.
   Task<void> write_block(layout::HostOffset offset);
-  bool mend_refcount(Bytes block, uint64_t index_in_block, uint64_t cluster, uint64_t references);
+  bool repair_refcount(Bytes block, uint64_t index_in_block, uint64_t cluster, uint64_t references);
 
   CheckPass* pass_;
-  const bool mends_leaks_;
-  const bool mends_corruptions_;
+  const bool repairs_leaks_;
+  const bool repairs_corruptions_;
   const RangeSet* given_back_ = nullptr;
   CheckerFile block_file_;
   Buffer block_;
@@ -48,10 +48,10 @@ class RefcountMender {
 // does not look behind the end of the file, and as soon as the file has grown they would be leaks.
 // For an image in which a check finds nothing. Writes blocks in place, does not flush; says
 // nothing of it.
-class RefcountsBehindEnd {
+class RefcountsPastEnd {
  public:
   // Both outlive it.
-  RefcountsBehindEnd(const CheckSubject& subject, const CheckOptions& options, uint64_t end);
+  RefcountsPastEnd(const CheckSubject& subject, const CheckOptions& options, uint64_t end);
 
   // Whether there are any; they are read again by clear().
   Task<bool> has_any();

@@ -22,7 +22,7 @@
 // repaired and has all that could be read before (docs/decisions/0040):
 //
 //   1. autoclear bits that byre does not know      before anything else changes
-//   2. mended entries, in place                    each reads as before, whatever else is on disk
+//   2. repaired entries, in place                    each reads as before, whatever else is on disk
 //   3. refcounts: in place, each nearer the truth; or a new structure and one header write
 //   4. flush; then copied flags, in place          a flag follows the refcount that it tells of: a
 //                                                  cluster without it is copied and counted down,
@@ -40,21 +40,21 @@ class Repairer {
       : subject_(std::move(subject)), options_(std::move(options)) {
     options_.check.is_repair = true;
     first_ = options_.check;
-    first_.mends = mends_all();
+    first_.repairs = repairs_all();
     first_.drops_unreadable = options_.drops_unreadable;
   }
 
   Task<RepairResult> run();
 
  private:
-  bool mends_all() const { return options_.scope == RepairScope::kAll; }
+  bool repairs_all() const { return options_.scope == RepairScope::kAll; }
   BlockDevice& file() { return *subject_.file; }
 
   Task<void> begin_writing();
   enum class Tell { kAll, kReferences, kNothing };
   Task<void> look(Tell tell);
-  Task<void> mend_entries();
-  Task<void> mend_structure();
+  Task<void> repair_entries();
+  Task<void> repair_structure();
   bool must_build();
   bool must_move();
   bool must_remove_bitmaps();
@@ -64,8 +64,8 @@ class Repairer {
   Task<void> cut_file(uint64_t size);
   bool is_l1_past_end();
   Task<bool> try_to_build(NewPlaces::Where where);
-  Task<void> mend_refcounts();
-  Task<void> mend_copied();
+  Task<void> repair_refcounts();
+  Task<void> repair_copied();
   Task<void> clear_behind_end(uint64_t end);
   Task<void> write_features(uint64_t incompatible, uint64_t autoclear);
   Task<void> clear_bits();
@@ -125,26 +125,26 @@ Task<void> Repairer::look(Tell tell) {
   pass_->findings().set_muted(false);
 }
 
-Task<void> Repairer::mend_entries() {
+Task<void> Repairer::repair_entries() {
   co_await begin_writing();
-  EntryMender mender(&*pass_);
-  const uint64_t before = pass_->findings().mended_corruptions();
-  const bool has_written = co_await mender.mend();
-  corruptions_fixed_ += pass_->findings().mended_corruptions() - before;
+  EntryRepairer repairer(&*pass_);
+  const uint64_t before = pass_->findings().repaired_corruptions();
+  const bool has_written = co_await repairer.repair();
+  corruptions_fixed_ += pass_->findings().repaired_corruptions() - before;
   if (!has_written) co_return;
   co_await file().flush();
   co_await look(Tell::kNothing);
 }
 
 // A longer file has more references that lead into it, and a table in a place of its own may be
-// mended: then there is more to do.
-Task<void> Repairer::mend_structure() {
+// repaired: then there is more to do.
+Task<void> Repairer::repair_structure() {
   constexpr int kRoundsMax = 3;
   for (int round = 0; round < kRoundsMax; ++round) {
-    if (mends_all() && pass_->references().has_mendable()) co_await mend_entries();
+    if (repairs_all() && pass_->references().has_repairable()) co_await repair_entries();
     if (must_remove_bitmaps()) co_await remove_bitmaps();
     if (!must_build() || is_in_place_) co_return;
-    if (!mends_all()) {
+    if (!repairs_all()) {
       say(FindingKind::kRebuildNeeded, Severity::kNote,
           "ERROR need to rebuild refcount structures");
       throw Error(ErrorKind::kIo, EIO, errno_text(EIO),
@@ -156,8 +156,8 @@ Task<void> Repairer::mend_structure() {
 
 bool Repairer::must_build() {
   if (pass_->refcounts().must_be_rebuilt()) return true;
-  if (!mends_all()) return false;
-  return pass_->metadata().has_mended_snapshots() || must_remove_bitmaps() || must_move();
+  if (!repairs_all()) return false;
+  return pass_->metadata().has_repaired_snapshots() || must_remove_bitmaps() || must_move();
 }
 
 bool Repairer::must_move() {
@@ -166,7 +166,7 @@ bool Repairer::must_move() {
 
 // They may be whole once the rest of the file is there.
 bool Repairer::must_remove_bitmaps() {
-  if (!mends_all() || !pass_->bitmaps().has_broken()) return false;
+  if (!repairs_all() || !pass_->bitmaps().has_broken()) return false;
   return options_.drops_unreadable || !pass_->references().expects_more();
 }
 
@@ -242,7 +242,7 @@ Task<bool> Repairer::build_where_there_is_room() {
   if (!is_built) is_built = co_await try_to_build(Where::kInside);
   if (is_built) co_return true;
   const bool needs_places =
-      must_move() || must_remove_bitmaps() || pass_->metadata().has_mended_snapshots();
+      must_move() || must_remove_bitmaps() || pass_->metadata().has_repaired_snapshots();
   if (!needs_places && pass_->refcounts().can_be_written_in_place()) co_return false;
   // Where even the tables that the header names are past the end, it is sure that there is more.
   const bool is_cut = pass_->refcounts().is_past_end() || is_l1_past_end();
@@ -282,49 +282,49 @@ Task<void> Repairer::build() {
   is_built_ = true;
   co_await look(is_told ? Tell::kReferences : Tell::kNothing);
   // What the old structure took is given back; the rest is gone with it.
-  RefcountMender mender(&*pass_, options_.scope);
-  mender.give_back(&given_back_);
+  RefcountRepairer repairer(&*pass_, options_.scope);
+  repairer.give_back(&given_back_);
   pass_->findings().set_muted(!is_told);
-  co_await mender.mend();
+  co_await repairer.repair();
   pass_->findings().set_muted(false);
   const Findings& now = pass_->findings();
-  const uint64_t leaks_left = now.leaks() - std::min(now.leaks(), now.mended_leaks());
+  const uint64_t leaks_left = now.leaks() - std::min(now.leaks(), now.repaired_leaks());
   corruptions_fixed_ += corruptions - std::min(corruptions, now.corruptions());
   leaks_fixed_ += leaks - std::min(leaks, leaks_left);
 }
 
-Task<void> Repairer::mend_refcounts() {
+Task<void> Repairer::repair_refcounts() {
   if (pass_->findings().leaks() + pass_->findings().corruptions() == 0) co_return;
   co_await begin_writing();
-  const uint64_t leaks = pass_->findings().mended_leaks();
-  const uint64_t corruptions = pass_->findings().mended_corruptions();
-  RefcountMender mender(&*pass_, options_.scope);
-  co_await mender.mend();
-  leaks_fixed_ += pass_->findings().mended_leaks() - leaks;
-  corruptions_fixed_ += pass_->findings().mended_corruptions() - corruptions;
+  const uint64_t leaks = pass_->findings().repaired_leaks();
+  const uint64_t corruptions = pass_->findings().repaired_corruptions();
+  RefcountRepairer repairer(&*pass_, options_.scope);
+  co_await repairer.repair();
+  leaks_fixed_ += pass_->findings().repaired_leaks() - leaks;
+  corruptions_fixed_ += pass_->findings().repaired_corruptions() - corruptions;
 }
 
-Task<void> Repairer::mend_copied() {
+Task<void> Repairer::repair_copied() {
   if (!pass_->references().is_suspect() && pass_->counts().claims_hold()) co_return;
   // Flags are not set by refcounts that are too low.
   const bool is_sound =
       pass_->findings().corruptions() == 0 && pass_->findings().check_errors() == 0;
-  const bool mends = mends_all() || is_sound;
-  if (mends) co_await begin_writing();
+  const bool repairs = repairs_all() || is_sound;
+  if (repairs) co_await begin_writing();
   co_await file().flush();
   CheckerFile tables(&file());
   StoredRefcounts refcounts(subject_.header, &tables, &pass_->references(), &pass_->options());
   co_await refcounts.read_table();
-  const uint64_t corruptions = pass_->findings().mended_corruptions();
+  const uint64_t corruptions = pass_->findings().repaired_corruptions();
   CopiedFlagChecker copied(&tables, &pass_->references(), &refcounts, &pass_->options());
-  if (mends) copied.mend();
+  if (repairs) copied.repair();
   co_await copied.check(subject_.header.l1_table_offset.value(), subject_.header.l1_size);
-  corruptions_fixed_ += pass_->findings().mended_corruptions() - corruptions;
+  corruptions_fixed_ += pass_->findings().repaired_corruptions() - corruptions;
 }
 
 // `end` clusters are what the check has looked at. QEMU says nothing of it, so nobody is told.
 Task<void> Repairer::clear_behind_end(uint64_t end) {
-  RefcountsBehindEnd behind(subject_, options_.check, end);
+  RefcountsPastEnd behind(subject_, options_.check, end);
   const bool has_any = co_await behind.has_any();
   if (!has_any) co_return;
   co_await begin_writing();
@@ -342,19 +342,19 @@ Task<void> Repairer::clear_bits() {
 
 Task<RepairResult> Repairer::run() {
   co_await look(Tell::kAll);
-  corruptions_fixed_ = pass_->findings().mended_corruptions();
-  co_await mend_structure();
-  if (!is_built_) co_await mend_refcounts();
+  corruptions_fixed_ = pass_->findings().repaired_corruptions();
+  co_await repair_structure();
+  if (!is_built_) co_await repair_refcounts();
   if (pass_->references().is_incomplete() && pass_->findings().leaks() > 0) {
     say(FindingKind::kLeaksKept, Severity::kNote,
         "Leaked clusters are kept: they may belong to what cannot be read");
   }
-  if (mends_all() && pass_->references().expects_more()) {
+  if (repairs_all() && pass_->references().expects_more()) {
     say(FindingKind::kPastEndKept, Severity::kNote,
         "References past the end of the file are kept: the file may not be all there; "
         "byre check -r all --drop-unreadable gives them up");
   }
-  co_await mend_copied();
+  co_await repair_copied();
   RepairResult result{pass_->result(), leaks_fixed_, corruptions_fixed_};
   const uint64_t end = pass_->counts().cluster_count();
   const bool is_incomplete = pass_->references().is_incomplete();
@@ -384,7 +384,7 @@ Task<RepairResult> repair(CheckSubject subject, RepairOptions options) {
     co_return co_await repairer.run();
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kCancelled) throw;
-    failure = without_words(error);
+    failure = with_errno_text(error);
   }
   throw *failure;
 }

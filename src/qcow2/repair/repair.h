@@ -21,22 +21,22 @@ struct RepairOptions {
   // or are dropped; so are snapshots whose entry or L1 table cannot be read. Each is told by name,
   // as far as it has one.
   bool drops_unreadable = false;
-  // As for a check; told are the findings of the check that a repair begins with, what is mended,
+  // As for a check; told are the findings of the check that a repair begins with, what is repaired,
   // and the findings of the check that it ends with.
   CheckOptions check;
-  // Something was mended: called before the last check.
+  // Something was repaired: called before the last check.
   std::function<void(uint64_t leaks_fixed, uint64_t corruptions_fixed)> on_fixed;
 };
 
 struct RepairResult {
-  // How the image is now: the last check if something was mended, else the first.
+  // How the image is now: the last check if something was repaired, else the first.
   CheckResult check;
   uint64_t leaks_fixed = 0;
   uint64_t corruptions_fixed = 0;
   bool is_clean() const { return check.corruptions == 0 && check.check_errors == 0; }
 };
 
-// Checks an image and mends what it finds, as far as that can be done without losing anything that
+// Checks an image and repairs what it finds, as far as that can be done without losing anything that
 // could be read before:
 //
 // - refcounts become the number of references. Where they should not be repaired in their places, a
@@ -44,7 +44,7 @@ struct RepairResult {
 //   free clusters where the file cannot grow, or refers past its end and so may be a part of one.
 //   Where there is no room, blocks that are in order but for their values are written in place.
 // - copied flags become what the refcounts say.
-// - entries: see EntryMending. Snapshot table entries that version 3 calls incomplete are
+// - entries: see EntryRepair. Snapshot table entries that version 3 calls incomplete are
 //   completed; the size of their extra data is put right where that is what makes them unreadable.
 // - bitmaps that cannot be used are removed, unless something else leads past the end of the file.
 // - a refcount table, or an active L1 table, that is something else as well moves away from there.

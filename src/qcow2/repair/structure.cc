@@ -242,8 +242,8 @@ void StructureBuilder::note_old_structure() {
 }
 
 Task<layout::Header> StructureBuilder::build() {
-  const bool new_snapshots = pass_->metadata().has_mended_snapshots();
-  const bool new_l1 = pass_->options().mends && must_move_l1(*pass_);
+  const bool new_snapshots = pass_->metadata().has_repaired_snapshots();
+  const bool new_l1 = pass_->options().repairs && must_move_l1(*pass_);
   const bool new_bitmaps = bitmaps_ != nullptr;
   if (new_snapshots) co_await write_snapshot_table();
   if (new_bitmaps) co_await write_bitmap_directory();

@@ -138,7 +138,7 @@ Task<void> Growth::grow_l1_table(uint64_t entries) {
     error = std::current_exception();
   }
   if (error) {
-    co_await allocator_->free_now(place);
+    co_await allocator_->free(place);
     std::rethrow_exception(error);
   }
   co_await context_->events().raise(DebugEvent::kL1GrowActivateTable);
@@ -147,7 +147,7 @@ Task<void> Growth::grow_l1_table(uint64_t entries) {
   tables_->l1.moved(geometry.offset_of(place.first).value(), static_cast<uint32_t>(entries));
   if (old_clusters > 0) {
     const ClusterRange old{old_first, old_clusters};
-    co_await allocator_->free_now(old);
+    co_await allocator_->free(old);
   }
 }
 

@@ -42,7 +42,7 @@ Task<void> Preallocator::map_new(GuestOffset begin, uint64_t count, Preallocatio
     error = std::current_exception();
   }
   if (!error) co_return;
-  co_await allocator_->free_now(range);
+  co_await allocator_->free(range);
   std::rethrow_exception(error);
 }
 

@@ -40,7 +40,7 @@ Task<void> Shrink::run(uint64_t new_size) {
   const uint64_t old_size = context_->disk_size();
   co_await context_->header_store.set_size(new_size);
   if (context_->storage.data_file()) co_await cut_data_file(old_size);
-  co_await allocator_->cut_file();
+  co_await allocator_->truncate_to_used();
 }
 
 Task<void> Shrink::clear_rest_of_cluster(uint64_t new_size) {
@@ -63,7 +63,7 @@ Task<void> Shrink::unmap_in_last_table(uint64_t new_size) {
   while (at < end) {
     const uint64_t count = std::min(geometry.clusters_for(end - at), linker_->clusters_max());
     const Linker::Change change = [](uint64_t, const L2Entry&) { return L2Entry(); };
-    co_await linker_->change_to_less(at, count, change, Linker::Emptied::kKept);
+    co_await linker_->change_releasing(at, count, change, Linker::Emptied::kKept);
     at += count << geometry.cluster_bits();
   }
 }
@@ -82,11 +82,11 @@ Task<void> Shrink::drop_tables(uint64_t first_index) {
 Task<void> Shrink::drop_table(uint64_t l1_index, HostOffset table) {
   const std::vector<ClusterRange> clusters = co_await clusters_of(l1_index, table);
   // At once, so that a flush sees the removal of the references with what they referred to.
-  for (const ClusterRange& range : clusters) allocator_->free_later(range, FreeCause::kDiscard);
-  allocator_->free_later({context_->geometry.cluster_of(table), 1}, FreeCause::kDiscard);
+  for (const ClusterRange& range : clusters) allocator_->defer_free(range, FreeCause::kDiscard);
+  allocator_->defer_free({context_->geometry.cluster_of(table), 1}, FreeCause::kDiscard);
   tables_->l1.set(l1_index, 0);
   overlap_->remove_l2_table(table);
-  co_await tables_->l2_cache.drop(table.value(), context_->geometry.cluster_size());
+  co_await tables_->l2_cache.invalidate(table.value(), context_->geometry.cluster_size());
 }
 
 // What the entries of a table refer to. A table that a snapshot has, too, has a reference to each

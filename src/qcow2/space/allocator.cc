@@ -101,11 +101,11 @@ Task<ClusterRange> Allocator::claim(ClusterRange range) {
     if (*position == range.first) *position = range.end();
   }
   if (end_) end_ = std::max(*end_, range.end());
-  becomes_written(range);
+  note_written(range);
   co_return range;
 }
 
-void Allocator::becomes_written(ClusterRange range) {
+void Allocator::note_written(ClusterRange range) {
   if (blank_) blank_ = std::max(*blank_, range.end());
 }
 
@@ -222,7 +222,7 @@ Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster behind) {
       co_await growth.run(place.first, counted_by);
       continue;
     }
-    becomes_written(place);
+    note_written(place);
     const bool other_first = counted_by != table_index && !refcounts_->has_block(counted_by);
     co_await refcounts_->add_block(other_first ? counted_by : table_index, place.first);
   }
@@ -231,14 +231,14 @@ Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster behind) {
 void Allocator::became_free(HostCluster cluster) {
   first_free_ = std::min(first_free_, cluster);
   cursor_ = std::min(cursor_, cluster);
-  becomes_written({cluster, 1});
+  note_written({cluster, 1});
   // What is packed next must not go on in a cluster that may now be somebody else's.
   if (!packed_end_.is_zero() && context_->geometry.cluster_of(packed_end_) == cluster) {
     packed_end_ = HostOffset();
   }
 }
 
-Task<void> Allocator::take_back(ClusterRange range) {
+Task<void> Allocator::drop_references(ClusterRange range) {
   co_await refcounts_->subtract(range, [this](HostCluster cluster) { became_free(cluster); });
 }
 
@@ -263,7 +263,7 @@ Task<void> Allocator::discard_in_file(std::vector<ClusterRange> ranges) {
 }
 
 // All of them are counted down; the first failure is told then.
-Task<void> Allocator::take_back_all(Frees frees) {
+Task<void> Allocator::drop_all_references(DeferredFrees frees) {
   std::vector<ClusterRange> holes;
   std::exception_ptr error;
   for (const Freed& freed : frees) {
@@ -287,7 +287,7 @@ Task<void> Allocator::take_back_all(Frees frees) {
   if (error) std::rethrow_exception(error);
 }
 
-Task<void> Allocator::cut_file() {
+Task<void> Allocator::truncate_to_used() {
   const Mutex::Guard guard = co_await mutex_.lock();
   BlockDevice& file = context_->file();
   if (!file.limits().grows) co_return;
@@ -297,47 +297,47 @@ Task<void> Allocator::cut_file() {
   if (end < file.size()) co_await file.resize(end, Preallocation::kOff);
 }
 
-Task<void> Allocator::free_now(ClusterRange range) {
+Task<void> Allocator::free(ClusterRange range) {
   co_await context_->events().raise(DebugEvent::kClusterFree);
   const Mutex::Guard guard = co_await mutex_.lock();
-  Frees frees{{range, FreeCause::kOther}};
-  co_await take_back_all(std::move(frees));
+  DeferredFrees frees{{range, FreeCause::kOther}};
+  co_await drop_all_references(std::move(frees));
 }
 
-void Allocator::reserve_frees(uint64_t count) {
-  const size_t wanted = waiting_.size() + count;
+void Allocator::reserve_deferred(uint64_t count) {
+  const size_t wanted = deferred_.size() + count;
   // In steps that double, or many small requests would copy the list each time.
-  if (waiting_.capacity() < wanted) waiting_.reserve(std::max(wanted, waiting_.capacity() * 2));
+  if (deferred_.capacity() < wanted) deferred_.reserve(std::max(wanted, deferred_.capacity() * 2));
 }
 
 bool Allocator::fill_holes() {
   return !std::exchange(fills_holes_, true);
 }
 
-void Allocator::free_later(ClusterRange range, FreeCause cause) {
+void Allocator::defer_free(ClusterRange range, FreeCause cause) {
   if (range.count == 0) return;
-  waiting_clusters_ += range.count;
-  if (!waiting_.empty() && waiting_.back().range.end() == range.first &&
-      waiting_.back().cause == cause) {
-    waiting_.back().range.count += range.count;
+  deferred_clusters_ += range.count;
+  if (!deferred_.empty() && deferred_.back().range.end() == range.first &&
+      deferred_.back().cause == cause) {
+    deferred_.back().range.count += range.count;
     return;
   }
-  waiting_.push_back({range, cause});
+  deferred_.push_back({range, cause});
 }
 
-Allocator::Frees Allocator::take_waiting() {
-  waiting_clusters_ = 0;
-  return std::exchange(waiting_, {});
+Allocator::DeferredFrees Allocator::take_deferred() {
+  deferred_clusters_ = 0;
+  return std::exchange(deferred_, {});
 }
 
-void Allocator::put_back(Frees frees) {
-  for (const Freed& freed : frees) free_later(freed.range, freed.cause);
+void Allocator::requeue(DeferredFrees frees) {
+  for (const Freed& freed : frees) defer_free(freed.range, freed.cause);
 }
 
-Task<void> Allocator::count_down(Frees frees) {
+Task<void> Allocator::release(DeferredFrees frees) {
   if (frees.empty()) co_return;
   const Mutex::Guard guard = co_await mutex_.lock();
-  co_await take_back_all(std::move(frees));
+  co_await drop_all_references(std::move(frees));
 }
 
 }  // namespace byre::qcow2

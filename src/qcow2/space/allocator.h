@@ -23,17 +23,17 @@ enum class FreeCause : uint8_t { kDiscard, kSnapshot, kOther };
 // - What allocate() gives has its refcount counted in memory, so that nobody else gets it; whoever
 //   refers to it on disk sees to it that the refcount is there before (L2 tables depend on the
 //   refcount cache).
-// - What free_later() takes is still referred to by what is on disk. It keeps its refcount, and so
+// - What defer_free() takes is still referred to by what is on disk. It keeps its refcount, and so
 //   is given to nobody, until the removal of the reference is durable: Flusher takes the list
-//   before it writes the tables and hands it to count_down() afterwards.
-// - What free_now() takes was never referred to.
+//   before it writes the tables and hands it to release() afterwards.
+// - What free() takes was never referred to.
 class Allocator {
  public:
   struct Freed {
     ClusterRange range;
     FreeCause cause = FreeCause::kOther;
   };
-  using Frees = std::vector<Freed>;
+  using DeferredFrees = std::vector<Freed>;
 
   Allocator(Context* context, TableCache* refcount_cache, Refcounts* refcounts,
             OverlapCheck* overlap)
@@ -57,29 +57,29 @@ class Allocator {
   Task<ClusterRange> allocate_at_end(uint64_t count);
   // `size` bytes, at most a cluster, for a compressed cluster: right behind those given last, where
   // that cluster is still in use and may be referred to once more, else at the start of another
-  // one. Each host cluster that they touch has one reference for them; free_now() or free_later()
+  // one. Each host cluster that they touch has one reference for them; free() or defer_free()
   // take it back.
   Task<HostOffset> allocate_bytes(uint64_t size);
 
-  void free_later(ClusterRange range, FreeCause cause = FreeCause::kOther);
-  Task<void> free_now(ClusterRange range);
-  // Before take-backs that must not fail for lack of memory: free_later() of so many clusters, one
+  void defer_free(ClusterRange range, FreeCause cause = FreeCause::kOther);
+  Task<void> free(ClusterRange range);
+  // Before take-backs that must not fail for lack of memory: defer_free() of so many clusters, one
   // by one, will allocate none.
-  void reserve_frees(uint64_t count);
+  void reserve_deferred(uint64_t count);
   // A request found no room in the file's file system: from now on every free cluster that the file
   // has is used before it grows. True where that may help a request that is made again.
   bool fill_holes();
-  // Clusters in free_later()'s list.
-  uint64_t waiting_clusters() const { return waiting_clusters_; }
-  Frees take_waiting();
-  // Puts back what take_waiting() gave: the removal did not become durable.
-  void put_back(Frees frees);
+  // Clusters in defer_free()'s list.
+  uint64_t deferred_clusters() const { return deferred_clusters_; }
+  DeferredFrees take_deferred();
+  // Puts back what take_deferred() gave: the removal did not become durable.
+  void requeue(DeferredFrees frees);
   // Clusters that nobody refers to any more are discarded in the file before anybody can be given
   // them, where the options say so.
-  Task<void> count_down(Frees frees);
+  Task<void> release(DeferredFrees frees);
   bool passes_discard(FreeCause cause) const;
   // Cuts off what the file has behind the last cluster in use. What was freed is durably so.
-  Task<void> cut_file();
+  Task<void> truncate_to_used();
 
  private:
   friend class RefcountTableGrowth;
@@ -93,13 +93,13 @@ class Allocator {
   Task<bool> share(HostCluster cluster);
   Task<void> ensure_blocks(ClusterRange range);
   Task<void> ensure_block(uint64_t table_index, HostCluster behind);
-  Task<void> take_back(ClusterRange range);
-  Task<void> take_back_all(Frees frees);
+  Task<void> drop_references(ClusterRange range);
+  Task<void> drop_all_references(DeferredFrees frees);
   Task<void> discard_in_file(std::vector<ClusterRange> ranges);
   void became_free(HostCluster cluster);
   bool is_blank(ClusterRange range);
   // Something is written there without a claim.
-  void becomes_written(ClusterRange range);
+  void note_written(ClusterRange range);
   bool fits(ClusterRange range) const;
   // Throws Error(kNoSpace) unless it fits.
   void check_end(ClusterRange range) const;
@@ -124,8 +124,8 @@ class Allocator {
   // free.
   HostOffset packed_end_;
   bool fills_holes_ = false;
-  Frees waiting_;
-  uint64_t waiting_clusters_ = 0;
+  DeferredFrees deferred_;
+  uint64_t deferred_clusters_ = 0;
 };
 
 }  // namespace byre::qcow2

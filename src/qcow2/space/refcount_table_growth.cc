@@ -89,13 +89,13 @@ Task<void> RefcountTableGrowth::switch_to_table() {
     overlap_->add_refcount_block(context_->geometry.offset_of(place_.first + i));
   }
   refcounts_->replace_table(std::move(table_));
-  co_await allocator_->take_back(old);
+  co_await allocator_->drop_references(old);
 }
 
 Task<void> RefcountTableGrowth::run(HostCluster behind, uint64_t table_index_min) {
   plan(behind, table_index_min);
   allocator_->check_end(place_);
-  allocator_->becomes_written(place_);
+  allocator_->note_written(place_);
   std::exception_ptr error;
   try {
     co_await context_->events().raise(DebugEvent::kReftableGrow);
@@ -108,7 +108,7 @@ Task<void> RefcountTableGrowth::run(HostCluster behind, uint64_t table_index_min
     // The blocks are in no table: nothing of them may be written where they would have stood.
     const uint64_t blocks = place_.count - table_clusters_;
     const HostOffset first = context_->geometry.offset_of(place_.first + table_clusters_);
-    co_await refcount_cache_->drop(first.value(), blocks * context_->geometry.cluster_size());
+    co_await refcount_cache_->invalidate(first.value(), blocks * context_->geometry.cluster_size());
     std::rethrow_exception(error);
   }
   co_await switch_to_table();

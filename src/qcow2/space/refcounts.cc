@@ -303,7 +303,7 @@ Task<void> Refcounts::put_into_table(NewBlock block) {
   }
   // It is no block of the table, so nothing may be written there as one. Its place is free again,
   // unless the entry on disk may name it.
-  co_await refcount_cache_->drop(offset.value(), context_->geometry.cluster_size());
+  co_await refcount_cache_->invalidate(offset.value(), context_->geometry.cluster_size());
   if (block.is_counted && !unfinished_) co_await subtract(own, nullptr);
   std::rethrow_exception(error);
 }

@@ -340,7 +340,7 @@ Task<void> TableCache::make_room(uint64_t bytes) {
   }
 }
 
-Task<void> TableCache::drop(uint64_t offset, uint64_t length) {
+Task<void> TableCache::invalidate(uint64_t offset, uint64_t length) {
   const Mutex::Guard guard = co_await write_mutex_.lock();
   std::vector<Entry*> gone;
   BYRE_ASSERT(is_aligned(offset, options_.slice_size));
@@ -356,7 +356,7 @@ Task<void> TableCache::drop(uint64_t offset, uint64_t length) {
   for (Entry* const entry : gone) remove(entry);
 }
 
-void TableCache::drop_unused() {
+void TableCache::evict_unused() {
   // Those asked for last are at the other end.
   for (Entry* entry = oldest_; entry != nullptr && entry->generation < generation_;) {
     Entry* const next = entry->newer;
@@ -366,8 +366,8 @@ void TableCache::drop_unused() {
   ++generation_;
 }
 
-Task<void> TableCache::drop_all() {
-  return drop(0, UINT64_MAX);
+Task<void> TableCache::invalidate_all() {
+  return invalidate(0, UINT64_MAX);
 }
 
 }  // namespace byre::qcow2

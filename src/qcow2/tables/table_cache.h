@@ -127,7 +127,7 @@ class TableCache {
   // The same for data: the external data file, if there is one, and the file are flushed first.
   void depend_on_flush() {
     flush_needed_ = true;
-    ++rule_changes_;
+    ++dependency_changes_;
   }
 
   // Told of each write, and of each flush before one, that failed, before the error reaches whoever
@@ -144,11 +144,11 @@ class TableCache {
   // Forgets the slices in the range without writing them: the table there has been freed. Waits for
   // writes of them that are under way, so that these cannot hit whatever uses the place next. Who
   // has one pinned keeps his bytes, which belong to nothing from then on.
-  Task<void> drop(uint64_t offset, uint64_t length);
+  Task<void> invalidate(uint64_t offset, uint64_t length);
   // Forgets what nobody has asked for since the last call. What is dirty or pinned stays.
-  void drop_unused();
+  void evict_unused();
   // Forgets everything, dirty or not: after the tables were changed behind the cache's back.
-  Task<void> drop_all();
+  Task<void> invalidate_all();
 
   // A slice waits to be written, or is being written: then write_back() waits for that.
   bool has_dirty() const { return dirty_count_ > 0 || write_mutex_.is_locked(); }
@@ -194,10 +194,11 @@ class TableCache {
   // Writes what stood in these entries at its start. The caller holds write_mutex_.
   Task<void> write_batch(std::span<Entry* const> batch);
   Task<void> write_run(Run* run);
-  // Fulfils the rules that were set before the call. settle_rules(): for who holds write_mutex_.
-  Task<void> settle();
-  Task<void> settle_rules();
-  void tell(const std::exception_ptr& error, Health::Operation operation) const;
+  // Fulfils the rules that were set before the call.
+  Task<void> satisfy_dependencies();
+  // The same. REQUIRES: the caller holds write_mutex_.
+  Task<void> satisfy_dependencies_locked();
+  void report_failure(const std::exception_ptr& error, Health::Operation operation) const;
 
   const Storage* storage_;
   std::function<void(const Error&, Health::Operation)> on_failure_;
@@ -209,15 +210,16 @@ class TableCache {
   std::vector<Buffer> spare_;
   uint64_t memory_ = 0;  // of entries_
   uint64_t dirty_count_ = 0;
-  uint64_t generation_ = 0;  // the count of calls of drop_unused()
+  uint64_t generation_ = 0;  // the count of calls of evict_unused()
   uint64_t reads_ = 0;
   uint64_t writes_ = 0;
 
   Mutex write_mutex_;  // one write-back at a time, so that an older copy never lands last
   TableCache* depends_on_ = nullptr;
   bool flush_needed_ = false;
-  uint64_t rule_changes_ = 0;   // how often one of the two above was set
-  uint64_t rules_settled_ = 0;  // the value of rule_changes_ up to which they are fulfilled
+  uint64_t dependency_changes_ = 0;  // how often one of the two above was set
+  uint64_t dependencies_satisfied_ =
+      0;  // the value of dependency_changes_ up to which they are fulfilled
 };
 
 }  // namespace byre::qcow2

@@ -11,9 +11,9 @@
 #include "qcow2/tables/table_cache.h"
 
 // Invariants:
-// - An entry that is being read or written, or pinned, is not evicted. drop() takes it out of the
+// - An entry that is being read or written, or pinned, is not evicted. invalidate() takes it out of the
 //   map all the same; then it lives until its last pin is gone, and nothing of it is written.
-// - An entry that is dirty leaves the map only through drop() and drop_all(), which hold the write
+// - An entry that is dirty leaves the map only through invalidate() and invalidate_all(), which hold the write
 //   mutex: so a write-back may keep pointers to dirty entries across awaits.
 // - What a write-back writes is a copy taken at one moment, and every rule (depend_on) that was set
 //   before that moment is fulfilled before the copy is written. Rules that come later are about

@@ -78,7 +78,7 @@ Task<void> TableCache::write_batch(std::span<Entry* const> batch) {
   }
   std::exception_ptr error;
   try {
-    co_await settle_rules();
+    co_await satisfy_dependencies_locked();
     co_await when_all(std::move(writes));
   } catch (...) {
     error = std::current_exception();
@@ -111,11 +111,12 @@ Task<void> TableCache::write_run(Run* run) {
   }
   run->is_done = true;
   if (!error) co_return;
-  tell(error, Health::Operation::kWrite);
+  report_failure(error, Health::Operation::kWrite);
   std::rethrow_exception(error);
 }
 
-void TableCache::tell(const std::exception_ptr& error, Health::Operation operation) const {
+void TableCache::report_failure(const std::exception_ptr& error,
+                                Health::Operation operation) const {
   if (!on_failure_) return;
   try {
     std::rethrow_exception(error);
@@ -126,9 +127,9 @@ void TableCache::tell(const std::exception_ptr& error, Health::Operation operati
   }
 }
 
-Task<void> TableCache::settle_rules() {
-  if (rules_settled_ == rule_changes_) co_return;
-  const uint64_t rules = rule_changes_;
+Task<void> TableCache::satisfy_dependencies_locked() {
+  if (dependencies_satisfied_ == dependency_changes_) co_return;
+  const uint64_t rules = dependency_changes_;
   if (depends_on_ != nullptr) co_await depends_on_->write_back();
   std::exception_ptr error;
   try {
@@ -139,11 +140,11 @@ Task<void> TableCache::settle_rules() {
     error = std::current_exception();
   }
   if (error) {
-    tell(error, Health::Operation::kFlush);
+    report_failure(error, Health::Operation::kFlush);
     std::rethrow_exception(error);
   }
-  rules_settled_ = rules;
-  if (rules == rule_changes_) {
+  dependencies_satisfied_ = rules;
+  if (rules == dependency_changes_) {
     depends_on_ = nullptr;
     flush_needed_ = false;
   }
@@ -153,16 +154,16 @@ Task<void> TableCache::depend_on(TableCache& other) {
   // The opposite rule, or a rule about a third cache, is fulfilled first, so that no circle can
   // arise.
   while (other.depends_on_ == this || (depends_on_ != nullptr && depends_on_ != &other)) {
-    if (other.depends_on_ == this) co_await other.settle();
-    if (depends_on_ != nullptr && depends_on_ != &other) co_await settle();
+    if (other.depends_on_ == this) co_await other.satisfy_dependencies();
+    if (depends_on_ != nullptr && depends_on_ != &other) co_await satisfy_dependencies();
   }
   depends_on_ = &other;
-  ++rule_changes_;
+  ++dependency_changes_;
 }
 
-Task<void> TableCache::settle() {
+Task<void> TableCache::satisfy_dependencies() {
   const Mutex::Guard guard = co_await write_mutex_.lock();
-  co_await settle_rules();
+  co_await satisfy_dependencies_locked();
 }
 
 }  // namespace byre::qcow2

@@ -156,7 +156,7 @@ Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes com
   }
   if (!error) co_return;
   const ClusterRange touched{first, last - first + 1};
-  co_await allocator_->free_now(touched);
+  co_await allocator_->free(touched);
   std::rethrow_exception(error);
 }
 

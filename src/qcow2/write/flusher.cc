@@ -39,7 +39,7 @@ Task<void> Flusher::flush_all() {
 }
 
 bool Flusher::is_backlogged() const {
-  return allocator_->waiting_clusters() << context_->geometry.cluster_bits() > kWaitingBytesMax ||
+  return allocator_->deferred_clusters() << context_->geometry.cluster_bits() > kWaitingBytesMax ||
          discards_->pieces() > kWaitingDiscardsMax;
 }
 
@@ -50,7 +50,7 @@ Task<void> Flusher::flush_if_backlogged() {
 Task<bool> Flusher::make_room() {
   if (!context_->health.is_prepared()) co_return false;
   bool may_help = allocator_->fill_holes();
-  if (allocator_->waiting_clusters() == 0 && discards_->pieces() == 0) co_return may_help;
+  if (allocator_->deferred_clusters() == 0 && discards_->pieces() == 0) co_return may_help;
   try {
     co_await flush();
     may_help = true;
@@ -68,7 +68,7 @@ bool Flusher::has_dirty_tables(bool with_refcounts) const {
 
 Task<void> Flusher::run(bool with_refcounts) {
   context_->health.check_not_failed();
-  Allocator::Frees frees = allocator_->take_waiting();
+  Allocator::DeferredFrees frees = allocator_->take_deferred();
   discards_->begin_flush();
   std::exception_ptr error;
   try {
@@ -78,12 +78,12 @@ Task<void> Flusher::run(bool with_refcounts) {
     error = std::current_exception();
   }
   if (error) {
-    allocator_->put_back(std::move(frees));
+    allocator_->requeue(std::move(frees));
     std::rethrow_exception(error);
   }
   // Before any of them can be given away.
   co_await discards_->run();
-  co_await allocator_->count_down(std::move(frees));
+  co_await allocator_->release(std::move(frees));
 }
 
 Task<void> Flusher::flush_devices() {

@@ -78,7 +78,7 @@ void Linker::replace(const std::vector<TableCache::Slice>& slices, GuestOffset f
                      uint64_t count, const Change& new_entry, FreeCause cause, Emptied emptied) {
   const layout::Geometry& geometry = context_->geometry;
   const uint32_t per_slice = mapping_->entries_per_slice();
-  if (!geometry.external_data_file()) allocator_->reserve_frees(count);
+  if (!geometry.external_data_file()) allocator_->reserve_deferred(count);
   uint64_t done = 0;
   for (const TableCache::Slice& slice : slices) {
     const uint32_t start = mapping_->l2_slice_index(first + (done << geometry.cluster_bits()));
@@ -105,8 +105,8 @@ Task<void> Linker::change(GuestOffset first, uint64_t count, const Change& new_e
   replace(slices, first, count, new_entry, FreeCause::kOther, Emptied::kKept);
 }
 
-Task<void> Linker::change_to_less(GuestOffset first, uint64_t count, const Change& new_entry,
-                                  Emptied emptied) {
+Task<void> Linker::change_releasing(GuestOffset first, uint64_t count, const Change& new_entry,
+                                    Emptied emptied) {
   const std::vector<TableCache::Slice> slices = co_await slices_of(first, count, &new_entry);
   replace(slices, first, count, new_entry, FreeCause::kDiscard, emptied);
 }
@@ -142,7 +142,7 @@ void Linker::free_former(const L2Entry& before, const L2Entry& after, FreeCause 
     const layout::CompressedRange range = before.compressed_range(geometry);
     const HostCluster first = geometry.cluster_of(range.offset);
     const HostCluster last = geometry.cluster_of(range.offset + (range.size - 1));
-    allocator_->free_later({first, last - first + 1}, cause);
+    allocator_->defer_free({first, last - first + 1}, cause);
     reader_->drop_compressed(range.offset, range.size);
     return;
   }
@@ -150,7 +150,7 @@ void Linker::free_former(const L2Entry& before, const L2Entry& after, FreeCause 
   const bool kept =
       !after.is_compressed() && after.has_offset(geometry) && after.offset() == before.offset();
   if (kept || !may_free(before)) return;
-  allocator_->free_later({geometry.cluster_of(before.offset()), 1}, cause);
+  allocator_->defer_free({geometry.cluster_of(before.offset()), 1}, cause);
 }
 
 Task<void> Linker::ensure_table(GuestOffset guest_offset) {
@@ -177,15 +177,15 @@ Task<void> Linker::ensure_table(GuestOffset guest_offset) {
     error = std::current_exception();
   }
   if (error) {
-    co_await tables_->l2_cache.drop(table.value(), geometry.cluster_size());
-    co_await allocator_->free_now(place);
+    co_await tables_->l2_cache.invalidate(table.value(), geometry.cluster_size());
+    co_await allocator_->free(place);
     std::rethrow_exception(error);
   }
   tables_->l1.set(index, L1Entry::table(table, true).word());
   overlap_->add_l2_table(table);
   if (kind != L1Kind::kTable) co_return;
   overlap_->remove_l2_table(before.offset());
-  allocator_->free_later({geometry.cluster_of(before.offset()), 1});
+  allocator_->defer_free({geometry.cluster_of(before.offset()), 1});
 }
 
 Task<void> Linker::fill_table(HostOffset new_table, HostOffset old_table) {

@@ -29,7 +29,7 @@ using layout::GuestOffset;
 // snapshot shares is copied, before the first entry is changed. An entry reaches the disk after the
 // refcounts (unless they are lazy) and the data of what it refers to, because the cache of L2
 // tables depends on them. What an entry referred to before and does not any more goes to
-// Allocator::free_later().
+// Allocator::defer_free().
 //
 // Callers hold Context::guest_lock exclusive for the clusters that they change.
 class Linker {
@@ -58,8 +58,8 @@ class Linker {
   // discards: they wait for nothing on their way to the disk. An entry that breaks the format's
   // rules may be replaced by one that has nothing of it; a cluster at an impossible place is
   // reported, and leaks.
-  Task<void> change_to_less(GuestOffset first, uint64_t count, const Change& new_entry,
-                            Emptied emptied);
+  Task<void> change_releasing(GuestOffset first, uint64_t count, const Change& new_entry,
+                              Emptied emptied);
   uint64_t clusters_max() const;
   // The L2 table of that guest offset is there, not shared, and has its space in the file. For a
   // writer before it allocates data, as QEMU does; changes do it themselves.

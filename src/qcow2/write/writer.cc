@@ -292,7 +292,7 @@ Task<Writer::Part> Writer::write_new(Part part, IoVector from) {
     error = std::current_exception();
   }
   if (error) {
-    co_await allocator_->free_now(range);
+    co_await allocator_->free(range);
     std::rethrow_exception(error);
   }
   co_return part;

@@ -193,7 +193,7 @@ Task<void> Zeroing::zero_subclusters(GuestOffset begin, GuestOffset end, WriteFl
     const uint32_t last = end < cluster_end ? geometry.subcluster_index(end) : per_cluster;
     return zeroed(old, cluster, first, last - first, may_unmap);
   };
-  co_await linker_->change_to_less(start, count, change, emptied(may_unmap));
+  co_await linker_->change_releasing(start, count, change, emptied(may_unmap));
 }
 
 // The bytes of a raw external data file are zeroes by now, and the guest's.
@@ -218,7 +218,7 @@ Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteF
                                             cluster_end.value() >= context_->disk_size());
     if (is_whole) {
       const Linker::Change change = [](uint64_t, const L2Entry&) { return L2Entry(); };
-      co_await linker_->change_to_less(cluster, 1, change, Linker::Emptied::kKept);
+      co_await linker_->change_releasing(cluster, 1, change, Linker::Emptied::kKept);
     } else {
       const Run run = co_await mapping_->run_at(at, cluster_end - at);
       if (run.kind != RunKind::kUnallocated) co_await write_zero_bytes(at, cluster_end, flags);
@@ -247,16 +247,16 @@ Task<void> Zeroing::check_whole_subclusters(GuestOffset begin, GuestOffset end) 
   const bool head_is_zero = co_await reads_as_zeroes(outer_begin, begin);
   bool tail_is_zero = end.value() >= context_->disk_size();
   if (!tail_is_zero) tail_is_zero = co_await reads_as_zeroes(end, outer_end);
-  if (!head_is_zero || !tail_is_zero) throw only_bytes_would_do();
+  if (!head_is_zero || !tail_is_zero) throw zeroing_needs_write();
 }
 
-Error Zeroing::only_bytes_would_do() {
+Error Zeroing::zeroing_needs_write() {
   return Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
                "only zero bytes could be written there");
 }
 
 Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags) {
-  if (has_flag(flags, WriteFlags::kNoFallback)) throw only_bytes_would_do();
+  if (has_flag(flags, WriteFlags::kNoFallback)) throw zeroing_needs_write();
   context_->health.check_not_corrupt();
   const Buffer zeroes = Buffer::zeroed(std::min(end - begin, kZeroBytesMax));
   for (GuestOffset at = begin; at < end;) {
@@ -321,8 +321,8 @@ Task<void> Zeroing::discard_piece(GuestOffset begin, GuestOffset end) {
   const Linker::Change change = [&](uint64_t index, const L2Entry& old) {
     return discarded(old, begin + (index << geometry.cluster_bits()));
   };
-  co_await linker_->change_to_less(begin, geometry.clusters_for(end - begin), change,
-                                   Linker::Emptied::kDiscarded);
+  co_await linker_->change_releasing(begin, geometry.clusters_for(end - begin), change,
+                                     Linker::Emptied::kDiscarded);
 }
 
 Task<void> Zeroing::discard(GuestOffset offset, uint64_t length) {

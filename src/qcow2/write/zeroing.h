@@ -50,7 +50,7 @@ class Zeroing {
   Task<void> zero_without_flag(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> check_whole_subclusters(GuestOffset begin, GuestOffset end);
-  static Error only_bytes_would_do();
+  static Error zeroing_needs_write();
   Task<void> write_out_compressed(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<bool> reads_as_zeroes(GuestOffset begin, GuestOffset end);

@@ -157,7 +157,8 @@ TEST(WorkerPool, ManyJobsAtOnceAllComeBackToOneThread) {
   EXPECT_EQ(total, 2000);
 }
 
-Task<void> note_in_line(WorkerPool* pool, WorkerPool::Line* line, std::vector<int>* order, int i) {
+Task<void> note_in_line(WorkerPool* pool, WorkerPool::Strand* line, std::vector<int>* order,
+                        int i) {
   co_await pool->run([order, i] { order->push_back(i); }, line);
 }
 
@@ -165,14 +166,14 @@ std::thread no_thread(const std::function<void()>&) {
   throw std::system_error(std::make_error_code(std::errc::resource_unavailable_try_again));
 }
 
-Task<std::thread::id> thread_of_job(WorkerPool* pool, WorkerPool::Line* line) {
+Task<std::thread::id> thread_of_job(WorkerPool* pool, WorkerPool::Strand* line) {
   const auto id = [] { return std::this_thread::get_id(); };
   co_return co_await pool->run(id, line);
 }
 
 TEST(WorkerPool, WhereNoThreadCanBeMadeTheLoopDoesTheWork) {
   WorkerPool pool(2, no_thread);
-  WorkerPool::Line line;
+  WorkerPool::Strand line;
   Loop loop;
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(loop.run(thread_of_job(&pool, nullptr)), std::this_thread::get_id());
@@ -200,7 +201,7 @@ TEST(WorkerPool, TheThreadsThatCouldBeMadeDoAllWork) {
     return std::thread(function);
   });
   std::vector<int> order;
-  WorkerPool::Line line;
+  WorkerPool::Strand line;
   std::vector<Task<void>> tasks;
   for (int i = 0; i < 20; ++i) tasks.push_back(note_in_line(&pool, &line, &order, i));
   Loop loop;
@@ -256,7 +257,7 @@ TEST(WorkerPool, IsBusyWhileAJobIsNotDone) {
 
 TEST(WorkerPool, JobsInALineAreDoneOneAtATimeInTheirOrder) {
   WorkerPool pool(4);
-  WorkerPool::Line line;
+  WorkerPool::Strand line;
   std::vector<int> order;
   std::vector<int> expected;
   int beside = 0;
@@ -272,14 +273,14 @@ TEST(WorkerPool, JobsInALineAreDoneOneAtATimeInTheirOrder) {
   EXPECT_FALSE(line.is_busy());
 }
 
-Task<bool> line_is_busy_in_job(WorkerPool* pool, WorkerPool::Line* line) {
+Task<bool> line_is_busy_in_job(WorkerPool* pool, WorkerPool::Strand* line) {
   const bool busy = co_await pool->run([line] { return line->is_busy(); }, line);
   co_return busy;
 }
 
 TEST(WorkerPool, ALineIsBusyWhileAJobOfItIsNotDone) {
   WorkerPool pool(2);
-  WorkerPool::Line line;
+  WorkerPool::Strand line;
   EXPECT_FALSE(line.is_busy());
   EXPECT_TRUE(sync_wait(line_is_busy_in_job(&pool, &line)));
   EXPECT_FALSE(line.is_busy());

@@ -22,7 +22,7 @@ Extent extent(uint64_t offset, uint64_t length, bool data, bool zero) {
   return result;
 }
 
-qcow2::Measured measured(BlockDevice* source, qcow2::CreateOptions options = {}) {
+qcow2::ImageSize measured(BlockDevice* source, qcow2::CreateOptions options = {}) {
   return sync_wait(measure_qcow2(source, 0, std::move(options), nullptr)).file;
 }
 

@@ -62,7 +62,7 @@ Task<bool> reads_back(HostFile* file) {
 [[noreturn]] void work_without_io_uring(const std::string& name) {
   if (!forbid_io_uring()) std::_Exit(2);
   Loop loop;
-  HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {.on_the_spot = false});
+  HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {.inline_io = false});
   const bool ok = loop.run(reads_back(&file));
   std::_Exit(ok && Ring::refusal() == EPERM && loop.event_source() == nullptr ? 0 : 1);
 }

@@ -21,11 +21,11 @@ IoEnvironment with_environment(const char* value) {
 TEST(IoBackend, IsForcedByTheEnvironment) {
   unsetenv("BYRE_IO");
   EXPECT_EQ(io_environment().backend, IoBackend::kAuto);
-  EXPECT_TRUE(io_environment().on_the_spot);
+  EXPECT_TRUE(io_environment().inline_io);
   EXPECT_EQ(with_environment("").backend, IoBackend::kAuto);
   EXPECT_EQ(with_environment("uring").backend, IoBackend::kUring);
   EXPECT_EQ(with_environment("threads,nocache").backend, IoBackend::kThreads);
-  EXPECT_FALSE(with_environment("threads,nocache").on_the_spot);
+  EXPECT_FALSE(with_environment("threads,nocache").inline_io);
 }
 
 TEST(IoBackend, AnUnknownNameIsAnError) {

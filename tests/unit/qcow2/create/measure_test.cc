@@ -52,7 +52,7 @@ CreateOptions options_of(const Line& line) {
 TEST(Measure, GivesQemusNumbersForAnEmptyDisk) {
   for (const Line& line : kLines) {
     SCOPED_TRACE(testing::Message() << line.size << " " << line.cluster_size);
-    const Measured measured = measure(options_of(line), 0);
+    const ImageSize measured = measure(options_of(line), 0);
     EXPECT_EQ(measured.required, line.required);
     EXPECT_EQ(measured.fully_allocated, line.fully_allocated);
   }

@@ -69,10 +69,10 @@ TEST_P(EachDamageInside, IsRepairedInFreeClusters) {
     contents.read(0, bytes);
     storage::MemoryDevice left((ConstBytes(bytes)));
     expect_nothing_lost(before, sync_wait(view_guest(left.clone())));
-    EXPECT_EQ(repair(left, GetParam()).result.is_clean(), GetParam().can_be_mended);
+    EXPECT_EQ(repair(left, GetParam()).result.is_clean(), GetParam().can_be_repaired);
     expect_nothing_lost(before, sync_wait(view_guest(left.clone())));
   });
-  EXPECT_EQ(repair_disk(disk, GetParam()).result.is_clean(), GetParam().can_be_mended);
+  EXPECT_EQ(repair_disk(disk, GetParam()).result.is_clean(), GetParam().can_be_repaired);
   EXPECT_EQ(disk.size(), size);
   expect_nothing_lost(before, sync_wait(view_guest(as_device(disk))));
 }

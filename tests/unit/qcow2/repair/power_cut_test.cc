@@ -117,7 +117,7 @@ TEST_P(RepairPowerCut, LeavesAnImageThatCanBeRepairedWithAllThatCouldBeRead) {
       const std::unique_ptr<storage::MemoryDevice> left = as_device(disk.cache().power_cut(cut++));
       expect_nothing_lost(before, view(*left));
       EXPECT_EQ(repair(*left, GetParam().damage).result.is_clean(),
-                GetParam().damage.can_be_mended);
+                GetParam().damage.can_be_repaired);
       expect_nothing_lost(before, view(*left));
     }
   });
@@ -127,7 +127,7 @@ TEST_P(RepairPowerCut, LeavesAnImageThatCanBeRepairedWithAllThatCouldBeRead) {
   loop.run(repair_on(&disk, std::move(options)));
   disk.set_on_moment(nullptr);
   expect_nothing_lost(before, view(*as_device(disk.cache().power_cut(0))));
-  if (GetParam().damage.can_be_mended) EXPECT_GT(cut, 0u);
+  if (GetParam().damage.can_be_repaired) EXPECT_GT(cut, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Damages, RepairPowerCut, testing::ValuesIn(cases()),

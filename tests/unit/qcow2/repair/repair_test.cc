@@ -39,7 +39,7 @@ TEST_P(EachDamage, IsMendedAndNothingIsLost) {
   EXPECT_EQ(checked.result.corruptions, repaired.result.check.corruptions);
   EXPECT_EQ(checked.result.leaks, repaired.result.check.leaks);
   EXPECT_EQ(checked.result.check_errors, 0u);
-  if (GetParam().can_be_mended) {
+  if (GetParam().can_be_repaired) {
     EXPECT_THAT(checked.texts(), IsEmpty());
     EXPECT_TRUE(repaired.result.is_clean());
     EXPECT_EQ(image.header().incompatible_features, 0u);
@@ -68,7 +68,7 @@ TEST_P(EachDamage, WhatWasReadIsDurableBeforeAnythingIsWritten) {
 }
 
 TEST_P(EachDamage, CanBeWrittenOverAfterTheRepair) {
-  if (!GetParam().can_be_mended) return;
+  if (!GetParam().can_be_repaired) return;
   CheckedImage image;
   GetParam().apply(image);
   test::repair(image.file(), GetParam());
@@ -398,7 +398,7 @@ TEST_P(EachDamage, AFailedWriteIsToldAndLosesNothing) {
       }
       test::expect_nothing_lost(before, sync_wait(test::view_guest(memory->clone())));
       faults.heal();
-      EXPECT_EQ(test::repair(faults, GetParam()).result.is_clean(), GetParam().can_be_mended);
+      EXPECT_EQ(test::repair(faults, GetParam()).result.is_clean(), GetParam().can_be_repaired);
       test::expect_nothing_lost(before, sync_wait(test::view_guest(memory->clone())));
       ASSERT_LT(write, 50u);
     }

@@ -19,7 +19,7 @@ namespace byre::qcow2::test {
 struct Damage {
   std::string name;
   std::function<void(CheckedImage&)> apply;
-  bool can_be_mended = true;      // a check finds nothing after a repair of everything
+  bool can_be_repaired = true;    // a check finds nothing after a repair of everything
   bool drops_unreadable = false;  // by a repair that gives up what cannot be read
 };
 
@@ -109,27 +109,27 @@ inline std::vector<Damage> damages() {
   add("ClusterOutside", [](CheckedImage& image) {
     const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
     image.put_word(image.l2_place(7), (end + 4096) | kCopied);
-  }).can_be_mended = false;
+  }).can_be_repaired = false;
   add("ClusterOutsideAndRefcountsWrong", [](CheckedImage& image) {
     const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
     image.set_refcount(image.data_offset(0), 3);
     image.set_refcount(image.data_offset(1), 0);
     image.put_word(image.l2_place(7), (end + 4096) | kCopied);
-  }).can_be_mended = false;
+  }).can_be_repaired = false;
   add("ClusterRightBehindTheEnd", [](CheckedImage& image) {
     const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
     image.file().put(end - 1, std::vector<uint8_t>{0});
     image.put_word(image.l2_place(7), end | kCopied);
-  }).can_be_mended = false;
+  }).can_be_repaired = false;
   add("TableOutside", [](CheckedImage& image) {
     image.put_word(image.l1_place(0), (uint64_t{1} << 50) | kCopied);
-  }).can_be_mended = false;
+  }).can_be_repaired = false;
   // The same, given up.
   for (const char* const name : {"ClusterOutside", "ClusterOutsideAndRefcountsWrong",
                                  "ClusterRightBehindTheEnd", "TableOutside"}) {
     Damage given_up = *std::ranges::find(all, name, &Damage::name);
     given_up.name += "GivenUp";
-    given_up.can_be_mended = true;
+    given_up.can_be_repaired = true;
     given_up.drops_unreadable = true;
     all.push_back(given_up);
   }
@@ -147,8 +147,9 @@ inline std::vector<Damage> damages() {
   add("DataOnItsL2Table",
       [](CheckedImage& image) { image.put_word(image.l2_place(8), image.l2_table() | kCopied); });
   // Some of what the header is as a table leads past the end of the file.
-  add("L1TableOnTheHeader", [](CheckedImage& image) { image.put<uint64_t>(40, 0); }).can_be_mended =
-      false;
+  add("L1TableOnTheHeader", [](CheckedImage& image) {
+    image.put<uint64_t>(40, 0);
+  }).can_be_repaired = false;
   add("L1TableLongerThanItsPlace", [](CheckedImage& image) {
     // Onto guest data, and not onto its own L2 table.
     const uint64_t old = image.l2_table();
@@ -157,11 +158,11 @@ inline std::vector<Damage> damages() {
     image.file().put(old, std::vector<uint8_t>(4096));
     image.set_refcount(old, 0);
     image.put<uint32_t>(36, 1 + 4096 / 8 * 3);
-  }).can_be_mended = false;
+  }).can_be_repaired = false;
   add("L2TableOnGuestData", [](CheckedImage& image) {
     image.put<uint32_t>(36, 2);
     image.put_word(image.l1_place(1), image.data_offset(0) | kCopied);
-  }).can_be_mended = false;
+  }).can_be_repaired = false;
   add("SnapshotSharesL1",
       [](CheckedImage& image) { image.put_snapshots({snapshot_at(image, image.l1_place(0))}); });
   add("SnapshotIncomplete", [](CheckedImage& image) {
@@ -218,13 +219,13 @@ inline std::vector<Damage> damages() {
       [](CheckedImage& image) { set_incompatible(image, layout::incompatible::kCorrupt); });
   add("ClusterUnaligned", [](CheckedImage& image) {
     image.put_word(image.l2_place(1), image.word(image.l2_place(1)) + 512);
-  }).can_be_mended = false;
+  }).can_be_repaired = false;
   add("TableUnaligned", [](CheckedImage& image) {
     image.put_word(image.l1_place(0), image.word(image.l1_place(0)) + 512);
-  }).can_be_mended = false;
+  }).can_be_repaired = false;
   add("SnapshotUnaligned", [](CheckedImage& image) {
     image.put_snapshots({snapshot_at(image, image.l1_place(0) + 8)});
-  }).can_be_mended = false;
+  }).can_be_repaired = false;
   return all;
 }
 

@@ -351,12 +351,12 @@ TEST_F(TableCacheTest, ADroppedSliceIsNeverWritten) {
   TableCache cache = make();
   change(cache, 1, 1);
   change(cache, 2, 2);
-  sync_wait(cache.drop(kSlice, kSlice));
+  sync_wait(cache.invalidate(kSlice, kSlice));
   EXPECT_FALSE(cache.find(kSlice));
   sync_wait(cache.write_back());
   EXPECT_THAT(changes(), ElementsAre("w2"));
   change(cache, 3, 3);
-  sync_wait(cache.drop_all());
+  sync_wait(cache.invalidate_all());
   EXPECT_EQ(cache.slices(), 0u);
   EXPECT_FALSE(cache.has_dirty());
 }
@@ -364,7 +364,7 @@ TEST_F(TableCacheTest, ADroppedSliceIsNeverWritten) {
 TEST_F(TableCacheTest, WhoHasADroppedSlicePinnedKeepsItsBytes) {
   TableCache cache = make();
   TableCache::Slice slice = get(cache, 1);
-  sync_wait(cache.drop(kSlice, kSlice));
+  sync_wait(cache.invalidate(kSlice, kSlice));
   EXPECT_EQ(slice.bytes().front(), on_disk(1));
   slice.bytes().front() = 0;
   slice.mark_dirty();
