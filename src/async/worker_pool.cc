@@ -104,7 +104,7 @@ void WorkerPool::work() {
   }
 }
 
-// Runs one job, and those that wait in its line.
+// Runs one job, and those that wait in its strand.
 void WorkerPool::do_jobs(JobBase* first) {
   JobBase* job = first;
   while (job != nullptr) {
@@ -112,7 +112,7 @@ void WorkerPool::do_jobs(JobBase* first) {
     JobBase* const next = job->strand != nullptr ? next_of(job->strand) : nullptr;
     unfinished_.fetch_sub(1, std::memory_order_relaxed);
     // The job is in the frame of the waiting coroutine, which may resume at once; if this was the
-    // line's last job, the strand may be destroyed with it.
+    // strand's last job, the strand may be destroyed with it.
     job->loop->schedule_from_any_thread(&job->waiting);
     job = next;
   }

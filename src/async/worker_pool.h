@@ -63,11 +63,11 @@ class WorkerPool {
   bool is_busy() const { return unfinished_.load(std::memory_order_relaxed) != 0; }
 
   // `co_await pool.run(function)`: runs the function on a worker thread, and returns or throws what
-  // it does; with a strand, after that line's earlier jobs. The function and everything it refers to
+  // it does; with a strand, after that strand's earlier jobs. The function and everything it refers to
   // must live until then; the caller's locals do.
   template <class F>
   auto run(F function, Strand* strand = nullptr) {
-    return Job<F>(this, line, std::move(function));
+    return Job<F>(this, strand, std::move(function));
   }
 
  private:
