@@ -196,13 +196,8 @@ Task<int> HostFile::sync_data() {
   if (options_.inline_io) co_await loop.yield();
   int error = EINTR;
   while (error == EINTR) {
-<<<<<<< HEAD
-    if (options_.on_the_spot && loop.is_idle()) {
-      // Nothing else is delayed: neither ring nor worker is woken for it, or created.
-=======
     if (options_.inline_io && loop.is_idle()) {
-      // Nobody is held up: neither ring nor worker is woken for it, or made.
->>>>>>> a77cf23 (qcow2, async: names that the field uses)
+      // Nothing else is delayed: neither ring nor worker is woken for it, or created.
       error = sync_here();
     } else if (Ring* const on = ring()) {
       const int64_t result = co_await on->sync_data(fd_);

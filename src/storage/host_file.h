@@ -19,11 +19,7 @@ class HostFile {
  public:
   struct Options {
     IoBackend backend = IoBackend::kAuto;
-<<<<<<< HEAD
-    bool on_the_spot = true;  // first try what can be done inline, without waiting
-=======
-    bool inline_io = true;  // try what can be done without waiting before anything else
->>>>>>> a77cf23 (qcow2, async: names that the field uses)
+    bool inline_io = true;  // first try what can be done inline, without waiting
     // Above 0: opened with O_DIRECT, so every transfer waits for the disk, and starts at a multiple
     // of this.
     uint32_t direct_alignment = 0;

@@ -175,11 +175,7 @@ DIFFERENCES = [
         _warns(rb"The bitmaps cannot be used|bitmap (directory entry \d+|'.*') cannot be used"), _nothing),
     Difference(
         "entries of an L2 table at an impossible place",
-<<<<<<< HEAD
         "QEMU repairs zero clusters there and thereby changes guest data; byre does not write to such a table.",
-=======
-        "QEMU repairs zero clusters there and so changes guest data; byre does not write to such a table.",
->>>>>>> a77cf23 (qcow2, async: names that the field uses)
         _repairs_and(rb"Table is not cluster aligned"), _nothing),
     Difference(
         "help and version texts",
