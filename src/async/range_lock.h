@@ -81,6 +81,20 @@ class RangeLock {
     return Awaiter{this, place};
   }
 
+  // Asserts that no two requests that have the lock conflict, and that each one that waits does so
+  // for an earlier one. For tests.
+  void check() const {
+    for (auto request = requests_.begin(); request != requests_.end(); ++request) {
+      bool conflicts = false;
+      for (auto earlier = requests_.begin(); earlier != request; ++earlier) {
+        if (!request->conflicts_with(*earlier)) continue;
+        conflicts = true;
+        BYRE_ASSERT(!request->granted);
+      }
+      BYRE_ASSERT(request->granted || conflicts);
+    }
+  }
+
  private:
   // List nodes are reused: most requests come and go alone, and there are many.
   Place append(const Request& request) {

@@ -96,7 +96,7 @@ std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot
 
 JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
   const qcow2::layout::Header& header = qcow2.header;
-  const bool is_zstd = header.compression_type == qcow2::layout::CompressionType::kZstd;
+  const bool is_zstd = header.compression_type == CompressionType::kZstd;
   JsonText json = JsonText::object();
   json.set("compat", header.version < 3 ? "0.10" : "1.1")
       .set("compression-type", is_zstd ? "zstd" : "zlib")

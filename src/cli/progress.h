@@ -29,6 +29,7 @@ class ProgressPrinter : public Progress {
   ProgressPrinter(ProgressStyle style, double step_percent);
   ~ProgressPrinter() override;
   void update(uint64_t done, uint64_t total) override;
+  bool is_watched() const override { return style_ != ProgressStyle::kNone; }
 
  private:
   void print();

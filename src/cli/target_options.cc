@@ -208,9 +208,9 @@ int version_number(const std::string& text) {
   throw not_accepted("version", text);
 }
 
-codec::CompressionType compression_type(const std::string& text) {
-  if (text == "zlib") return codec::CompressionType::kDeflate;
-  if (text == "zstd") return codec::CompressionType::kZstd;
+CompressionType compression_type(const std::string& text) {
+  if (text == "zlib") return CompressionType::kZlib;
+  if (text == "zstd") return CompressionType::kZstd;
   throw not_accepted("compression-type", text);
 }
 

@@ -84,8 +84,7 @@ const char* name_of(CompressionType type) {
 }
 
 bool is_supported(CompressionType type) {
-  return type == CompressionType::kDeflate ||
-         (type == CompressionType::kZstd && BYRE_WITH_ZSTD != 0);
+  return type == CompressionType::kZlib || (type == CompressionType::kZstd && BYRE_WITH_ZSTD != 0);
 }
 
 std::unique_ptr<Compressor> Compressor::make(CompressionType type, int level) {

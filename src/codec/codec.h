@@ -7,14 +7,12 @@
 #include <optional>
 
 #include "base/bytes.h"
+#include "base/compression_type.h"
 
 // Compresses one cluster at a time, and decompresses it. No I/O. An object keeps the library's
 // context between clusters and is used by one thread at a time; creating one is expensive, reusing
 // it is cheap.
 namespace byre::codec {
-
-// The numbers are those of the header's compression type field (specification: "compression_type").
-enum class CompressionType : uint8_t { kDeflate = 0, kZstd = 1 };
 
 // The name in `-o compression_type=` and `info`: "zlib", "zstd".
 const char* name_of(CompressionType type);

@@ -57,11 +57,11 @@ class Conversion {
         offload_(source_, target),
         walker_(source_, rules()),
         rate_limit_(options_.bytes_per_second, cancellation),
-        wants_progress_(progress != nullptr),
-        progress_(progress, 0) {}
+        counts_work_(progress != nullptr && progress->is_watched()),
+        progress_(progress, source_.size()) {}
 
   Task<void> run() {
-    if (wants_progress_ || options_.salvage) co_await count_work();
+    if (counts_work_ || options_.salvage) co_await count_work();
     std::vector<Task<void>> workers;
     for (unsigned i = 0; i < std::max(1u, options_.in_flight); ++i) workers.push_back(work());
     co_await when_all(std::move(workers));
@@ -100,8 +100,10 @@ class Conversion {
     return rules;
   }
 
-  // The work that progress counts: data, and zeroes that need a request.
+  // The work that progress counts: data, and zeroes that need a request, or, where nobody watches,
+  // how far the copy has come.
   uint64_t work_in(const Segment& segment) const {
+    if (!counts_work_) return segment.length;
     const bool counts = segment.kind == Segment::Kind::kData ||
                         (segment.kind == Segment::Kind::kZero && !options_.target_is_zero);
     return counts ? segment.length : 0;
@@ -116,7 +118,7 @@ class Conversion {
       if (!segment.has_value()) break;
       total += work_in(*segment);
     }
-    progress_.set_total(total);
+    if (counts_work_) progress_.set_total(total);
   }
 
   static Task<std::optional<Segment>> next_segment(SegmentWalker& walker) {
@@ -362,7 +364,7 @@ class Conversion {
   Turnstile ends_;
   RateLimit rate_limit_;
   CopyFailure failure_;
-  const bool wants_progress_;
+  const bool counts_work_;
   OrderedProgress progress_;
 };
 

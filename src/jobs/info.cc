@@ -14,7 +14,7 @@
 #include <set>
 #include <utility>
 
-#include "block/buffer.h"
+#include "block/read_zero_padded.h"
 #include "byre/error.h"
 #include "open/node_options.h"
 #include "open/raw_device.h"
@@ -22,25 +22,13 @@
 namespace byre::jobs {
 namespace {
 
-// Bytes of the image file; past its end they read as zeroes.
-Task<std::vector<uint8_t>> read_file(BlockDevice& file, uint64_t offset, size_t length) {
-  std::vector<uint8_t> bytes(length);
-  const uint64_t there = offset < file.size() ? file.size() - offset : 0;
-  const size_t readable = static_cast<size_t>(std::min<uint64_t>(length, there));
-  if (readable > 0) {
-    const IoVector to(Bytes(bytes.data(), readable));
-    co_await file.read(offset, to);
-  }
-  co_return bytes;
-}
-
 Task<std::optional<codec::LuksHeader>> read_luks(qcow2::Image& image) {
   if (image.header().crypt_method != qcow2::layout::CryptMethod::kLuks) co_return std::nullopt;
   const auto& pointer = image.extensions().crypto_header;
   if (!pointer.has_value()) co_return std::nullopt;
-  const uint64_t offset = pointer->offset.value();
-  const std::vector<uint8_t> bytes =
-      co_await read_file(image.file(), offset, codec::LuksHeader::kSize);
+  std::vector<uint8_t> bytes(codec::LuksHeader::kSize);
+  const IoVector to((Bytes(bytes)));
+  co_await read_zero_padded(&image.file(), pointer->offset.value(), to);
   co_return codec::LuksHeader::parse(bytes);
 }
 

@@ -11,6 +11,9 @@ class Progress {
  public:
   virtual ~Progress() = default;
   virtual void update(uint64_t done, uint64_t total) = 0;
+  // Whether anybody watches, so that it is worth walking the source once to find out how much work
+  // there is; otherwise the total is the size of the disk.
+  virtual bool is_watched() const { return true; }
 };
 
 }  // namespace byre

@@ -12,7 +12,7 @@ namespace byre::storage {
 
 // A disk in memory. Only chunks with contents take space, so a disk of many TiB is cheap; what was
 // never written, or was zeroed, is a hole and reads as zeroes. Writes past the end extend it
-// (Limits::grows). It never waits and never fails by itself; filter::FaultDevice does that.
+// (Limits::grows). It never waits and never fails by itself; faults::FaultDevice does that.
 class MemoryDevice final : public BlockDevice {
  public:
   static constexpr uint64_t kChunkSize = SparseBytes::kChunkSize;

@@ -16,11 +16,10 @@
 namespace {
 
 using namespace byre;
-using codec::CompressionType;
 
 codec::Decompressor& decompressor_of(CompressionType type) {
   static const std::array<std::unique_ptr<codec::Decompressor>, 2> made{
-      codec::Decompressor::make(CompressionType::kDeflate),
+      codec::Decompressor::make(CompressionType::kZlib),
       codec::Decompressor::make(CompressionType::kZstd)};
   return *made[static_cast<size_t>(type)];
 }

@@ -24,8 +24,7 @@ inline qcow2::CreateOptions take_recipe(FuzzInput* input) {
   options.refcount_bits = options.version == 2 ? 16 : uint64_t{1} << (counting & 7) % 7;
   options.lazy_refcounts = options.version == 3 && (counting & 8) != 0;
   const bool is_zstd = options.version == 3 && (counting & 16) != 0;
-  options.compression_type =
-      is_zstd ? codec::CompressionType::kZstd : codec::CompressionType::kDeflate;
+  options.compression_type = is_zstd ? CompressionType::kZstd : CompressionType::kZlib;
   if ((files & 3) == 1) {
     options.backing_filename = "backing";
     options.backing_format = "raw";

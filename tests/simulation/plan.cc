@@ -52,7 +52,7 @@ void pick_features(Plan* plan, Random& random) {
       // Without entries the guest's view and the raw file could differ after a crash.
       if (create.data_file_raw) create.preallocation = Preallocation::kMetadata;
     }
-    if (one_in(random, 4)) create.compression_type = codec::CompressionType::kZstd;
+    if (one_in(random, 4)) create.compression_type = CompressionType::kZstd;
   }
   if (one_in(random, 3) && !create.data_file_raw) {
     plan->backing_size = align_down(random() % (create.size + create.size / 4), kSectorSize);
@@ -126,7 +126,7 @@ Plan make_plan(uint64_t seed) {
       !plan.create.data_filename && plan.create.refcount_bits > 1 && one_in(random, 4);
   plan.is_repaired = !plan.create.data_filename && one_in(random, 4);
   plan.data_is_strangers = one_in(random, 2);
-  if (one_in(random, 3)) plan.discards = storage::SimulatedDisk::Discards::kKeep;
+  if (one_in(random, 3)) plan.discards = faults::SimulatedDisk::Discards::kKeep;
   plan.discards_freed = one_in(random, 3);
   plan.keeps_discarded = plan.create.version == 3 && one_in(random, 8);
   if (one_in(random, 2)) plan.cache_size = cluster_size * (1 + random() % 8);
@@ -155,7 +155,7 @@ Plan make_plan(uint64_t seed) {
   plan.is_full_at_once = plan.runs_full && is_full_at_once && !plan.has_size_max;
   if (plan.is_full_at_once) plan.filled = 0;
   if (!plan.file_grows && one_in(random, 2)) {
-    plan.discards = storage::SimulatedDisk::Discards::kGarbage;
+    plan.discards = faults::SimulatedDisk::Discards::kGarbage;
   }
   // One that fills up, so that what is free must be found.
   if (!plan.file_grows && plan.filled == 0 && one_in(random, 4)) {
@@ -185,7 +185,7 @@ std::vector<std::string> Plan::features() const {
   add(keeps_discarded, "discard_no_unref");
   add(is_repaired, "repairs");
   add(backing_size.has_value(), "backing file");
-  add(create.compression_type == codec::CompressionType::kZstd, "zstd");
+  add(create.compression_type == CompressionType::kZstd, "zstd");
   add(create.size % create.cluster_size != 0, "size not a multiple of the cluster");
   add(!file_grows, "disk of fixed size");
   add(error_odds != 0, "errors");
@@ -193,7 +193,7 @@ std::vector<std::string> Plan::features() const {
   add(writes_through, "writethrough");
   add(memory_odds != 0, "failing allocations");
   add(create.preallocation != Preallocation::kOff, "preallocation");
-  add(discards == storage::SimulatedDisk::Discards::kGarbage, "discards that give anything");
+  add(discards == faults::SimulatedDisk::Discards::kGarbage, "discards that give anything");
   add(cache_size != 0, "small caches");
   add(depth > 1, "concurrent requests");
   return names;

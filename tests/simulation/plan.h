@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "qcow2/create/create.h"
-#include "storage/simulated_disk.h"
+#include "testing/simulated_disk.h"
 
 namespace byre::simulation {
 
@@ -27,7 +27,7 @@ struct Plan {
   bool file_grows = true;          // else a disk of fixed size that was somebody else's
   uint64_t file_size = 0;          // of such a disk
   bool data_is_strangers = false;  // the data file holds another's bytes before the image is made
-  storage::SimulatedDisk::Discards discards = storage::SimulatedDisk::Discards::kClear;
+  faults::SimulatedDisk::Discards discards = faults::SimulatedDisk::Discards::kClear;
   bool discards_freed = false;   // clusters that became free are discarded in the file
   bool keeps_discarded = false;  // discard_no_unref
   uint64_t cache_size = 0;       // of the metadata caches; 0: the default

@@ -11,8 +11,8 @@ namespace byre::simulation {
 
 namespace {
 
+using faults::SimulatedDisk;
 using storage::MemoryDevice;
-using storage::SimulatedDisk;
 
 // So many moments of a repair are looked at, more or less.
 constexpr uint64_t kLooks = 4;
@@ -62,8 +62,7 @@ std::optional<std::string> repair_image(World* world, uint64_t seed) {
   const storage::SparseBytes before = world->file->now();
   world->model->restart(read_guest({before, std::nullopt, world->backing}));
   // The host may have had time, so that what is there is durable; or it was killed a moment ago.
-  storage::SimulatedCache cache =
-      one_in(random, 2) ? storage::SimulatedCache(before) : *world->file;
+  faults::SimulatedCache cache = one_in(random, 2) ? faults::SimulatedCache(before) : *world->file;
   auto disk = std::make_unique<SimulatedDisk>(std::move(cache), options);
   SimulatedDisk* const file = disk.get();
   disk->set_trace(world->trace);
@@ -79,9 +78,9 @@ std::optional<std::string> repair_image(World* world, uint64_t seed) {
   Loop::Options loop_options;
   loop_options.seed = random();
   Loop loop(loop_options);
-  storage::SimulatedCache left{storage::SparseBytes()};
+  faults::SimulatedCache left{storage::SparseBytes()};
   const auto leave = [](const SimulatedDisk& device) { return device.cache(); };
-  using Leave = storage::SimulatedCache (*)(const SimulatedDisk&);
+  using Leave = faults::SimulatedCache (*)(const SimulatedDisk&);
   world->tell("the image is repaired");
   try {
     loop.run(repair_on(std::move(disk), &left, &world->backing, static_cast<Leave>(leave)));

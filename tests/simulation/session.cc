@@ -15,8 +15,8 @@
 
 namespace byre::simulation {
 
-using storage::MemoryFaults;
-using storage::SimulatedDisk;
+using faults::MemoryFaults;
+using faults::SimulatedDisk;
 using storage::SparseBytes;
 
 namespace {
@@ -85,7 +85,7 @@ void Session::power_off() {
 
 Task<void> Session::live() {
   const Plan& plan = world_->plan;
-  const auto make_disk = [&](std::optional<storage::SimulatedCache>* cache, const char* name,
+  const auto make_disk = [&](std::optional<faults::SimulatedCache>* cache, const char* name,
                              bool grows) {
     SimulatedDisk::Options options;
     options.seed = random_();

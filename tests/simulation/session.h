@@ -15,8 +15,8 @@
 #include "simulation/guest_model.h"
 #include "simulation/plan.h"
 #include "simulation/request.h"
-#include "storage/memory_faults.h"
-#include "storage/simulated_disk.h"
+#include "testing/memory_faults.h"
+#include "testing/simulated_disk.h"
 
 namespace byre::simulation {
 
@@ -33,8 +33,8 @@ struct Counts {
 struct World {
   Plan plan;
   std::unique_ptr<GuestModel> model;
-  std::optional<storage::SimulatedCache> file;
-  std::optional<storage::SimulatedCache> data;
+  std::optional<faults::SimulatedCache> file;
+  std::optional<faults::SimulatedCache> data;
   std::optional<storage::SparseBytes> backing;
   std::vector<FrozenSnapshot> snapshots;
   std::optional<std::vector<uint8_t>> of_bitmap;  // what the disk held when the bitmap was made
@@ -47,7 +47,7 @@ struct World {
 
   Promise promise() const { return {model.get(), &snapshots, &of_bitmap, is_raw_equal}; }
   void tell(const std::string& line) const {
-    const storage::MemoryFaults::Pause pause;
+    const faults::MemoryFaults::Pause pause;
     if (trace) trace(line);
   }
 };
@@ -95,7 +95,7 @@ class Session {
   void change_room();
   RequestBounds bounds() const;
 
-  void on_moment(storage::SimulatedDisk::Moment moment, uint64_t length);
+  void on_moment(faults::SimulatedDisk::Moment moment, uint64_t length);
   Files cut_power(uint64_t seed);
   void look_at_cuts();
   void look(const Files& files, bool writes);
@@ -130,8 +130,8 @@ class Session {
   std::optional<Files> left_;  // by the power cut that ended it
   RangeLock ranges_;
   std::unique_ptr<BlockDevice> image_;
-  storage::SimulatedDisk* file_ = nullptr;
-  storage::SimulatedDisk* data_ = nullptr;
+  faults::SimulatedDisk* file_ = nullptr;
+  faults::SimulatedDisk* data_ = nullptr;
 };
 
 }  // namespace byre::simulation

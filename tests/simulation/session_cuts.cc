@@ -6,7 +6,7 @@
 
 namespace byre::simulation {
 
-using storage::SimulatedDisk;
+using faults::SimulatedDisk;
 
 namespace {
 

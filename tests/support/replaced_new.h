@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// This program's operator new, which fails when MemoryFaults says so. One file of a program
+// This program's operator new, which fails when faults::MemoryFaults says so. One file of a program
 // includes it. It is not available where BYRE_CAN_FAIL_ALLOCATIONS is 0: the thread sanitizer has
 // an operator new of its own.
 #pragma once
@@ -19,12 +19,12 @@
 #include <cstdlib>
 #include <new>
 
-#include "storage/memory_faults.h"
+#include "testing/memory_faults.h"
 
 namespace byre::test {
 
 inline void* allocate_or_fail(size_t size, size_t alignment) {
-  if (storage::MemoryFaults::is_next()) throw std::bad_alloc();
+  if (faults::MemoryFaults::is_next()) throw std::bad_alloc();
   void* const memory =
       alignment <= alignof(std::max_align_t)
           ? std::malloc(std::max<size_t>(size, 1))

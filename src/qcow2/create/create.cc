@@ -78,9 +78,9 @@ std::vector<uint8_t> encode_header(const CreateOptions& options, const CreationP
     header.incompatible_features |= layout::incompatible::kExternalDataFile;
     parts.extensions.data_file_name = *options.data_filename;
   }
-  if (options.compression_type != codec::CompressionType::kDeflate) {
+  if (options.compression_type != CompressionType::kZlib) {
     header.incompatible_features |= layout::incompatible::kCompressionType;
-    header.compression_type = static_cast<layout::CompressionType>(options.compression_type);
+    header.compression_type = options.compression_type;
   }
   if (options.extended_l2) header.incompatible_features |= layout::incompatible::kExtendedL2;
   if (options.lazy_refcounts) header.compatible_features |= layout::compatible::kLazyRefcounts;

@@ -20,7 +20,7 @@ struct CreateOptions {
   uint64_t refcount_bits = 16;
   bool lazy_refcounts = false;
   bool extended_l2 = false;
-  codec::CompressionType compression_type = codec::CompressionType::kDeflate;
+  CompressionType compression_type = CompressionType::kZlib;
   Preallocation preallocation = Preallocation::kOff;
   std::optional<std::string> backing_filename;  // as it shall stand in the image
   std::optional<std::string> backing_format;

@@ -9,8 +9,6 @@
 // QEMU's.
 namespace byre::qcow2 {
 
-inline constexpr uint64_t kClusterSizeMin = 512;
-inline constexpr uint64_t kClusterSizeMax = 2097152;
 inline constexpr uint64_t kExtendedL2ClusterSizeMin = 16384;
 inline constexpr uint64_t kDefaultRefcountBits = 16;
 

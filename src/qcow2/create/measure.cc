@@ -56,7 +56,7 @@ ImageSize measure(const CreateOptions& options, uint64_t allocated_clusters_size
                 "Different refcount widths than 16 bits require compatibility level 1.1 or above "
                 "(use compat=1.1 or greater)");
   }
-  if (options.size > UINT64_MAX - kClusterSizeMax ||
+  if (options.size > UINT64_MAX - layout::limits::kClusterSizeMax ||
       l1_entries_for(options, align_up(options.size, options.cluster_size)) >
           layout::limits::kL1EntriesMax) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,

@@ -88,10 +88,11 @@ void validate_size(const CreateOptions& options) {
 }  // namespace
 
 void check_cluster_size(const CreateOptions& options) {
-  if (!is_power_of_two(options.cluster_size) || options.cluster_size < kClusterSizeMin ||
-      options.cluster_size > kClusterSizeMax) {
-    refuse(fmt::format("Cluster size must be a power of two between {} and {}k", kClusterSizeMin,
-                       kClusterSizeMax / kKiB),
+  if (!is_power_of_two(options.cluster_size) ||
+      options.cluster_size < layout::limits::kClusterSizeMin ||
+      options.cluster_size > layout::limits::kClusterSizeMax) {
+    refuse(fmt::format("Cluster size must be a power of two between {} and {}k",
+                       layout::limits::kClusterSizeMin, layout::limits::kClusterSizeMax / kKiB),
            fmt::format("cluster_size={}", options.cluster_size));
   }
   if (options.extended_l2 && options.cluster_size < kExtendedL2ClusterSizeMin) {
@@ -124,7 +125,7 @@ void validate(const CreateOptions& options) {
   }
   validate_refcount_bits(options);
   validate_data_file(options);
-  if (options.compression_type != codec::CompressionType::kDeflate && options.version < 3) {
+  if (options.compression_type != CompressionType::kZlib && options.version < 3) {
     refuse(
         "Non-zlib compression type is only supported with compatibility level 1.1 and above (use "
         "version=v3 or greater)");

@@ -37,6 +37,15 @@ ImageParts::ImageParts(LoadedImage loaded)
       mapping(&context, &tables.l1, &tables.l2_cache),
       reader(&context, &mapping) {}
 
+void ImageParts::check() const {
+  context.guest_lock.check();
+  tables.l2_cache.check();
+  tables.refcount_cache.check();
+  if (!writing) return;
+  writing->allocator.check();
+  writing->discards.check();
+}
+
 WriteParts& ImageParts::write_parts() {
   if (!writing) writing = std::make_unique<WriteParts>(this);
   return *writing;

@@ -44,6 +44,9 @@ struct ImageParts {
 
   // The parts that write, made when they are first asked for.
   WriteParts& write_parts();
+  // Asserts the invariants of all parts that have a check(). For tests; debug builds call it when the
+  // image is closed.
+  void check() const;
 
   Context context;
   std::vector<layout::Snapshot> snapshots;

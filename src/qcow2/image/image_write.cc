@@ -148,6 +148,9 @@ Task<void> Image::finish_writing() {
     error = std::current_exception();
   }
   co_await parts_->context.header_store.mark_if_corrupt();
+#ifndef NDEBUG
+  parts_->check();
+#endif
   if (error) std::rethrow_exception(error);
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/compression_type.h"
 #include "byre/error.h"
 #include "qcow2/layout/features.h"
 #include "qcow2/layout/limits.h"
@@ -63,9 +64,6 @@ static_assert(offsetof(RawHeader, header_length) == 100);
 static_assert(offsetof(RawHeader, compression_type) == 104);
 
 enum class CryptMethod : uint32_t { kNone = 0, kAes = 1, kLuks = 2 };
-
-// The numbers are those of codec::CompressionType.
-enum class CompressionType : uint8_t { kZlib = 0, kZstd = 1 };
 
 // How an image will be used, where that changes what its header may say.
 struct HeaderUse {

@@ -14,6 +14,7 @@ namespace byre::qcow2::layout::limits {
 inline constexpr uint32_t kClusterBitsMin = 9;             // format
 inline constexpr uint32_t kClusterBitsMax = 21;            // QEMU: 2 MiB
 inline constexpr uint32_t kClusterBitsMinExtendedL2 = 14;  // format: 32 subclusters of 512
+inline constexpr uint64_t kClusterSizeMin = uint64_t{1} << kClusterBitsMin;
 inline constexpr uint64_t kClusterSizeMax = uint64_t{1} << kClusterBitsMax;
 inline constexpr uint32_t kRefcountOrderMax = 6;           // format: 64 bits
 inline constexpr uint32_t kHeaderSizeV2 = 72;              // format

@@ -28,10 +28,10 @@ constexpr uint64_t kInPlaceMax = 8 << 10;
 constexpr size_t kCachedMax = 4;
 
 // One a thread and type: making one is dear.
-codec::Decompressor& decompressor(layout::CompressionType type) {
+codec::Decompressor& decompressor(CompressionType type) {
   thread_local std::array<std::unique_ptr<codec::Decompressor>, 2> of_thread;
   std::unique_ptr<codec::Decompressor>& mine = of_thread.at(static_cast<size_t>(type));
-  if (!mine) mine = codec::Decompressor::make(static_cast<codec::CompressionType>(type));
+  if (!mine) mine = codec::Decompressor::make(type);
   return *mine;
 }
 
@@ -95,7 +95,7 @@ Task<void> CompressedReader::read_group(Group group) {
 // The pieces' clusters, whole, from `compressed`, which begins at `base` of the file.
 Task<void> CompressedReader::decompress(std::span<CompressedPiece> pieces, HostOffset base,
                                         ConstBytes compressed) {
-  const layout::CompressionType type = context_->header().compression_type;
+  const CompressionType type = context_->header().compression_type;
   const uint64_t cluster_size = context_->geometry.cluster_size();
   const auto job = [pieces, base, compressed, type, cluster_size] {
     Outcome outcome;

@@ -314,6 +314,19 @@ bool Allocator::fill_holes() {
   return !std::exchange(fills_holes_, true);
 }
 
+void Allocator::check() const {
+  uint64_t clusters = 0;
+  for (const Freed& freed : deferred_) {
+    BYRE_ASSERT(freed.range.count > 0);
+    clusters += freed.range.count;
+  }
+  BYRE_ASSERT(clusters == deferred_clusters_);
+  const layout::Geometry& geometry = context_->geometry;
+  // What ends with its cluster is not packed on into.
+  BYRE_ASSERT(packed_end_.is_zero() || !geometry.is_cluster_aligned(packed_end_));
+  if (end_ && !packed_end_.is_zero()) BYRE_ASSERT(geometry.cluster_of(packed_end_) < *end_);
+}
+
 void Allocator::defer_free(ClusterRange range, FreeCause cause) {
   if (range.count == 0) return;
   deferred_clusters_ += range.count;

@@ -81,6 +81,9 @@ class Allocator {
   // Cuts off what the file has behind the last cluster in use. What was freed is durably so.
   Task<void> truncate_to_used();
 
+  // Asserts that what is kept about free clusters is consistent. For tests.
+  void check() const;
+
  private:
   friend class RefcountTableGrowth;
 

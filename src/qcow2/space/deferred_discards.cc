@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <new>
 
+#include "base/assert.h"
 #include "base/checked.h"
 #include "byre/error.h"
 
@@ -62,6 +63,20 @@ Task<void> DeferredDiscards::withdraw(layout::HostOffset begin, uint64_t length)
   erase(&ready_, first, end);
   if (running_begin_ >= end || running_end_ <= first) co_return;
   const Mutex::Guard until_done = co_await mutex_.lock();
+}
+
+void DeferredDiscards::check() const {
+  for (const Pieces* const pieces : {&waiting_, &ready_}) {
+    uint64_t end = 0;
+    bool is_first = true;
+    for (const auto& [piece_begin, piece_end] : *pieces) {
+      BYRE_ASSERT(piece_begin < piece_end);
+      BYRE_ASSERT(is_first || end < piece_begin);
+      end = piece_end;
+      is_first = false;
+    }
+  }
+  BYRE_ASSERT(running_end_ == 0 || (running_begin_ < running_end_ && mutex_.is_locked()));
 }
 
 void DeferredDiscards::begin_flush() noexcept {

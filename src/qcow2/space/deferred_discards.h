@@ -42,6 +42,8 @@ class DeferredDiscards {
   uint64_t pieces() const { return waiting_.size() + ready_.size(); }
 
   void begin_flush() noexcept;
+  // Asserts that the pieces are in order, and that none touches another. For tests.
+  void check() const;
   Task<void> run();
 
  private:

@@ -152,6 +152,9 @@ class TableCache {
 
   // A slice waits to be written, or is being written: then write_back() waits for that.
   bool has_dirty() const { return dirty_count_ > 0 || write_mutex_.is_locked(); }
+  // Asserts that what the cache knows about its slices is consistent. For tests, at any moment
+  // between two awaits; the time is that of a walk over all slices.
+  void check() const;
   // For tests and statistics: slices in memory and the bytes that they take, reads and writes of
   // the file so far.
   uint64_t slices() const { return entries_.size(); }

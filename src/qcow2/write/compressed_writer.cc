@@ -76,7 +76,7 @@ std::unique_ptr<CompressedWriter::CompressionContext> CompressedWriter::take_con
     return compression;
   }
   auto compression = std::make_unique<CompressionContext>();
-  const auto type = static_cast<codec::CompressionType>(context_->header().compression_type);
+  const auto type = context_->header().compression_type;
   const int level = context_->options.compression_level;
   compression->compressor =
       codec::Compressor::make(type, level == 0 ? codec::kDefaultLevel : level);

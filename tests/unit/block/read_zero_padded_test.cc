@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "async/loop.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
 namespace byre::qcow2 {
@@ -15,7 +15,7 @@ using byre::test::pattern;
 
 TEST(PaddedRead, GivesZeroesPastTheEnd) {
   const std::vector<uint8_t> contents = pattern(0, 1000, 1);
-  filter::FaultDevice device(std::make_unique<storage::MemoryDevice>(ConstBytes(contents)));
+  faults::FaultDevice device(std::make_unique<storage::MemoryDevice>(ConstBytes(contents)));
   for (const uint64_t offset : {uint64_t{0}, uint64_t{900}, uint64_t{999}, uint64_t{1000},
                                 uint64_t{1001}, UINT64_MAX - 50}) {
     std::vector<uint8_t> bytes(200, 0xee);
@@ -26,7 +26,7 @@ TEST(PaddedRead, GivesZeroesPastTheEnd) {
     }
   }
   // What lies past the end altogether is not asked for.
-  EXPECT_EQ(device.count(filter::Operation::kRead), 3u);
+  EXPECT_EQ(device.count(faults::Operation::kRead), 3u);
 }
 
 }  // namespace

@@ -119,7 +119,7 @@ TEST(TargetOptions, WhatWasSaidReachesTheNewImage) {
   EXPECT_EQ(image.options.refcount_bits, 8u);
   EXPECT_TRUE(image.options.lazy_refcounts);
   EXPECT_TRUE(image.options.extended_l2);
-  EXPECT_EQ(image.options.compression_type, codec::CompressionType::kZstd);
+  EXPECT_EQ(image.options.compression_type, CompressionType::kZstd);
   EXPECT_EQ(image.options.preallocation, Preallocation::kFalloc);
   EXPECT_EQ(image.options.backing_filename, "b");
   EXPECT_EQ(image.options.backing_format, "raw");

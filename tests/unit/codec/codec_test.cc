@@ -23,7 +23,7 @@ namespace {
 using Data = std::vector<uint8_t>;
 
 std::vector<CompressionType> supported_types() {
-  std::vector<CompressionType> types{CompressionType::kDeflate};
+  std::vector<CompressionType> types{CompressionType::kZlib};
   if (is_supported(CompressionType::kZstd)) types.push_back(CompressionType::kZstd);
   return types;
 }
@@ -125,10 +125,10 @@ TEST(Codec, AClusterOfOneByteBecomesAsSmallAsWithZlib) {
     const std::optional<size_t> zlib = make_zlib_compressor(6)->compress(data, out);
     ASSERT_TRUE(zlib.has_value());
     for (int level = kFastestLevel; level <= kSmallestLevel; ++level) {
-      const Data ours = compressed(CompressionType::kDeflate, level, data);
+      const Data ours = compressed(CompressionType::kZlib, level, data);
       EXPECT_LE(ours.size(), *zlib) << "level " << level;
       Data back(data.size());
-      Decompressor::make(CompressionType::kDeflate)->decompress(ours, back);
+      Decompressor::make(CompressionType::kZlib)->decompress(ours, back);
       EXPECT_EQ(back, data);
     }
   }
@@ -142,8 +142,8 @@ TEST(Codec, AClusterOfAShortPatternComesBack) {
       for (size_t i = 0; i < size; ++i) data[i] = pattern[i % period];
       for (int level = kFastestLevel; level <= 4; ++level) {
         Data back(size);
-        Decompressor::make(CompressionType::kDeflate)
-            ->decompress(compressed(CompressionType::kDeflate, level, data), back);
+        Decompressor::make(CompressionType::kZlib)
+            ->decompress(compressed(CompressionType::kZlib, level, data), back);
         EXPECT_EQ(back, data) << size << " " << period << " level " << level;
       }
     }
@@ -256,7 +256,7 @@ TEST(Codec, DeflateStreamsOfEveryWindowSizeAreRead) {
   const Data text = text_like(262144, 9);
   for (int window_bits = -9; window_bits >= -15; --window_bits) {
     Data back(text.size());
-    Decompressor::make(CompressionType::kDeflate)
+    Decompressor::make(CompressionType::kZlib)
         ->decompress(zlib_deflate(text, window_bits, Z_FINISH), back);
     EXPECT_EQ(back, text) << window_bits;
   }
@@ -266,12 +266,11 @@ TEST(Codec, ADeflateStreamThatGoesOnWhenTheClusterIsFullIsRead) {
   // No end of stream at all, and a stream longer than the cluster.
   const Data text = text_like(65536, 10);
   Data back(65536);
-  Decompressor::make(CompressionType::kDeflate)
+  Decompressor::make(CompressionType::kZlib)
       ->decompress(zlib_deflate(text, -15, Z_SYNC_FLUSH), back);
   EXPECT_EQ(back, text);
   Data half(32768);
-  Decompressor::make(CompressionType::kDeflate)
-      ->decompress(zlib_deflate(text, -15, Z_FINISH), half);
+  Decompressor::make(CompressionType::kZlib)->decompress(zlib_deflate(text, -15, Z_FINISH), half);
   EXPECT_TRUE(std::equal(half.begin(), half.end(), text.begin()));
 }
 
@@ -292,7 +291,7 @@ TEST(Codec, EveryLibraryBehindDeflateReadsBackAlone) {
     const auto size = compressors[i]->compress(text, out);
     ASSERT_TRUE(size.has_value()) << i;
     Data back(text.size());
-    Decompressor::make(CompressionType::kDeflate)->decompress(ConstBytes(out).first(*size), back);
+    Decompressor::make(CompressionType::kZlib)->decompress(ConstBytes(out).first(*size), back);
     EXPECT_EQ(back, text) << i;
   }
 }

@@ -8,8 +8,8 @@
 #include "async/loop.h"
 #include "async/when_all.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
 namespace byre::filter {
@@ -28,7 +28,7 @@ BlkdebugRule inject(DebugEvent event) {
 struct Bed {
   explicit Bed(BlkdebugOptions options) {
     auto memory = std::make_unique<storage::MemoryDevice>(ConstBytes(pattern(0, 65536, 1)));
-    auto recorder = std::make_unique<FaultDevice>(std::move(memory));
+    auto recorder = std::make_unique<faults::FaultDevice>(std::move(memory));
     record = recorder.get();
     options.on_message = [this](const std::string& text) { messages += text; };
     device = std::make_unique<Blkdebug>(std::move(recorder), std::move(options));
@@ -51,7 +51,7 @@ struct Bed {
     }
   }
 
-  FaultDevice* record;
+  faults::FaultDevice* record;
   std::string messages;
   std::unique_ptr<Blkdebug> device;
 };
@@ -218,14 +218,14 @@ TEST(Blkdebug, LimitsCutRequestsIntoPieces) {
   EXPECT_EQ(bed.device->limits().request_alignment, 512u);
   EXPECT_EQ(bed.device->limits().transfer_max, 4096u);
   EXPECT_EQ(bed.read(512, 8192), 0);
-  EXPECT_EQ(bed.record->count(Operation::kRead), 2u);
+  EXPECT_EQ(bed.record->count(faults::Operation::kRead), 2u);
   EXPECT_EQ(bed.write(0, 16384), 0);
-  EXPECT_EQ(bed.record->count(Operation::kWrite), 4u);
+  EXPECT_EQ(bed.record->count(faults::Operation::kWrite), 4u);
   EXPECT_EQ(bed.failure(bed.device->write_zeroes(0, 16384, WriteFlags::kNone)), 0);
-  EXPECT_EQ(bed.record->count(Operation::kWriteZeroes), 2u);
+  EXPECT_EQ(bed.record->count(faults::Operation::kWriteZeroes), 2u);
   EXPECT_EQ(bed.failure(bed.device->write_zeroes(0, 512, WriteFlags::kNoFallback)), ENOTSUP);
   EXPECT_EQ(bed.failure(bed.device->discard(0, 5120)), 0);
-  EXPECT_EQ(bed.record->count(Operation::kDiscard), 3u);
+  EXPECT_EQ(bed.record->count(faults::Operation::kDiscard), 3u);
 }
 
 TEST(Blkdebug, WhatADiskLikesToDiscardIsNoBoundOfWhatIsDiscarded) {
@@ -236,7 +236,7 @@ TEST(Blkdebug, WhatADiskLikesToDiscardIsNoBoundOfWhatIsDiscarded) {
     EXPECT_EQ(bed.failure(bed.device->discard(offset, length)), 0);
   }
   std::vector<std::pair<uint64_t, uint64_t>> passed;
-  for (const FaultEvent& event : bed.record->events()) {
+  for (const faults::FaultEvent& event : bed.record->events()) {
     passed.emplace_back(event.offset, event.length);
   }
   EXPECT_EQ(passed, (std::vector<std::pair<uint64_t, uint64_t>>{

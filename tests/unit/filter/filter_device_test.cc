@@ -11,9 +11,9 @@
 #include "filter/borrowed_device.h"
 #include "filter/compress_device.h"
 #include "filter/copy_on_read_device.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
 #include "storage/null_device.h"
+#include "testing/fault_device.h"
 
 namespace byre::filter {
 namespace {
@@ -35,7 +35,7 @@ TEST(FilterDevice, AFilterThatSaysNothingHasTheDeviceBelowAsItsChild) {
   ASSERT_EQ(filter.children().size(), 1u);
   EXPECT_STREQ(filter.children()[0].name, "file");
   EXPECT_EQ(&leaf_of(filter), leaf);
-  FaultDevice fault(memory());
+  faults::FaultDevice fault(memory());
   EXPECT_STREQ(leaf_of(fault).driver(), "memory");
 }
 
@@ -71,7 +71,7 @@ TEST(FilterDevice, NoDeviceTakesRequestsAfterItWasClosed) {
   devices.push_back(memory());
   devices.push_back(std::make_unique<storage::NullDevice>(storage::NullOptions{.writable = true}));
   devices.push_back(std::make_unique<Plain>(memory()));
-  devices.push_back(std::make_unique<FaultDevice>(memory()));
+  devices.push_back(std::make_unique<faults::FaultDevice>(memory()));
   devices.push_back(std::make_unique<CopyOnReadDevice>(memory(), ""));
   for (const auto& device : devices) {
     sync_wait(device->close());

@@ -7,8 +7,8 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
 namespace byre::filter {
@@ -36,21 +36,21 @@ struct Bed {
   explicit Bed(RequestPolicy policy, Limits limits = {}) {
     auto owned = std::make_unique<storage::MemoryDevice>(ConstBytes(pattern(0, kSize, 1)));
     memory = owned.get();
-    auto recorder = std::make_unique<FaultDevice>(std::move(owned));
+    auto recorder = std::make_unique<faults::FaultDevice>(std::move(owned));
     record = recorder.get();
     auto limited = std::make_unique<Limited>(std::move(recorder), limits);
     device = with_front(std::move(limited), policy, limits.transfer_max);
   }
-  std::vector<uint64_t> lengths(Operation operation) const {
+  std::vector<uint64_t> lengths(faults::Operation operation) const {
     std::vector<uint64_t> result;
-    for (const FaultEvent& event : record->events()) {
+    for (const faults::FaultEvent& event : record->events()) {
       if (event.operation == operation) result.push_back(event.length);
     }
     return result;
   }
 
   storage::MemoryDevice* memory;
-  FaultDevice* record;
+  faults::FaultDevice* record;
   std::unique_ptr<BlockDevice> device;
 };
 
@@ -76,12 +76,13 @@ TEST(NodeFront, ADeviceGetsNoLargerTransferThanItTakes) {
   Contents bytes(12000);
   sync_wait(bed.device->read(300, Bytes(bytes)));
   EXPECT_EQ(bytes, pattern(300, 12000, 1));
-  EXPECT_EQ(bed.lengths(Operation::kRead), (Lengths{4096 - 300, 4096, 4096, 12}));
+  EXPECT_EQ(bed.lengths(faults::Operation::kRead), (Lengths{4096 - 300, 4096, 4096, 12}));
   const Contents written = pattern(0, 8192, 7);
   sync_wait(bed.device->write(512, ConstBytes(written), WriteFlags::kFua));
-  EXPECT_EQ(bed.lengths(Operation::kWrite), (Lengths{4096 - 512 + 512, 4096}));
-  for (const FaultEvent& event : bed.record->events()) {
-    if (event.operation == Operation::kWrite) EXPECT_TRUE(has_flag(event.flags, WriteFlags::kFua));
+  EXPECT_EQ(bed.lengths(faults::Operation::kWrite), (Lengths{4096 - 512 + 512, 4096}));
+  for (const faults::FaultEvent& event : bed.record->events()) {
+    if (event.operation == faults::Operation::kWrite)
+      EXPECT_TRUE(has_flag(event.flags, WriteFlags::kFua));
   }
   EXPECT_EQ(bed.memory->get(512, 8192), written);
 }
@@ -91,21 +92,21 @@ TEST(NodeFront, ATransferThatIsSmallEnoughIsOneRequest) {
   Contents bytes(4096);
   sync_wait(bed.device->read(100, Bytes(bytes)));
   sync_wait(bed.device->write(100, ConstBytes(bytes)));
-  EXPECT_EQ(bed.lengths(Operation::kRead), (Lengths{4096}));
-  EXPECT_EQ(bed.lengths(Operation::kWrite), (Lengths{4096}));
+  EXPECT_EQ(bed.lengths(faults::Operation::kRead), (Lengths{4096}));
+  EXPECT_EQ(bed.lengths(faults::Operation::kWrite), (Lengths{4096}));
 }
 
 TEST(NodeFront, ACompressedWriteIsNotCut) {
   Bed bed({}, {.transfer_max = 4096});
   const Contents bytes = pattern(0, 16384, 3);
   sync_wait(bed.device->write(0, ConstBytes(bytes), WriteFlags::kCompressed));
-  EXPECT_EQ(bed.lengths(Operation::kWrite), (Lengths{16384}));
+  EXPECT_EQ(bed.lengths(faults::Operation::kWrite), (Lengths{16384}));
 }
 
 TEST(NodeFront, DiscardsThatAreIgnoredLeaveBytesAndSpace) {
   Bed bed({.discard = DiscardPolicy::kIgnore});
   sync_wait(bed.device->discard(0, kSize));
-  EXPECT_EQ(bed.lengths(Operation::kDiscard), Lengths{});
+  EXPECT_EQ(bed.lengths(faults::Operation::kDiscard), Lengths{});
   sync_wait(bed.device->write_zeroes(0, 4096, WriteFlags::kMayUnmap | WriteFlags::kFua));
   ASSERT_EQ(bed.record->events().size(), 1u);
   EXPECT_EQ(bed.record->events()[0].flags, WriteFlags::kFua);
@@ -117,14 +118,14 @@ TEST(NodeFront, ZeroesAreDetected) {
   Bed on({.detect_zeroes = DetectZeroes::kOn});
   sync_wait(on.device->write(0, ConstBytes(zeroes), WriteFlags::kFua));
   ASSERT_EQ(on.record->events().size(), 1u);
-  EXPECT_EQ(on.record->events()[0].operation, Operation::kWriteZeroes);
+  EXPECT_EQ(on.record->events()[0].operation, faults::Operation::kWriteZeroes);
   EXPECT_EQ(on.record->events()[0].flags, WriteFlags::kFua);
   Bed unmap({.detect_zeroes = DetectZeroes::kUnmap});
   sync_wait(unmap.device->write(0, ConstBytes(zeroes)));
   ASSERT_EQ(unmap.record->events().size(), 1u);
   EXPECT_EQ(unmap.record->events()[0].flags, WriteFlags::kMayUnmap);
   sync_wait(unmap.device->write(0, ConstBytes(pattern(0, 4096, 2))));
-  EXPECT_EQ(unmap.lengths(Operation::kWrite), Lengths{4096});
+  EXPECT_EQ(unmap.lengths(faults::Operation::kWrite), Lengths{4096});
 }
 
 TEST(NodeFront, ExtentsLeadBackThroughIt) {

@@ -10,8 +10,8 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 
 namespace byre::filter {
 namespace {
@@ -19,14 +19,15 @@ namespace {
 class WriteThrough : public testing::Test {
  protected:
   WriteThrough() {
-    auto disk = std::make_unique<FaultDevice>(std::make_unique<storage::MemoryDevice>(4096));
+    auto disk =
+        std::make_unique<faults::FaultDevice>(std::make_unique<storage::MemoryDevice>(4096));
     disk_ = disk.get();
     device_ = std::make_unique<WriteThroughDevice>(std::move(disk));
   }
   // The names of the requests that reached the disk, with "+fua" if that was requested.
   std::vector<std::string> requests() {
     std::vector<std::string> names;
-    for (const FaultEvent& event : disk_->events()) {
+    for (const faults::FaultEvent& event : disk_->events()) {
       names.push_back(operation_name(event.operation));
       if (has_flag(event.flags, WriteFlags::kFua)) names.back() += "+fua";
     }
@@ -34,7 +35,7 @@ class WriteThrough : public testing::Test {
     return names;
   }
 
-  FaultDevice* disk_;
+  faults::FaultDevice* disk_;
   std::unique_ptr<WriteThroughDevice> device_;
 };
 
@@ -57,7 +58,7 @@ TEST_F(WriteThrough, ReadsPassAsTheyAre) {
 }
 
 TEST_F(WriteThrough, ADiscardWhoseFlushFailsFails) {
-  disk_->add_rule({.operation = Operation::kFlush});
+  disk_->add_rule({.operation = faults::Operation::kFlush});
   EXPECT_THROW(sync_wait(device_->discard(0, 512)), Error);
 }
 

@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "async/loop.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/jobs/scripted_device.h"
 #include "unit/support/pattern.h"
 
@@ -136,8 +136,8 @@ TEST(Compare, SizesCountInWholeSectors) {
 TEST(Compare, AFailedReadNamesItsPlaceAndItsImage) {
   const auto bytes = test::pattern(0, kSize, 1);
   MemoryDevice a{ConstBytes(bytes)};
-  filter::FaultDevice b(std::make_unique<MemoryDevice>(ConstBytes(bytes), "bad.img"));
-  b.add_rule({.operation = filter::Operation::kRead, .offset = 5 << 20, .length = 1});
+  faults::FaultDevice b(std::make_unique<MemoryDevice>(ConstBytes(bytes), "bad.img"));
+  b.add_rule({.operation = faults::Operation::kRead, .offset = 5 << 20, .length = 1});
   try {
     compare_two(a, b);
     ADD_FAILURE();
@@ -151,15 +151,15 @@ TEST(Compare, ADifferenceBeforeAFailureIsTheAnswer) {
   const auto bytes = test::pattern(0, kSize, 1);
   MemoryDevice a{ConstBytes(bytes)};
   a.put(100, std::vector<uint8_t>{0});
-  filter::FaultDevice b(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
-  b.add_rule({.operation = filter::Operation::kRead, .offset = 5 << 20, .length = 1});
+  faults::FaultDevice b(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
+  b.add_rule({.operation = faults::Operation::kRead, .offset = 5 << 20, .length = 1});
   EXPECT_EQ(compare_two(a, b).kind, Kind::kContentDiffers);
 }
 
 TEST(Compare, ExtentsThatCannotBeReadAreAFailureOfTheirOwn) {
   MemoryDevice a(1 << 20);
-  filter::FaultDevice b(std::make_unique<MemoryDevice>(1 << 20, "bad.img"));
-  b.add_rule({.operation = filter::Operation::kExtents});
+  faults::FaultDevice b(std::make_unique<MemoryDevice>(1 << 20, "bad.img"));
+  b.add_rule({.operation = faults::Operation::kExtents});
   try {
     compare_two(a, b);
     ADD_FAILURE();
@@ -175,8 +175,8 @@ TEST(Compare, TheAnswerDoesNotDependOnWhichReadEndsFirst) {
   changed[3 << 20] ^= 1;
   changed[7 << 20] ^= 1;
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    filter::FaultDevice a(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
-    filter::FaultDevice b(std::make_unique<MemoryDevice>(ConstBytes(changed)));
+    faults::FaultDevice a(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
+    faults::FaultDevice b(std::make_unique<MemoryDevice>(ConstBytes(changed)));
     a.set_delays(seed, 9);
     b.set_delays(seed + 100, 9);
     Loop loop({.seed = seed});

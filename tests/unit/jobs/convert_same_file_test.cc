@@ -10,11 +10,11 @@
 
 #include "async/loop.h"
 #include "filter/borrowed_device.h"
-#include "filter/fault_device.h"
 #include "jobs/convert.h"
 #include "qcow2/create/create.h"
 #include "qcow2/image/image.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
 namespace byre::jobs {
@@ -60,8 +60,8 @@ Task<void> make_image(const std::vector<uint8_t>* contents, const Way* way, Memo
   create.size = kSize;
   co_await qcow2::create(*file, nullptr, create);
   std::unique_ptr<BlockDevice> borrowed = std::make_unique<filter::BorrowedDevice>(*file);
-  auto slow_file = std::make_unique<filter::FaultDevice>(std::move(borrowed));
-  filter::FaultDevice* const delays = slow_file.get();
+  auto slow_file = std::make_unique<faults::FaultDevice>(std::move(borrowed));
+  faults::FaultDevice* const delays = slow_file.get();
   qcow2::OpenOptions options;
   options.writable = true;
   const std::unique_ptr<qcow2::Image> image =
@@ -69,7 +69,7 @@ Task<void> make_image(const std::vector<uint8_t>* contents, const Way* way, Memo
   if (way->is_over_another) co_await fill(image.get());
   delays->set_delays(seed, 9);
   auto memory = std::make_unique<MemoryDevice>(ConstBytes(*contents));
-  filter::FaultDevice source(std::move(memory));
+  faults::FaultDevice source(std::move(memory));
   source.set_delays(seed + 1, 20);
   std::vector<BlockDevice*> sources{&source};
   co_await convert(sources, *image, way->job, nullptr, nullptr);
@@ -113,7 +113,7 @@ TEST(ConvertSameFile, CompressedClustersHaveThePlacesOfTheirOrder) {
   for (Way way : all_ways()) {
     if (way.create.cluster_size == 512) continue;
     way.job.compressed = true;
-    for (const auto type : {codec::CompressionType::kDeflate, codec::CompressionType::kZstd}) {
+    for (const auto type : {CompressionType::kZlib, CompressionType::kZstd}) {
       if (!codec::is_supported(type)) continue;
       way.create.compression_type = type;
       SCOPED_TRACE(std::to_string(way.create.cluster_size) + (way.is_over_another ? " over" : ""));

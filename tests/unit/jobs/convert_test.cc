@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "async/loop.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/jobs/scripted_device.h"
 #include "unit/support/pattern.h"
 
@@ -136,7 +136,7 @@ TEST(Convert, WithSparseSizeZeroHolesAreWrittenAsData) {
 TEST(Convert, WritesBeginInOrderUnlessToldOtherwise) {
   const auto bytes = test::pattern(0, 16 << 20, 1);
   for (const WriteOrder order : {WriteOrder::kStarted, WriteOrder::kOneByOne}) {
-    filter::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
+    faults::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
     source.set_delays(7, 20);
     ScriptedDevice target(bytes.size());
     ConvertOptions options;
@@ -185,8 +185,8 @@ TEST(Convert, OverABackingFileOnlyTheUppermostLayerIsCopied) {
 
 TEST(Convert, AFailedReadNamesTheStartOfItsSegment) {
   const auto bytes = test::pattern(0, kSize, 1);
-  filter::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
-  source.add_rule({.operation = filter::Operation::kRead, .offset = 5 << 20, .length = 1});
+  faults::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
+  source.add_rule({.operation = faults::Operation::kRead, .offset = 5 << 20, .length = 1});
   MemoryDevice target(kSize);
   EXPECT_EQ(failure_of(convert({&source}, target, {}, nullptr, nullptr)),
             "error while reading at byte 4194304: Input/output error");
@@ -196,11 +196,11 @@ TEST(Convert, AFailedReadNamesTheStartOfItsSegment) {
 TEST(Convert, OfSeveralFailuresTheLowestIsReported) {
   const auto bytes = test::pattern(0, 16 << 20, 1);
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    filter::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
-    filter::FaultDevice target(std::make_unique<MemoryDevice>(16 << 20));
+    faults::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
+    faults::FaultDevice target(std::make_unique<MemoryDevice>(16 << 20));
     source.set_delays(seed, 9);
     target.set_delays(seed + 50, 9);
-    target.add_rule({.operation = filter::Operation::kWrite,
+    target.add_rule({.operation = faults::Operation::kWrite,
                      .count = UINT64_MAX,
                      .errno_value = ENOSPC,
                      .offset = 6 << 20});
@@ -211,8 +211,8 @@ TEST(Convert, OfSeveralFailuresTheLowestIsReported) {
 }
 
 TEST(Convert, AStateThatCannotBeReadIsAFailureOfItsOwn) {
-  filter::FaultDevice source(std::make_unique<MemoryDevice>(kSize));
-  source.add_rule({.operation = filter::Operation::kExtents});
+  faults::FaultDevice source(std::make_unique<MemoryDevice>(kSize));
+  source.add_rule({.operation = faults::Operation::kExtents});
   MemoryDevice target(kSize);
   EXPECT_EQ(failure_of(convert({&source}, target, {}, nullptr, nullptr)),
             "error while reading block status at offset 0: Input/output error");
@@ -220,15 +220,15 @@ TEST(Convert, AStateThatCannotBeReadIsAFailureOfItsOwn) {
 
 TEST(Convert, AFailedFlushIsAFailure) {
   MemoryDevice source(kSize);
-  filter::FaultDevice target(std::make_unique<MemoryDevice>(kSize));
-  target.add_rule({.operation = filter::Operation::kFlush});
+  faults::FaultDevice target(std::make_unique<MemoryDevice>(kSize));
+  target.add_rule({.operation = faults::Operation::kFlush});
   EXPECT_NE(failure_of(convert({&source}, target, {}, nullptr, nullptr)), "none");
 }
 
 TEST(Convert, SalvagingTellsOfEverySectorAndMakesItZero) {
   auto bytes = test::pattern(0, 4 << 20, 1);
-  filter::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
-  source.add_rule({.operation = filter::Operation::kRead,
+  faults::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
+  source.add_rule({.operation = faults::Operation::kRead,
                    .count = UINT64_MAX,
                    .offset = 70000,
                    .length = 1000});

@@ -5,8 +5,8 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
 namespace byre::jobs {
@@ -49,10 +49,10 @@ TEST(Dd, TheRangeArrivesAtTheStartOfTheOutput) {
 
 TEST(Dd, FailuresNameTheSideThatFailed) {
   for (const bool reading : {true, false}) {
-    filter::FaultDevice input(std::make_unique<storage::MemoryDevice>(1 << 20));
-    filter::FaultDevice output(std::make_unique<storage::MemoryDevice>(1 << 20));
-    filter::FaultDevice& bad = reading ? input : output;
-    bad.add_rule({.operation = reading ? filter::Operation::kRead : filter::Operation::kWrite,
+    faults::FaultDevice input(std::make_unique<storage::MemoryDevice>(1 << 20));
+    faults::FaultDevice output(std::make_unique<storage::MemoryDevice>(1 << 20));
+    faults::FaultDevice& bad = reading ? input : output;
+    bad.add_rule({.operation = reading ? faults::Operation::kRead : faults::Operation::kWrite,
                   .errno_value = ENOSPC});
     try {
       sync_wait(dd(input, output, plan_dd({}, 1 << 20), nullptr));

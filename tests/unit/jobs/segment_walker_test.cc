@@ -7,7 +7,7 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
+#include "testing/fault_device.h"
 #include "unit/jobs/scripted_device.h"
 
 namespace byre::jobs {
@@ -147,8 +147,8 @@ TEST(SegmentWalker, WithoutSparsenessZeroesBehindTheBackingFilesEndStillNeedNoth
 TEST(SegmentWalker, AStateThatCannotBeReadIsDataWhenSalvaging) {
   auto scripted = std::make_unique<ScriptedDevice>(131072);
   scripted->scripted_extents = {zero_extent(0, 131072)};
-  filter::FaultDevice device(std::move(scripted));
-  device.add_rule({.operation = filter::Operation::kExtents,
+  faults::FaultDevice device(std::move(scripted));
+  device.add_rule({.operation = faults::Operation::kExtents,
                    .count = UINT64_MAX,
                    .offset = 70000,
                    .length = 1000});
@@ -158,7 +158,7 @@ TEST(SegmentWalker, AStateThatCannotBeReadIsDataWhenSalvaging) {
             (Segments{{0, 69632, kZero}, {69632, 1536, kData}, {71168, 59904, kZero}}));
   EXPECT_EQ(unknown, (std::vector<uint64_t>{69632, 70144, 70656}));
   device.heal();
-  device.add_rule({.operation = filter::Operation::kExtents, .first = 1, .count = 1});
+  device.add_rule({.operation = faults::Operation::kExtents, .first = 1, .count = 1});
   const SourceSequence source({&device});
   SegmentWalker walker(source, {.data_length_max = 1 << 20});
   EXPECT_THROW(sync_wait(walker.next()), Error);

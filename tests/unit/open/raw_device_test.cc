@@ -5,8 +5,8 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
 namespace byre::open {

@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "async/loop.h"
-#include "filter/fault_device.h"
 #include "qcow2/check/check.h"
 #include "qcow2/create/create.h"
 #include "qcow2/image/image.h"
@@ -20,6 +19,7 @@
 #include "qcow2/layout/refcount_entry.h"
 #include "qcow2/layout/snapshot.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
 // A sound image in memory that a test damages field by field, and what a check says of it.

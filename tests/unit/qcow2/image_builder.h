@@ -36,7 +36,7 @@ class ImageBuilder {
     uint32_t version = 3;
     bool extended_l2 = false;
     bool external_data_file = false;
-    codec::CompressionType compression = codec::CompressionType::kDeflate;
+    CompressionType compression = CompressionType::kZlib;
     std::string backing_filename;
   };
 
@@ -53,9 +53,9 @@ class ImageBuilder {
       header.incompatible_features |= layout::incompatible::kExternalDataFile;
       first_cluster.extensions.data_file_name = "data.raw";
     }
-    if (options.compression == codec::CompressionType::kZstd) {
+    if (options.compression == CompressionType::kZstd) {
       header.incompatible_features |= layout::incompatible::kCompressionType;
-      header.compression_type = layout::CompressionType::kZstd;
+      header.compression_type = CompressionType::kZstd;
     }
     first_cluster.backing_file_name = options.backing_filename;
     end_ = header.cluster_size();

@@ -49,7 +49,7 @@ class WritingTest : public testing::Test {
     ADD_FAILURE() << "it was accepted";
     return Error(ErrorKind::kInvalidArgument, EINVAL, "");
   }
-  uint64_t file_count(filter::Operation operation) { return opened_.file->count(operation); }
+  uint64_t file_count(faults::Operation operation) { return opened_.file->count(operation); }
   std::vector<Extent> extents() {
     return loop_.run(image().extents(0, image().size(), ExtentScope::kLayer));
   }

@@ -13,13 +13,13 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "qcow2/check/check.h"
 #include "qcow2/create/create.h"
 #include "qcow2/image/image.h"
 #include "qcow2/image/image_check.h"
 #include "qcow2/image/image_parts.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
 // An image that a test writes to, in memory, and what a test asks of it.
@@ -74,8 +74,8 @@ inline Disks make_disks(const Layout& setup) {
 struct OpenImage {
   std::unique_ptr<Image> image;
   ImageParts* parts = nullptr;  // of the image
-  filter::FaultDevice* file = nullptr;
-  filter::FaultDevice* data = nullptr;
+  faults::FaultDevice* file = nullptr;
+  faults::FaultDevice* data = nullptr;
   storage::MemoryDevice* file_memory = nullptr;
   storage::MemoryDevice* data_memory = nullptr;
 
@@ -92,7 +92,7 @@ inline Task<OpenImage> open_disks(Disks disks, std::optional<uint64_t> backing_s
                                   OpenOptions options) {
   OpenImage opened;
   opened.file_memory = disks.file.get();
-  auto file = std::make_unique<filter::FaultDevice>(std::move(disks.file));
+  auto file = std::make_unique<faults::FaultDevice>(std::move(disks.file));
   opened.file = file.get();
   LoadedImage loaded = co_await load_image(std::move(file), std::move(options));
   auto parts = std::make_unique<ImageParts>(std::move(loaded));
@@ -100,7 +100,7 @@ inline Task<OpenImage> open_disks(Disks disks, std::optional<uint64_t> backing_s
   opened.image = std::make_unique<Image>(std::move(parts));
   if (disks.data) {
     opened.data_memory = disks.data.get();
-    auto data = std::make_unique<filter::FaultDevice>(std::move(disks.data));
+    auto data = std::make_unique<faults::FaultDevice>(std::move(disks.data));
     opened.data = data.get();
     opened.image->set_data_file(std::move(data));
   }

@@ -172,14 +172,14 @@ class StorageAllocationFaults : public testing::TestWithParam<Way> {
       std::vector<Task<void>> tasks;
       for (Request& request : requests) tasks.push_back(make_and_tell(device.get(), &request));
       tasks.push_back(flush_and_tell(device.get(), &is_flushed));
-      MemoryFaults::begin_at(n);
+      faults::MemoryFaults::begin_at(n);
       try {
         loop.run(when_all(std::move(tasks)));
       } catch (const std::exception&) {
         // A task for which there was no memory at all.
       }
-      count_ = MemoryFaults::asked();
-      MemoryFaults::end();
+      count_ = faults::MemoryFaults::asked();
+      faults::MemoryFaults::end();
       // The device still works.
       loop.run(device->flush());
       loop.run(device->close());

@@ -36,9 +36,9 @@ TEST_F(BitmapMarks, BitmapsThatFollowWritesAreInUseBeforeTheFirstWriteAndOthersS
   // The mark, and it is durable before anything else is written.
   ASSERT_GE(opened_.file->events().size(), 3u);
   uint64_t writes_before_flush = 0;
-  for (const filter::FaultEvent& event : opened_.file->events()) {
-    if (event.operation == filter::Operation::kFlush) break;
-    if (event.operation != filter::Operation::kWrite) continue;
+  for (const faults::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == faults::Operation::kFlush) break;
+    if (event.operation != faults::Operation::kWrite) continue;
     ++writes_before_flush;
     EXPECT_EQ(event.length, 4u);
   }
@@ -62,9 +62,9 @@ TEST_F(BitmapMarks, AMarkThatIsThereIsMadeDurableBeforeTheFirstWrite) {
   opened_.file->clear_events();
   write(0, pattern(0, 65536, 1));
   uint64_t writes_before_flush = 0;
-  for (const filter::FaultEvent& event : opened_.file->events()) {
-    if (event.operation == filter::Operation::kFlush) break;
-    if (event.operation == filter::Operation::kWrite) ++writes_before_flush;
+  for (const faults::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == faults::Operation::kFlush) break;
+    if (event.operation == faults::Operation::kWrite) ++writes_before_flush;
   }
   EXPECT_EQ(writes_before_flush, 0u);
   close_and_check();
@@ -83,7 +83,7 @@ TEST_F(BitmapMarks, NothingIsWrittenWhereNoBitmapFollowsWrites) {
 TEST_F(BitmapMarks, AnImageWhoseBitmapsCannotBeMarkedIsNotWritten) {
   const Layout layout = layout_of(kMiB, 65536);
   open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
-  opened_.file->add_rule({.operation = filter::Operation::kWrite});
+  opened_.file->add_rule({.operation = faults::Operation::kWrite});
   EXPECT_THROW(write(0, pattern(0, 65536, 1)), Error);
   EXPECT_EQ(read(0, 65536), std::vector<uint8_t>(65536));
   EXPECT_FALSE(stored()[0].in_use());
@@ -96,7 +96,7 @@ TEST_F(BitmapMarks, AnImageWhoseBitmapsCannotBeMarkedIsNotWritten) {
 TEST_F(BitmapMarks, ARequestThatWaitedForMarksThatFailedFails) {
   const Layout layout = layout_of(kMiB, 65536);
   open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
-  opened_.file->add_rule({.operation = filter::Operation::kFlush});
+  opened_.file->add_rule({.operation = faults::Operation::kFlush});
   const std::vector<uint8_t> bytes = pattern(0, 65536, 1);
   uint32_t failures = 0;
   const auto try_write = [](Image* image, ConstBytes from, uint64_t offset,
@@ -137,11 +137,11 @@ TEST_F(BitmapMarks, WhereOneCannotBeReadTheFirstWriteTakesAwayTheBitOfAllOfThem)
   opened_.file->clear_events();
   write(0, pattern(0, 65536, 1));
   // The header alone, and it is durable before anything else is written.
-  for (const filter::FaultEvent& event : opened_.file->events()) {
-    if (event.operation == filter::Operation::kFlush) break;
-    if (event.operation == filter::Operation::kWrite) EXPECT_LT(event.offset, 65536u);
+  for (const faults::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == faults::Operation::kFlush) break;
+    if (event.operation == faults::Operation::kWrite) EXPECT_LT(event.offset, 65536u);
   }
-  EXPECT_GE(file_count(filter::Operation::kFlush), 1u);
+  EXPECT_GE(file_count(faults::Operation::kFlush), 1u);
   EXPECT_FALSE(has_bit());
   loop_.run(image().close());
 }

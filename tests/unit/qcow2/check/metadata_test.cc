@@ -236,9 +236,9 @@ TEST(UnreadableFile, EachTableThatCannotBeReadIsNamed) {
   CheckedImage image;
   image.set_refcount(image.data_offset(0), 2);  // so that the copied flags are looked at
   const auto failed_at = [&image](uint64_t offset, uint64_t first) {
-    filter::FaultDevice device(image.file().clone());
+    faults::FaultDevice device(image.file().clone());
     device.add_rule(
-        {.operation = filter::Operation::kRead, .first = first, .offset = offset, .length = 1});
+        {.operation = faults::Operation::kRead, .first = first, .offset = offset, .length = 1});
     return check_fails(image, device);
   };
   Failed failed = failed_at(image.l1_place(0), 1);
@@ -265,13 +265,13 @@ TEST(SharedTables, AreReadAFewTimesHoweverManyEntriesNameThem) {
   const uint64_t entry = image.word(image.l1_place(0));
   const uint64_t data = image.cluster_of(image.data_offset(1));
   for (uint64_t i = 1; i < 1024; ++i) image.put_word(image.l1_place(i), entry);
-  filter::FaultDevice device(image.file().clone());
+  faults::FaultDevice device(image.file().clone());
   const Checked checked = image.check_on(device);
   EXPECT_THAT(checked.texts(),
               testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=1024", data)));
   EXPECT_EQ(checked.result.clusters.allocated, 4u * 1024);
   EXPECT_EQ(checked.result.clusters.compressed, 1024u);
-  EXPECT_LT(device.count(filter::Operation::kRead), 30u);
+  EXPECT_LT(device.count(faults::Operation::kRead), 30u);
 }
 
 TEST(SharedTables, OfSnapshotsAreCountedForEachOfThem) {
@@ -352,7 +352,7 @@ TEST(SharedTables, OfThousandsOfSnapshotsAreReadAFewTimes) {
   image.file().put(offset, table);
   image.put<uint32_t>(60, 20000);
   image.put<uint64_t>(64, offset);
-  filter::FaultDevice device(image.file().clone());
+  faults::FaultDevice device(image.file().clone());
   const std::vector<std::string> texts = image.check_on(device).texts();
   for (const uint64_t cluster : {image.cluster_of(l1) + 6, image.cluster_of(l1) + 7}) {
     EXPECT_THAT(texts, testing::Contains(
@@ -360,7 +360,7 @@ TEST(SharedTables, OfThousandsOfSnapshotsAreReadAFewTimes) {
   }
   EXPECT_THAT(texts,
               testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=20001", data)));
-  EXPECT_LT(device.count(filter::Operation::kRead), 3000u);
+  EXPECT_LT(device.count(faults::Operation::kRead), 3000u);
 }
 
 }  // namespace

@@ -133,11 +133,11 @@ TEST(Create, ADataFileIsGivenExactlyWhereTheOptionsNameOne) {
 TEST(Create, LeavesNothingThatOpensWhereItFails) {
   for (const Preallocation preallocation :
        {Preallocation::kOff, Preallocation::kMetadata, Preallocation::kFull}) {
-    for (const filter::Operation operation :
-         {filter::Operation::kWrite, filter::Operation::kResize, filter::Operation::kFlush}) {
+    for (const faults::Operation operation :
+         {faults::Operation::kWrite, faults::Operation::kResize, faults::Operation::kFlush}) {
       for (uint64_t n = 1;; ++n) {
-        filter::FaultDevice file(std::make_unique<storage::MemoryDevice>());
-        filter::FaultRule rule;
+        faults::FaultDevice file(std::make_unique<storage::MemoryDevice>());
+        faults::FaultRule rule;
         rule.operation = operation;
         rule.first = n;
         rule.errno_value = ENOSPC;

@@ -61,7 +61,7 @@ std::vector<Rule> rules() {
        [](CreateOptions& o) { o.version = 2, o.data_filename = "d"; }},
       {"Non-zlib compression type is only supported with compatibility level 1.1 and above (use "
        "version=v3 or greater)",
-       [](CreateOptions& o) { o.version = 2, o.compression_type = codec::CompressionType::kZstd; }},
+       [](CreateOptions& o) { o.version = 2, o.compression_type = CompressionType::kZstd; }},
       {"The image size is too large for file format 'qcow2' (try using a larger cluster size)",
        [](CreateOptions& o) { o.size = (uint64_t{1} << 51) + 1; }},
   };

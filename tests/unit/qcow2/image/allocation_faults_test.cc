@@ -14,7 +14,7 @@
 namespace byre::qcow2::test {
 namespace {
 
-using storage::MemoryFaults;
+using faults::MemoryFaults;
 
 // What a script runs on: a layout, and what its image has besides.
 struct Subject {
@@ -86,12 +86,12 @@ void expect_the_rest_holds(const OpenImage& opened, const Subject& subject) {
 void expect_marks_come_first(const OpenImage& opened, const Subject& subject) {
   if (subject.has != Subject::Has::kBitmaps) return;
   bool is_marked = false;
-  for (const filter::FaultEvent& event : opened.file->events()) {
-    const bool is_mark = event.operation == filter::Operation::kWrite && event.length == 4;
-    if (event.operation == filter::Operation::kFlush) break;
-    if (event.operation == filter::Operation::kRead) continue;
+  for (const faults::FaultEvent& event : opened.file->events()) {
+    const bool is_mark = event.operation == faults::Operation::kWrite && event.length == 4;
+    if (event.operation == faults::Operation::kFlush) break;
+    if (event.operation == faults::Operation::kRead) continue;
     is_marked |= is_mark;
-    EXPECT_TRUE(is_mark) << "a " << filter::operation_name(event.operation) << " of "
+    EXPECT_TRUE(is_mark) << "a " << faults::operation_name(event.operation) << " of "
                          << event.length << " bytes before the marks are durable";
   }
   EXPECT_TRUE(is_marked);

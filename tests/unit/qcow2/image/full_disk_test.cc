@@ -3,15 +3,15 @@
 #include <optional>
 #include <utility>
 
-#include "storage/simulated_disk.h"
+#include "testing/simulated_disk.h"
 #include "unit/qcow2/writing_test.h"
 
 // What is acknowledged on a disk that is full is kept, and what is free is found.
 namespace byre::qcow2::test {
 namespace {
 
-using storage::SimulatedCache;
-using storage::SimulatedDisk;
+using faults::SimulatedCache;
+using faults::SimulatedDisk;
 using storage::SparseBytes;
 
 constexpr uint64_t kCluster = 65536;

@@ -74,7 +74,7 @@ TEST_F(ImageClose, SaysWhichTablesAreLost) {
   open(test::layout_of(kSize, kCluster));
   write(0, pattern(0, kCluster, 1));
   opened_.file->add_rule(
-      {.operation = filter::Operation::kWrite, .count = UINT64_MAX, .errno_value = ENOSPC});
+      {.operation = faults::Operation::kWrite, .count = UINT64_MAX, .errno_value = ENOSPC});
   const Error error = refusal([&] { loop_.run(image().close()); });
   EXPECT_EQ(error.message(), "Failed to flush the L2 table cache: No space left on device");
   EXPECT_EQ(error.more(), std::vector<std::string>{

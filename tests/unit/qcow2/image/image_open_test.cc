@@ -4,15 +4,15 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "qcow2/image/image_parts.h"
+#include "testing/fault_device.h"
 #include "unit/qcow2/image_builder.h"
 
 namespace byre::qcow2 {
 namespace {
 
-using filter::FaultDevice;
-using filter::Operation;
+using faults::FaultDevice;
+using faults::Operation;
 using test::ImageBuilder;
 using test::pattern;
 using Contents = std::vector<uint8_t>;
@@ -115,7 +115,7 @@ TEST(ImageOpen, ALargeDiskTakesLittleMemory) {
   FaultDevice& counted = *file;
   const ImageParts image(sync_wait(load_image(std::move(file), {})));
   uint64_t bytes_read = 0;
-  for (const filter::FaultEvent& event : counted.events()) bytes_read += event.length;
+  for (const faults::FaultEvent& event : counted.events()) bytes_read += event.length;
   EXPECT_LE(bytes_read, 2 * kCluster);
   EXPECT_EQ(image.tables.l2_cache.slices(), 0u);
 }

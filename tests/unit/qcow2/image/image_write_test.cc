@@ -69,7 +69,7 @@ std::vector<Case> cases() {
       {"Zstd",
        [] {
          Layout setup = make(2 * kMiB, 32768);
-         setup.create.compression_type = codec::CompressionType::kZstd;
+         setup.create.compression_type = CompressionType::kZstd;
          return setup;
        }()},
       {"Lazy", lazy(make(2 * kMiB, 16384))},

@@ -51,11 +51,11 @@ Request write_of(uint64_t offset, uint64_t length, uint64_t seed) {
 TEST_F(KnownFaults, WritesAfterATableCouldNotMoveHarmNothing) {
   const Layout layout = layout_of(256 * kKiB, 512);
   for (const int errno_value : {EIO, ENOSPC}) {
-    for (const filter::Operation operation :
-         {filter::Operation::kWrite, filter::Operation::kFlush, filter::Operation::kRead,
-          filter::Operation::kReserveSpace}) {
+    for (const faults::Operation operation :
+         {faults::Operation::kWrite, faults::Operation::kFlush, faults::Operation::kRead,
+          faults::Operation::kReserveSpace}) {
       for (uint64_t nth = 1;; ++nth) {
-        SCOPED_TRACE(testing::Message() << filter::operation_name(operation) << " " << nth);
+        SCOPED_TRACE(testing::Message() << faults::operation_name(operation) << " " << nth);
         open(layout);
         SectorModel model(layout);
         ASSERT_TRUE(make(&model, write_of(0, 256 * kKiB, 1)));
@@ -101,11 +101,11 @@ TEST_F(KnownFaults, WritesAfterASharedTableCouldNotBeCopiedHarmNothing) {
   const Disks shared = opened_.snapshot();
   share_everything(*shared.file, 1024);
   for (const int errno_value : {EIO, ENOSPC}) {
-    for (const filter::Operation operation :
-         {filter::Operation::kWrite, filter::Operation::kFlush, filter::Operation::kRead,
-          filter::Operation::kReserveSpace}) {
+    for (const faults::Operation operation :
+         {faults::Operation::kWrite, faults::Operation::kFlush, faults::Operation::kRead,
+          faults::Operation::kReserveSpace}) {
       for (uint64_t nth = 1;; ++nth) {
-        SCOPED_TRACE(testing::Message() << filter::operation_name(operation) << " " << nth);
+        SCOPED_TRACE(testing::Message() << faults::operation_name(operation) << " " << nth);
         open(clone(shared), layout);
         SectorModel model(layout);
         model.may_write(first);
@@ -169,14 +169,14 @@ TEST_F(KnownFaults, AFileStaysSmallWhereEveryWriteIsFlushed) {
 class KnownFaultsOfZstd : public testing::TestWithParam<Damage> {};
 
 TEST_P(KnownFaultsOfZstd, ARepairKeepsTheCompressionType) {
-  if (!codec::is_supported(codec::CompressionType::kZstd)) GTEST_SKIP() << "built without zstd";
+  if (!codec::is_supported(CompressionType::kZstd)) GTEST_SKIP() << "built without zstd";
   CreateOptions options = CheckedImage::small_options();
-  options.compression_type = codec::CompressionType::kZstd;
+  options.compression_type = CompressionType::kZstd;
   CheckedImage image(options);
   GetParam().apply(image);
   const GuestView before = sync_wait(view_guest(image.file().clone()));
   repair(image.file(), GetParam());
-  EXPECT_EQ(image.header().compression_type, layout::CompressionType::kZstd);
+  EXPECT_EQ(image.header().compression_type, CompressionType::kZstd);
   EXPECT_NE(image.header().incompatible_features & layout::incompatible::kCompressionType, 0u);
   expect_nothing_lost(before, sync_wait(view_guest(image.file().clone())));
 }
@@ -185,9 +185,9 @@ INSTANTIATE_TEST_SUITE_P(Damages, KnownFaultsOfZstd, testing::ValuesIn(damages()
                          [](const auto& info) { return info.param.name; });
 
 TEST_F(KnownFaults, EveryChangeOfTheHeaderKeepsTheCompressionType) {
-  if (!codec::is_supported(codec::CompressionType::kZstd)) GTEST_SKIP() << "built without zstd";
+  if (!codec::is_supported(CompressionType::kZstd)) GTEST_SKIP() << "built without zstd";
   Layout layout = layout_of(64 * kKiB, 512);
-  layout.create.compression_type = codec::CompressionType::kZstd;
+  layout.create.compression_type = CompressionType::kZstd;
   layout.create.lazy_refcounts = true;  // sets the dirty bit, and takes it back
   layout.create.refcount_bits = 64;
   open(layout);
@@ -200,7 +200,7 @@ TEST_F(KnownFaults, EveryChangeOfTheHeaderKeepsTheCompressionType) {
   EXPECT_NE(image().header().refcount_table_offset.value(), table);
   close_and_check();
   open(opened_.snapshot(), layout);
-  EXPECT_EQ(image().header().compression_type, layout::CompressionType::kZstd);
+  EXPECT_EQ(image().header().compression_type, CompressionType::kZstd);
   EXPECT_EQ(read(0, 512), packed);
   close_and_check();
 }
@@ -358,14 +358,14 @@ TEST_F(KnownFaults, ADiscardThatFailsIsToldUnlessOnlyItsSpaceStaysTaken) {
   write(0, pattern(0, 256 * kKiB, 1));
   close_and_check();
   open(opened_.snapshot(), layout);
-  opened_.file->add_rule({.operation = filter::Operation::kRead, .count = UINT64_MAX});
+  opened_.file->add_rule({.operation = faults::Operation::kRead, .count = UINT64_MAX});
   EXPECT_THROW(discard(0, 64 * kKiB), Error);
   opened_.file->heal();
   EXPECT_EQ(read(0, 256 * kKiB), pattern(0, 256 * kKiB, 1));
-  opened_.file->add_rule({.operation = filter::Operation::kDiscard, .count = UINT64_MAX});
+  opened_.file->add_rule({.operation = faults::Operation::kDiscard, .count = UINT64_MAX});
   discard(0, 64 * kKiB);
   flush();
-  EXPECT_GT(file_count(filter::Operation::kDiscard), 0u);
+  EXPECT_GT(file_count(faults::Operation::kDiscard), 0u);
   EXPECT_EQ(read(0, 64 * kKiB), std::vector<uint8_t>(64 * kKiB));
   close_and_check();
 }

@@ -17,9 +17,9 @@ TEST_F(WriteDetails, AFlushReachesTheFilesOfAnImageThatWasOnlyRead) {
   open(layout);
   read(0, 512);
   loop_.run(image().flush());
-  EXPECT_EQ(opened_.file->count(filter::Operation::kFlush), 1u);
-  EXPECT_EQ(opened_.data->count(filter::Operation::kFlush), 1u);
-  EXPECT_EQ(opened_.file->count(filter::Operation::kWrite), 0u);
+  EXPECT_EQ(opened_.file->count(faults::Operation::kFlush), 1u);
+  EXPECT_EQ(opened_.data->count(faults::Operation::kFlush), 1u);
+  EXPECT_EQ(opened_.file->count(faults::Operation::kWrite), 0u);
 }
 
 // A writer that remembers where it packed last, and not that the cluster has been given away since,
@@ -84,8 +84,8 @@ TEST_F(WriteDetails, ARequestForManyClustersIsOneWriteOfData) {
   opened_.file->clear_events();
   write(kMiB, pattern(kMiB, 4 * kMiB, 1));
   uint64_t writes = 0;
-  for (const filter::FaultEvent& event : opened_.file->events()) {
-    if (event.operation == filter::Operation::kWrite) ++writes;
+  for (const faults::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == faults::Operation::kWrite) ++writes;
   }
   EXPECT_EQ(writes, 1u);
   close_and_check();
@@ -103,8 +103,8 @@ TEST_F(WriteDetails, OnlyWhatIsNotZeroIsWrittenToANewClusterBehindTheEndOfTheFil
     std::ranges::copy(bytes, whole.begin() + static_cast<ptrdiff_t>(offset % 65536));
     EXPECT_EQ(read(align_down(offset, 65536), 65536), whole);
     std::vector<uint64_t> lengths;
-    for (const filter::FaultEvent& event : opened_.file->events()) {
-      if (event.operation == filter::Operation::kWrite) lengths.push_back(event.length);
+    for (const faults::FaultEvent& event : opened_.file->events()) {
+      if (event.operation == faults::Operation::kWrite) lengths.push_back(event.length);
     }
     return lengths;
   };
@@ -145,7 +145,7 @@ TEST_F(WriteDetails, AFlushWithoutChangedMetadataIsOneFlush) {
   opened_.file->clear_events();
   loop_.run(image().flush());
   ASSERT_EQ(opened_.file->events().size(), 1u);
-  EXPECT_EQ(opened_.file->events()[0].operation, filter::Operation::kFlush);
+  EXPECT_EQ(opened_.file->events()[0].operation, faults::Operation::kFlush);
   close_and_check();
 }
 
@@ -218,8 +218,8 @@ TEST_F(WriteDetails, ADirtyImageThatCannotBeRepairedIsNotOpenedForWriting) {
   Disks disks = make_disks(layout);
   disks.file->put(79, std::vector<uint8_t>{1});
   disks.file->put(2 * 4096, std::vector<uint8_t>(4096));
-  auto file = std::make_unique<filter::FaultDevice>(std::move(disks.file));
-  file->add_rule({.operation = filter::Operation::kWrite, .count = UINT64_MAX});
+  auto file = std::make_unique<faults::FaultDevice>(std::move(disks.file));
+  file->add_rule({.operation = faults::Operation::kWrite, .count = UINT64_MAX});
   try {
     loop_.run(Image::open(std::move(file), for_writing()));
     FAIL() << "it was opened";
@@ -305,8 +305,8 @@ TEST_F(WriteDetails, DiscardsOfAHugeEmptyDiskTouchNothingNorDoZeroesOfVersionTwo
       loop_.run(image().write_zeroes(0, uint64_t{1} << 50, WriteFlags::kMayUnmap));
     }
     loop_.run(image().discard(0, uint64_t{1} << 50));
-    EXPECT_EQ(opened_.file->count(filter::Operation::kWrite), 0u);
-    EXPECT_EQ(opened_.file->count(filter::Operation::kWriteZeroes), 0u);
+    EXPECT_EQ(opened_.file->count(faults::Operation::kWrite), 0u);
+    EXPECT_EQ(opened_.file->count(faults::Operation::kWriteZeroes), 0u);
     close_and_check();
   }
 }

@@ -41,7 +41,7 @@ Task<Outcome> run_script(Image* image, SectorModel* model, std::vector<Request> 
 
 // How many requests of that kind a script makes when nothing fails.
 uint64_t count_requests(const Layout& layout, const std::vector<Request>& script,
-                        filter::Operation operation) {
+                        faults::Operation operation) {
   Loop loop;
   SectorModel model(layout);
   OpenImage opened = loop.run(open_disks(make_disks(layout), layout.backing_size, for_writing()));
@@ -51,7 +51,7 @@ uint64_t count_requests(const Layout& layout, const std::vector<Request>& script
   return count;
 }
 
-void fail_each(filter::Operation operation, int errno_value, bool torn) {
+void fail_each(faults::Operation operation, int errno_value, bool torn) {
   uint64_t seed = 0;
   for (const Layout& layout : layouts()) {
     ++seed;
@@ -65,11 +65,11 @@ void fail_each(filter::Operation operation, int errno_value, bool torn) {
       SectorModel model(layout);
       OpenImage opened =
           loop.run(open_disks(make_disks(layout), layout.backing_size, for_writing()));
-      filter::FaultRule rule;
+      faults::FaultRule rule;
       rule.operation = operation;
       rule.first = n;
       rule.errno_value = errno_value;
-      if (torn) rule.written = filter::Written::kHalf;
+      if (torn) rule.written = faults::Written::kHalf;
       opened.file->add_rule(rule);
       const Outcome outcome = loop.run(run_script(opened.image.get(), &model, script));
       failures += outcome.any_failed ? 1 : 0;
@@ -87,19 +87,19 @@ void fail_each(filter::Operation operation, int errno_value, bool torn) {
 }
 
 TEST(WriteFaults, AnyOneFailedWriteLeavesASoundImageWithAllThatWasFlushed) {
-  fail_each(filter::Operation::kWrite, EIO, false);
+  fail_each(faults::Operation::kWrite, EIO, false);
 }
 
 TEST(WriteFaults, AnyOneTornWriteLeavesASoundImageWithAllThatWasFlushed) {
-  fail_each(filter::Operation::kWrite, EIO, true);
+  fail_each(faults::Operation::kWrite, EIO, true);
 }
 
 TEST(WriteFaults, AnyOneFailedFlushLeavesASoundImageWithAllThatWasFlushed) {
-  fail_each(filter::Operation::kFlush, EIO, false);
+  fail_each(faults::Operation::kFlush, EIO, false);
 }
 
 TEST(WriteFaults, AnyOneFailedReadLeavesASoundImageWithAllThatWasFlushed) {
-  fail_each(filter::Operation::kRead, EIO, false);
+  fail_each(faults::Operation::kRead, EIO, false);
 }
 
 // Each request again, as soon as there is room, until it succeeds.
@@ -135,7 +135,7 @@ TEST(WriteFaults, AnImageOnADiskThatWasFullAtAnyMomentGoesOnWhenThereIsRoom) {
   for (const Layout& layout : layouts()) {
     ++seed;
     const std::vector<Request> script = without_discards(make_script(layout, seed, 50));
-    const uint64_t count = count_requests(layout, script, filter::Operation::kWrite);
+    const uint64_t count = count_requests(layout, script, faults::Operation::kWrite);
     uint64_t failures = 0;
     for (uint64_t n = 1; n <= count; ++n) {
       SCOPED_TRACE(testing::Message() << "layout " << seed << ", write " << n);
@@ -143,7 +143,7 @@ TEST(WriteFaults, AnImageOnADiskThatWasFullAtAnyMomentGoesOnWhenThereIsRoom) {
       Model model(layout);
       OpenImage opened =
           loop.run(open_disks(make_disks(layout), layout.backing_size, for_writing()));
-      filter::FaultRule rule;
+      faults::FaultRule rule;
       rule.first = n;
       rule.count = UINT64_MAX;
       rule.errno_value = ENOSPC;
@@ -168,7 +168,7 @@ TEST(WriteFaults, AnImageRefusesWritesAfterAMetadataWriteFailedAndSaysWhy) {
   Image* const image = opened.image.get();
   const std::vector<uint8_t> bytes = pattern(0, 4096, 1);
   loop.run(image->write(0, ConstBytes(bytes)));
-  filter::FaultRule rule;
+  faults::FaultRule rule;
   rule.offset = 0;
   rule.length = 4 * 4096;  // header, refcounts, L1 table
   opened.file->add_rule(rule);
@@ -196,8 +196,8 @@ TEST(WriteFaults, AnImageRefusesWritesAfterAnyFailedFlush) {
     OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
     Image* const image = opened.image.get();
     if (n > 1) loop.run(image->write(0, ConstBytes(bytes)));
-    filter::FaultRule rule;
-    rule.operation = filter::Operation::kFlush;
+    faults::FaultRule rule;
+    rule.operation = faults::Operation::kFlush;
     rule.first = n > 1 ? n - 1 : 1;
     opened.file->add_rule(rule);
     bool has_failed = false;
@@ -237,7 +237,7 @@ TEST(WriteFaults, AFlushFailsWhereAnotherOneFailedMeanwhile) {
     Loop loop;
     OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
     opened.file->set_delays(seed, 9);
-    opened.file->add_rule({.operation = filter::Operation::kFlush});
+    opened.file->add_rule({.operation = faults::Operation::kFlush});
     int failures = 0;
     std::vector<Task<void>> flushes;
     flushes.push_back(count_failure(opened.image->flush(), &failures));
@@ -266,7 +266,7 @@ TEST(WriteFaults, AnEntryOfTheRefcountTableThatCouldNotBeWrittenMayBeOnDisk) {
                            .errno_value = ENOSPC,
                            .offset = table,
                            .length = 512,
-                           .written = filter::Written::kAll});
+                           .written = faults::Written::kAll});
     bool has_failed = false;
     for (uint64_t offset = 0; offset < bytes.size();) {
       try {
@@ -298,12 +298,12 @@ TEST(WriteFaults, NoTableGoesToTheDiskOnceAFlushHasFailed) {
   Image* const image = opened.image.get();
   const std::vector<uint8_t> bytes = pattern(0, 4096, 1);
   loop.run(image->write(0, ConstBytes(bytes)));
-  const uint64_t writes = opened.file->count(filter::Operation::kWrite);
+  const uint64_t writes = opened.file->count(faults::Operation::kWrite);
   opened.parts->context.health.note_failure(Error::from_errno(EIO, "a flush failed"),
                                             Health::Operation::kFlush);
   EXPECT_THROW(loop.run(opened.parts->tables.l2_cache.write_back()), Error);
   EXPECT_THROW(loop.run(opened.parts->tables.refcount_cache.write_back()), Error);
-  EXPECT_EQ(opened.file->count(filter::Operation::kWrite), writes);
+  EXPECT_EQ(opened.file->count(faults::Operation::kWrite), writes);
   EXPECT_TRUE(opened.parts->tables.l2_cache.has_dirty());
   EXPECT_THROW(loop.run(image->close()), Error);
 }

@@ -7,15 +7,15 @@
 #include "async/loop.h"
 #include "async/when_all.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "qcow2/image/image_parts.h"
+#include "testing/fault_device.h"
 #include "unit/qcow2/image_builder.h"
 
 namespace byre::qcow2 {
 namespace {
 
-using filter::FaultDevice;
-using filter::Operation;
+using faults::FaultDevice;
+using faults::Operation;
 using storage::MemoryDevice;
 using test::compressible;
 using test::ImageBuilder;
@@ -199,7 +199,7 @@ TEST(Reader, AdjoiningCompressedClustersAreOneStorageRead) {
 }
 
 TEST(Reader, SmallSequentialReadsDecompressAClusterOnce) {
-  ImageBuilder builder({.compression = codec::CompressionType::kZstd});
+  ImageBuilder builder({.compression = CompressionType::kZstd});
   const Contents want = compressible(kCluster, 5);
   builder.put_compressed(0, want);
   Counted counted(builder);

@@ -4,14 +4,14 @@
 
 #include <cerrno>
 
-#include "storage/simulated_disk.h"
+#include "testing/simulated_disk.h"
 #include "unit/qcow2/repair/repaired_image.h"
 
 // Repairs of files that cannot grow.
 namespace byre::qcow2::test {
 namespace {
 
-using storage::SimulatedDisk;
+using faults::SimulatedDisk;
 
 storage::SparseBytes contents_of(CheckedImage& image) {
   storage::SparseBytes contents(image.file().size());
@@ -59,7 +59,7 @@ TEST_P(EachDamageInside, IsRepairedInFreeClusters) {
   GetParam().apply(image);
   const GuestView before = sync_wait(view_guest(image.file().clone()));
   const uint64_t size = image.file().size();
-  SimulatedDisk disk(storage::SimulatedCache(contents_of(image)), {.seed = 1, .grows = false});
+  SimulatedDisk disk(faults::SimulatedCache(contents_of(image)), {.seed = 1, .grows = false});
   uint64_t cut = 0;
   disk.set_on_moment([&](SimulatedDisk::Moment, uint64_t) {
     if (testing::Test::HasFailure()) return;
@@ -101,7 +101,7 @@ TEST(RepairWithoutRoom, WritesBlocksInPlaceWhoseValuesAreWrong) {
     const Damage& damage = damage_named("RefcountsZero");
     damage.apply(image);
     const uint64_t size = image.file().size();
-    SimulatedDisk disk(storage::SimulatedCache(contents_of(image)), {.seed = 1, .grows = is_full});
+    SimulatedDisk disk(faults::SimulatedCache(contents_of(image)), {.seed = 1, .grows = is_full});
     if (is_full) disk.set_room(size);
     EXPECT_TRUE(repair_disk(disk, damage).result.is_clean());
     EXPECT_EQ(disk.size(), size);
@@ -113,7 +113,7 @@ TEST(RepairWithoutRoom, SaysHowMuchIsMissing) {
   CheckedImage image;
   damage_named("NoRefcountBlock").apply(image);
   const std::vector<uint8_t> before = image.file().get(0, image.file().size());
-  SimulatedDisk disk(storage::SimulatedCache(contents_of(image)), {.seed = 1, .grows = false});
+  SimulatedDisk disk(faults::SimulatedCache(contents_of(image)), {.seed = 1, .grows = false});
   std::vector<std::string> texts;
   RepairOptions options;
   options.check.on_finding = [&texts](const Finding& each) { texts.push_back(each.text); };

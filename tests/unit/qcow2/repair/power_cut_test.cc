@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "qcow2/repair/repair.h"
-#include "storage/simulated_disk.h"
+#include "testing/simulated_disk.h"
 #include "unit/qcow2/repair/repaired_image.h"
 
 // Power fails at every write and flush of a repair, with any part of what was not flushed on disk.
@@ -108,10 +108,10 @@ TEST_P(RepairPowerCut, LeavesAnImageThatCanBeRepairedWithAllThatCouldBeRead) {
   EXPECT_TRUE(image_.data() == nullptr || before.guest[0].has_value());
   storage::SparseBytes contents(image_.file().size());
   contents.write(0, image_.file().get(0, image_.file().size()));
-  storage::SimulatedDisk disk(storage::SimulatedCache(std::move(contents)), {.seed = 7});
+  faults::SimulatedDisk disk(faults::SimulatedCache(std::move(contents)), {.seed = 7});
   uint64_t cut = 0;
-  disk.set_on_moment([&](storage::SimulatedDisk::Moment moment, uint64_t) {
-    const bool is_flush = moment != storage::SimulatedDisk::Moment::kWritten;
+  disk.set_on_moment([&](faults::SimulatedDisk::Moment moment, uint64_t) {
+    const bool is_flush = moment != faults::SimulatedDisk::Moment::kWritten;
     for (int i = 0; i < (is_flush ? 12 : 4) && !testing::Test::HasFailure(); ++i) {
       SCOPED_TRACE(testing::Message() << "cut " << cut);
       const std::unique_ptr<storage::MemoryDevice> left = as_device(disk.cache().power_cut(cut++));

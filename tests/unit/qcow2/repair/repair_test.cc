@@ -57,13 +57,13 @@ TEST_P(EachDamage, IsMendedAndNothingIsLost) {
 TEST_P(EachDamage, WhatWasReadIsDurableBeforeAnythingIsWritten) {
   CheckedImage image;
   GetParam().apply(image);
-  filter::FaultDevice file(image.file().clone());
+  faults::FaultDevice file(image.file().clone());
   test::repair(file);
-  for (const filter::FaultEvent& event : file.events()) {
-    if (event.operation == filter::Operation::kFlush) return;
-    EXPECT_NE(event.operation, filter::Operation::kWrite);
-    EXPECT_NE(event.operation, filter::Operation::kWriteZeroes);
-    EXPECT_NE(event.operation, filter::Operation::kResize);
+  for (const faults::FaultEvent& event : file.events()) {
+    if (event.operation == faults::Operation::kFlush) return;
+    EXPECT_NE(event.operation, faults::Operation::kWrite);
+    EXPECT_NE(event.operation, faults::Operation::kWriteZeroes);
+    EXPECT_NE(event.operation, faults::Operation::kResize);
   }
 }
 
@@ -384,11 +384,11 @@ TEST_P(EachDamage, AFailedWriteIsToldAndLosesNothing) {
       const GuestView before = view(image);
       auto clone = image.file().clone();
       storage::MemoryDevice* const memory = clone.get();
-      filter::FaultDevice faults(std::move(clone));
-      faults.add_rule({.operation = filter::Operation::kWrite,
+      faults::FaultDevice faults(std::move(clone));
+      faults.add_rule({.operation = faults::Operation::kWrite,
                        .first = write,
                        .errno_value = number,
-                       .written = filter::Written::kHalf});
+                       .written = faults::Written::kHalf});
       failed = false;
       try {
         test::repair(faults, GetParam());

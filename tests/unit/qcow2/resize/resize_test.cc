@@ -168,10 +168,10 @@ TEST_F(Resize, NewBytesHaveClustersOfTheirOwnWherePreallocationSaysSo) {
         EXPECT_TRUE(extent.data);
         EXPECT_TRUE(extent.host_offset.has_value());
       }
-      const uint64_t flushes = file_count(filter::Operation::kFlush);
+      const uint64_t flushes = file_count(faults::Operation::kFlush);
       write(2 * kMiB, pattern(2 * kMiB, 8192, 9));
       flush();
-      EXPECT_EQ(file_count(filter::Operation::kFlush), flushes + 1);  // in place
+      EXPECT_EQ(file_count(faults::Operation::kFlush), flushes + 1);  // in place
       close_and_check();
     }
   }
@@ -183,7 +183,7 @@ TEST_F(Resize, ADataFileLosesTheBytesThatWereTheDisks) {
   open(layout);
   write(0, pattern(0, kMiB, 1));
   resize(100 * 1024);
-  EXPECT_EQ(opened_.data->count(filter::Operation::kDiscard), 1u);
+  EXPECT_EQ(opened_.data->count(faults::Operation::kDiscard), 1u);
   EXPECT_EQ(opened_.data_memory->get(128 * 1024, kMiB - 128 * 1024),
             std::vector<uint8_t>(kMiB - 128 * 1024));
   EXPECT_EQ(read(0, 100 * 1024), pattern(0, 100 * 1024, 1));
@@ -216,12 +216,12 @@ TEST_F(Resize, AGrowingDiskWithADataFileHasItsTables) {
 // Whichever write, flush or read fails: the image is sound and holds the bytes that stay.
 TEST_F(Resize, AnyOneFailureLeavesASoundImage) {
   for (const uint64_t size : {uint64_t{100 * 512}, uint64_t{3 * kMiB}}) {
-    for (const filter::Operation operation :
-         {filter::Operation::kWrite, filter::Operation::kFlush, filter::Operation::kRead,
-          filter::Operation::kResize}) {
+    for (const faults::Operation operation :
+         {faults::Operation::kWrite, faults::Operation::kFlush, faults::Operation::kRead,
+          faults::Operation::kResize}) {
       for (uint64_t nth = 1;; ++nth) {
         SCOPED_TRACE(testing::Message()
-                     << size << " " << filter::operation_name(operation) << " " << nth);
+                     << size << " " << faults::operation_name(operation) << " " << nth);
         const Layout layout = layout_of(kMiB, 512);
         OpenOptions options = for_writing();
         options.cache.l2_cache_size = 4096;

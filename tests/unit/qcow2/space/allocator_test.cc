@@ -3,7 +3,7 @@
 
 #include "qcow2/image/image_parts.h"
 #include "qcow2/layout/refcount_entry.h"
-#include "storage/simulated_disk.h"
+#include "testing/simulated_disk.h"
 #include "unit/qcow2/writing_test.h"
 
 namespace byre::qcow2::test {
@@ -62,10 +62,10 @@ TEST_F(FullImage, ADeviceThatDoesNotGrowIsSearchedForHolesBeforeItIsFull) {
   open(clone(disks_), layout_);
   discard(11 * kMiB, 64 * 1024);
   close_and_check();
-  storage::SimulatedDisk::Options fixed;
+  faults::SimulatedDisk::Options fixed;
   fixed.grows = false;
-  storage::SimulatedCache contents(opened_.snapshot().file->contents());
-  auto disk = std::make_unique<storage::SimulatedDisk>(std::move(contents), fixed);
+  faults::SimulatedCache contents(opened_.snapshot().file->contents());
+  auto disk = std::make_unique<faults::SimulatedDisk>(std::move(contents), fixed);
   const std::unique_ptr<Image> image = loop_.run(Image::open(std::move(disk), for_writing()));
   for (uint64_t i = 0; i < 100; ++i) {
     const std::vector<uint8_t> bytes = pattern(0, 512, i);

@@ -6,8 +6,8 @@
 #include "async/loop.h"
 #include "base/bytes.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 
 namespace byre::qcow2 {
 namespace {
@@ -35,12 +35,12 @@ TEST(L1Table, ReadsItsEntries) {
 }
 
 TEST(L1Table, EntriesPastTheEndOfTheFileAreZeroAndTakeNoReading) {
-  filter::FaultDevice file(std::make_unique<storage::MemoryDevice>(4096 + 12));
+  faults::FaultDevice file(std::make_unique<storage::MemoryDevice>(4096 + 12));
   const L1Table table = sync_wait(L1Table::load(&file, 4096, 4 << 20));
   EXPECT_EQ(table.size(), 4u << 20);
   EXPECT_EQ(table.entry((4 << 20) - 1), 0u);
   EXPECT_EQ(table.next_used(0, 4 << 20), 4u << 20);
-  EXPECT_EQ(file.count(filter::Operation::kRead), 1u);
+  EXPECT_EQ(file.count(faults::Operation::kRead), 1u);
   const L1Table beyond = sync_wait(L1Table::load(&file, uint64_t{1} << 60, 5));
   EXPECT_EQ(beyond.entry(4), 0u);
 }
@@ -82,10 +82,10 @@ TEST(L1Table, WritesBackWhatChangedAndNothingElse) {
 }
 
 TEST(L1Table, AFailedWriteStaysDirty) {
-  filter::FaultDevice file(std::make_unique<storage::MemoryDevice>(1 << 16));
+  faults::FaultDevice file(std::make_unique<storage::MemoryDevice>(1 << 16));
   L1Table table = sync_wait(L1Table::load(&file, 0, 10));
   table.set(1, 2);
-  file.add_rule({.operation = filter::Operation::kWrite});
+  file.add_rule({.operation = faults::Operation::kWrite});
   EXPECT_THROW(sync_wait(table.write_back(&file)), Error);
   EXPECT_TRUE(table.is_dirty());
   sync_wait(table.write_back(&file));
@@ -105,8 +105,8 @@ TEST(L1Table, AfterAMoveItGrowsAndWritesToItsNewPlace) {
 }
 
 TEST(L1Table, AFailedReadIsTold) {
-  filter::FaultDevice file(std::make_unique<storage::MemoryDevice>(1 << 16));
-  file.add_rule({.operation = filter::Operation::kRead});
+  faults::FaultDevice file(std::make_unique<storage::MemoryDevice>(1 << 16));
+  file.add_rule({.operation = faults::Operation::kRead});
   EXPECT_THROW(sync_wait(L1Table::load(&file, 0, 10)), Error);
 }
 

@@ -7,16 +7,16 @@
 #include "async/loop.h"
 #include "async/when_all.h"
 #include "byre/error.h"
-#include "filter/fault_device.h"
 #include "storage/memory_device.h"
+#include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
 namespace byre::qcow2 {
 namespace {
 
 using byre::test::pattern;
-using filter::FaultDevice;
-using filter::Operation;
+using faults::FaultDevice;
+using faults::Operation;
 using testing::ElementsAre;
 
 constexpr uint32_t kSlice = 512;
@@ -47,7 +47,7 @@ class TableCacheTest : public testing::Test {
   // "w3" for a write of slice 3, "f" for a flush, and so on.
   std::vector<std::string> changes() {
     std::vector<std::string> result;
-    for (const filter::FaultEvent& event : file_->events()) {
+    for (const faults::FaultEvent& event : file_->events()) {
       if (event.operation == Operation::kFlush) result.push_back("f");
       if (event.operation != Operation::kWrite) continue;
       std::string text = "w" + std::to_string(event.offset / kSlice);

@@ -15,7 +15,7 @@ struct Shape {
   const char* name;
   uint64_t cluster_size = 4096;
   bool extended_l2 = false;
-  codec::CompressionType compression = codec::CompressionType::kDeflate;
+  CompressionType compression = CompressionType::kZlib;
   uint64_t refcount_bits = 16;
   // Compressed clusters of more than half a cluster, so that most reach into the next one.
   bool is_bulky = false;
@@ -27,7 +27,7 @@ constexpr Shape kShapes[] = {
     {.name = "Clusters512Bulky", .cluster_size = 512, .is_bulky = true},
     {.name = "Clusters64KiBBulky", .cluster_size = 65536, .is_bulky = true},
     {.name = "ExtendedL2", .cluster_size = 16384, .extended_l2 = true},
-    {.name = "Zstd", .compression = codec::CompressionType::kZstd},
+    {.name = "Zstd", .compression = CompressionType::kZstd},
     {.name = "Refcounts1", .refcount_bits = 1},
     {.name = "Refcounts2Bulky", .refcount_bits = 2, .is_bulky = true},
 };

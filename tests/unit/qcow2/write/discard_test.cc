@@ -31,7 +31,7 @@ class Discard : public WritingTest {
     EXPECT_TRUE(extent(offset, bytes.size()).data);
     EXPECT_EQ(read(offset, bytes.size()), bytes);
   }
-  uint64_t discards() { return file_count(filter::Operation::kDiscard); }
+  uint64_t discards() { return file_count(faults::Operation::kDiscard); }
 };
 
 Layout over_backing(int version) {
@@ -184,8 +184,8 @@ TEST_F(Discard, FreedClustersAreDiscardedInTheFileWhereTheOptionsSaySoAndNotBefo
     flush();
     EXPECT_EQ(discards(), each.after_discard);
     if (each.after_discard > 0) {
-      const filter::FaultEvent& last = opened_.file->events().back();
-      EXPECT_EQ(last.operation, filter::Operation::kDiscard);
+      const faults::FaultEvent& last = opened_.file->events().back();
+      EXPECT_EQ(last.operation, faults::Operation::kDiscard);
       EXPECT_EQ(last.offset, place);
       EXPECT_EQ(last.length, 2 * kCluster);
     }
@@ -218,7 +218,7 @@ TEST_F(Discard, AFailedDiscardOfTheFileIsNobodysError) {
   open(layout_of(kMiB, kCluster));
   write(0, pattern(0, kCluster, 1));
   flush();
-  opened_.file->add_rule({.operation = filter::Operation::kDiscard, .count = UINT64_MAX});
+  opened_.file->add_rule({.operation = faults::Operation::kDiscard, .count = UINT64_MAX});
   discard(0, kCluster);
   flush();
   EXPECT_EQ(discards(), 1u);
@@ -286,12 +286,12 @@ TEST_F(Discard, ADataFileLosesTheBytesWhereDiscardsArePassedOn) {
     discard(2 * kCluster, kCluster);
     expect_zero(0, kCluster, true);
     expect_zero(kCluster, 2 * kCluster, false);
-    EXPECT_EQ(opened_.data->count(filter::Operation::kDiscard), 0u);
+    EXPECT_EQ(opened_.data->count(faults::Operation::kDiscard), 0u);
     flush();
-    EXPECT_EQ(opened_.data->count(filter::Operation::kDiscard), passed ? 1u : 0u);
+    EXPECT_EQ(opened_.data->count(faults::Operation::kDiscard), passed ? 1u : 0u);
     discard(8 * kCluster, kCluster);  // nothing there
     flush();
-    EXPECT_EQ(opened_.data->count(filter::Operation::kDiscard), passed ? 1u : 0u);
+    EXPECT_EQ(opened_.data->count(faults::Operation::kDiscard), passed ? 1u : 0u);
     close_and_check();
   }
 }
@@ -340,14 +340,14 @@ TEST_F(Discard, OrZeroesAndAFlushCostOneFlushOfTheFile) {
   open(layout_of(kMiB, kCluster));
   write(0, pattern(0, 4 * kCluster, 1));
   flush();
-  uint64_t flushes = file_count(filter::Operation::kFlush);
+  uint64_t flushes = file_count(faults::Operation::kFlush);
   zero(0, kCluster, WriteFlags::kNone);
   flush();
-  EXPECT_EQ(file_count(filter::Operation::kFlush), flushes + 1);
-  flushes = file_count(filter::Operation::kFlush);
+  EXPECT_EQ(file_count(faults::Operation::kFlush), flushes + 1);
+  flushes = file_count(faults::Operation::kFlush);
   discard(kCluster, kCluster);
   flush();
-  EXPECT_EQ(file_count(filter::Operation::kFlush), flushes + 1);
+  EXPECT_EQ(file_count(faults::Operation::kFlush), flushes + 1);
   close_and_check();
 }
 

@@ -12,7 +12,7 @@ constexpr uint64_t kCluster = 65536;
 // What a flush costs: each flush of the file is an fdatasync.
 class Flushes : public WritingTest {
  protected:
-  uint64_t flushes() { return file_count(filter::Operation::kFlush); }
+  uint64_t flushes() { return file_count(faults::Operation::kFlush); }
   // Of what `work` and a flush cost.
   template <class Work>
   uint64_t cost(Work work) {
@@ -63,8 +63,8 @@ TEST_F(Flushes, OfLazyRefcountsAreNoMoreAndWriteNone) {
   opened_.file->clear_events();
   EXPECT_EQ(cost([&] { write(2 * kCluster, pattern(0, kCluster, 2)); }), 2u);
   uint64_t writes = 0;
-  for (const filter::FaultEvent& event : opened_.file->events()) {
-    if (event.operation == filter::Operation::kWrite) ++writes;
+  for (const faults::FaultEvent& event : opened_.file->events()) {
+    if (event.operation == faults::Operation::kWrite) ++writes;
   }
   EXPECT_EQ(writes, 2u);  // data, L2 entry
   close_and_check();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/simulated_cache.h"
+#include "testing/simulated_cache.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 
 #include "base/checked.h"
 
-namespace byre::storage {
+namespace byre::faults {
 
 void SimulatedCache::write(uint64_t offset, ConstBytes from, const std::shared_ptr<Write>& write) {
   now_.write(offset, from);
@@ -135,8 +135,8 @@ struct Choice {
 
 }  // namespace
 
-SparseBytes SimulatedCache::power_cut(uint64_t seed, std::string* told) const {
-  SparseBytes left = durable_;
+storage::SparseBytes SimulatedCache::power_cut(uint64_t seed, std::string* told) const {
+  storage::SparseBytes left = durable_;
   std::mt19937_64 random(seed);
   uint64_t first_write = UINT64_MAX;
   uint64_t last_write = 0;
@@ -172,4 +172,4 @@ SparseBytes SimulatedCache::power_cut(uint64_t seed, std::string* told) const {
   return left;
 }
 
-}  // namespace byre::storage
+}  // namespace byre::faults

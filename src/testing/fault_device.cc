@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "filter/fault_device.h"
+#include "testing/fault_device.h"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 #include "base/units.h"
 #include "byre/error.h"
 
-namespace byre::filter {
+namespace byre::faults {
 
 namespace {
 
@@ -52,7 +52,8 @@ const char* operation_name(Operation operation) {
   return "?";
 }
 
-FaultDevice::FaultDevice(std::unique_ptr<BlockDevice> below) : FilterDevice(std::move(below)) {}
+FaultDevice::FaultDevice(std::unique_ptr<BlockDevice> below)
+    : filter::FilterDevice(std::move(below)) {}
 
 void FaultDevice::add_rule(FaultRule rule) {
   rules_.push_back({rule, 0});
@@ -192,4 +193,4 @@ Task<void> FaultDevice::close() {
   if (fault.errno_value != 0) fail(Operation::kClose, fault.errno_value);
 }
 
-}  // namespace byre::filter
+}  // namespace byre::faults

@@ -12,7 +12,7 @@
 #include "base/units.h"
 #include "storage/sparse_bytes.h"
 
-namespace byre::storage {
+namespace byre::faults {
 
 // The contents of a simulated disk and of its volatile cache. Requests see now(). A power cut
 // leaves what is durable and, sector by sector, any one of the versions that the cache has, or
@@ -28,10 +28,11 @@ class SimulatedCache {
   };
   static constexpr uint64_t kUnderWay = UINT64_MAX;
 
-  explicit SimulatedCache(SparseBytes contents) : now_(contents), durable_(std::move(contents)) {}
+  explicit SimulatedCache(storage::SparseBytes contents)
+      : now_(contents), durable_(std::move(contents)) {}
 
-  const SparseBytes& now() const { return now_; }
-  const SparseBytes& durable() const { return durable_; }
+  const storage::SparseBytes& now() const { return now_; }
+  const storage::SparseBytes& durable() const { return durable_; }
   // Sectors of which a power cut may leave different versions.
   uint64_t pending_sectors() const { return pending_.size(); }
 
@@ -55,7 +56,7 @@ class SimulatedCache {
 
   // A possible result of a power cut at this moment; the same seed gives the same. `told` receives
   // one line about what was kept.
-  SparseBytes power_cut(uint64_t seed, std::string* told = nullptr) const;
+  storage::SparseBytes power_cut(uint64_t seed, std::string* told = nullptr) const;
 
  private:
   // A sector as a request left it.
@@ -65,14 +66,13 @@ class SimulatedCache {
     std::shared_ptr<Write> write;
   };
 
-  void make_cut_durable();
   void remember(uint64_t offset, uint64_t length, const std::shared_ptr<Write>& write);
 
-  SparseBytes now_;
-  SparseBytes durable_;
+  storage::SparseBytes now_;
+  storage::SparseBytes durable_;
   std::set<uint64_t> forgotten_;                      // sectors
   std::map<uint64_t, std::vector<Version>> pending_;  // by sector number; oldest version first
   uint64_t size_min_ = UINT64_MAX;  // the smallest size since sizes were last durable
 };
 
-}  // namespace byre::storage
+}  // namespace byre::faults

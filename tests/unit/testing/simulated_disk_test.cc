@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/simulated_disk.h"
+#include "testing/simulated_disk.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include "byre/error.h"
 #include "unit/support/pattern.h"
 
-namespace byre::storage {
+namespace byre::faults {
 namespace {
 
 using test::pattern;
@@ -311,4 +311,4 @@ TEST(SimulatedDisk, ADiscardThatIsIgnoredLeavesTheBytes) {
 }
 
 }  // namespace
-}  // namespace byre::storage
+}  // namespace byre::faults

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "block/block_device.h"
-#include "storage/simulated_cache.h"
+#include "testing/simulated_cache.h"
 
-namespace byre::storage {
+namespace byre::faults {
 
 // A disk, or a file on one, that behaves as badly as the contract of BlockDevice allows, all of it
 // determined by a seed. What must hold on this disk holds on a real one.
@@ -135,4 +135,4 @@ class SimulatedDisk final : public BlockDevice {
   std::function<void(const std::string&)> trace_;
 };
 
-}  // namespace byre::storage
+}  // namespace byre::faults

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "storage/simulated_disk.h"
+#include "testing/simulated_disk.h"
 
 #include <fmt/format.h>
 
@@ -12,9 +12,9 @@
 #include "async/loop.h"
 #include "base/checked.h"
 #include "byre/error.h"
-#include "storage/memory_faults.h"
+#include "testing/memory_faults.h"
 
-namespace byre::storage {
+namespace byre::faults {
 
 namespace {
 
@@ -326,4 +326,4 @@ Task<void> SimulatedDisk::close() {
   co_return;
 }
 
-}  // namespace byre::storage
+}  // namespace byre::faults

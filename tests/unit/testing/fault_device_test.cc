@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "filter/fault_device.h"
+#include "testing/fault_device.h"
 
 #include <gtest/gtest.h>
 
@@ -12,7 +12,7 @@
 #include "storage/memory_device.h"
 #include "unit/support/pattern.h"
 
-namespace byre::filter {
+namespace byre::faults {
 namespace {
 
 using storage::MemoryDevice;
@@ -168,4 +168,4 @@ TEST_F(FaultDeviceTest, DelaysLetRequestsOvertakeOneAnotherTheSameWayEachTime) {
 }
 
 }  // namespace
-}  // namespace byre::filter
+}  // namespace byre::faults

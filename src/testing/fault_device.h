@@ -11,7 +11,7 @@
 
 #include "filter/filter_device.h"
 
-namespace byre::filter {
+namespace byre::faults {
 
 enum class Operation {
   kRead,
@@ -56,7 +56,7 @@ struct FaultEvent {
 
 // A device that fails on demand, keeps a record, and lets requests overtake one another: the basis
 // of every test of an error path and of the order on disk. It passes on whatever it does not fail.
-class FaultDevice final : public FilterDevice {
+class FaultDevice final : public filter::FilterDevice {
  public:
   explicit FaultDevice(std::unique_ptr<BlockDevice> below);
 
@@ -72,7 +72,7 @@ class FaultDevice final : public FilterDevice {
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
   Task<void> close() override;
   using BlockDevice::write;
-  using FilterDevice::below;
+  using filter::FilterDevice::below;
 
   void add_rule(FaultRule rule);
   // Removes all rules, including the bounds on space.
@@ -114,4 +114,4 @@ class FaultDevice final : public FilterDevice {
   std::vector<FaultEvent> events_;
 };
 
-}  // namespace byre::filter
+}  // namespace byre::faults

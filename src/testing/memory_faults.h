@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <random>
 
-namespace byre::storage {
+namespace byre::faults {
 
 // Selects the memory allocations that fail, for test programs that replace operator new by one that
 // calls is_next(): tests/support/replaced_new.h. Per thread; none fails before begin() or
@@ -62,4 +62,4 @@ class MemoryFaults {
   static inline thread_local uint32_t holds_ = 0;
 };
 
-}  // namespace byre::storage
+}  // namespace byre::faults
