@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace byre::qcow2 {
+namespace byre {
 
 Task<void> read_zero_padded(BlockDevice* device, uint64_t offset, IoVector to) {
   const uint64_t size = device->size();
@@ -16,4 +16,4 @@ Task<void> read_zero_padded(BlockDevice* device, uint64_t offset, IoVector to) {
   if (stored > 0) co_await device->read(offset, to.slice(0, stored));
 }
 
-}  // namespace byre::qcow2
+}  // namespace byre

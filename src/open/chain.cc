@@ -126,7 +126,7 @@ Task<std::string> probe(BlockDevice* file) {
   Buffer first(kProbeSize);
   const IoVector to(first.bytes());
   try {
-    co_await qcow2::read_zero_padded(file, 0, to);
+    co_await read_zero_padded(file, 0, to);
   } catch (const Error& error) {
     if (error.errno_value() != ENOMEDIUM) throw;
     co_return "raw";

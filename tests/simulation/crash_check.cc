@@ -143,9 +143,12 @@ std::optional<std::string> check_bitmap(const Files& files, ConstBytes guest,
 Task<std::unique_ptr<qcow2::Image>> open_image(std::unique_ptr<BlockDevice> file,
                                                std::unique_ptr<BlockDevice> data,
                                                const std::optional<storage::SparseBytes>* backing,
-                                               qcow2::OpenOptions options) {
-  std::unique_ptr<qcow2::Image> image =
-      co_await qcow2::Image::open(std::move(file), std::move(options));
+                                               qcow2::OpenOptions options,
+                                               qcow2::ImageParts** parts) {
+  qcow2::LoadedImage loaded = co_await qcow2::load_image(std::move(file), std::move(options));
+  auto owned = std::make_unique<qcow2::ImageParts>(std::move(loaded));
+  if (parts != nullptr) *parts = owned.get();
+  auto image = std::make_unique<qcow2::Image>(std::move(owned));
   if (data) image->set_data_file(std::move(data));
   if (*backing) image->set_backing(std::make_unique<MemoryDevice>(**backing, "backing"));
   co_return image;

@@ -9,6 +9,7 @@
 
 #include "block/block_device.h"
 #include "qcow2/image/image.h"
+#include "qcow2/image/image_parts.h"
 #include "simulation/guest_model.h"
 #include "simulation/plan.h"
 #include "storage/sparse_bytes.h"
@@ -22,11 +23,13 @@ struct Files {
   std::optional<storage::SparseBytes> backing;  // never written to
 };
 
-// The devices are given to the image, in the same order.
+// The devices are given to the image, in the same order. `parts`, unless nullptr, is set to the
+// image's parts.
 Task<std::unique_ptr<qcow2::Image>> open_image(std::unique_ptr<BlockDevice> file,
                                                std::unique_ptr<BlockDevice> data,
                                                const std::optional<storage::SparseBytes>* backing,
-                                               qcow2::OpenOptions options);
+                                               qcow2::OpenOptions options,
+                                               qcow2::ImageParts** parts = nullptr);
 
 // The dirty bit: with lazy refcounts a crash leaves them wrong, and says so.
 bool is_dirty(const storage::SparseBytes& image);

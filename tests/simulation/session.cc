@@ -113,7 +113,8 @@ Task<void> Session::live() {
   }
   if (plan.discards_freed) options.pass_discard.other = true;
   options.discard_no_unref = plan.keeps_discarded;
-  image_ = co_await open_image(std::move(file), std::move(data), &world_->backing, options);
+  image_ =
+      co_await open_image(std::move(file), std::move(data), &world_->backing, options, &parts_);
   if (plan.writes_through) {
     image_ = std::make_unique<filter::WriteThroughDevice>(std::move(image_));
   }
@@ -233,7 +234,9 @@ Task<void> Session::do_request(Request request) {
   if (!thrown && request.kind == Kind::kDiscard && !begun.bytes.empty()) {
     co_await read_back(request, &begun.bytes);
   }
-  if (!is_off_) finish(request, begun, thrown);
+  if (is_off_) co_return;
+  parts_->check();
+  finish(request, begun, thrown);
 }
 
 // What it reads as now is durable, where requests are written through. No bytes: it could not be

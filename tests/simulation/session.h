@@ -11,6 +11,7 @@
 
 #include "async/range_lock.h"
 #include "qcow2/image/image.h"
+#include "qcow2/image/image_parts.h"
 #include "simulation/crash_check.h"
 #include "simulation/guest_model.h"
 #include "simulation/plan.h"
@@ -130,6 +131,7 @@ class Session {
   std::optional<Files> left_;  // by the power cut that ended it
   RangeLock ranges_;
   std::unique_ptr<BlockDevice> image_;
+  qcow2::ImageParts* parts_ = nullptr;  // of the image
   faults::SimulatedDisk* file_ = nullptr;
   faults::SimulatedDisk* data_ = nullptr;
 };

@@ -81,10 +81,12 @@ Task<void> Shrink::drop_tables(uint64_t first_index) {
 
 Task<void> Shrink::drop_table(uint64_t l1_index, HostOffset table) {
   const std::vector<ClusterRange> clusters = co_await clusters_of(l1_index, table);
-  // At once, so that a flush sees the removal of the references with what they referred to.
+  // Nothing is freed before nothing refers to it: what may lack memory comes first. Without an await
+  // in between, so that a flush sees the removal of the references with what they referred to.
+  allocator_->reserve_deferred(clusters.size() + 1);
+  tables_->l1.set(l1_index, 0);
   for (const ClusterRange& range : clusters) allocator_->defer_free(range, FreeCause::kDiscard);
   allocator_->defer_free({context_->geometry.cluster_of(table), 1}, FreeCause::kDiscard);
-  tables_->l1.set(l1_index, 0);
   overlap_->remove_l2_table(table);
   co_await tables_->l2_cache.invalidate(table.value(), context_->geometry.cluster_size());
 }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <new>
 
 #include "base/units.h"
 #include "qcow2/space/deferred_discards.h"
@@ -329,13 +330,13 @@ void Allocator::check() const {
 
 void Allocator::defer_free(ClusterRange range, FreeCause cause) {
   if (range.count == 0) return;
-  deferred_clusters_ += range.count;
   if (!deferred_.empty() && deferred_.back().range.end() == range.first &&
       deferred_.back().cause == cause) {
     deferred_.back().range.count += range.count;
-    return;
+  } else {
+    deferred_.push_back({range, cause});
   }
-  deferred_.push_back({range, cause});
+  deferred_clusters_ += range.count;
 }
 
 Allocator::DeferredFrees Allocator::take_deferred() {
@@ -343,8 +344,12 @@ Allocator::DeferredFrees Allocator::take_deferred() {
   return std::exchange(deferred_, {});
 }
 
-void Allocator::requeue(DeferredFrees frees) {
-  for (const Freed& freed : frees) defer_free(freed.range, freed.cause);
+void Allocator::requeue(DeferredFrees frees) noexcept {
+  try {
+    for (const Freed& freed : frees) defer_free(freed.range, freed.cause);
+  } catch (const std::bad_alloc&) {
+    // They leak.
+  }
 }
 
 Task<void> Allocator::release(DeferredFrees frees) {

@@ -72,8 +72,9 @@ class Allocator {
   // Clusters in defer_free()'s list.
   uint64_t deferred_clusters() const { return deferred_clusters_; }
   DeferredFrees take_deferred();
-  // Puts back what take_deferred() gave: the removal did not become durable.
-  void requeue(DeferredFrees frees);
+  // Puts back what take_deferred() gave: the removal did not become durable. Without memory for
+  // them they leak.
+  void requeue(DeferredFrees frees) noexcept;
   // Clusters that nobody refers to any more are discarded in the file before anybody can be given
   // them, where the options say so.
   Task<void> release(DeferredFrees frees);

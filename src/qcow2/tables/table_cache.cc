@@ -204,7 +204,7 @@ void TableCache::check() const {
     BYRE_ASSERT(is_aligned(entry->offset, options_.slice_size));
     // A slice that is being read is pinned by the reader, and others wait for that alone.
     BYRE_ASSERT(entry->loaded || (entry->pins > 0 && !entry->dirty));
-    BYRE_ASSERT(!entry->loaded || entry->waiting.empty());
+    BYRE_ASSERT(!entry->loaded || entry->waiting.is_empty());
     BYRE_ASSERT(entry->packed.has_value() == (entry->buffer.size() == 0));
     ++listed;
     memory += memory_of(*entry);

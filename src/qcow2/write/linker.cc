@@ -173,16 +173,19 @@ Task<void> Linker::ensure_table(GuestOffset guest_offset) {
     co_await context_->file().reserve_space(table.value(), geometry.cluster_size());
     co_await tables_->l1.reserve_space(&context_->file(), index);
     co_await fill_table(table, before.offset());
+    // What may lack memory comes before the first change.
+    allocator_->reserve_deferred(1);
+    overlap_->add_l2_table(table);
+    tables_->l1.set(index, L1Entry::table(table, true).word());
   } catch (...) {
     error = std::current_exception();
   }
   if (error) {
+    overlap_->remove_l2_table(table);
     co_await tables_->l2_cache.invalidate(table.value(), geometry.cluster_size());
     co_await allocator_->free(place);
     std::rethrow_exception(error);
   }
-  tables_->l1.set(index, L1Entry::table(table, true).word());
-  overlap_->add_l2_table(table);
   if (kind != L1Kind::kTable) co_return;
   overlap_->remove_l2_table(before.offset());
   allocator_->defer_free({geometry.cluster_of(before.offset()), 1});

@@ -8,7 +8,7 @@
 #include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
-namespace byre::qcow2 {
+namespace byre {
 namespace {
 
 using byre::test::pattern;
@@ -30,4 +30,4 @@ TEST(PaddedRead, GivesZeroesPastTheEnd) {
 }
 
 }  // namespace
-}  // namespace byre::qcow2
+}  // namespace byre

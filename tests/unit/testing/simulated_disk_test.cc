@@ -24,7 +24,7 @@ Loop::Options seeded(uint64_t seed) {
   return options;
 }
 
-Contents get(const SparseBytes& bytes, uint64_t offset, size_t length) {
+Contents get(const storage::SparseBytes& bytes, uint64_t offset, size_t length) {
   Contents result(length);
   bytes.read(offset, result);
   return result;
@@ -37,12 +37,12 @@ Contents sectors(size_t count, uint64_t seed) {
 // A disk with its own loop.
 struct Bench {
   explicit Bench(uint64_t size = 0, SimulatedDisk::Options options = {})
-      : loop(seeded(options.seed)), disk(SimulatedCache(SparseBytes(size)), options) {}
+      : loop(seeded(options.seed)), disk(SimulatedCache(storage::SparseBytes(size)), options) {}
   void write(uint64_t offset, const Contents& bytes, WriteFlags flags = WriteFlags::kNone) {
     loop.run(disk.write(offset, ConstBytes(bytes), flags));
   }
   void flush() { loop.run(disk.flush()); }
-  SparseBytes cut(uint64_t seed) const { return disk.cache().power_cut(seed); }
+  storage::SparseBytes cut(uint64_t seed) const { return disk.cache().power_cut(seed); }
 
   Loop loop;
   SimulatedDisk disk;
@@ -89,7 +89,7 @@ TEST(SimulatedDisk, APowerCutMayLeaveAnOlderVersionOfASector) {
   for (uint64_t version = 1; version <= 3; ++version) bench.write(0, sectors(1, version));
   std::set<Contents> left;
   for (uint64_t seed = 0; seed < 200; ++seed) {
-    SparseBytes cut = bench.cut(seed);
+    storage::SparseBytes cut = bench.cut(seed);
     cut.resize(kSectorSize);
     left.insert(get(cut, 0, kSectorSize));
   }
@@ -101,8 +101,8 @@ TEST(SimulatedDisk, TheSameSeedCutsThePowerTheSameWay) {
   Bench bench;
   bench.write(0, sectors(64, 1));
   for (uint64_t seed = 0; seed < 20; ++seed) {
-    const SparseBytes one = bench.cut(seed);
-    const SparseBytes other = bench.cut(seed);
+    const storage::SparseBytes one = bench.cut(seed);
+    const storage::SparseBytes other = bench.cut(seed);
     ASSERT_EQ(one.size(), other.size());
     EXPECT_EQ(get(one, 0, one.size()), get(other, 0, other.size()));
   }
@@ -197,16 +197,16 @@ TEST(SimulatedDisk, ReadsAndFlushesFailAtTheGivenOdds) {
 TEST(SimulatedDisk, AFullDiskTakesWhatNeedsNoSpaceAndMoreWhenThereIsRoomAgain) {
   Bench bench;
   bench.write(0, sectors(8, 1));
-  bench.disk.set_room(SparseBytes::kChunkSize);
+  bench.disk.set_room(storage::SparseBytes::kChunkSize);
   EXPECT_NO_THROW(bench.write(0, sectors(8, 2)));
   try {
-    bench.write(SparseBytes::kChunkSize, sectors(1, 3));
+    bench.write(storage::SparseBytes::kChunkSize, sectors(1, 3));
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.errno_value(), ENOSPC);
   }
   bench.disk.set_room(UINT64_MAX);
-  EXPECT_NO_THROW(bench.write(SparseBytes::kChunkSize, sectors(1, 3)));
+  EXPECT_NO_THROW(bench.write(storage::SparseBytes::kChunkSize, sectors(1, 3)));
 }
 
 TEST(SimulatedDisk, WithoutPowerEveryRequestFailsAndNothingChanges) {
@@ -256,7 +256,7 @@ TEST(SimulatedDisk, WhoeverComesAfterAKillMayStillLoseWhatWasNotFlushed) {
   loop.run(disk.write(0, ConstBytes(newer)));
   std::set<Contents> left;
   for (uint64_t seed = 0; seed < 400; ++seed) {
-    SparseBytes cut = disk.cache().power_cut(seed);
+    storage::SparseBytes cut = disk.cache().power_cut(seed);
     cut.resize(kSectorSize);
     left.insert(get(cut, 0, kSectorSize));
   }

@@ -208,6 +208,54 @@ TEST(AllocationFaults, AnyOneFailedAllocationLeavesASoundImageWithAllThatWasAckn
   }
 }
 
+// Shrinks a disk whose clusters are in no order while the n-th allocation fails; whether it failed.
+bool shrink_with_fault(const Disks& disks, const std::vector<uint8_t>& kept, uint64_t n) {
+  Loop loop;
+  OpenImage opened = loop.run(open_disks(clone(disks), {}, for_writing()));
+  bool has_failed = false;
+  std::thread([&] {
+    MemoryFaults::begin_at(n);
+    try {
+      loop.run(opened.image->resize(kept.size(), Preallocation::kOff));
+    } catch (const std::exception&) {
+      has_failed = true;
+    }
+    MemoryFaults::end();
+  }).join();
+  opened.parts->check();
+  // What was queued to be freed is freed now.
+  loop.run(opened.image->flush());
+  opened.parts->check();
+  expect_sound(opened.snapshot(), has_failed);
+  std::vector<uint8_t> bytes(kept.size());
+  loop.run(opened.image->read(0, Bytes(bytes)));
+  EXPECT_EQ(bytes, kept);
+  loop.run(opened.image->close());
+  expect_sound(opened.snapshot(), has_failed);
+  return has_failed;
+}
+
+TEST(AllocationFaults, AShrinkThatFailsFreesNothingThatIsStillReferredTo) {
+  constexpr uint64_t kCluster = 512;
+  constexpr uint64_t kTable = kCluster * kCluster / 8;  // what one L2 table maps
+  const Layout layout = layout_of(4 * kTable, kCluster);
+  Loop loop;
+  OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
+  const std::vector<uint8_t> bytes = pattern(0, layout.create.size, 1);
+  // Every other cluster first, so that those of a table make many ranges.
+  for (const uint64_t first : {0, 1}) {
+    for (uint64_t at = first * kCluster; at < bytes.size(); at += 2 * kCluster) {
+      loop.run(opened.image->write(at, ConstBytes(bytes).subspan(at, kCluster)));
+    }
+  }
+  loop.run(opened.image->close());
+  const Disks disks = opened.snapshot();
+  const std::vector<uint8_t> kept(bytes.begin(), bytes.begin() + kTable);
+  uint64_t n = 1;
+  while (shrink_with_fault(disks, kept, n) && !testing::Test::HasFailure()) ++n;
+  EXPECT_GT(n, 10u);
+}
+
 }  // namespace
 }  // namespace byre::qcow2::test
 
