@@ -13,19 +13,20 @@
 
 namespace byre::qcow2 {
 
-// The references of a check that bitmaps have: directory, tables and data. A bitmap of which any of
-// these cannot be what it should be is reported by name, and hinders nobody else. All that it is
-// given outlives it.
+// Counts the references of bitmaps for a check: directory, tables and data. A bitmap with something
+// invalid in any of these is reported by name and does not affect the others. The constructor's
+// arguments must outlive it.
 class BitmapCounter {
  public:
   BitmapCounter(const CheckSubject* subject, CheckerFile* file, ReferenceCounter* references,
                 const CheckOptions* options);
 
   Task<void> count();
-  // Once everything is counted: bitmaps whose tables are something else, too.
+  // Finds bitmaps whose tables are also something else.
+  // REQUIRES: everything is counted.
   void find_overlapping();
 
-  // Of those in the directory, the ones with nothing wrong; and the others.
+  // The bitmaps of the directory without any problem; and the others.
   std::vector<layout::BitmapEntry> sound() const;
   const std::vector<layout::BrokenBitmap>& broken() const { return broken_; }
   bool has_broken() const { return !broken_.empty() || is_count_wrong_; }

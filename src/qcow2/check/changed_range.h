@@ -6,7 +6,7 @@
 
 namespace byre::qcow2 {
 
-// The smallest range that holds all changes of a table in memory: what must be written.
+// The smallest range that covers all changes of a table in memory: the bytes that must be written.
 class ChangedRange {
  public:
   void add(uint64_t begin, uint64_t end) {

@@ -13,11 +13,11 @@
 
 namespace byre::qcow2 {
 
-// What a finding is about. The fields of Finding that each one uses stand behind it.
+// The subject of a finding, with the fields of Finding that each one uses.
 enum class FindingKind {
   // Refcounts against references.
   kLeakedCluster,         // offset, refcount > references: space is lost, data is not
-  kRefcountTooLow,        // offset, refcount < references: the cluster may be given away again
+  kRefcountTooLow,        // offset, refcount < references: the cluster may be allocated again
   kRefcountUnreadable,    // offset
   kRefcountOverflow,      // offset: more references than the image's refcounts can count
   kReferenceOutsideFile,  // offset, value: bytes
@@ -41,26 +41,26 @@ enum class FindingKind {
   kSnapshotL1Unaligned,    // offset
   kSnapshotL1TooLarge,     // value: entries
   kSnapshotsWithDataFile,  // value: count
-  kBitmapTable,            // value: the entry (counted; QEMU has no words for it)
+  kBitmapTable,            // value: the entry (counted; QEMU has no message for it)
   kBitmapUnreadable,       // value: index of the directory entry
   // Refcount table and blocks.
   kRefcountTableReservedBits,  // value: index
   kRefcountBlockUnaligned,     // value: index
   kRefcountBlockOutside,       // value: index
   kRefcountBlockShared,        // value: index, refcount: references to it
-  // What a repair has to say of itself.
-  kRefcountsRebuilt,  // in a new place
-  kRebuildNeeded,     // and not allowed
-  kTablesMoved,       // to places of their own
-  kLeaksKept,         // they may be what something unreadable refers to
-  kPastEndKept,       // references past the end of the file, for what may yet arrive
+  // About the repair itself.
+  kRefcountsRebuilt,  // at a new offset
+  kRebuildNeeded,     // but not allowed
+  kTablesMoved,       // to clusters of their own
+  kLeaksKept,         // something unreadable may refer to them
+  kPastEndKept,       // references past the end of file, to data that may yet arrive
   kSnapshotRemoved,   // value: index of the entry
   kBitmapRemoved,     // value: index of the directory entry
   kNoRoom,            // for new tables; value: bytes that are missing
 };
 
 enum class Severity {
-  kNote,        // belongs to another finding, or leads to the error that ends the check
+  kNote,        // detail of another finding, or of the error that ends the check
   kLeak,        // space is lost
   kCorruption,  // data is, or may soon be, damaged
   kCheckError,  // could not be checked
@@ -73,32 +73,32 @@ struct Finding {
   uint64_t value = 0;
   uint64_t refcount = 0;    // as the image has it
   uint64_t references = 0;  // as counted
-  // One line or several, without the last newline, in QEMU's words; empty where QEMU says nothing.
+  // One or more lines, without the last newline, with QEMU's wording; empty if QEMU prints nothing.
   std::string text;
-  // QEMU puts the program's name before the text.
+  // QEMU prints the program's name before the text.
   bool names_program = false;
-  bool is_repaired = false;  // by repair(): what was found is so no more
+  bool is_repaired = false;  // by repair(): no longer true
 };
 
 struct CheckOptions {
-  // Called for each finding, in the order of the check. What it throws ends the check.
+  // Called for each finding, in the order of the check. An exception from it ends the check.
   std::function<void(const Finding&)> on_finding;
-  // on_finding is called so many times at most; the rest is only counted. A hostile image of a few
-  // KiB can make thousands of millions of findings.
+  // on_finding is called at most this many times; further findings are only counted. A hostile
+  // image of a few KiB can cause billions of findings.
   uint64_t findings_max = 1000000;
-  // Called now and then; in units that mean nothing but the share that is done.
+  // Called now and then; only the ratio of the two numbers has a meaning.
   std::function<void(uint64_t done, uint64_t total)> on_progress;
   const Cancellation* cancellation = nullptr;
-  // Set by repair(): findings that it repairs at once are told as repaired.
+  // Set by repair(): findings that the check repairs itself are reported as repaired.
   bool repairs = false;
-  // Set by repair(): a snapshot table that cannot be read is a finding, and the check goes on
+  // Set by repair(): a snapshot table that cannot be read is a finding, and the check continues
   // without it.
   bool is_repair = false;
   // Set by repair(): RepairOptions::drops_unreadable.
   bool drops_unreadable = false;
 };
 
-// The numbers of clusters are those of the active disk.
+// Cluster counts of the active disk.
 struct ClusterStatistics {
   uint64_t total = 0;
   uint64_t allocated = 0;
@@ -117,11 +117,11 @@ struct CheckResult {
   uint64_t leaks = 0;
   uint64_t check_errors = 0;
   uint64_t findings_unreported = 0;  // beyond CheckOptions::findings_max
-  uint64_t image_end_offset = 0;     // behind the last cluster in use
+  uint64_t image_end_offset = 0;     // end of the last cluster in use
   ClusterStatistics clusters;
 };
 
-// What to check; `file` outlives the task.
+// What to check; `file` must outlive the task.
 struct CheckSubject {
   BlockDevice* file = nullptr;
   layout::Header header;
@@ -129,12 +129,13 @@ struct CheckSubject {
 };
 
 // Counts every reference of an image (header, L1 and L2 tables of the active disk and of all
-// snapshots, snapshot table, encryption header, bitmaps, refcount table and blocks) and compares
-// with the refcounts; checks every entry on its way. Reads only, changes nothing, prints nothing.
+// snapshots, snapshot table, encryption header, bitmaps, refcount table and blocks), compares the
+// counts with the refcounts, and checks every entry on the way. Reads only, changes nothing, prints
+// nothing.
 //
-// Whatever is in the file ends in findings; memory is bounded by what the file holds, not by the
-// virtual size nor by the holes of the file. Throws Error where the check cannot go on: then
-// `message` is what QEMU prints after "Check failed: ", and findings before it have more.
+// Any bytes in the file end in findings; memory is bounded by the data that the file holds, not by
+// the virtual size nor by the file's holes. Throws Error if the check cannot continue: `message` is
+// then what QEMU prints after "Check failed: ", and earlier findings have details.
 Task<CheckResult> check(CheckSubject subject, CheckOptions options);
 
 }  // namespace byre::qcow2

@@ -15,22 +15,22 @@
 
 namespace byre::qcow2 {
 
-// The last step of a check or repair: the copied flags of the active L1 table and its L2 tables
-// against the refcounts in the image. A flag that is set where the refcount is not one lets a
-// writer change what others still refer to. All that it is given outlives it.
+// The last step of a check or repair: compares the copied flags of the active L1 table and its L2
+// tables with the refcounts in the image. A flag that is set although the refcount is not one lets
+// a writer change data that is shared. The constructor's arguments must outlive it.
 class CopiedFlagChecker {
  public:
   CopiedFlagChecker(CheckerFile* file, ReferenceCounter* references, StoredRefcounts* refcounts,
                     const CheckOptions* options);
-  // From now on it repairs, in tables that are nothing else.
+  // From now on also repairs flags, in tables that are not used as anything else.
   void repair();
 
-  // Throws where a table cannot be read, or, where it repairs, not written. It does not flush.
+  // Throws if a table cannot be read, or, when repairing, cannot be written. Does not flush.
   Task<void> check(uint64_t l1_offset, uint64_t l1_entries);
 
  private:
   Task<void> check_l1_piece(uint64_t offset, uint64_t length, uint64_t first_index, uint64_t ahead);
-  // Whether the flag of the entry is wrong; `repairs`: and will be right.
+  // Whether the flag of the entry is wrong; `repairs`: it will be corrected.
   Task<bool> check_l1_entry(layout::L1Entry entry, uint64_t index, bool repairs);
   Task<void> check_l2_of(layout::L1Entry entry);
   Task<void> check_l2_table(uint64_t offset);
@@ -46,7 +46,7 @@ class CopiedFlagChecker {
   StoredRefcounts* refcounts_;
   const CheckOptions* options_;
   bool repairs_ = false;
-  Buffer l1_;  // pieces of tables as they are to be; empty unless it repairs
+  Buffer l1_;  // pieces of repaired tables; empty unless it repairs
   Buffer l2_;
   std::unordered_map<uint64_t, SharedTable> shared_l2_;
 };

@@ -9,8 +9,8 @@
 
 namespace byre::qcow2 {
 
-// Counts what a checker finds, and hands it on while the caller wants to hear of it. The text of a
-// finding is made only then.
+// Counts what a checker finds, and passes it on as long as the caller wants more. The text of a
+// finding is only built then.
 class Findings {
  public:
   explicit Findings(const CheckOptions* options) : options_(options) {}
@@ -29,21 +29,21 @@ class Findings {
     finding.text = make_text();
     report(finding);
   }
-  // Without words.
+  // Without text.
   void add(const Finding& finding) {
     add(finding, [] { return std::string(); });
   }
-  // The same finding so many times more, of which nothing is said.
+  // Counts the same finding this many times more without reporting it.
   void count(Severity severity, uint64_t times);
 
-  // What was found and is so no more; also part of add() where Finding says so.
+  // Counts findings that have been repaired; add() does it if Finding::is_repaired is set.
   void note_repaired(Severity severity, uint64_t times);
 
-  // Whether the caller wants to hear of more.
+  // Whether the caller wants more findings.
   bool is_wanted() const { return !muted_ && reported_ < options_->findings_max; }
-  // Findings are counted, but not told, while it is muted: they were told before.
+  // While muted, findings are counted but not reported: they have been reported before.
   void set_muted(bool muted) { muted_ = muted; }
-  // Of all severities but notes.
+  // Of all severities except notes.
   uint64_t total() const { return corruptions_ + leaks_ + check_errors_; }
   uint64_t corruptions() const { return corruptions_; }
   uint64_t leaks() const { return leaks_; }

@@ -17,17 +17,17 @@ class L2EntryCounter {
   // `active`: the table maps the active disk, so its copied flags mean something.
   L2EntryCounter(ReferenceCounter* references, bool active);
 
-  // The table is at a place where none can be: nobody repairs its entries.
+  // The table is at an impossible offset: its entries are not repaired.
   void leave_as_they_are() { can_repair_ = false; }
 
   void count(ConstBytes table);
-  // What count() counted, so many times more and without another word.
+  // Counts what count() counted this many times more, without reporting anything.
   void count_owed(ConstBytes table, uint64_t times);
 
-  // Whether a standard entry refers to a host cluster, or to a place in the external data file.
+  // Whether a standard entry refers to a host cluster, or to a cluster of the external data file.
   bool refers_to_cluster(const layout::L2Entry& entry) const;
 
-  // Of what count() has seen.
+  // Of the tables passed to count().
   const ClusterStatistics& statistics() const { return statistics_; }
 
  private:
@@ -44,9 +44,9 @@ class L2EntryCounter {
   const layout::Geometry& geometry_;
   const bool active_;
   bool can_repair_ = true;
-  const uint64_t plain_end_;  // clusters that begin below it lie wholly in the file
+  const uint64_t plain_end_;  // clusters that begin below it are wholly inside the file
   ClusterStatistics statistics_;
-  uint64_t contiguous_offset_ = 0;  // behind the last cluster; 0: there was none
+  uint64_t contiguous_offset_ = 0;  // the end of the last cluster; 0: there was none
 };
 
 }  // namespace byre::qcow2

@@ -13,25 +13,26 @@
 
 namespace byre::qcow2 {
 
-// The references of a check that snapshots have. All that it is given outlives it.
+// Counts the references of snapshots for a check. The constructor's arguments must outlive it.
 class MetadataCounter {
  public:
   MetadataCounter(const CheckSubject* subject, CheckerFile* file, ReferenceCounter* references,
                   const CheckOptions* options);
 
-  // Reads the snapshot table and reports what is wrong with it; the first step of a check. Throws
-  // where it cannot be read; for a repair that is a finding, and snapshots() are those before it.
+  // Reads the snapshot table and reports problems in it; the first step of a check. Throws if it
+  // cannot be read; for a repair that is a finding instead, and snapshots() has the entries before
+  // it.
   Task<void> read_snapshots();
-  // L1 tables of the snapshots with all below them, then the table itself. Whoever comes last
-  // counts what shared tables owe (ReferenceCounter::count_owed).
+  // Counts the L1 tables of the snapshots with everything below them, then the snapshot table
+  // itself. ReferenceCounter::count_owed() must be called after the last L1 table of all.
   Task<void> count_snapshots();
 
   const std::vector<layout::Snapshot>& snapshots() const { return snapshots_; }
   uint64_t snapshot_table_size() const { return snapshot_table_size_; }
-  // CheckOptions::repairs: snapshots() are better than what the image has, and nothing of that is
-  // lost in them, or is given up.
+  // With CheckOptions::repairs: snapshots() are better than what the image has, and nothing is lost
+  // in them except what is given up.
   bool has_repaired_snapshots() const { return has_repaired_snapshots_ && !is_table_kept_; }
-  // Part of the table cannot be read, and is kept.
+  // Part of the table cannot be read and is kept.
   bool is_table_kept() const { return is_table_kept_; }
 
  private:

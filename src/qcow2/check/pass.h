@@ -13,21 +13,21 @@
 
 namespace byre::qcow2 {
 
-// One look at an image, step by step: a check takes all the steps, a repair looks at what each has
-// found before it takes the next. It reads only. What it was told of the image (header, size of the
-// file, tables) is good until somebody writes: then a new pass begins.
+// One pass over an image, in steps: a check takes all of them, a repair looks at what each step has
+// found before it takes the next. It reads only. What it has read (header, size of the file,
+// tables) is valid until something is written: then a new pass is needed.
 class CheckPass {
  public:
-  // `options` outlives it.
+  // `options` must outlive it.
   CheckPass(CheckSubject subject, const CheckOptions* options);
 
-  // The steps, in this order. Each throws where the image cannot be followed any further.
+  // The steps, in this order. Each throws if the image cannot be followed any further.
   //
-  // Snapshot table, and every reference.
+  // Reads the snapshot table and counts every reference.
   Task<void> count();
-  // The refcounts against the references.
+  // Compares the refcounts with the references.
   Task<void> compare();
-  // The copied flags, as far as something makes them doubtful.
+  // Checks the copied flags, if there is any reason to doubt them.
   Task<void> check_copied();
 
   CheckResult result() const;
@@ -59,8 +59,8 @@ class CheckPass {
   uint64_t image_end_offset_ = 0;
 };
 
-// What a check or a repair throws for an error of one of the steps: QEMU gives the number's text
-// alone, and the finding before it has said more.
+// The error that a check or a repair throws for an error of one of the steps: QEMU prints only the
+// text of the errno, and the finding before it has details.
 Error with_errno_text(const Error& error);
 
 }  // namespace byre::qcow2

@@ -16,55 +16,56 @@
 
 namespace byre::qcow2 {
 
-// The refcounts as the image has them: counted as clusters in use themselves, compared with the
-// references, and looked up.
+// The refcounts as the image has them: their own clusters are counted as in use, they are compared
+// with the references, and looked up.
 class StoredRefcounts {
  public:
-  // All but the header outlive it.
+  // All arguments but the header must outlive it.
   StoredRefcounts(const layout::Header& header, CheckerFile* file, ReferenceCounter* references,
                   const CheckOptions* options);
 
-  // Reads the refcount table, as much of it as the file has. Before everything below.
+  // Reads the refcount table, as much of it as the file has. Call before everything below.
   Task<void> read_table();
-  // The references that the refcount table and its blocks are; the last to be counted.
+  // Counts the references that the refcount table and its blocks are; call after everything else
+  // has been counted.
   void count_table();
-  // Every refcount against the references. Gives the end of the last cluster that either says is in
-  // use.
+  // Compares every refcount with the references. Returns the end of the last cluster that either
+  // says is in use.
   Task<uint64_t> compare();
 
-  // What a repair must know.
+  // What a repair needs to know.
   //
-  // The refcounts should not be repaired where they stand: they say that a cluster in use is free,
-  // a block is at an impossible place, cannot be read, or is something else, too. A block past the
+  // The refcounts should not be repaired in place: they say that a cluster in use is free, or a
+  // block is at an impossible offset, cannot be read, or is also something else. A block past the
   // end of the file that counts nothing in the file waits for the rest of it, if more is expected.
   bool must_be_rebuilt() const {
     return must_be_rebuilt_ || (has_block_past_end_ && !references_->expects_more());
   }
-  // They could be, because nothing but their values is wrong.
+  // They could be repaired in place, because only their values are wrong.
   bool can_be_written_in_place() const { return !is_structure_bad_ && !is_table_shared_; }
-  // The table, or a block that counts clusters of the file, lies past its end: much of the image is
-  // not there.
+  // The table, or a block that counts clusters of the file, is past its end: much of the image is
+  // missing.
   bool is_past_end() const { return is_past_end_; }
-  // Of what the block with that index counts, nothing can be said: it cannot be read, or says that
-  // a cluster in use is free.
+  // The contents of the block with that index cannot be trusted: it cannot be read, or says that a
+  // cluster in use is free.
   bool is_unreliable(uint64_t index) const {
     return unreliable_blocks_.contains(index) || index >= table_.size();
   }
-  // The refcount table is something else, too.
+  // The refcount table is also something else.
   bool is_table_shared() const { return is_table_shared_; }
   layout::RefcountTableEntry entry(uint64_t index) const {
     return index < table_.size() ? table_[index] : layout::RefcountTableEntry();
   }
   uint64_t table_entries() const { return table_.size(); }
-  // Whether a cluster can be read there.
+  // Whether a cluster can be read at that entry's offset.
   bool can_read(layout::RefcountTableEntry entry) const;
-  // The finding of a refcount that is not the number of references: that it was not, but is now;
-  // that it still is not, which was counted before.
+  // Reports a refcount that is not the number of references. kFound: it is not. kRepaired: it was
+  // not, but is now. kLeft: it still is not, and was counted before.
   enum class Difference { kFound, kRepaired, kLeft };
   void report_difference(uint64_t cluster, uint64_t refcount, uint64_t references,
                          Difference difference);
 
-  // The refcount of a cluster, from the file; nothing where it cannot be read.
+  // The refcount of a cluster, from the file; nullopt if it cannot be read.
   Task<std::optional<uint64_t>> read(uint64_t cluster);
   // The same, if the part of the block is in memory.
   struct Lookup {
@@ -101,7 +102,7 @@ class StoredRefcounts {
   std::vector<layout::RefcountTableEntry> table_;
   CheckerFile block_file_;
   ReferenceCounts::PageCounts page_counts_;
-  uint64_t used_end_ = 1;  // behind the last cluster in use, which is the header's at least
+  uint64_t used_end_ = 1;  // end of the last cluster in use, at least the header's
   bool said_corrupt_ = false;
   bool must_be_rebuilt_ = false;
   bool has_block_past_end_ = false;
@@ -109,10 +110,10 @@ class StoredRefcounts {
   bool is_structure_bad_ = false;
   std::unordered_set<uint64_t> unreliable_blocks_;
   bool is_table_shared_ = false;
-  // Parts of refcount blocks, for read(): a slot each, by offset.
+  // Parts of refcount blocks, for read(): one per slot, by offset.
   const uint64_t slice_size_;
   Buffer slices_;
-  std::vector<uint64_t> slice_offsets_;  // what a slot holds; kNoSlice: nothing
+  std::vector<uint64_t> slice_offsets_;  // the offset that a slot holds, or kNoSlice
   static constexpr uint64_t kNoSlice = UINT64_MAX;
 };
 

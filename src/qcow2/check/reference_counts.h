@@ -10,46 +10,47 @@
 
 namespace byre::qcow2 {
 
-// How many references a checker has found to each host cluster, and whether L1 and L2 entries that
-// claim to be the only one (the copied flag) are among them.
+// The number of references to each host cluster that a checker has found, and whether the L1 and L2
+// entries that claim to be the only one (the copied flag) are right.
 //
-// Memory follows the references, not the size of the file: clusters come in pages, and a page is a
-// short list while few of its clusters are referred to, then a byte a cluster, then, once a count
-// does not fit, eight.
+// Memory is proportional to the number of references, not to the size of the file: clusters are
+// grouped in pages, and a page is a short list while few of its clusters are referred to, then one
+// byte per cluster, then, once a count does not fit, eight.
 class ReferenceCounts {
  public:
   static constexpr uint64_t kPageBits = 12;
   static constexpr uint64_t kPageClusters = uint64_t{1} << kPageBits;
 
-  // What an entry says of the cluster that it refers to.
+  // What an entry claims about the cluster that it refers to.
   enum class Claim : uint8_t { kNone, kCopied, kNotCopied };
 
   // `count_max`: the largest refcount of the image.
   ReferenceCounts(uint64_t cluster_count, uint64_t count_max);
 
   uint64_t cluster_count() const { return cluster_count_; }
-  // Makes room for a cluster behind the end.
+  // Makes room for clusters past the end.
   void grow(uint64_t cluster_count);
 
   // Adds up to `times` references to a cluster below cluster_count(), as many as fit below
-  // count_max. Gives how many did not fit.
+  // count_max. Returns how many did not fit.
   uint64_t add(uint64_t cluster, uint64_t times, Claim claim);
-  // The same, once, for each of the many clusters [first, first + count): how many were done, from
-  // the first one on.
+  // Adds one reference to each of the clusters [first, first + count), for large counts. Returns
+  // how many were done, from the first one on.
   uint64_t add_fast(uint64_t first, uint64_t count, Claim claim);
 
   uint64_t count(uint64_t cluster) const;
 
-  // The counts of a page, page 0 being clusters 0 to kPageClusters - 1; nullptr: all 0. `room` is
-  // where they are put if they are not stored that way.
+  // Loads the counts of a page into `room`; page 0 has clusters 0 to kPageClusters - 1. Returns
+  // false if all of them are 0.
   using PageCounts = std::array<uint64_t, kPageClusters>;
   bool load_page(uint64_t page, PageCounts* room) const;
   uint64_t page_count() const { return pages_.size(); }
-  // Whether the counts of these clusters of one page are the 16-bit big-endian numbers in
-  // `refcounts` as they stand on disk. No where that is not easily told.
+  // Whether the counts of these clusters of one page are equal to the 16-bit big-endian numbers in
+  // `refcounts`, as stored on disk. May return false for equal ones if that is not easily
+  // determined.
   bool surely_equal(uint64_t first, ConstBytes refcounts) const;
   bool page_is_empty(uint64_t page) const { return pages_[page] == nullptr; }
-  // Whether every claim agrees with the count: copied where it is 1, not copied where it is not.
+  // Whether every claim agrees with the count: copied if it is 1, not copied if it is not.
   bool claims_hold() const;
 
  private:
@@ -82,7 +83,7 @@ class ReferenceCounts {
 
   uint64_t cluster_count_;
   uint64_t count_max_;
-  unsigned narrow_max_;  // the largest count that a cell takes before something else must happen
+  unsigned narrow_max_;  // the largest count of a narrow cell
   std::vector<std::unique_ptr<Page>> pages_;
 };
 

@@ -18,11 +18,11 @@
 
 namespace byre::qcow2 {
 
-// What every part of the engine may use of an open image. Whatever else a part calls it gets as an
-// argument of its constructor. One loop, so no locks between threads; see docs/locking.md for what
-// must hold across awaits.
+// What every part of the engine may use of an open image. Any other part that it calls is an
+// argument of its constructor. An image belongs to one loop, so there are no locks between threads;
+// docs/locking.md lists what may be held across awaits.
 struct Context {
-  // `is_repaired`: the dirty bit that the header may still have means nothing.
+  // `is_repaired`: ignore a dirty bit that the header may still have.
   Context(std::unique_ptr<BlockDevice> file, OpenOptions options,
           layout::HeaderCluster first_cluster, bool is_repaired = false);
 
@@ -31,8 +31,8 @@ struct Context {
   Storage storage;
   Health health;
   HeaderStore header_store;
-  // Guest ranges in use: shared by a request that relies on a mapping across an await, exclusive
-  // for one that changes the mapping of clusters. Images that are read-only need no lock.
+  // Guest ranges in use: locked shared by a request that relies on a mapping across an await,
+  // exclusively by one that changes the mapping of clusters. Read-only images need no lock.
   RangeLock guest_lock;
 
   BlockDevice& file() const { return storage.file(); }
@@ -41,17 +41,18 @@ struct Context {
   const DebugEvents& events() const { return storage.events(); }
   const layout::Header& header() const { return header_store.header(); }
   const layout::Extensions& extensions() const { return header_store.extensions(); }
-  // Of the guest's disk: whole sectors, as QEMU counts.
+  // The size of the guest's disk in bytes: whole sectors, as QEMU counts.
   uint64_t disk_size() const;
   // The guest offset at which the VM state area begins: the first L2 table past the disk's.
   layout::GuestOffset vm_state_start() const;
-  // Refcounts are written late, and the dirty bit is set while the image is written.
+  // Refcounts are written late, and the dirty bit is set while the image is open for writing and
+  // changed.
   bool uses_lazy_refcounts() const;
-  // Makes the data file and the file durable. Fails, too, where another flush failed before or
-  // meanwhile.
+  // Flushes the data file and the image file. Also fails if another flush failed before or in the
+  // meantime.
   Task<void> flush_devices();
-  // The end of a request that failed: marks the header where it found the image corrupt, and throws
-  // `error`.
+  // Ends a failed request: sets the corrupt bit in the header if the request found the image
+  // corrupt, then throws `error`.
   Task<void> end_failed_request(std::exception_ptr error);
 };
 

@@ -19,10 +19,11 @@ namespace byre::qcow2 {
 // The header of an open image, in memory and in the file, with its extensions and the name of the
 // backing file. Every change of an open image's header goes through it.
 //
-// A change is one small write inside the first sector, which a disk does as a whole or not at all,
-// between two flushes: what was written before is on disk first, and the change is durable when the
-// call is done. Memory follows once that succeeded. After a failure either header may be on disk,
-// and the image refuses writes. One change at a time; no other lock is taken meanwhile.
+// A change is one small write inside the first sector, which a disk performs as a whole or not at
+// all, between two flushes: everything written before it is on disk first, and the change is
+// durable when the call returns. The copy in memory is updated only after that. After a failure the
+// file may have either header, and the image refuses writes. Changes are made one at a time; no
+// other lock is acquired meanwhile.
 class HeaderStore {
  public:
   // `file` and `health` outlive it.
@@ -36,15 +37,15 @@ class HeaderStore {
   Task<void> set_refcount_table(layout::HostOffset offset, uint32_t clusters);
   Task<void> set_l1_table(layout::HostOffset offset, uint32_t entries);
   Task<void> set_size(uint64_t size);
-  // Masks, so that two callers that change different bits do not undo each other's. Version 3 only;
-  // nothing is written where nothing changes.
+  // Masks, so that two callers that change different bits do not undo each other's change. Version
+  // 3 only; does not write if nothing changes.
   struct FeatureChange {
     uint64_t incompatible_set = 0;
     uint64_t incompatible_cleared = 0;
     uint64_t autoclear_cleared = 0;
   };
   Task<void> change_features(FeatureChange change);
-  // Sets the corrupt bit of an image that was found so (if it is writable, and version 3).
+  // Sets the corrupt bit if the image was found corrupt, is writable and has version 3.
   Task<void> mark_if_corrupt();
 
  private:

@@ -11,34 +11,35 @@
 
 namespace byre::qcow2 {
 
-// Which requests an image takes, and why it refuses the others. The one owner of that state; it
-// never goes back.
+// Which requests an image accepts, and why it refuses the others. The only owner of that state,
+// which never goes back.
 //
 //   phase         writes                                 next
 //   kReadOnly     refused: EACCES                        none
 //   kUnrepaired   refused: the dirty bit is not ours     none
 //   kFresh        after the preparation                  kPrepared, by set_prepared()
-//   kPrepared     yes                                    none
+//   kPrepared     accepted                               none
 //
 //   and in every phase
 //   failed        refused, as flushes are: the failure   by note_failure()
 //   corrupt       refused, as reads are: ENOMEDIUM       by report_corruption()
 //
-// A failure comes before corruption: an image that is both refuses writes with the failure. An
-// image in kReadOnly that is corrupt goes on to be read.
+// A failure takes precedence over corruption: an image that has both refuses writes with the
+// failure. A corrupt image in kReadOnly can still be read.
 class Health {
  public:
   enum class Phase : uint8_t {
     kReadOnly,
-    // Open for writing, by a checker, though a writer with lazy refcounts did not close the image:
-    // nothing may be allocated.
+    // Opened for writing by a checker although a writer with lazy refcounts did not close the
+    // image: nothing may be allocated.
     kUnrepaired,
     kFresh,     // open for writing, and the file is as it was
     kPrepared,  // the file is ready for changes: see Preparation
   };
   using Warn = std::function<void(const std::string&)>;
 
-  // `file` is for messages and outlives it. `warn` may be empty; see OpenOptions::on_warning.
+  // `file` is used for messages and must outlive this object. `warn` may be empty; see
+  // OpenOptions::on_warning.
   Health(const BlockDevice& file, Phase phase, Warn warn);
 
   bool is_writable() const { return phase_ != Phase::kReadOnly; }
@@ -46,25 +47,27 @@ class Health {
   // REQUIRES: the phase is kFresh.
   void set_prepared();
 
-  // Each throws the Error of the table above.
+  // Each throws the error that the table above gives.
   void check_may_write() const;  // failed or read-only
   void check_not_failed() const;
   void check_not_corrupt() const;
   void check_repaired() const;
 
   enum class Operation { kWrite, kFlush };
-  // A metadata write or a flush failed: what is on disk is unknown, so the image refuses writes
-  // from now on. But a table that found no space stays in memory and is written later.
+  // A metadata write or a flush failed: the state on disk is unknown, so the image refuses writes
+  // from now on. The exception is a table for which there was no space: it stays in memory and is
+  // written later.
   void note_failure(const Error& error, Operation operation);
 
-  // Metadata that violates the format was met; `finding` in QEMU's words. Warns once an image.
-  // Returns the error to throw: EIO, as in QEMU; the hint has file and finding.
+  // Metadata that violates the format was found; `finding` has QEMU's wording. Warns once per
+  // image. Returns the error to throw: EIO, as in QEMU, with file and finding in the hint.
   Error report_corruption(const std::string& finding);
-  // The same of metadata that no request needs: the image stays usable.
+  // The same for metadata that no request needs: the image remains usable.
   void warn_of_corruption(const std::string& finding);
   // report_corruption() was called, and the image is open for writing.
   bool must_be_marked_corrupt() const { return is_corrupt_ && is_writable(); }
-  // EIO for guest bytes that cannot be read though the storage works; the hint has file and reason.
+  // EIO for guest bytes that cannot be read although the storage works; the hint has file and
+  // reason.
   Error unreadable(const std::string& reason) const;
 
  private:

@@ -8,8 +8,9 @@
 
 namespace byre::qcow2 {
 
-// The devices of an open image. The file has its metadata, and the guest's data unless there is an
-// external data file. That one and the backing file are given before the first request, or never.
+// The devices of an open image. The file holds its metadata, and the guest's data unless there is
+// an external data file. The external data file and the backing file are set before the first
+// request, or never.
 class Storage {
  public:
   explicit Storage(std::unique_ptr<BlockDevice> file)
@@ -24,9 +25,9 @@ class Storage {
   BlockDevice& file() const { return *file_; }
   BlockDevice* backing() const { return backing_.get(); }      // nullptr: none
   BlockDevice* data_file() const { return data_file_.get(); }  // nullptr: none, or not given
-  // The one with the guest's data.
+  // The device that holds the guest's data.
   BlockDevice& data_device() const { return data_file_ ? *data_file_ : *file_; }
-  // For a fault injector below the file, and below the device with the guest's data.
+  // For fault injectors below the file, and below the device that holds the guest's data.
   const DebugEvents& events() const { return events_; }
   const DebugEvents& data_events() const { return data_events_; }
 

@@ -11,8 +11,8 @@
 
 namespace byre::qcow2 {
 
-// What a new image shall be: the options of `qemu-img create -f qcow2 -o ...`, parsed. Defaults
-// are QEMU's. Sizes in bytes.
+// The description of a new image: the options of `qemu-img create -f qcow2 -o ...`, parsed.
+// Defaults are QEMU's. Sizes in bytes.
 struct CreateOptions {
   uint64_t size = 0;
   uint64_t cluster_size = 65536;
@@ -22,26 +22,26 @@ struct CreateOptions {
   bool extended_l2 = false;
   CompressionType compression_type = CompressionType::kZlib;
   Preallocation preallocation = Preallocation::kOff;
-  std::optional<std::string> backing_filename;  // as it shall stand in the image
+  std::optional<std::string> backing_filename;  // as it is stored in the image
   std::optional<std::string> backing_format;
-  std::optional<std::string> data_filename;  // as it shall stand in the image
+  std::optional<std::string> data_filename;  // as it is stored in the image
   bool data_file_raw = false;
 };
 
-// Throws Error in QEMU's words where the options do not go together or break a limit. The order of
-// the checks is QEMU's, so that the same mistake gives the same message.
+// Throws Error with QEMU's message if the options contradict each other or exceed a limit. The
+// order of the checks is QEMU's, so that the same mistake gives the same message.
 void validate(const CreateOptions& options);
 
-// The same for what shows when the header is written: names too long for it, say. create() does it
-// itself; for who wants to know before an old image is given up.
+// The same for errors that only encoding the header finds, such as names that are too long.
+// create() does it itself; call it to find them before an old image is overwritten.
 void validate_header(const CreateOptions& options);
 
-// Writes a new, empty image onto `file`, which is empty and writable, and flushes it.
-// `data_file` is the external data file where the options name one, else nullptr. On failure
-// `file` holds nothing that opens as an image.
+// Writes a new, empty image to `file`, which is empty and writable, and flushes it. `data_file` is
+// the external data file if the options name one, else nullptr. After a failure `file` does not
+// contain anything that opens as an image.
 Task<void> create(BlockDevice& file, BlockDevice* data_file, CreateOptions options);
 
-// Size of a new file, metadata included, as `qemu-img measure` gives it.
+// The size of a new file in bytes, metadata included, as `qemu-img measure` gives it.
 struct ImageSize {
   uint64_t required = 0;
   uint64_t fully_allocated = 0;

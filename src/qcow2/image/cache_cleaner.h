@@ -10,21 +10,21 @@
 
 namespace byre::qcow2 {
 
-// Gives back the memory of table slices that no request has used for a while: the option
+// Frees the memory of table slices that no request has used for a while: the option
 // "cache-clean-interval".
 class CacheCleaner {
  public:
-  // The clock is read once in so many requests: it costs as much as a lookup.
+  // The clock is read once per this many requests: it costs as much as a lookup.
   static constexpr uint64_t kRequestsPerClockRead = 16;
 
   // `interval`: 0: never.
   CacheCleaner(std::chrono::seconds interval, Tables* tables)
       : interval_(interval), tables_(tables) {}
 
-  // At the beginning of a request. At most once an interval, what no request has used since the
-  // last time leaves the caches.
+  // Call at the beginning of a request. At most once per interval, evicts what no request has used
+  // since the last time.
   void clean_if_due();
-  // The same at that time, whatever the number of requests.
+  // The same at the given time, whatever the number of requests.
   void clean_at(Loop::Clock::time_point now);
 
  private:

@@ -9,8 +9,8 @@
 
 namespace byre::qcow2 {
 
-// How large the caches of an image's tables are: what its options say, and decision 0020 for what
-// they leave open.
+// The sizes of the caches of an image's tables: as its options say, with the defaults of decision
+// 0020.
 struct CacheSizes {
   uint32_t l2_slice_size = 0;
   uint64_t l2_slices_max = 0;
@@ -18,8 +18,8 @@ struct CacheSizes {
   uint64_t refcount_slices_max = 0;
   std::chrono::seconds clean_interval{0};  // 0: never
 
-  // `disk_size` in bytes. Throws Error(kInvalidArgument) in QEMU's words where options contradict
-  // each other or make no sense for this image.
+  // `disk_size` in bytes. Throws Error(kInvalidArgument) with QEMU's message if options contradict
+  // each other or are invalid for this image.
   static CacheSizes of(const CacheOptions& options, const layout::Geometry& geometry,
                        uint64_t disk_size);
 };

@@ -19,31 +19,33 @@ namespace byre::qcow2 {
 
 struct ImageParts;
 
-// Which internal snapshot to read instead of the active disk. With both given, both must match;
-// `id_or_name` is what `-l SNAPSHOT` means: an id first, then a name.
+// Which internal snapshot to read instead of the active disk. If both `id` and `name` are given,
+// both must match; `id_or_name` is the argument of `-l SNAPSHOT`: an id first, then a name.
 struct SnapshotSelector {
   std::optional<std::string> id;
   std::optional<std::string> name;
   std::optional<std::string> id_or_name;
 };
 
-// An open qcow2 image: the guest's disk as a BlockDevice, and what people ask about the image.
-// It owns the file that it lies in, and the backing file and external data file once they are
-// given to it. It belongs to the loop that opened it.
+// An open qcow2 image: the guest's disk as a BlockDevice, and information about the image. It owns
+// the file that it is in, and the backing file and external data file once they are set. It belongs
+// to the loop that opened it.
 //
-// Opening for writing clears what the specification asks to clear before the first write, not
-// before. close() writes back everything; an image dropped without close() is as after a crash.
+// What the specification requires to be cleared before the first write is cleared then, not when
+// the image is opened for writing. close() writes everything back; an image destroyed without
+// close() is as after a crash.
 class Image : public BlockDevice {
  public:
   // Reads and validates the header, its extensions, the L1 table and the snapshot table. Throws
-  // Error with QEMU's words as the message and the file, field and value as the hint. Does not open
-  // the files that the image names: src/open does, and decides whether it may.
+  // Error with QEMU's message and with file, field and value in the hint. Does not open the files
+  // that the image names: src/open does, and decides whether it may.
   static Task<std::unique_ptr<Image>> open(std::unique_ptr<BlockDevice> file, OpenOptions options);
   ~Image() override;
 
-  // Shows an internal snapshot's contents instead of the active disk's, with the active disk's
-  // size, as QEMU does. For an image that is open read-only, before its first request. Errors as
-  // QEMU words them after "Failed to load snapshot: "; the image is as before then.
+  // Switches to an internal snapshot's contents instead of the active disk's, with the active
+  // disk's size, as QEMU does. Throws the errors that QEMU prints after "Failed to load snapshot:
+  // "; the image is unchanged then.
+  // REQUIRES: the image is open read-only and has had no request.
   Task<void> load_snapshot(SnapshotSelector selector);
 
   const std::string& filename() const override;
@@ -59,13 +61,13 @@ class Image : public BlockDevice {
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
   Task<void> close() override;
-  // The VM state area: bytes that lie behind the guest's disk in the same tables, where QEMU keeps
-  // the state of a machine while it makes or loads a snapshot. `offset` counts from its start. What
-  // was never written reads as zeroes. Limits and errors are those of reads and writes; the area is
-  // as large as L1 tables may become.
+  // The VM state area: bytes past the guest's disk in the same tables, where QEMU keeps the state
+  // of a virtual machine while it saves or loads a snapshot. `offset` counts from the start of the
+  // area. Bytes that were never written read as zeroes. Limits and errors are those of reads and
+  // writes; the area is bounded by the size of L1 tables.
   Task<void> read_vm_state(uint64_t offset, IoVector to);
   Task<void> write_vm_state(uint64_t offset, IoVector from);
-  // Where it starts, as a guest offset.
+  // The guest offset of its start.
   uint64_t vm_state_start() const;
   std::optional<uint64_t> allocated_size() const override;
   std::vector<ChildDevice> children() const override;
@@ -77,20 +79,20 @@ class Image : public BlockDevice {
   const std::vector<layout::Snapshot>& snapshots() const;
   const std::vector<layout::BitmapEntry>& bitmaps() const;
 
-  // As they stand in the image, not resolved against its folder; empty: none.
+  // As stored in the image, not resolved against its directory; empty: none.
   const std::string& backing_filename() const;
   const std::string& backing_format() const;
   const std::string& data_filename() const;
   bool has_external_data_file() const;
 
-  // Before the first request. The devices are closed with the image.
+  // Call before the first request. The devices are closed with the image.
   void set_backing(std::unique_ptr<BlockDevice> backing);
   void set_data_file(std::unique_ptr<BlockDevice> data_file);
   BlockDevice* backing() const;    // nullptr: none
-  BlockDevice* data_file() const;  // nullptr: guest data lies in file()
+  BlockDevice* data_file() const;  // nullptr: guest data is in file()
   BlockDevice& file() const;
 
-  // Of those parts, as open() makes it; for tests that look at them.
+  // Made from parts, as open() does it; for tests that look at them.
   explicit Image(std::unique_ptr<ImageParts> parts);
 
  private:

@@ -8,14 +8,15 @@
 
 namespace byre::qcow2 {
 
-// The file and the header of an open image, which outlives them.
+// The file and the header of an open image, which must outlive them.
 CheckSubject subject_of(Image& image);
 
-// check() of an image that is open for_check.
+// check() of an image that is open with for_check.
 Task<CheckResult> check(Image& image, CheckOptions options);
 
-// repair() of an image that is open for_check and writable. Nothing was read from it through its
-// caches, and its close() is all that follows: what it has in memory is no longer true.
+// repair() of an image.
+// REQUIRES: it is open with for_check and writable, and nothing was read from it through its
+// caches. Only close() may follow: what it has in memory is out of date.
 Task<RepairResult> repair(Image& image, RepairOptions options);
 
 }  // namespace byre::qcow2

@@ -19,12 +19,12 @@
 
 namespace byre::qcow2 {
 
-// What opening an image has read and checked.
+// What opening an image reads and checks.
 struct LoadedImage {
   std::unique_ptr<BlockDevice> file;
   OpenOptions options;
   layout::HeaderCluster first_cluster;
-  bool is_repaired = false;  // the dirty bit means nothing any more
+  bool is_repaired = false;  // a dirty bit in the header is to be ignored
   CacheSizes cache_sizes;
   L1Table l1;
   std::vector<layout::Snapshot> snapshots;
@@ -33,16 +33,16 @@ struct LoadedImage {
 };
 
 // Reads and validates the header, its extensions, the L1 table, the snapshot table and the bitmap
-// directory; repairs refcounts that a writer with lazy refcounts left behind. Errors are those of
-// Image::open().
+// directory; repairs the refcounts if a writer with lazy refcounts did not close the image. Errors
+// are those of Image::open().
 Task<LoadedImage> load_image(std::unique_ptr<BlockDevice> file, OpenOptions options);
 
-// An open image's parts, made and destroyed together: Image hands requests to them. A part knows
-// the parts that its constructor is given, and none of them knows this struct.
+// An open image's parts, created and destroyed together; Image passes requests to them. A part
+// knows the parts that its constructor gets, and none of them knows this struct.
 struct ImageParts {
   explicit ImageParts(LoadedImage loaded);
 
-  // The parts that write, made when they are first asked for.
+  // The parts that write, created by the first call.
   WriteParts& write_parts();
   // Asserts the invariants of all parts that have a check(). For tests; debug builds call it when the
   // image is closed.
@@ -56,7 +56,7 @@ struct ImageParts {
   CacheCleaner cache_cleaner;
   Mapping mapping;
   Reader reader;
-  std::optional<bool> is_preallocated;  // once somebody asked: preallocation_probe.h
+  std::optional<bool> is_preallocated;  // known after the first query: preallocation_probe.h
   std::unique_ptr<WriteParts> writing;  // nullptr: nothing was written yet
 };
 

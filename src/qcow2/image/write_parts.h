@@ -18,12 +18,13 @@ namespace byre::qcow2 {
 
 struct ImageParts;
 
-// The parts of an image that has been asked to write. The first such request makes them, so that an
-// image that is open for writing and only read stays as it is. Each part uses those above it.
+// The parts of an image that has been asked to write. The first such request creates them, so that
+// an image that is open for writing and only read stays as it is. Each part uses only those above
+// it.
 struct WriteParts {
   explicit WriteParts(ImageParts* image);
 
-  // Writes back everything, the refcounts included, and clears the dirty bit.
+  // Writes everything back, refcounts included, and clears the dirty bit.
   Task<void> finish();
 
   Context* context;

@@ -22,12 +22,13 @@ struct BitmapsExtension {
   bool operator==(const BitmapsExtension&) const = default;
 
   static constexpr size_t kSize = 24;
-  // Throws Error(kCorrupt or kUnsupported) in QEMU's words.
+  // Throws Error(kCorrupt or kUnsupported) with QEMU's message.
   static BitmapsExtension parse(ConstBytes data, uint64_t cluster_size);
   std::vector<uint8_t> encode() const;
 
-  // What QEMU checks only when it reads the directory: that there is one, and that its end is a
-  // place that storage can have. Before memory for it is taken; directory_size is bounded then.
+  // Checks what QEMU checks only when it reads the directory: that it is not empty, and that its
+  // end is a valid file offset. Call it before memory for the directory is allocated;
+  // directory_size is bounded then.
   void check_directory() const;
 };
 
@@ -73,7 +74,7 @@ struct BitmapEntry {
   bool in_use() const { return flags & bitmap_flag::kInUse; }
   bool is_auto() const { return flags & bitmap_flag::kAuto; }
   uint64_t granularity() const { return uint64_t{1} << granularity_bits; }
-  // Whether the bitmap may be used: it has no extra data, or data that does not matter.
+  // Whether the bitmap may be used: it has no extra data, or data that may be ignored.
   bool extra_data_allows_use() const {
     return extra_data.empty() || (flags & bitmap_flag::kExtraDataCompatible);
   }
@@ -83,30 +84,31 @@ struct BitmapEntry {
   void encode_to(std::vector<uint8_t>& directory) const;
 };
 
-// Bytes of bitmap data for a disk of that size, and entries of the bitmap table that they need.
+// Bytes of bitmap data for a disk of that size, and the number of bitmap table entries that they
+// need.
 uint64_t bitmap_data_size(uint64_t disk_size, uint32_t granularity_bits);
 uint64_t bitmap_table_entries_for(uint64_t disk_size, uint32_t granularity_bits,
                                   const Geometry& geometry);
 
-// `bytes` has extension.directory_size bytes. Throws Error(kCorrupt or kUnsupported) in QEMU's
-// words; the hint has entry and field. Names of bitmaps that are not in use are unique afterwards.
-// Extra data, which QEMU refuses, is legal and kept: see extra_data_allows_use().
+// `bytes` has extension.directory_size bytes. Throws Error(kCorrupt or kUnsupported) with QEMU's
+// message; the hint has entry and field. The names of bitmaps that are not in use are then known to
+// be unique. Extra data, which QEMU refuses, is legal and kept: see extra_data_allows_use().
 std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsExtension& extension,
                                                 const Geometry& geometry, uint64_t disk_size);
 
-// A directory of which some entries break the rules.
+// A bitmap directory in which some entries break the rules.
 struct BrokenBitmap {
   size_t index = 0;  // of the directory entry, as far as entries can be told apart
   std::string name;  // empty: it cannot be read
   std::string reason;
 };
 struct ReadableBitmaps {
-  std::vector<BitmapEntry> bitmaps;  // those that parse_bitmap_directory() would take
+  std::vector<BitmapEntry> bitmaps;  // those that parse_bitmap_directory() would accept
   std::vector<BrokenBitmap> broken;
   bool is_count_wrong = false;  // the header extension has another number of bitmaps
 };
-// The same without failing. Where an entry does not tell its size, the next that keeps the rules is
-// looked for.
+// The same without failing. After an entry whose size is unknown, searches for the next entry that
+// keeps the rules.
 ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& extension,
                                       const Geometry& geometry, uint64_t disk_size);
 std::vector<uint8_t> encode_bitmap_directory(const std::vector<BitmapEntry>& bitmaps);

@@ -32,45 +32,46 @@ struct CryptoHeader {
   bool operator==(const CryptoHeader&) const = default;
 };
 
-// An extension that byre does not know: kept, byte by byte, when the header is written again.
+// An extension that byre does not know: kept byte for byte when the header is rewritten.
 struct UnknownExtension {
   uint32_t type = 0;
   std::vector<uint8_t> data;
   bool operator==(const UnknownExtension&) const = default;
 };
 
-// The extensions between the header and the end of the first cluster, or the backing file name
-// where that comes first. A second extension of a known type replaces the first, as in QEMU.
+// The extensions between the header and the end of the first cluster, or the backing file name if
+// that comes first. A second extension of a known type replaces the first, as in QEMU.
 struct Extensions {
   std::optional<std::string> backing_format;  // both names up to a zero byte
   std::optional<std::string> data_file_name;
   std::optional<CryptoHeader> crypto_header;
   std::optional<std::vector<FeatureName>> feature_names;
-  // Absent, too, where the image has the extension but its autoclear bit is not set: the
-  // specification calls such data inconsistent. `stale_bitmaps` then says that it was there.
+  // Also absent if the image has the extension but its autoclear bit is not set: the specification
+  // calls such data inconsistent. `stale_bitmaps` is then true.
   std::optional<BitmapsExtension> bitmaps;
   bool stale_bitmaps = false;
   std::vector<UnknownExtension> unknown;  // in the image's order
 
   bool operator==(const Extensions&) const = default;
 
-  // `first_cluster` as for Header::parse. Throws Error(kCorrupt or kUnsupported) in QEMU's words.
+  // `first_cluster` as for Header::parse. Throws Error(kCorrupt or kUnsupported) with QEMU's
+  // message.
   static Extensions parse(ConstBytes first_cluster, const Header& header);
 
-  // Bytes for header_length and on, the end marker included, a multiple of 8. `backing_format`,
-  // external data file name, crypto header, feature names, bitmaps, then the unknown ones: the
-  // order in which QEMU writes them.
+  // The bytes from header_length on, end marker included, a multiple of 8. Order, as QEMU writes
+  // them: backing format, external data file name, crypto header, feature names, bitmaps, unknown
+  // extensions.
   std::vector<uint8_t> encode() const;
 };
 
 // The warning that QEMU prints for an image with stale_bitmaps.
 std::string stale_bitmaps_warning(const Header& header);
 
-// The names that the image has for its feature bits, as far as they can be read: for the refusal of
-// an image whose other extensions may be damaged. Throws nothing.
+// The image's names for its feature bits, as far as they can be read, for the message that refuses
+// an image whose other extensions may be damaged. Does not throw.
 std::vector<FeatureName> readable_feature_names(ConstBytes first_cluster, const Header& header);
 
-// An extension as it stands in the first cluster, undecoded.
+// An extension as stored in the first cluster, undecoded.
 struct RawExtension {
   uint32_t type = 0;
   ConstBytes data;  // without padding
@@ -83,7 +84,7 @@ struct RawExtension {
 class ExtensionWalker {
  public:
   ExtensionWalker(ConstBytes first_cluster, const Header& header);
-  // Nothing: at the end. Throws Error(kCorrupt) where a length leads out of the area.
+  // nullopt at the end. Throws Error(kCorrupt) if a length exceeds the area.
   std::optional<RawExtension> next();
 
  private:

@@ -36,8 +36,8 @@ inline constexpr uint64_t kKnown = kBitmaps | kRawExternalData;
 
 enum class FeatureType : uint8_t { kIncompatible = 0, kCompatible = 1, kAutoclear = 2 };
 
-// One entry of a feature name table. `type` and `bit` stand as in the image: a type above 2 or a
-// bit above 63 names nothing and is kept.
+// One entry of a feature name table. `type` and `bit` are as in the image: a type above 2 or a bit
+// above 63 names nothing and is kept.
 struct FeatureName {
   uint8_t type = 0;
   uint8_t bit = 0;
@@ -45,16 +45,16 @@ struct FeatureName {
   bool operator==(const FeatureName&) const = default;
 };
 
-// The table that byre writes into a new image: every feature it knows, QEMU's names and order.
+// The table that byre writes into a new image: every feature it knows, with QEMU's names and order.
 const std::vector<FeatureName>& known_feature_names();
 
-// Entries of 48 bytes; a rest shorter than an entry names nothing.
+// Entries of 48 bytes; a remainder shorter than an entry is ignored.
 std::vector<FeatureName> parse_feature_names(ConstBytes data);
-// Names longer than 46 bytes are an assertion: parse gives none.
+// REQUIRES: no name is longer than 46 bytes (parse gives none).
 std::vector<uint8_t> encode_feature_names(const std::vector<FeatureName>& names);
 
 // The names of unknown incompatible bits as QEMU lists them after "Unsupported qcow2 feature(s): ":
-// in the order of the image's own table, then the bits that nothing names, in hexadecimal.
+// in the order of the image's own table, then the bits without a name, in hexadecimal.
 std::string feature_list(uint64_t unknown_incompatible, const std::vector<FeatureName>& names);
 
 }  // namespace byre::qcow2::layout

@@ -12,14 +12,14 @@
 
 namespace byre::qcow2::layout {
 
-// All shifts and divisions of an image, made once from its validated header. A small value: copy
-// it. Nothing here changes while the image is open, so the virtual disk size and the L1 table's
-// size, which do, are arguments.
+// All shifts and divisions of an image, computed once from its validated header. A small value:
+// copy it. Nothing here changes while the image is open; the virtual disk size and the L1 table's
+// size do, so they are arguments.
 class Geometry {
  public:
   explicit Geometry(const Header& header);
 
-  // What the header says that table entries depend on.
+  // Header fields that the meaning of table entries depends on.
   uint32_t version() const { return version_; }
   bool extended_l2() const { return extended_l2_; }
   bool external_data_file() const { return external_data_file_; }
@@ -42,12 +42,12 @@ class Geometry {
   HostCluster cluster_of(HostOffset offset) const {
     return HostCluster(offset.value() >> cluster_bits_);
   }
-  // `cluster` came from cluster_of(): its offset fits.
+  // REQUIRES: `cluster` came from cluster_of(), so its offset fits.
   HostOffset offset_of(HostCluster cluster) const {
     return HostOffset(cluster.value() << cluster_bits_);
   }
 
-  // Subclusters: 32 with extended L2 entries, otherwise one that is the cluster.
+  // Subclusters: 32 with extended L2 entries, otherwise one, which is the cluster.
   uint32_t subclusters_per_cluster() const {
     return extended_l2_ ? limits::kSubclustersPerCluster : 1;
   }
@@ -65,18 +65,20 @@ class Geometry {
   uint32_t l2_index(GuestOffset offset) const {
     return static_cast<uint32_t>(offset.value() >> cluster_bits_) & (l2_entries() - 1);
   }
-  // Guest bytes that one L2 table describes, and the bits of that number (at most 39).
+  // Guest bytes that one L2 table maps, and the base-2 logarithm of that number (at most 39).
   uint64_t l2_coverage() const { return uint64_t{1} << l1_shift(); }
   uint32_t l1_shift() const { return cluster_bits_ + l2_bits_; }
-  // `l1_index` is below kL1EntriesMax and l2_index below l2_entries(), so the result fits.
+  // REQUIRES: `l1_index` is below kL1EntriesMax and `l2_index` below l2_entries(), so that the
+  // result fits.
   GuestOffset guest_offset(uint64_t l1_index, uint32_t l2_index) const {
     return GuestOffset((l1_index << l1_shift()) | (uint64_t{l2_index} << cluster_bits_));
   }
-  // Entries of an L1 table for a disk of that size; no limit is checked (limits::kL1EntriesMax).
+  // Entries of an L1 table for a disk of that size in bytes; no limit is checked
+  // (limits::kL1EntriesMax).
   uint64_t l1_entries_for(uint64_t disk_size) const { return div_ceil(disk_size, l2_coverage()); }
-  // The largest disk that an L1 table of QEMU's maximum size describes.
+  // The largest disk, in bytes, that an L1 table of QEMU's maximum size can map.
   uint64_t disk_size_max() const;
-  // Clusters that a table of that many 8-byte entries takes (L1, refcount, bitmap table).
+  // Clusters for a table of that many 8-byte entries (L1, refcount, bitmap table).
   uint64_t clusters_for_entries(uint64_t entries) const { return clusters_for(entries * 8); }
 
   // Refcounts. A refcount block is one cluster.
@@ -91,7 +93,7 @@ class Geometry {
   uint64_t refcount_block_index(HostCluster cluster) const {
     return cluster.value() & (refcount_block_entries() - 1);
   }
-  // The first cluster whose refcount stands in the block of that table entry.
+  // The first cluster whose refcount is in the block of that table entry.
   HostCluster refcount_block_start(uint64_t table_index) const {
     return HostCluster(table_index << refcount_block_bits());
   }
@@ -99,9 +101,9 @@ class Geometry {
   // Compressed cluster descriptors ("Compressed Clusters Descriptor").
   uint32_t compressed_offset_bits() const { return 62 - (cluster_bits_ - 8); }  // x
   uint64_t compressed_offset_mask() const { return (uint64_t{1} << compressed_offset_bits()) - 1; }
-  // The largest count of additional sectors that a descriptor holds.
+  // The largest count of additional sectors that a descriptor can hold.
   uint64_t compressed_sectors_max() const { return (uint64_t{1} << (cluster_bits_ - 8)) - 1; }
-  // The first host offset that a descriptor cannot hold: 2^x, and never above 2^56.
+  // The first host offset that a descriptor cannot hold: 2^x, but at most 2^56.
   uint64_t compressed_offset_end() const;
 
   bool operator==(const Geometry&) const = default;

@@ -17,8 +17,8 @@ namespace byre::qcow2::layout {
 
 inline constexpr uint32_t kMagic = 0x514649fb;  // "QFI\xfb"
 
-// The header as it stands at the start of the file (specification: "Header"). Version 2 ends
-// before incompatible_features; version 3 has at least the fields up to header_length.
+// The header as stored at the start of the file (specification: "Header"). Version 2 ends before
+// incompatible_features; version 3 has at least the fields up to header_length.
 struct RawHeader {
   Be32 magic;
   Be32 version;
@@ -39,7 +39,7 @@ struct RawHeader {
   Be64 autoclear_features;
   Be32 refcount_order;
   Be32 header_length;
-  // Additional fields, present where header_length says so.
+  // Additional fields, present if header_length includes them.
   uint8_t compression_type;
   uint8_t padding[7];
 };
@@ -65,17 +65,17 @@ static_assert(offsetof(RawHeader, compression_type) == 104);
 
 enum class CryptMethod : uint32_t { kNone = 0, kAes = 1, kLuks = 2 };
 
-// How an image will be used, where that changes what its header may say.
+// How an image will be used, as far as that decides what its header may contain.
 struct HeaderUse {
   bool writable = false;  // refuses an image with the corrupt bit, unless for_check
-  // A checker or repairer: refused are neither the corrupt bit nor a missing refcount table.
+  // A checker or repairer: accepts the corrupt bit and a missing refcount table.
   bool for_check = false;
 };
 
-// A header in host order, validated: every value that parse() lets through is one that the engine
-// can work with, except that the areas it points to may lie past the end of the file (they read as
-// zeroes, as in QEMU). The header does not own the extensions and the backing file name behind it:
-// HeaderCluster does.
+// A header in host order, validated: every value that parse() accepts is one that the engine can
+// work with, except that the areas it points to may be past the end of the file (they read as
+// zeroes, as in QEMU). The extensions and the backing file name after the header belong to
+// HeaderCluster.
 struct Header {
   uint32_t version = 3;
   uint64_t backing_file_offset = 0;  // 0: no backing file
@@ -89,15 +89,15 @@ struct Header {
   uint32_t refcount_table_clusters = 0;
   uint32_t snapshot_count = 0;  // nb_snapshots
   HostOffset snapshots_offset;
-  // Version 2 has none of these; parse() gives the values that the specification assumes.
+  // Version 2 has none of these; parse() fills in the values that the specification assumes.
   uint64_t incompatible_features = 0;
   uint64_t compatible_features = 0;
   uint64_t autoclear_features = 0;
   uint32_t refcount_order = 4;
   uint32_t header_length = limits::kHeaderSizeWritten;
   CompressionType compression_type = CompressionType::kZlib;
-  // What stands behind compression_type up to header_length: padding, and fields of later
-  // revisions, which must be kept when the header is written again.
+  // The bytes after compression_type up to header_length: padding, and fields of later revisions,
+  // which must be kept when the header is rewritten.
   std::vector<uint8_t> additional_fields;
 
   bool operator==(const Header&) const = default;
@@ -114,22 +114,22 @@ struct Header {
   bool has_lazy_refcounts() const { return compatible_features & compatible::kLazyRefcounts; }
   bool has_raw_external_data() const { return autoclear_features & autoclear::kRawExternalData; }
 
-  // The cluster size, from the first bytes of the file (kProbeSize of them, padded with zeroes
-  // where the file is shorter), so that the caller can read the first cluster. Throws as parse()
-  // does where magic, version or cluster_bits are bad.
+  // The cluster size, from the first kProbeSize bytes of the file (padded with zeroes if the file
+  // is shorter), so that the caller can read the first cluster. Throws as parse() does if magic,
+  // version or cluster_bits are bad.
   static constexpr size_t kProbeSize = 512;
   static uint64_t probe_cluster_size(ConstBytes first_bytes);
 
-  // `first_cluster` has cluster_size bytes from offset 0, padded with zeroes where the file is
-  // shorter. Throws Error(kCorrupt or kUnsupported) in QEMU's words, with its order of checks; the
-  // hint has field and value; the caller puts the file's name in front.
+  // `first_cluster` has cluster_size bytes from offset 0, padded with zeroes if the file is
+  // shorter. Throws Error(kCorrupt or kUnsupported) with QEMU's message, in QEMU's order of checks;
+  // the hint has field and value. The caller prefixes the file's name.
   static Header parse(ConstBytes first_cluster, HeaderUse use = {});
 
-  // The count of snapshots and the place of their table; part of parse() for whoever will write.
-  // Others can do without the snapshots.
+  // Checks the number of snapshots and the offset of their table. parse() does it only for an image
+  // that will be written; a reader can do without the snapshots.
   void check_snapshot_table() const;
 
-  // header_length bytes (72 for version 2), ready for offset 0.
+  // header_length bytes (72 for version 2), to be written at offset 0.
   std::vector<uint8_t> encode() const;
 };
 

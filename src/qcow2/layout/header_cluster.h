@@ -11,8 +11,8 @@
 
 namespace byre::qcow2::layout {
 
-// All that stands in the first cluster of an image: header, extensions, backing file name. Whoever
-// changes one of them writes all three again, because each stands where the one before it ends.
+// The contents of an image's first cluster: header, extensions, backing file name. Code that
+// changes one of them writes all three again, because each begins where the previous one ends.
 struct HeaderCluster {
   Header header;
   Extensions extensions;
@@ -20,12 +20,12 @@ struct HeaderCluster {
 
   bool operator==(const HeaderCluster&) const = default;
 
-  // `first_cluster` as for Header::parse; QEMU's order of checks over all three.
+  // `first_cluster` as for Header::parse; QEMU's order of checks across all three.
   static HeaderCluster parse(ConstBytes first_cluster, HeaderUse use = {});
 
-  // Places the backing file name behind the extensions, sets its offset and size in `header` (an
-  // empty name makes both 0), and gives the bytes from offset 0, exactly one cluster. Throws
-  // Error(kNoSpace) where they do not fit.
+  // Places the backing file name after the extensions, sets its offset and size in `header` (both 0
+  // for an empty name), and returns the bytes from offset 0, exactly one cluster. Throws
+  // Error(kNoSpace) if they do not fit.
   std::vector<uint8_t> encode();
 };
 

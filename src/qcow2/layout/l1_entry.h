@@ -8,7 +8,7 @@
 
 namespace byre::qcow2::layout {
 
-// What an L1 table entry says.
+// What an L1 table entry means.
 enum class L1Kind {
   kUnallocated,  // no L2 table: everything that it would describe is unallocated
   kTable,        // an L2 table at offset()
@@ -39,7 +39,7 @@ class L1Entry {
   constexpr L1Entry with_copied(bool copied) const {
     return L1Entry((word_ & ~kCopied) | (copied ? kCopied : 0));
   }
-  // Reserved bits that are set. They do not change the kind (QEMU reads such images); a checker
+  // The reserved bits that are set. They do not change the kind (QEMU reads such images); a checker
   // reports them.
   constexpr uint64_t reserved_bits() const { return word_ & kReservedMask; }
   L1Kind kind(const Geometry& geometry) const {

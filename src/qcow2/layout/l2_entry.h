@@ -9,8 +9,8 @@
 
 namespace byre::qcow2::layout {
 
-// What a whole cluster's L2 entry says. With extended L2 entries only kUnallocated, kNormal,
-// kCompressed and kInvalid occur: zeroes are a matter of subclusters there.
+// What the L2 entry of a whole cluster means. With extended L2 entries only kUnallocated, kNormal,
+// kCompressed and kInvalid occur: there, zeroes are a property of subclusters.
 enum class ClusterKind : uint8_t {
   kUnallocated,    // read the backing file
   kZeroPlain,      // reads as zeroes, nothing allocated
@@ -20,7 +20,7 @@ enum class ClusterKind : uint8_t {
   kInvalid,        // problem() says why
 };
 
-// What an L2 entry says about one subcluster; without extended L2 entries, about the cluster.
+// What an L2 entry means for one subcluster; without extended L2 entries, for the cluster.
 enum class SubclusterKind : uint8_t {
   kUnallocatedPlain,      // read the backing file; the cluster has no host cluster
   kUnallocatedAllocated,  // read the backing file; the cluster has a host cluster
@@ -42,8 +42,8 @@ enum class L2Problem : uint8_t {
   kCompressedInDataFile,    // a compressed cluster in an image with an external data file
 };
 
-// Where a compressed cluster's data lies: whole sectors, of which the first may start in the
-// middle and the last may end beyond the data.
+// The location of a compressed cluster's data: whole sectors; the data may start inside the first
+// and end before the end of the last.
 struct CompressedRange {
   HostOffset offset;
   uint64_t size = 0;  // bytes from offset to the end of the last sector; at most 2 clusters
@@ -56,8 +56,8 @@ struct SubclusterRun {
   uint32_t count = 0;  // at least 1
 };
 
-// An L2 table entry, standard or extended (specification: "L2 table entry", "Extended L2
-// Entries"), host order. `word` is the entry; `bitmap` the second half of an extended one, else 0.
+// An L2 table entry, standard or extended (specification: "L2 table entry", "Extended L2 Entries"),
+// host order. `word` is the entry; `bitmap` the second half of an extended one, else 0.
 //
 // word, standard cluster                 word, compressed cluster (x = 62 - (cluster_bits - 8))
 //    0       reads as zeroes (1)           0 - x-1  host offset, any byte
@@ -65,7 +65,7 @@ struct SubclusterRun {
 //    9 - 55  host cluster offset           62       1
 //   56 - 61  reserved                      63       0
 //   62       0
-//   63       copied: refcount is exactly one, or the data lies in the external data file
+//   63       copied: refcount is exactly one, or the data is in the external data file
 //
 // bitmap, standard cluster               bitmap, compressed cluster
 //    0 - 31  subcluster is allocated       0 - 63   reserved
@@ -85,16 +85,17 @@ class L2Entry {
   constexpr L2Entry() = default;
   explicit constexpr L2Entry(uint64_t word, uint64_t bitmap = 0) : word_(word), bitmap_(bitmap) {}
 
-  // The entry at `index` of an L2 table's bytes (or of a slice that starts there), and back.
+  // Loads or stores the entry at `index` of an L2 table's bytes (or of a slice that starts there).
   static L2Entry load(ConstBytes table, uint32_t index, const Geometry& geometry);
   void store(Bytes table, uint32_t index, const Geometry& geometry) const;
 
-  // A cluster all of whose subclusters are data, zeroes in an allocated cluster, zeroes without.
+  // A cluster whose subclusters are all data, all zeroes in an allocated cluster, all zeroes
+  // without one.
   static L2Entry normal(HostOffset offset, bool copied, const Geometry& geometry);
   static L2Entry zero_allocated(HostOffset offset, bool copied, const Geometry& geometry);
   static L2Entry zero_plain(const Geometry& geometry);
-  // The descriptor of `size` bytes of compressed data at `offset`. Both must fit the descriptor:
-  // offset + size <= compressed_offset_end(), size at least 1 and at most one cluster.
+  // The descriptor of `size` bytes of compressed data at `offset`.
+  // REQUIRES: offset + size <= compressed_offset_end(); size is at least 1 and at most one cluster.
   static L2Entry compressed(HostOffset offset, uint64_t size, const Geometry& geometry);
 
   constexpr uint64_t word() const { return word_; }
@@ -110,25 +111,26 @@ class L2Entry {
   CompressedRange compressed_range(const Geometry& geometry) const;
 
   // Closed: any two words give one of the kinds. Reserved bits do not change it (QEMU reads such
-  // images); a checker reports them. Bit 0 is none of them: problem() tells it in version 2, and
-  // with extended L2 entries it is ignored, by QEMU's checker too.
+  // images); a checker reports them. Bit 0 is not one of them: in version 2 problem() reports it,
+  // and with extended L2 entries it is ignored, as by QEMU's checker.
   ClusterKind kind(const Geometry& geometry) const;
   L2Problem problem(const Geometry& geometry) const;
   uint64_t reserved_bits(const Geometry& geometry) const;  // of word()
-  uint64_t reserved_bitmap_bits(
-      const Geometry& geometry) const;  // of bitmap(): compressed clusters
+  // Of bitmap(), for compressed clusters.
+  uint64_t reserved_bitmap_bits(const Geometry& geometry) const;
 
-  // One subcluster, index below subclusters_per_cluster(). kInvalid only where this subcluster is,
-  // or where the whole entry is (kUnaligned and on).
+  // One subcluster; index below subclusters_per_cluster(). kInvalid only if this subcluster is
+  // invalid, or the whole entry is (any problem from kUnaligned on).
   SubclusterKind subcluster(uint32_t index, const Geometry& geometry) const;
   // The run of subclusters of one kind that starts at `index`.
   SubclusterRun run(uint32_t index, const Geometry& geometry) const;
-  // Whether the entry refers to a host cluster (or, external data file, to a place there) that
-  // offset() names.
+  // Whether offset() is the host cluster (or, with an external data file, the cluster there) that
+  // the entry refers to.
   bool has_offset(const Geometry& geometry) const;
 
-  // Subclusters [first, first + count) become data, zeroes or unallocated; the others stay.
-  // Standard clusters with extended L2 entries only.
+  // Subclusters [first, first + count) become data, zeroes or unallocated; the others are
+  // unchanged.
+  // REQUIRES: a standard cluster with extended L2 entries.
   L2Entry with_subclusters_allocated(uint32_t first, uint32_t count) const;
   L2Entry with_subclusters_zero(uint32_t first, uint32_t count) const;
   L2Entry with_subclusters_unallocated(uint32_t first, uint32_t count) const;

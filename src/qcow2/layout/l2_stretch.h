@@ -11,10 +11,10 @@
 
 namespace byre::qcow2::layout {
 
-// Neighbouring entries of an L2 table that follow from the first one: each is the one before with
-// `step` added to its word, and the same bitmap. A step of one cluster is what clusters make that
-// lie one behind the other in the file, a step of 0 what unallocated ones make. Nothing is said
-// about what the entries mean, or whether they are valid.
+// Consecutive entries of an L2 table that follow from the first one: each is its predecessor with
+// `step` added to its word, and has the same bitmap. Consecutive host clusters have a step of one
+// cluster, unallocated ones a step of 0. This says nothing about what the entries mean, or whether
+// they are valid.
 struct L2Stretch {
   L2Entry first;
   uint64_t step = 0;   // 0 or the cluster size
@@ -27,25 +27,25 @@ struct L2Stretch {
 };
 
 // The longest stretch that begins at entry `index` of an L2 table's bytes (or of a slice of one),
-// of at most `count_max` entries (at least 1); it ends with the bytes.
+// of at most `count_max` entries (at least 1); it does not extend past `table`.
 L2Stretch l2_stretch_at(ConstBytes table, uint32_t index, uint32_t count_max,
                         const Geometry& geometry);
 
-// The entries of an L2 table, or of a slice of one, as stretches: some bytes where the table has
-// kilobytes, as clusters mostly lie in the file in the order in which they were written.
+// The entries of an L2 table, or of a slice of one, as stretches: some bytes instead of kilobytes,
+// because clusters are mostly in the order in which the guest wrote them.
 class PackedL2 {
  public:
-  // Nothing where that takes more than `stretches_max` stretches.
+  // nullopt if that takes more than `stretches_max` stretches.
   static std::optional<PackedL2> pack(ConstBytes table, const Geometry& geometry,
                                       size_t stretches_max);
-  // `table` has the size that was packed.
+  // REQUIRES: `table` has the size that was packed.
   void unpack(Bytes table, const Geometry& geometry) const;
 
   // As l2_stretch_at().
   L2Stretch stretch_at(uint32_t index, uint32_t count_max) const;
   size_t stretches() const { return runs_.size(); }
 
-  // Of memory, a stretch.
+  // Memory for one stretch.
   static constexpr size_t kStretchBytes = 24;
 
  private:

@@ -6,8 +6,8 @@
 #include "base/units.h"
 
 // Every limit of qcow2 in one table. "format": the specification says so, and nothing beyond it can
-// be written down. "QEMU": the format would allow more, QEMU refuses it; byre refuses the same, so
-// that both open the same images and so that memory is bounded.
+// be encoded. "QEMU": the format would allow more, but QEMU refuses it; byre refuses the same, so
+// that both open the same images and memory is bounded.
 namespace byre::qcow2::layout::limits {
 
 // Header.
@@ -21,12 +21,12 @@ inline constexpr uint32_t kHeaderSizeV2 = 72;              // format
 inline constexpr uint32_t kHeaderSizeV3Min = 104;          // format
 inline constexpr uint32_t kHeaderSizeWritten = 112;        // as QEMU 5.1 and later writes it
 inline constexpr uint32_t kBackingFileNameSizeMax = 1023;  // format
-inline constexpr uint64_t kFileSizeMax = (uint64_t{1} << 63) - 1;  // what off_t can say
-// QEMU: the largest device, in whole GiB. A read that goes beyond it fails.
+inline constexpr uint64_t kFileSizeMax = (uint64_t{1} << 63) - 1;  // the range of off_t
+// QEMU: the largest device, in whole GiB. A read past it fails.
 inline constexpr uint64_t kDeviceSizeMax = kFileSizeMax / kGiB * kGiB;
 
-// Places. Bits 9-55 of an entry are the offset: nothing at or above 2^56 can be referred to by L1,
-// L2 and bitmap tables. Refcount table entries have bits 9-63.
+// Offsets. Bits 9-55 of an entry are the offset: L1, L2 and bitmap tables cannot refer to anything
+// at or above 2^56. Refcount table entries have bits 9-63.
 inline constexpr uint32_t kHostOffsetBits = 56;  // format: 64 PiB
 inline constexpr uint64_t kHostOffsetEnd = uint64_t{1} << kHostOffsetBits;
 

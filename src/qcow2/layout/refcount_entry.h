@@ -12,7 +12,7 @@ namespace byre::qcow2::layout {
 enum class RefcountTableKind {
   kUnallocated,  // no block: all its refcounts are 0
   kBlock,        // a refcount block at offset()
-  kInvalid,      // the offset is not at the start of a cluster, or beyond what a file can have
+  kInvalid,      // the offset is not at the start of a cluster, or past the largest file
 };
 
 // A refcount table entry (specification: "Refcount table entry"), host order.
@@ -48,12 +48,13 @@ class RefcountTableEntry {
 
 // The refcount at `index` of a refcount block's bytes, 2^refcount_order bits wide (specification:
 // "Refcount block entry"). Entries narrower than a byte fill it from the least significant bit.
-// `index` must lie in `block`.
+// REQUIRES: `index` is inside `block`.
 uint64_t load_refcount(ConstBytes block, uint64_t index, uint32_t refcount_order);
-// `value` must fit the entry.
+// REQUIRES: `value` fits the entry.
 void store_refcount(Bytes block, uint64_t index, uint32_t refcount_order, uint64_t value);
 
-// How many of the entries [first, first + count) from `first` on are 0: a run to allocate from.
+// How many consecutive entries of [first, first + count), counted from `first`, are 0: a run to
+// allocate from.
 uint64_t count_free_refcounts(ConstBytes block, uint64_t first, uint64_t count,
                               uint32_t refcount_order);
 

@@ -38,9 +38,9 @@ static_assert(offsetof(RawSnapshot, vm_clock_nsec) == 24);
 static_assert(offsetof(RawSnapshot, vm_state_size) == 32);
 static_assert(offsetof(RawSnapshot, extra_data_size) == 36);
 
-// An entry of the snapshot table, host order. parse() has checked that it is well-formed; whether
-// its L1 table can be used, validate_l1() says, because a snapshot with a bad L1 table hinders only
-// whoever reads that snapshot.
+// An entry of the snapshot table, host order. parse() has checked that it is well formed. Whether
+// its L1 table can be used is a separate question, answered by validate_l1(), because a snapshot
+// with a bad L1 table is a problem only for reading that snapshot.
 struct Snapshot {
   HostOffset l1_table_offset;
   uint32_t l1_size = 0;  // entries
@@ -50,63 +50,63 @@ struct Snapshot {
   uint32_t date_nsec = 0;
   uint64_t vm_clock_nsec = 0;
   uint64_t vm_state_size = 0;  // bytes; 0: no VM state
-  // Extra data, each present where the entry is long enough. Version 3 must have disk_size.
+  // Extra data, each field present if the entry is long enough. Version 3 must have disk_size.
   std::optional<uint64_t> disk_size;  // of the guest at the time
   std::optional<uint64_t> icount;     // executed guest instructions; all ones: not known
-  // What stands behind the last field that the entry has room for; kept.
+  // The extra data after the last known field; kept.
   std::vector<uint8_t> unknown_extra_data;
-  // Whether the entry has the 64-bit VM state size, the first field of the extra data. A field
-  // can only be there with the ones before it: icount needs disk_size, disk_size needs this.
+  // Whether the entry has the 64-bit VM state size, the first field of the extra data. A field is
+  // present only if those before it are: icount needs disk_size, disk_size needs this one.
   bool has_large_vm_state_size = true;
 
   bool operator==(const Snapshot&) const = default;
 
-  // Bytes that encode() gives, a multiple of 8.
+  // The number of bytes that encode() returns, a multiple of 8.
   uint64_t encoded_size() const;
   std::vector<uint8_t> encode() const;
 
-  // The virtual disk size to read the snapshot with: its own, or the image's where it has none.
+  // The virtual disk size to read the snapshot with: its own, or the image's if it has none.
   uint64_t disk_size_or(uint64_t image_size) const { return disk_size.value_or(image_size); }
 
-  // Throws Error(kCorrupt or kUnsupported) in QEMU's words where the L1 table is too large, not at
-  // the start of a cluster, or leaves the range of file offsets.
+  // Throws Error(kCorrupt or kUnsupported) with QEMU's message if the L1 table is too large, is not
+  // at the start of a cluster, or exceeds the range of file offsets.
   void validate_l1(const Geometry& geometry) const;
 };
 
-// Decodes a snapshot table whose end is known only at its end, in bounded memory:
+// Decodes a snapshot table, whose size is not known before its last entry, in bounded memory:
 //
 //   SnapshotTableDecoder decoder(header);
 //   while (!decoder.done()) {
-//     read decoder.wanted() bytes at decoder.offset() (zeroes behind the file's end);
+//     read decoder.wanted() bytes at decoder.offset() (zeroes past the end of file);
 //     decoder.feed(bytes);
 //   }
 //
-// feed() throws Error in QEMU's words; the hint has entry and field. Each feed() of wanted() bytes
-// decodes at least one entry or asks for more bytes, at most one entry's maximum.
+// feed() throws Error with QEMU's message; the hint has entry and field. Each feed() of wanted()
+// bytes decodes at least one entry or asks for more bytes, at most one entry's maximum.
 class SnapshotTableDecoder {
  public:
   explicit SnapshotTableDecoder(const Header& header);
 
-  // For a repair: of extra data beyond the limit, what is within it is kept, and no error thrown.
-  // `on_cut` is called with the entry's index and the size that its extra data had.
+  // For a repair: extra data beyond the limit is truncated to the limit instead of throwing.
+  // `on_cut` is called with the entry's index and the original size of its extra data.
   void cut_extra_data(std::function<void(size_t index, uint64_t size)> on_cut) {
     on_cut_ = std::move(on_cut);
   }
 
   bool done() const { return snapshots_.size() == count_; }
-  // Entries so far.
+  // Entries decoded so far.
   size_t decoded() const { return snapshots_.size(); }
   HostOffset offset() const { return offset_; }
   uint64_t wanted() const { return wanted_; }
   void feed(ConstBytes bytes);
   // For a repair, after feed() has thrown at an entry whose extra data has an impossible size:
-  // `bytes` are those at offset(). Looks for the id and the name behind extra data of each size
-  // that programs write, and takes the entry where both are text. False: they are not, for none.
+  // `bytes` are those at offset(). Looks for the id and the name after extra data of each size that
+  // programs write, and accepts the entry if both are text. Returns false if no size gives text.
   bool feed_by_guess(ConstBytes bytes);
 
-  // Once done(), or as far as it came.
+  // The entries decoded so far, all of them once done().
   std::vector<Snapshot> take() { return std::move(snapshots_); }
-  // Bytes of the table so far, the last entry's padding included.
+  // Bytes of the table decoded so far, the last entry's padding included.
   uint64_t table_size() const { return offset_ - start_; }
 
  private:
@@ -121,7 +121,7 @@ class SnapshotTableDecoder {
   std::vector<Snapshot> snapshots_;
 };
 
-// The whole table's bytes. Throws Error where it is larger than QEMU's limit.
+// The bytes of the whole table. Throws Error if it exceeds QEMU's limit.
 std::vector<uint8_t> encode_snapshot_table(const std::vector<Snapshot>& snapshots);
 
 }  // namespace byre::qcow2::layout

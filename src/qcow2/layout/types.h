@@ -6,10 +6,9 @@
 
 namespace byre::qcow2::layout {
 
-// A place in bytes. The tag keeps places of different spaces apart: adding a length to a place
-// gives a place, the distance of two places of one space is a length, and nothing turns a guest
-// place into a host place but the tables of the image. value() leaves the type, the explicit
-// constructor enters it.
+// A typed offset. The tag keeps address spaces apart: an offset plus a length is an offset, the
+// difference of two offsets of one space is a length, and only the image's tables turn a guest
+// offset into a host offset. value() leaves the type, the explicit constructor enters it.
 template <class Tag>
 class Place {
  public:
@@ -18,7 +17,7 @@ class Place {
   constexpr uint64_t value() const { return value_; }
   constexpr bool is_zero() const { return value_ == 0; }
 
-  // The caller knows that the result fits; numbers from outside are checked first.
+  // REQUIRES: the result fits; numbers from outside are checked first.
   constexpr Place operator+(uint64_t length) const { return Place(value_ + length); }
   constexpr Place operator-(uint64_t length) const { return Place(value_ - length); }
   constexpr uint64_t operator-(Place from) const { return value_ - from.value_; }

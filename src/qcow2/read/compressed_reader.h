@@ -14,33 +14,34 @@
 
 namespace byre::qcow2 {
 
-// A part of one compressed cluster that somebody wants, and where.
+// A part of one compressed cluster, and where to put it.
 struct CompressedPiece {
   Run run;  // kCompressed; guest_offset and length say which part of the cluster
   IoVector to;
 };
 
-// Compressed clusters to bytes. Clusters whose compressed bytes adjoin are read with one storage
-// read; they are decompressed on the worker pool, several at once. Clusters of which only a part is
-// wanted are cached, a few of them, so that small sequential reads decompress each once.
+// Reads compressed clusters. Clusters whose compressed bytes adjoin are read with one storage read;
+// they are decompressed on the worker pool, several at once. A few clusters of which only a part
+// was requested are cached, so that small sequential reads decompress each only once.
 //
-// Part of the Reader; its requests are under Context::guest_lock where the image is writable.
+// Part of the Reader.
+// REQUIRES: the caller holds Context::guest_lock for the clusters, unless the image is read-only.
 class CompressedReader {
  public:
   explicit CompressedReader(Context* context);
   ~CompressedReader();
 
-  // In guest order. Damaged data is Health::unreadable() with the guest offset.
+  // `pieces` are in guest order. Damaged data throws Health::unreadable() with the guest offset.
   Task<void> read(std::vector<CompressedPiece> pieces);
   void drop(HostOffset host_offset, uint64_t length);
 
  private:
-  // A decompressed cluster, or one that is on its way: then `loading` is held.
+  // A decompressed cluster, or one that is being loaded: then `loading` is held.
   struct CachedCluster {
     HostOffset host_offset;
     uint64_t compressed_size = 0;
     Mutex loading;
-    Buffer bytes;  // empty: not there (yet)
+    Buffer bytes;  // empty: not loaded (yet)
   };
   // Pieces that one storage read serves.
   struct Group {

@@ -17,73 +17,73 @@ namespace byre::qcow2 {
 using layout::GuestOffset;
 using layout::HostOffset;
 
-// What the mapping says about a run of guest bytes. The five states of QEMU's documentation, with
-// subclusters counted in (specification: "Cluster mapping", "Extended L2 Entries").
+// The state of a run of guest bytes: the five states of QEMU's documentation, extended to
+// subclusters (specification: "Cluster mapping", "Extended L2 Entries").
 enum class RunKind : uint8_t {
-  kUnallocated,    // the backing file decides; zeroes without one
+  kUnallocated,    // read from the backing file; zeroes without one
   kZeroPlain,      // reads as zeroes, no host cluster
   kZeroAllocated,  // reads as zeroes, a host cluster is reserved for it
   kData,           // stored at host_offset
   kCompressed,     // stored compressed; a run is at most one cluster
-  kInvalid,        // inside Mapping only: no run that it returns is
+  kInvalid,        // inside Mapping only, never returned
 };
 
-// A run of guest bytes in one state, host-contiguous where it has a host place.
+// A run of guest bytes in one state, contiguous on the host if it has a host offset.
 struct Run {
   RunKind kind = RunKind::kUnallocated;
   GuestOffset guest_offset;
   uint64_t length = 0;  // above 0
-  // The host place of guest_offset, in the data file if there is one: always for kData and
-  // kZeroAllocated, and for kUnallocated where the subclusters belong to an allocated cluster
-  // (other unallocated bytes make a run of their own then). kCompressed: where the compressed bytes
-  // begin, with has_host_offset false.
+  // The host offset of guest_offset, in the data file if there is one: always present for kData and
+  // kZeroAllocated, and for kUnallocated if the subclusters belong to an allocated cluster (other
+  // unallocated bytes are then a separate run). kCompressed: where the compressed bytes begin, with
+  // has_host_offset false.
   bool has_host_offset = false;
   HostOffset host_offset;
-  // kCompressed: the bytes that may belong to the compressed cluster, from host_offset on, to the
-  // end of the last sector that the descriptor counts.
+  // kCompressed: the bytes that may belong to the compressed cluster, from host_offset to the end
+  // of the last sector that the descriptor counts.
   uint64_t compressed_size = 0;
 };
 
 // Why a run is looked up.
 enum class Lookup : uint8_t {
-  kNow,    // somebody needs it
-  kAhead,  // perhaps somebody will: a faulty entry is an Error, but the image is not corrupt for it
+  kNow,    // a request needs it
+  kAhead,  // read-ahead: a faulty entry throws, but does not make the image corrupt
 };
 
-// From guest places to host places, through the L1 table and the cache of L2 tables. Part of the
-// image's State. It only reads; the writer changes entries through l2_slice() and the cache's
-// guards.
+// Maps guest offsets to host offsets, through the L1 table and the cache of L2 tables. Part of
+// ImageParts. It only reads; the writer changes entries through l2_slice() and the cache's slices.
 //
-// A run is true when it is returned. Another coroutine may change the mapping at the next await,
+// A run is valid when it is returned. Another coroutine may change the mapping at the next await,
 // unless the caller holds Context::guest_lock for the range.
 //
-// Entries that break the format's rules (an offset inside a cluster, contradictory subclusters, a
-// place in an external data file that is not the guest's) are Health::report_corruption(), which names the
-// entry. The rules are those that QEMU holds a reader to: a reserved bit, or a place that belongs
-// to something else, is a matter for the checker.
+// Entries that break the format's rules (an offset inside a cluster, contradictory subclusters, an
+// offset in an external data file that is not the guest's) throw Health::report_corruption(), which
+// names the entry. The rules are those that QEMU applies when reading: reserved bits, and offsets
+// that belong to something else, are left to the checker.
 class Mapping {
  public:
   Mapping(Context* context, const L1Table* l1, TableCache* l2_cache)
       : context_(context), l1_(l1), l2_cache_(l2_cache) {}
 
-  // The longest run known from one L2 slice that begins at guest_offset, at most `length` bytes.
-  // Unallocated L1 entries are skipped whole, however many follow one another. Length above 0;
-  // the range may end past the disk's size, up to the end of its last cluster.
-  // The hot path: nothing when the L2 slice is not in memory.
+  // The longest run that begins at guest_offset, as far as one L2 slice shows, at most `length`
+  // bytes. Consecutive unallocated L1 entries are one run, however many there are. The range may
+  // end past the disk's size, up to the end of its last cluster. The hot path: nullopt if the L2
+  // slice is not in memory.
+  // REQUIRES: `length` is above 0.
   std::optional<Run> find_run(GuestOffset guest_offset, uint64_t length,
                               Lookup lookup = Lookup::kNow);
-  // The same; reads the slice where it must, and in the same read what else of its L2 table maps
-  // `length` bytes.
+  // The same, but reads the slice if necessary, and in the same read the following slices of its L2
+  // table that map `length` bytes.
   Task<Run> run_at(GuestOffset guest_offset, uint64_t length, Lookup lookup = Lookup::kNow);
 
-  // The cached slice that holds the L2 entry of guest_offset, pinned; an empty guard where its L1
-  // entry is unallocated. Where it must be read, slices behind it that map `length` bytes come
-  // along.
+  // The cached slice that holds the L2 entry of guest_offset, pinned; an empty Slice if its L1
+  // entry is unallocated. If it must be read, the following slices that map `length` bytes are read
+  // with it.
   Task<TableCache::Slice> l2_slice(GuestOffset guest_offset, Lookup lookup = Lookup::kNow,
                                    uint64_t length = 1);
-  // The same; empty also where it is not in memory.
+  // The same, without I/O; also empty if the slice is not in memory.
   TableCache::Slice find_l2_slice(GuestOffset guest_offset);
-  // Where in an L2 table's file bytes that slice begins: L2 table offset + slice offset.
+  // The host offset of that slice: L2 table offset + slice offset.
   HostOffset l2_slice_offset(HostOffset l2_table_offset, GuestOffset guest_offset) const;
   // Index of the entry of guest_offset in its slice.
   uint32_t l2_slice_index(GuestOffset guest_offset) const;
@@ -93,7 +93,7 @@ class Mapping {
   uint64_t bytes_per_l2_table() const;
 
  private:
-  // The L2 table for guest_offset, checked; 0 where there is none.
+  // The L2 table for guest_offset, checked; 0 if there is none.
   HostOffset l2_table_of(GuestOffset guest_offset, Lookup lookup);
   Run run_without_l2_table(GuestOffset guest_offset, uint64_t length) const;
   Run run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length,

@@ -13,23 +13,23 @@ namespace byre::qcow2 {
 
 class CompressedReader;
 
-// Guest bytes out of an image: runs to bytes. A run of contiguous host clusters is one storage
-// read, whatever its length; compressed clusters are decompressed on the worker pool, several at
-// once; a backing file is asked for what the image leaves to it, and gives zeroes past its end.
+// Reads guest bytes of an image. A run of contiguous host clusters is one storage read, whatever
+// its length; compressed clusters are decompressed on the worker pool, several at once; unallocated
+// ranges are read from the backing file, and are zeroes past its end.
 //
-// Part of the image's State. read() may be called many times at once.
+// Part of ImageParts. Any number of read() calls may be in flight.
 class Reader {
  public:
   Reader(Context* context, Mapping* mapping);
   ~Reader();
 
-  // [offset, offset + to.size()) lies inside the disk, or in its last cluster: the tail of a
-  // cluster that is beyond the disk's end is read as any other (copy on write needs it). Takes no
-  // lock; who reads an image that may be written holds Context::guest_lock.
+  // [offset, offset + to.size()) is inside the disk or its last cluster: the part of that cluster
+  // past the disk's end is read like any other (copy on write needs it). Acquires no lock.
+  // REQUIRES: the caller holds Context::guest_lock for the range, if the image may be written.
   Task<void> read(GuestOffset offset, IoVector to);
   // From the backing file alone: zeroes past its end, or where there is none.
   Task<void> read_backing(GuestOffset offset, IoVector to);
-  // Forgets decompressed clusters whose compressed bytes lie in the range: they were freed.
+  // Drops cached decompressed clusters whose compressed bytes are in the range: they were freed.
   void drop_compressed(HostOffset host_offset, uint64_t length);
 
  private:

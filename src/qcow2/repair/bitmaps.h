@@ -16,15 +16,15 @@ namespace byre::qcow2 {
 Task<bool> begins_bitmap_directory(BlockDevice& file, layout::BitmapsExtension extension,
                                    std::vector<layout::BitmapEntry> bitmaps);
 
-// Changes the bitmaps extension of an image in place, between two flushes. It lies within one
-// sector, or the autoclear bit is taken away meanwhile: a power cut leaves the old bitmaps, the new
-// ones, or, at worst, an image that says that its bitmaps are not consistent.
+// Changes the bitmaps extension of an image in place, between two flushes. If it is not within one
+// sector, the autoclear bit is cleared meanwhile: a power cut leaves the old bitmaps, the new ones,
+// or, at worst, an image that says that its bitmaps are inconsistent.
 class BitmapsSwitch {
  public:
-  // Both outlive it; the header's autoclear bits follow.
+  // Both must outlive it; `header` is updated with the autoclear bits.
   BitmapsSwitch(BlockDevice* file, layout::Header* header) : file_(file), header_(header) {}
 
-  // Nothing: the image has no bitmaps any more.
+  // nullopt: the image has no bitmaps any more.
   Task<void> write(std::optional<layout::BitmapsExtension> extension);
 
  private:

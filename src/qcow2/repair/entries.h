@@ -11,14 +11,15 @@
 
 namespace byre::qcow2 {
 
-// Puts repaired entries (EntryRepair) into the L1 and L2 tables of the active disk and of all
-// snapshots, in place: each is a write of its own meaning, so any part of them may be on disk.
+// Writes repaired entries (EntryRepair) to the L1 and L2 tables of the active disk and of all
+// snapshots, in place: the writes are independent, so any subset of them may be on disk.
 class EntryRepairer {
  public:
-  // `pass` has counted, and outlives it.
+  // `pass` must outlive it.
+  // REQUIRES: `pass` has counted.
   explicit EntryRepairer(CheckPass* pass);
 
-  // Writes, does not flush. Whether it did.
+  // Writes, but does not flush. Returns whether it has written.
   Task<bool> repair();
 
  private:

@@ -10,23 +10,26 @@
 
 namespace byre::qcow2 {
 
-// Where a repair writes new tables: clusters to which nothing refers. Those that it gave are taken.
+// Finds clusters for the new tables of a repair: clusters that nothing refers to. Clusters that it
+// has returned are taken.
 class NewPlaces {
  public:
   enum class Where {
-    kPastEnd,  // past the end of a file that grows, and not where a reference leads that goes there
-    kInside,   // in free clusters of the file, which stays as long as it is
+    kPastEnd,  // past the end of the growing file, except where a reference leads there
+    kInside,   // in free clusters of the file, which does not grow
   };
 
-  // `pass` has counted and compared, and outlives it.
+  // `pass` must outlive it.
+  // REQUIRES: `pass` has counted and compared.
   NewPlaces(CheckPass* pass, Where where);
 
-  // References to tables that were written since, and past the end of the file as it is now.
+  // Also avoids references to tables written since, and to clusters past the current end of the
+  // file.
   void avoid(const ReferenceCounts& counts);
-  // The first of so many consecutive clusters. Throws Error(kNoSpace); the hint says how much room
-  // is missing.
+  // The first of this many consecutive clusters. Throws Error(kNoSpace); the hint says how much
+  // space is missing.
   uint64_t take(uint64_t clusters);
-  // The same for a refcount table and its blocks, for these references and for themselves.
+  // The same for a refcount table and its blocks, which count these references and themselves.
   RefcountPlan take_for_refcounts(const ReferenceCounts& counts);
 
  private:
@@ -42,7 +45,7 @@ class NewPlaces {
   const layout::Geometry geometry_;
   const Where where_;
   const uint64_t inside_end_;  // whole clusters of the file
-  uint64_t next_;              // all that is given lies from here on
+  uint64_t next_;              // everything returned is at or after this cluster
   const ReferenceCounts* also_counted_ = nullptr;
   RangeSet taken_;
 };

@@ -11,8 +11,8 @@
 namespace byre::qcow2 {
 
 // A new refcount table and its blocks: the table in consecutive clusters, and the blocks in the
-// order of what they count, each in its place or all right after the table. There are blocks for
-// those parts of the file alone in which something is in use.
+// order of what they count, either each at its own cluster or all right after the table. Only parts
+// of the file in which something is in use have blocks.
 struct RefcountPlan {
   uint64_t first = 0;  // cluster
   uint64_t table_clusters = 0;
@@ -26,11 +26,12 @@ struct RefcountPlan {
   bool operator==(const RefcountPlan&) const = default;
 };
 
-// The plan for these references and for the new structure's own, which begins at `first`. Throws
-// Error(kNoSpace) where the table would be larger than a reader takes.
+// The plan for these references and for those to the new structure itself, which begins at `first`.
+// Throws Error(kNoSpace) if the table would be larger than readers accept.
 RefcountPlan plan_refcounts(const ReferenceCounts& counts, const layout::Geometry& geometry,
                             uint64_t first);
-// The same for these references and for clusters that will be in use, too; without any places.
+// The same for these references and for clusters that will also be in use; positions are not
+// assigned.
 RefcountPlan plan_refcounts(const ReferenceCounts& counts, const layout::Geometry& geometry,
                             const std::vector<uint64_t>& own);
 

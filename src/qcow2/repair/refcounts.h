@@ -11,27 +11,29 @@
 
 namespace byre::qcow2 {
 
-// Repairs refcounts where they stand: each becomes the number of references that `pass` has
-// counted. Only for refcounts of which StoredRefcounts::can_be_written_in_place() is true, so each
-// write hits a block and nothing else. Every write makes the image better, in any order and any
-// part.
+// Repairs refcounts in place: each becomes the number of references that `pass` has counted. Every
+// write improves the image, in any order and any subset.
 //
-// Clusters past the end of the file to which references are kept have at least as many: the file
-// may grow over them, and nobody else may be given them.
+// Clusters past the end of the file to which references are kept get at least as many: the file may
+// grow over them, and they must not be allocated for anything else.
+//
+// REQUIRES: StoredRefcounts::can_be_written_in_place(), so that each write hits a block and nothing
+// else.
 class RefcountRepairer {
  public:
-  // `pass` has counted and compared, and outlives it.
+  // `pass` must outlive it.
+  // REQUIRES: `pass` has counted and compared.
   RefcountRepairer(CheckPass* pass, RepairScope scope);
-  // These clusters are given back whatever else is kept.
+  // These clusters are freed whatever else is kept.
   void give_back(const RangeSet* clusters) { given_back_ = clusters; }
 
-  // Writes, does not flush.
+  // Writes, but does not flush.
   Task<void> repair();
 
  private:
   Task<void> repair_block(uint64_t index, uint64_t first, uint64_t count);
   Task<void> raise_past_end();
-  // block_, over what was read into it.
+  // Writes block_ over what was read into it.
   Task<void> write_block(layout::HostOffset offset);
   bool repair_refcount(Bytes block, uint64_t index_in_block, uint64_t cluster, uint64_t references);
 
@@ -44,16 +46,16 @@ class RefcountRepairer {
   ReferenceCounts::PageCounts page_counts_;
 };
 
-// Makes the refcounts of all clusters from `end` on 0, where nothing refers to any of them: a check
-// does not look behind the end of the file, and as soon as the file has grown they would be leaks.
-// For an image in which a check finds nothing. Writes blocks in place, does not flush; says
-// nothing of it.
+// Sets the refcounts of all clusters from `end` on to 0, unless something refers to any of them: a
+// check does not look past the end of the file, and once the file has grown they would be leaks.
+// Writes blocks in place, does not flush, and reports nothing.
+// REQUIRES: a check finds nothing in the image.
 class RefcountsPastEnd {
  public:
-  // Both outlive it.
+  // Both must outlive it.
   RefcountsPastEnd(const CheckSubject& subject, const CheckOptions& options, uint64_t end);
 
-  // Whether there are any; they are read again by clear().
+  // Whether there are any to clear; clear() reads them again.
   Task<bool> has_any();
   Task<void> clear();
 

@@ -13,39 +13,40 @@
 
 namespace byre::qcow2 {
 
-// Builds tables anew where nothing is in use, and switches the header to them.
+// Rebuilds tables in unused clusters, and switches the header to them.
 //
 // 1. A repaired snapshot table, a shorter bitmap directory, a moved L1 table and moved L2 tables
-// are
-//    written to new places.
+//    are written to new clusters.
 // 2. All references are counted, now with these tables.
-// 3. A refcount table with its blocks is written to new places.
+// 3. A refcount table with its blocks is written to new clusters.
 // 4. Flush. One write of the header's fields, from l1_size to snapshots_offset, inside the first
 //    sector. Flush.
 //
-// Up to 4 the image is as it was, with other bytes where nothing refers to; from then on it has the
-// new tables, and refcounts that are right for them. The bitmap directory is named by an extension,
-// which the caller switches afterwards: until then the old one has its refcounts as well.
+// Before step 4 the image is as it was, except for bytes that nothing refers to; from then on it
+// has the new tables, and refcounts that are right for them. The bitmap directory is named by an
+// extension, which the caller switches afterwards: until then the old one is also counted in the
+// refcounts.
 //
-// Clusters past the end of the file to which references are kept are counted, too.
+// References that are kept to clusters past the end of the file are also counted.
 class StructureBuilder {
  public:
-  // `pass` has counted and compared, and outlives it. `keep_leaks`: clusters that are in use by the
-  // old refcounts alone are so by the new ones, too.
+  // `pass` must outlive it. `keep_leaks`: clusters that only the old refcounts call in use remain
+  // in use.
+  // REQUIRES: `pass` has counted and compared.
   StructureBuilder(CheckPass* pass, bool keep_leaks, NewPlaces::Where where);
 
-  // An active L1 table that is something else as well gets a place of its own; so do its L2 tables.
-  // So does one that lies where there is no file, if what lies there is given up.
+  // Whether the active L1 table must move, with its L2 tables: it or one of them is also something
+  // else, or it is past the end of the file and what is there is given up.
   static bool must_move_l1(CheckPass& pass);
-  // These bitmaps are to be the image's.
+  // The bitmaps that the image is to have.
   void set_bitmaps(const std::vector<layout::BitmapEntry>* bitmaps) { bitmaps_ = bitmaps; }
-  // The extension for them.
+  // The extension for those bitmaps, after build().
   const std::optional<layout::BitmapsExtension>& bitmaps() const { return extension_; }
-  // The header as it is after the switch.
+  // Returns the header as it is after the switch.
   Task<layout::Header> build();
-  // The header on disk may be the new one, whether build() fails or not.
+  // The header on disk may be the new one, whether build() throws or not.
   bool has_switched() const { return has_switched_; }
-  // Clusters of the old refcount table, blocks and bitmap directory that were nothing else.
+  // Clusters of the old refcount table, blocks and bitmap directory that had no other use.
   const RangeSet& given_back() const { return given_back_; }
 
  private:

@@ -19,12 +19,11 @@ class Linker;
 struct Tables;
 class Zeroing;
 
-// A larger disk: the L1 table grows, in its place or to another one, then the size in the header.
-// What stood behind the old end reads as zeroes before the new size is on disk. Part of an image's
-// WriteState.
+// Makes the disk larger: the L1 table grows, in place or at another offset, then the size in the
+// header. Bytes past the old end read as zeroes before the new size is on disk. Part of WriteParts.
 class Growth {
  public:
-  // `snapshots` and `bitmaps`: those of the image.
+  // `snapshots` and `bitmaps` are those of the image.
   Growth(Context* context, Tables* tables, const std::vector<layout::Snapshot>* snapshots,
          const std::vector<layout::BitmapEntry>* bitmaps, Allocator* allocator, Linker* linker,
          Flusher* flusher, Zeroing* zeroing)
@@ -37,13 +36,14 @@ class Growth {
         flusher_(flusher),
         zeroing_(zeroing) {}
 
-  // Before grow() and Shrink::run(), and before anything is written for them: throws in QEMU's
-  // words where the image cannot have that size.
+  // Throws with QEMU's message if the image cannot have that size. Call before grow() and
+  // Shrink::run(), and before anything is written for them.
   void validate(uint64_t new_size, Preallocation preallocation) const;
-  // To a size that is not smaller. `preallocation` is about the clusters that the new bytes have
-  // for themselves; they are at the end of the file.
+  // Grows to a size that is not smaller. `preallocation` applies to clusters that only the new
+  // bytes use; they are placed at the end of the file.
   Task<void> grow(uint64_t new_size, Preallocation preallocation);
-  // The L1 table has entries up to `end`, which lies inside the limits: for the VM state area.
+  // Makes sure that the L1 table has entries up to `end`, which is inside the limits: for the VM
+  // state area.
   Task<void> make_l1_entries(layout::GuestOffset end);
 
  private:

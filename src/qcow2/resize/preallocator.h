@@ -14,25 +14,25 @@ namespace byre::qcow2 {
 class Allocator;
 class Linker;
 
-// Gives guest bytes that have none clusters of their own, which read as zeroes: new ones at the end
-// of the file, in large pieces. What fails leaves the clusters that were done. For who holds
-// Context::guest_lock exclusive.
+// Allocates clusters, which read as zeroes, for guest bytes that have none: new ones at the end of
+// the file, in large pieces. A failure keeps the clusters that were finished.
+// REQUIRES: the caller holds Context::guest_lock exclusively for the range.
 class Preallocator {
  public:
   Preallocator(Context* context, Allocator* allocator, Linker* linker)
       : context_(context), allocator_(allocator), linker_(linker) {}
 
-  // Whole clusters in [begin, end), of which the last may end behind it. kMetadata: only the tables
-  // and the length of the file; kFalloc: the host has space for them; kFull: zeroes are written.
-  // With an external data file only the tables: its space is its owner's matter. What it has below
-  // `data_file_end` may be anything.
+  // Preallocates whole clusters in [begin, end), of which the last may end past `end`. kMetadata:
+  // only the tables and the length of the file; kFalloc: the host allocates space; kFull: zeroes
+  // are written. With an external data file only the tables are preallocated: its space is up to
+  // its owner. Its bytes below `data_file_end` may be anything.
   Task<void> run(layout::GuestOffset begin, layout::GuestOffset end, Preallocation preallocation,
                  uint64_t data_file_end);
 
  private:
   Task<void> map_new(layout::GuestOffset begin, uint64_t count, Preallocation preallocation);
   Task<void> fill(ClusterRange range, Preallocation preallocation);
-  // Clusters below `old_end` hold old bytes: their entries say "zeroes".
+  // Clusters below `old_end` hold old bytes: their entries become zero clusters.
   Task<void> link(layout::GuestOffset begin, uint64_t count, layout::HostOffset host,
                   layout::HostOffset old_end);
   bool hides_old_bytes(Preallocation preallocation) const;

@@ -20,11 +20,11 @@ class Reader;
 struct Tables;
 class Zeroing;
 
-// A smaller disk. What lies behind the new end is unmapped, durably, then the header gets the size,
-// then the clusters that nothing refers to any more are cut off the file: wherever this stops, the
-// image is sound, and has the old size with some of the bytes that were to go still there or read
-// as unallocated, or the new size. Bytes that the last cluster has behind the new end are zeroes
-// afterwards, so that they do not come back when the disk grows. Part of an image's WriteParts.
+// Makes the disk smaller. Clusters past the new end are unmapped, durably; then the header gets the
+// size; then the clusters that nothing refers to any more are truncated from the file. Wherever
+// this stops, the image is sound and has the new size, or the old size with some of the bytes past
+// the new end still there and the others unallocated. The bytes of the last cluster past the new
+// end are zeroed, so that they do not reappear when the disk grows. Part of an image's WriteParts.
 class Shrink {
  public:
   Shrink(Context* context, Tables* tables, Mapping* mapping, Reader* reader, Allocator* allocator,
@@ -39,7 +39,7 @@ class Shrink {
         zeroing_(zeroing),
         overlap_(overlap) {}
 
-  // Growth::validate() has had a look at it.
+  // REQUIRES: Growth::validate() has accepted the size.
   Task<void> run(uint64_t new_size);
 
  private:

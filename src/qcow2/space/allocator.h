@@ -15,18 +15,18 @@
 
 namespace byre::qcow2 {
 
-// Why clusters are free: which of the options "pass-discard-..." is about them.
+// Why clusters were freed, which selects the "pass-discard-..." option that applies.
 enum class FreeCause : uint8_t { kDiscard, kSnapshot, kOther };
 
-// Gives host clusters and takes them back. Part of an image's WriteParts.
+// Allocates and frees host clusters. Part of an image's WriteParts.
 //
-// - What allocate() gives has its refcount counted in memory, so that nobody else gets it; whoever
-//   refers to it on disk sees to it that the refcount is there before (L2 tables depend on the
-//   refcount cache).
-// - What defer_free() takes is still referred to by what is on disk. It keeps its refcount, and so
-//   is given to nobody, until the removal of the reference is durable: Flusher takes the list
-//   before it writes the tables and hands it to release() afterwards.
-// - What free() takes was never referred to.
+// - The refcount of clusters from allocate() is counted in memory, so no other caller gets them.
+//   The caller makes sure that the refcount is on disk before a reference to them is (L2 tables
+//   depend on the refcount cache).
+// - Clusters passed to defer_free() are still referred to on disk. They keep their refcount, and so
+//   are not allocated, until the removal of the reference is durable: Flusher takes the list before
+//   it writes the tables, and passes it to release() afterwards.
+// - Clusters passed to free() were never referred to.
 class Allocator {
  public:
   struct Freed {
@@ -44,42 +44,45 @@ class Allocator {
 
   struct Allocation {
     ClusterRange range;
-    // The file never had bytes there: it reads as zeroes until something is written.
+    // The file never had data there: it reads as zeroes until something is written.
     bool is_blank = false;
   };
 
-  // At least 1 and at most `count` consecutive clusters: fewer only where the free place that comes
-  // first is of a useful size but smaller. Throws Error(kNoSpace) where there can be no more.
+  // At least 1 and at most `count` consecutive clusters: fewer only if the first free range is
+  // smaller but large enough to be useful. Throws Error(kNoSpace) if there are none and the file
+  // cannot grow.
   Task<Allocation> allocate(uint64_t count);
   // Exactly `count` consecutive clusters: for tables.
   Task<ClusterRange> allocate_all(uint64_t count);
-  // The same, behind all clusters that are in use: of a file that grows, where nothing was written.
+  // The same, past all clusters in use: at the end of a growing file, where nothing was ever
+  // written.
   Task<ClusterRange> allocate_at_end(uint64_t count);
-  // `size` bytes, at most a cluster, for a compressed cluster: right behind those given last, where
-  // that cluster is still in use and may be referred to once more, else at the start of another
-  // one. Each host cluster that they touch has one reference for them; free() or defer_free()
-  // take it back.
+  // `size` bytes, at most a cluster, for a compressed cluster: directly after the bytes of the last
+  // call, if that cluster is still in use and its refcount can be raised, else at the start of
+  // another cluster. Each host cluster that they touch has one reference for them, which free() or
+  // defer_free() drops.
   Task<HostOffset> allocate_bytes(uint64_t size);
 
   void defer_free(ClusterRange range, FreeCause cause = FreeCause::kOther);
   Task<void> free(ClusterRange range);
-  // Before take-backs that must not fail for lack of memory: defer_free() of so many clusters, one
-  // by one, will allocate none.
+  // Call before frees that must not fail for lack of memory: defer_free() of this many clusters,
+  // one by one, will not allocate memory.
   void reserve_deferred(uint64_t count);
-  // A request found no room in the file's file system: from now on every free cluster that the file
-  // has is used before it grows. True where that may help a request that is made again.
+  // A request found the host's file system full: from now on every free cluster inside the file is
+  // used before the file grows. Returns true if retrying the request may help.
   bool fill_holes();
-  // Clusters in defer_free()'s list.
+  // Number of clusters in defer_free()'s list.
   uint64_t deferred_clusters() const { return deferred_clusters_; }
   DeferredFrees take_deferred();
-  // Puts back what take_deferred() gave: the removal did not become durable. Without memory for
+  // Puts back what take_deferred() returned: the removal did not become durable. Without memory for
   // them they leak.
   void requeue(DeferredFrees frees) noexcept;
-  // Clusters that nobody refers to any more are discarded in the file before anybody can be given
-  // them, where the options say so.
+  // Drops the references. Clusters without any references left are discarded in the file, if the
+  // options say so, before they can be allocated again.
   Task<void> release(DeferredFrees frees);
   bool passes_discard(FreeCause cause) const;
-  // Cuts off what the file has behind the last cluster in use. What was freed is durably so.
+  // Truncates the file after the last cluster in use.
+  // REQUIRES: what was freed is durably free.
   Task<void> truncate_to_used();
 
   // Asserts that what is kept about free clusters is consistent. For tests.
@@ -102,7 +105,7 @@ class Allocator {
   Task<void> discard_in_file(std::vector<ClusterRange> ranges);
   void became_free(HostCluster cluster);
   bool is_blank(ClusterRange range);
-  // Something is written there without a claim.
+  // Clusters there are written without having been claimed.
   void note_written(ClusterRange range);
   bool fits(ClusterRange range) const;
   // Throws Error(kNoSpace) unless it fits.
@@ -113,19 +116,19 @@ class Allocator {
   Refcounts* refcounts_;
   OverlapCheck* overlap_;
   Mutex mutex_;
-  // All clusters below are in use, as far as searches for one cluster and for several have looked
-  // (the latter pass over holes that are too small). They look at a bounded number of refcounts
-  // each, so that opening a large image that is full does not cost a look at all of them.
+  // All clusters below are in use, as far as searches for one cluster (first_free_) and for several
+  // (cursor_, which skips holes that are too small) have looked. Each search looks at a bounded
+  // number of refcounts, so that opening a large, full image does not cost a scan of all of them.
   HostCluster first_free_{0};
   HostCluster cursor_{0};
-  // All clusters from here on were free when it was found out, and are given one after another: for
-  // searches that did not find a hole within their bound.
+  // All clusters from here on were free when this was determined, and are allocated one after
+  // another: for searches that found no hole within their bound.
   std::optional<HostCluster> end_;
-  // All clusters from here on lie behind the end that the file had at first, and behind all that
-  // were given or freed since.
+  // All clusters from here on are past the original end of the file, and past all clusters that
+  // were allocated or freed since.
   std::optional<HostCluster> blank_;
-  // Behind the compressed bytes given last; 0: none, or they end with their cluster, or that became
-  // free.
+  // The end of the compressed bytes allocated last; 0: there are none, or they end with their
+  // cluster, or their cluster was freed.
   HostOffset packed_end_;
   bool fills_holes_ = false;
   DeferredFrees deferred_;

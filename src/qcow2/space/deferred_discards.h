@@ -13,32 +13,35 @@
 
 namespace byre::qcow2 {
 
-// Discards [begin, end) as far as the device reaches. A failure is nobody's: the space stays taken.
+// Discards the part of [begin, end) that is inside the device. A failure is ignored: the space
+// stays allocated.
 Task<void> discard_inside(BlockDevice* device, uint64_t begin, uint64_t end);
 
-// Host clusters whose bytes nobody needs any more though they stay where they are: kept for their
-// place (`discard-no-unref`), or in an external data file. Part of an image's WriteParts.
+// Host clusters whose bytes are no longer needed although the clusters stay allocated: they keep
+// their offset (`discard-no-unref`), or are in an external data file. Part of an image's
+// WriteParts.
 //
-// Until the entry that read them is gone from the disk, durably, a power cut brings it back, and a
-// discarded cluster may hold anything. So they wait: Flusher calls begin_flush() before it writes
-// the tables and run() when these are durable. A flush that fails leaves them for the next one.
+// Until the removal of the entry that referred to them is durable, a power cut brings that entry
+// back, and a discarded cluster may have any content. So the discards are deferred: Flusher calls
+// begin_flush() before it writes the tables, and run() when these are durable. A flush that fails
+// leaves them for the next one.
 //
-// A cluster that is written to again must not be discarded afterwards: whoever writes where the
-// entry did not say "data" calls withdraw() first. It holds Context::guest_lock exclusive for the
-// cluster, as does whoever calls add(), so that the two do not meet. run() takes no lock that
-// anybody holds who waits in withdraw().
+// A cluster that is written to again must not be discarded afterwards: a writer calls withdraw()
+// before it writes to clusters whose entry was not "data". It holds Context::guest_lock exclusively
+// for the cluster, as does the caller of add(), so that the two cannot interleave. run() acquires
+// no lock that a caller of withdraw() can hold.
 class DeferredDiscards {
  public:
   explicit DeferredDiscards(Context* context) : context_(context) {}
 
-  // The entry in memory does not read the cluster any more. A hint: without memory for it, it is
-  // forgotten.
+  // The entry in memory no longer refers to the cluster's data. A hint: dropped if there is no
+  // memory for it.
   void add(HostCluster cluster) noexcept;
-  // Nothing waits, and nothing is under way: withdraw() would do nothing.
+  // Nothing is pending or in flight: withdraw() would do nothing.
   bool is_idle() const { return waiting_.empty() && ready_.empty() && running_end_ == 0; }
-  // When it is done, no discard will touch the clusters of these bytes.
+  // When it returns, no discard will touch the clusters of this byte range.
   Task<void> withdraw(layout::HostOffset begin, uint64_t length);
-  // Pieces that wait: a bound on the memory that they take.
+  // The number of pending pieces, which bounds the memory that they take.
   uint64_t pieces() const { return waiting_.size() + ready_.size(); }
 
   void begin_flush() noexcept;
@@ -47,7 +50,7 @@ class DeferredDiscards {
   Task<void> run();
 
  private:
-  // Begin and end of pieces that do not touch one another, in bytes of the data device.
+  // Begin and end of disjoint, non-adjacent pieces, in bytes of the data device.
   using Pieces = std::map<uint64_t, uint64_t>;
 
   static void insert(Pieces* pieces, uint64_t begin, uint64_t end) noexcept;
@@ -55,8 +58,8 @@ class DeferredDiscards {
 
   Context* context_;
   Pieces waiting_;
-  Pieces ready_;  // a flush has begun since they came
-  // The one that is under way, for which the mutex is held; 0: none.
+  Pieces ready_;  // a flush has begun since they were added
+  // The discard in flight, for which the mutex is held; 0: none.
   Mutex mutex_;
   uint64_t running_begin_ = 0;
   uint64_t running_end_ = 0;

@@ -15,7 +15,7 @@ namespace byre::qcow2 {
 
 class Refcounts;
 
-// Some of the kinds of metadata.
+// A set of kinds of metadata.
 class MetadataKinds {
  public:
   constexpr MetadataKinds() = default;
@@ -30,8 +30,8 @@ class MetadataKinds {
   constexpr bool has(MetadataKind kind) const { return (bits_ >> static_cast<unsigned>(kind)) & 1; }
   constexpr bool operator==(const MetadataKinds&) const = default;
 
-  // What the template and the single options ask for. Throws Error(kInvalidArgument) in QEMU's
-  // words where they make no sense.
+  // The kinds that the template and the single options select. Throws Error(kInvalidArgument) with
+  // QEMU's message if they are invalid.
   static MetadataKinds of(const OverlapCheckOptions& options);
 
  private:
@@ -39,8 +39,8 @@ class MetadataKinds {
   unsigned bits_ = 0;
 };
 
-// Host clusters, kept sorted: 8 bytes each, a question costs a binary search however many clusters
-// it is about. Tables are added at the end of the file more often than not, which costs nothing.
+// Host clusters, sorted, 8 bytes each; a lookup is a binary search, however many clusters it
+// covers. Tables are mostly added at the end of the file, where insertion is cheap.
 class ClusterSet {
  public:
   void assign(std::vector<uint64_t> clusters);
@@ -53,30 +53,30 @@ class ClusterSet {
   std::vector<uint64_t> clusters_;
 };
 
-// Holds every write to the image's file against the places of its metadata, so that an image whose
-// refcounts or L2 entries are wrong is not made worse: QEMU's `overlap-check`. Part of an image's
-// WriteState.
+// Checks every write to the image's file against the locations of its metadata, so that an image
+// whose refcounts or L2 entries are wrong is not damaged further: QEMU's `overlap-check`. Part of
+// an image's WriteParts.
 //
-// The places are in memory: those that the header names, and the tables that the L1 table and the
-// refcount table name, which whoever changes these reports here. Only the L2 tables of snapshots
-// must be read from the file, once; no template but "all" asks for them.
+// The locations are in memory: those that the header names, and those of the tables that the L1
+// table and the refcount table name, which have to be reported here whenever these change. Only the
+// L2 tables of snapshots must be read from the file, once; only the template "all" asks for them.
 class OverlapCheck {
  public:
-  // Of an image with that L1 table and those snapshots.
+  // For an image with that L1 table and those snapshots.
   OverlapCheck(Context* context, MetadataKinds checked, const L1Table* l1,
                const std::vector<layout::Snapshot>* snapshots)
       : context_(context), checked_(checked), l1_(l1), snapshots_(snapshots) {}
 
-  // Before the first check.
+  // Call before the first check.
   Task<void> load(const Refcounts& refcounts);
 
-  // Throws Health::report_corruption() where the bytes belong to metadata of a kind that is checked.
-  // `own`: what is to be written is metadata of this kind.
+  // Throws Health::report_corruption() if the bytes belong to metadata of a kind that is checked.
+  // `own`: the kind of the metadata that is to be written.
   void check(layout::HostOffset offset, uint64_t length, MetadataKinds own = {}) const {
     if (checked_ != MetadataKinds()) check_kinds(offset, length, checked_.without(own));
   }
-  // The same for clusters that were given to somebody: the header, the L1 table and the refcount
-  // table are never given away, whatever the options say.
+  // The same for clusters that were just allocated: the header, the L1 table and the refcount table
+  // must never be allocated, whatever the options say.
   void check_allocation(layout::HostOffset offset, uint64_t length) const;
 
   void add_l2_table(layout::HostOffset table);
@@ -104,7 +104,7 @@ class OverlapCheck {
   ClusterSet l2_tables_;
   ClusterSet refcount_blocks_;
   ClusterSet inactive_l2_tables_;
-  std::vector<Range> inactive_l1_tables_;  // sorted, and those that touch as one
+  std::vector<Range> inactive_l1_tables_;  // sorted; adjacent ones are merged
   uint64_t snapshot_table_size_ = 0;
 };
 

@@ -15,9 +15,10 @@ namespace byre::qcow2 {
 class Allocator;
 
 // Replaces the refcount table by a larger one. New blocks and the new table are written where
-// nothing refers to them and are made durable; then the header is changed to name the table, in one
-// write, and is made durable; then the old table is free. Wherever this stops, the image has either
-// the old table or the new one, whole. For the allocator, under its lock.
+// nothing refers to and made durable; then the header is changed to name the new table, in one
+// write, and made durable; then the old table is freed. Wherever this stops, the image has either
+// the old table or the new one, complete. Used by the allocator.
+// REQUIRES: the caller holds Allocator::mutex_.
 class RefcountTableGrowth {
  public:
   RefcountTableGrowth(Context* context, Allocator* allocator, TableCache* refcount_cache,
@@ -28,9 +29,9 @@ class RefcountTableGrowth {
         refcounts_(refcounts),
         overlap_(overlap) {}
 
-  // The new table has room for the entry `table_index_min`, and stands at `behind`, which is not
-  // below the reach of the old one, so that all is free from there on. Throws Error(kNoSpace,
-  // EFBIG) where it would exceed the limit of refcount tables.
+  // The new table has room for the entry `table_index_min` and is placed at `behind`, which must
+  // not be below the range that the old table covers, so that everything from there on is free.
+  // Throws Error(kNoSpace, EFBIG) if the new table would exceed the limit of refcount tables.
   Task<void> run(HostCluster behind, uint64_t table_index_min);
 
  private:
@@ -44,7 +45,7 @@ class RefcountTableGrowth {
   TableCache* refcount_cache_;
   Refcounts* refcounts_;
   OverlapCheck* overlap_;
-  ClusterRange place_;  // of the table, and of the new blocks behind it
+  ClusterRange place_;  // of the table, and of the new blocks after it
   uint64_t table_clusters_ = 0;
   uint64_t first_new_index_ = 0;  // of the new blocks in the table
   std::vector<uint64_t> table_;

@@ -25,62 +25,64 @@ struct ClusterRange {
   HostCluster end() const { return first + count; }
 };
 
-// The numbers of references that each host cluster has: the refcount table in memory, the blocks
-// through the cache of them. It does not decide what is allocated where (Allocator does) and
-// has no lock of its own: the allocator's lock orders all changes.
+// The refcounts of all host clusters: the refcount table in memory, the blocks through their cache.
+// It does not decide which clusters are allocated (Allocator does), and has no lock of its own: the
+// allocator's lock serializes all changes.
 //
-// Changes are in memory when a call is done; the cache writes them back. Only what is new in the
-// refcount table goes to disk at once, see add_block() and RefcountTableGrowth.
+// When a call returns, its changes are in memory; the cache writes them back. Only new entries of
+// the refcount table are written at once, see add_block() and RefcountTableGrowth.
 class Refcounts {
  public:
-  // `cache`: of refcount blocks.
+  // `cache`: the cache of refcount blocks.
   Refcounts(Context* context, TableCache* cache, OverlapCheck* overlap)
       : context_(context), refcount_cache_(cache), overlap_(overlap) {}
 
-  // Reads the refcount table; before everything else.
+  // Reads the refcount table. Call before anything else.
   Task<void> load();
 
   // The refcount table.
   uint64_t table_entries() const { return table_.size(); }
   uint64_t table_index(HostCluster cluster) const;
-  // No block: all its refcounts are 0. Throws Health::report_corruption() where the entry is no place of
-  // one, and Error(kIo) where it was past the end of the file when the table was read: what it says
-  // may yet arrive, and zeroes would give away what others refer to.
+  // False if there is no block: all its refcounts are 0. Throws Health::report_corruption() if the
+  // entry is not a valid offset of a block, and Error(kIo) if the entry was past the end of the
+  // file when the table was read: its contents may yet arrive, and treating it as zeroes would
+  // allocate clusters that are in use.
   bool has_block(uint64_t table_index) const;
   HostOffset block_offset(uint64_t table_index) const;
   const std::vector<uint64_t>& table() const { return table_; }
 
   Task<uint64_t> get(HostCluster cluster);
-  // The first free clusters at or behind `from`: all that follow one another, at most `max`, at
-  // least 1. What lies behind the reach of the table is free. Looks no further than at `limit` and
-  // the rest of a block there: where nothing is free before, the range is empty, and its place is
-  // how far it looked.
+  // The first free clusters at or after `from`: a consecutive run, at least 1 and at most `max`.
+  // Clusters past the range that the table covers are free. Searches up to `limit` and the rest of
+  // the block there: if nothing before that is free, the range is empty, and its `first` is where
+  // the search ended.
   Task<ClusterRange> find_free(HostCluster from, uint64_t max,
                                HostCluster limit = HostCluster(UINT64_MAX));
-  // The place behind the last cluster in use. Looks at the table, and at blocks from the last one
-  // on until it finds a reference.
+  // The cluster after the last one in use. Looks at the table, and at blocks from the last one
+  // backwards until it finds a reference.
   Task<HostCluster> end_of_used();
 
-  // One more reference to each. There are blocks for all of them. Throws Error(kUnsupported,
-  // EINVAL) where a refcount is at its maximum, Error(kNoSpace) where a block lies in a hole of a
-  // full file; then nothing has changed.
+  // Adds one reference to each cluster. Throws Error(kUnsupported, EINVAL) if a refcount is at its
+  // maximum, Error(kNoSpace) if a block is in a hole of a file on a full disk; nothing has changed
+  // then.
+  // REQUIRES: all of them have refcount blocks.
   Task<void> add(ClusterRange range);
-  // One reference less to each; `freed` is told of each that has none left. Throws
-  // Health::report_corruption() where one has none already, after all others were counted down.
+  // Removes one reference from each cluster; calls `freed` for each that has none left. Throws
+  // Health::report_corruption() if one had none already, after all others were decremented.
   Task<void> subtract(ClusterRange range, std::function<void(HostCluster)> freed);
 
-  // Puts an empty block, at a free cluster that it may or may not count itself, into the table, on
-  // disk and in memory. Durable in the order block, entry; the entry itself is durable after the
-  // next flush. The block's own reference is counted. Where the write of the entry fails, the entry
-  // may yet be on disk: finish_block() comes before whatever is allocated next. Any other failure
-  // leaves no trace.
+  // Adds an empty block, at a free cluster that it may or may not count itself, to the table, on
+  // disk and in memory. The block is durable before its entry is written; the entry itself is
+  // durable after the next flush. The block's own reference is counted. If the write of the entry
+  // fails, the entry may still be on disk: finish_block() must then precede the next allocation.
+  // Any other failure leaves no trace.
   Task<void> add_block(uint64_t table_index, HostCluster place);
-  // Tries again to put that block into the table, if there is one.
+  // Retries adding that block to the table, if there is one.
   Task<void> finish_block();
-  // The table has grown and moved, as the header says now; new entries are in `table`.
+  // The table has grown and moved, and the header says so already; `table` has the new entries.
   void replace_table(std::vector<uint64_t> table) { table_ = std::move(table); }
 
-  // A slice of a block that is not in the table yet: for who builds one.
+  // For building a block that is not in the table yet.
   Task<void> clear_new_block(HostOffset block);
   Task<void> set_in_new_block(HostOffset block, HostCluster cluster);
 
@@ -92,11 +94,11 @@ class Refcounts {
   };
 
   Task<void> put_into_table(NewBlock block);
-  // The block that it names is on disk before it is.
+  // REQUIRES: the block that the entry names is on disk.
   Task<void> write_table_entry(NewBlock block);
   layout::RefcountTableEntry entry_of(const NewBlock& block) const;
   uint64_t entries_per_slice() const;
-  // The slice that has the refcount of `cluster`, and the entry's index in it.
+  // The slice that holds the refcount of `cluster`.
   Task<TableCache::Slice> slice_of(HostCluster cluster);
   uint64_t index_in_slice(HostCluster cluster) const;
   uint64_t count_in_slice(HostCluster cluster, uint64_t max) const;

@@ -8,7 +8,7 @@ namespace byre::qcow2 {
 
 // The tables of an open image in memory.
 struct Tables {
-  L1Table l1;  // of the active disk, or of the snapshot that is shown
+  L1Table l1;  // of the active disk, or of the snapshot that is loaded
   TableCache l2_cache;
   TableCache refcount_cache;
 };

@@ -21,29 +21,30 @@ class Allocator;
 class OverlapCheck;
 class Preparation;
 
-// Clusters in compressed form. They are compressed on the worker pool, several at once; then, in
-// the order in which the requests came, they get their places one after another, to the byte. So
-// the same requests in the same order give the same image, whichever cluster was ready first. A
-// cluster that does not become smaller is written as it is. Part of an image's WriteParts.
+// Writes clusters in compressed form. They are compressed on the worker pool, several at once;
+// then, in the order of the requests, they are allocated space one after another, without gaps. So
+// the same requests in the same order give the same image, whichever cluster was compressed first.
+// A cluster that does not become smaller is written uncompressed. Part of an image's WriteParts.
 class CompressedWriter {
  public:
   CompressedWriter(Context* context, Preparation* preparation, Allocator* allocator, Linker* linker,
                    Writer* writer, OverlapCheck* overlap);
   ~CompressedWriter();
 
-  // Whole clusters; the last one may end at the end of the disk. Throws Error(kInvalidArgument) for
-  // other ranges, Error(kUnsupported) where there is an external data file.
+  // Writes whole clusters; the last one may end at the end of the disk. Throws
+  // Error(kInvalidArgument) for other ranges, Error(kUnsupported) if there is an external data
+  // file.
   Task<void> write(GuestOffset offset, IoVector from);
 
  private:
-  // What compressing one cluster takes; kept for the next.
+  // What compressing one cluster needs; reused for the next.
   struct CompressionContext {
     std::unique_ptr<codec::Compressor> compressor;
-    Buffer in;  // the cluster, where the request has it in pieces or ends inside it
+    Buffer in;  // the cluster, if the request has it in pieces or ends inside it
   };
 
   Task<void> write_cluster(GuestOffset offset, IoVector from);
-  // The size in `out`, or nothing where it would not be smaller.
+  // The compressed size in `out`, or nullopt if it would not be smaller.
   Task<std::optional<size_t>> compress(IoVector from, Bytes out);
   Task<void> write_compressed(GuestOffset offset, ConstBytes compressed, Turnstile::Ticket ticket);
   std::unique_ptr<CompressionContext> take_context();
@@ -54,8 +55,8 @@ class CompressedWriter {
   Linker* linker_;
   Writer* writer_;
   OverlapCheck* overlap_;
-  // Clusters that are on their way, and those of them that are being compressed. A permit of the
-  // first is asked for in the order of tickets, so the one whose turn it is always has one.
+  // Clusters in flight, and those of them that are being compressed. Permits of the first are
+  // acquired in the order of tickets, so the cluster whose turn it is always has one.
   Semaphore under_way_;
   Semaphore compressing_;
   Turnstile places_;

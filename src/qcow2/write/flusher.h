@@ -19,10 +19,10 @@ struct Tables;
 //
 //   refcount blocks; data and file flushed; L2 tables; file flushed; L1 table; file flushed
 //
-// (lazy refcounts are left out) and only then counts down, and so gives back, what was freed before
-// it began, and discards what stays where it is. Steps that have nothing to do are left out: an
-// image whose metadata did not change costs one flush of the data. Callers that come while a flush
-// runs share the next one.
+// (without the refcount blocks if refcounts are lazy). Only then it decrements the refcounts of
+// what was freed before it began, and runs deferred discards. Steps that have nothing to do are
+// skipped: an image whose metadata did not change costs one flush of the data. Callers that arrive
+// while a flush runs share the next one.
 class Flusher {
  public:
   Flusher(Context* context, Tables* tables, Allocator* allocator, DeferredDiscards* discards,
@@ -35,13 +35,14 @@ class Flusher {
         overlap_(overlap) {}
 
   Task<void> flush();
-  // The same, with the refcounts even where they are lazy: before the dirty bit is taken away.
+  // The same, including lazy refcounts: before the dirty bit is cleared.
   Task<void> flush_all();
-  // Freed clusters and discards that wait for a flush take much memory, or much of the disk.
+  // True if the freed clusters and discards that wait for a flush take much memory, or much of the
+  // disk.
   bool is_backlogged() const;
   Task<void> flush_if_backlogged();
-  // For a request that found the disk full: flushes where freed clusters wait for it, and has the
-  // allocator look everywhere. True where the request may find space now.
+  // For a request that found the disk full: flushes if freed clusters wait for a flush, and makes
+  // the allocator use every free cluster. Returns true if the request may find space now.
   Task<bool> make_room();
 
  private:

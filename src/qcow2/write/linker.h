@@ -25,13 +25,13 @@ using layout::GuestOffset;
 
 // Changes L2 entries. Part of an image's WriteParts.
 //
-// The L2 tables that are changed are the active disk's own: a missing table is made, one that a
-// snapshot shares is copied, before the first entry is changed. An entry reaches the disk after the
-// refcounts (unless they are lazy) and the data of what it refers to, because the cache of L2
-// tables depends on them. What an entry referred to before and does not any more goes to
+// Only L2 tables that the active disk does not share are changed: a missing table is created, and
+// one shared with a snapshot is copied, before its first entry is changed. An entry reaches the
+// disk after the refcounts (unless they are lazy) and the data of what it refers to, because the
+// cache of L2 tables depends on them. What an entry no longer refers to goes to
 // Allocator::defer_free().
 //
-// Callers hold Context::guest_lock exclusive for the clusters that they change.
+// REQUIRES: the caller holds Context::guest_lock exclusively for the clusters that it changes.
 class Linker {
  public:
   Linker(Context* context, Tables* tables, Mapping* mapping, Reader* reader, Allocator* allocator,
@@ -44,42 +44,42 @@ class Linker {
         discards_(discards),
         overlap_(overlap) {}
 
-  // Cluster by cluster, the new entry for the old one; `index` counts from 0. It may be called more
-  // than once for a cluster.
+  // Returns the new entry for the old one, cluster by cluster; `index` counts from 0. May be called
+  // more than once for a cluster.
   using Change = std::function<layout::L2Entry(uint64_t index, const layout::L2Entry& old)>;
 
-  // Changes the entries of `count` clusters from the cluster of `first` on: all of them, or, where
-  // it throws, none. `count` is bounded by clusters_max().
+  // Changes the entries of `count` clusters starting with the cluster of `first`: all of them, or,
+  // if it throws, none. `count` is at most clusters_max().
   Task<void> change(GuestOffset first, uint64_t count, const Change& new_entry);
-  // What becomes of the bytes of clusters that no entry reads any more and that nobody frees: those
-  // that are kept for their place, and those of an external data file.
+  // What happens to the bytes of clusters that no entry uses any more and that are not freed: those
+  // that keep their offset, and those of an external data file.
   enum class Emptied { kKept, kDiscarded };
-  // The same for entries that refer to nothing that they did not refer to before, zeroes and
-  // discards: they wait for nothing on their way to the disk. An entry that breaks the format's
-  // rules may be replaced by one that has nothing of it; a cluster at an impossible place is
-  // reported, and leaks.
+  // The same for entries that refer to nothing new, as after zeroing and discarding: they do not
+  // wait for anything on their way to the disk. An entry that breaks the format's rules may be
+  // replaced by one that keeps nothing of it; a cluster at an impossible offset is reported, and
+  // leaks.
   Task<void> change_releasing(GuestOffset first, uint64_t count, const Change& new_entry,
                               Emptied emptied);
   uint64_t clusters_max() const;
-  // The L2 table of that guest offset is there, not shared, and has its space in the file. For a
-  // writer before it allocates data, as QEMU does; changes do it themselves.
+  // Makes sure that the L2 table of that guest offset exists, is not shared, and has its space in
+  // the file. A writer calls it before it allocates data, as QEMU does; change() does it itself.
   Task<void> ensure_table(GuestOffset guest_offset);
-  // Whether the entry of the cluster at that offset breaks the format's rules.
+  // Whether that entry, of the cluster at that offset, breaks the format's rules.
   bool is_faulty(const layout::L2Entry& entry, GuestOffset cluster) const;
-  // Whether the cluster of an entry that has one lies where clusters lie; tells of one that does
-  // not.
+  // Whether the host cluster of an entry that has one is at a valid offset; reports it if not.
   bool may_free(const layout::L2Entry& entry) const;
-  // Throws Health::report_corruption() where the entry of these bytes of one cluster, whose slice is in the
-  // cache, does so.
+  // Throws Health::report_corruption() if the entry, which is of this byte range of one cluster,
+  // breaks the format's rules.
+  // REQUIRES: the slice of the entry is in the cache.
   void check_entry(const layout::L2Entry& entry, GuestOffset offset, uint64_t length) const;
 
-  // Held while the tables that the L1 table refers to, and then the L1 table, go to disk: nobody
-  // adds a table meanwhile.
+  // Held while the tables that the L1 table refers to, and then the L1 table, are written: no table
+  // may be added meanwhile.
   Mutex& l1_mutex() { return l1_mutex_; }
 
  private:
-  // The slices with the entries of those clusters, in tables that may be changed. All of the
-  // entries are sound, but for those of which `new_entry` leaves nothing.
+  // The slices with the entries of those clusters, in tables that may be changed. All entries are
+  // valid, except those of which `new_entry` keeps nothing.
   Task<std::vector<TableCache::Slice>> slices_of(GuestOffset first, uint64_t count,
                                                  const Change* new_entry);
   void replace(const std::vector<TableCache::Slice>& slices, GuestOffset first, uint64_t count,

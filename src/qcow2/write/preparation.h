@@ -14,13 +14,13 @@ class Flusher;
 class OverlapCheck;
 class Refcounts;
 
-// What comes before a request that changes an image. Before the first one the refcount table is
-// read, and the header is changed as the specification asks for: bits of unknown autoclear features
-// go, bitmaps that follow the guest's writes are marked in use, and with lazy refcounts the dirty
-// bit is set. What fails is tried again by the next request, unless it was a write.
+// Prepares an image for its first change. Before the first such request the refcount table is read,
+// and the header is changed as the specification requires: unknown autoclear bits are cleared,
+// bitmaps that follow the guest's writes are marked in use, and with lazy refcounts the dirty bit
+// is set. If this fails, the next request tries again, unless a write failed.
 class Preparation {
  public:
-  // `bitmaps`: of the directory; what they say follows what is written there.
+  // `bitmaps`: those of the directory; updated with what is written there.
   // `has_unreadable_bitmaps`: there are others, which cannot be marked.
   Preparation(Context* context, Refcounts* refcounts, OverlapCheck* overlap, Flusher* flusher,
               std::vector<layout::BitmapEntry>* bitmaps, bool has_unreadable_bitmaps)
@@ -31,9 +31,10 @@ class Preparation {
         bitmaps_(bitmaps),
         has_unreadable_bitmaps_(has_unreadable_bitmaps) {}
 
-  // Throws where the image may not be written. Flushes where much waits for a flush.
+  // Call before each request that changes the image. Throws if the image may not be written.
+  // Flushes if there is a large backlog.
   Task<void> begin();
-  // The same where nothing has to be waited for; false where begin() must be called.
+  // The same if nothing has to be awaited; returns false if begin() must be called instead.
   bool begin_at_once();
 
  private:

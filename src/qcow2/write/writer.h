@@ -15,14 +15,16 @@ namespace byre::qcow2 {
 
 class Allocator;
 
-// Guest bytes into an image. Part of its WriteState.
+// Writes guest bytes to an image. Part of WriteParts.
 //
-// Bytes whose clusters the active disk has for itself are written in place. For the others clusters
-// are allocated, as many in a row as the request needs; what the request leaves of the first and
-// the last is copied, in the same storage write as the data; then the L2 entries follow. A write
-// that fails before that has changed nothing but bytes that nothing refers to.
+// Bytes in clusters that the active disk has exclusively are written in place. For the others
+// clusters are allocated, as many in a row as the request needs; the parts of the first and the
+// last that the request does not cover are copied, in the same storage write as the data; then the
+// L2 entries are changed. A write that fails before that has changed only bytes that nothing refers
+// to.
 //
-// Requests that touch the same clusters take turns, by Context::guest_lock; others are not held up.
+// Requests that touch the same clusters are serialized by Context::guest_lock; others are not
+// delayed.
 class Writer {
  public:
   Writer(Context* context, Mapping* mapping, Reader* reader, Allocator* allocator, Linker* linker,
@@ -36,25 +38,25 @@ class Writer {
         overlap_(overlap) {}
 
   Task<void> write(GuestOffset offset, IoVector from);
-  // For who holds Context::guest_lock exclusive for the clusters of the range, at most
-  // Linker::clusters_max() of them.
+  // The range has at most Linker::clusters_max() clusters.
+  // REQUIRES: the caller holds Context::guest_lock exclusively for the clusters of the range.
   Task<void> write_locked(GuestOffset offset, IoVector from);
 
-  // The most bytes that one turn deals with, a multiple of the cluster size.
+  // The most bytes that one piece of a request has, a multiple of the cluster size.
   uint64_t piece_size_max() const;
 
  private:
   enum class Place {
-    kInPlace,   // all subclusters hold data of their own
+    kInPlace,   // all subclusters hold data that nothing shares
     kReserved,  // the cluster is there, but some of the subclusters do not hold data
     kNew,       // a cluster is needed
   };
-  // Part of a request whose clusters want the same, one after another.
+  // Consecutive clusters of a request that are written in the same way.
   struct Part {
     Place place = Place::kNew;
     GuestOffset begin;  // of the request
     GuestOffset end;
-    GuestOffset copy_begin;  // with what is copied around it: [copy_begin, end of copy)
+    GuestOffset copy_begin;  // including what is copied around it: [copy_begin, copy_end)
     GuestOffset copy_end;
     HostOffset host;  // of the cluster of `begin`, except kNew
     GuestOffset first_cluster(const layout::Geometry& geometry) const {
@@ -72,7 +74,7 @@ class Writer {
   Task<void> withdraw_discards(Part part, HostOffset host);
   Task<void> write_reserved(Part part, IoVector from);
   Task<Part> without_zeroes(Part part);
-  // One storage write: what is copied in front, `from`, what is copied behind.
+  // One storage write: the bytes copied before, `from`, the bytes copied after.
   Task<void> write_joined(Part part, HostOffset host, IoVector from);
   Task<void> link(Part part, HostOffset host);
   Task<void> write_to(HostOffset host, IoVector from);

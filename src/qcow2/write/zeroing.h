@@ -15,9 +15,9 @@
 
 namespace byre::qcow2 {
 
-// Zeroes and discards: changes of L2 entries where the format can say "reads as zeroes", zero bytes
-// where it cannot (version 2, parts of clusters or subclusters, raw external data files). Part of
-// an image's WriteState.
+// Zeroing and discarding: changes L2 entries if the format can express "reads as zeroes", and
+// writes zero bytes if it cannot (version 2, parts of clusters or subclusters, raw external data
+// files). Part of WriteParts.
 class Zeroing {
  public:
   Zeroing(Context* context, Mapping* mapping, const Allocator* allocator, Linker* linker,
@@ -28,13 +28,15 @@ class Zeroing {
         linker_(linker),
         writer_(writer) {}
 
-  // With kMayUnmap clusters are given back, or kept for their place (`discard-no-unref`); without
-  // it they stay reserved. kNoFallback: throws Error(kUnsupported) rather than write zero bytes.
+  // With kMayUnmap clusters are freed, or keep their offset (`discard-no-unref`); without it they
+  // stay reserved. kNoFallback: throws Error(kUnsupported) instead of writing zero bytes.
   Task<void> write_zeroes(GuestOffset offset, uint64_t length, WriteFlags flags);
-  // write_zeroes() for who holds Context::guest_lock exclusive; may go past the end of the disk.
+  // write_zeroes() of a range that may exceed the end of the disk.
+  // REQUIRES: the caller holds Context::guest_lock exclusively for the range.
   Task<void> clear_locked(GuestOffset offset, uint64_t length);
-  // Whole clusters read as zeroes afterwards, whatever the backing file says, and are given back or
-  // kept for their place; parts of clusters stay, and so does what only zero bytes could hide.
+  // Whole clusters read as zeroes afterwards, whatever the backing file has, and are freed or keep
+  // their offset. Parts of clusters are unchanged, and so are clusters that only zero bytes could
+  // hide.
   Task<void> discard(GuestOffset offset, uint64_t length);
 
  private:
@@ -45,7 +47,8 @@ class Zeroing {
 
   Task<Piece> next_piece(GuestOffset begin, GuestOffset end);
   Task<void> zero_piece(GuestOffset begin, GuestOffset end, WriteFlags flags);
-  // Whole subclusters; the lock is held.
+  // Whole subclusters.
+  // REQUIRES: the caller holds Context::guest_lock exclusively for the range.
   Task<void> zero_subclusters(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> zero_without_flag(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags);
