@@ -170,9 +170,9 @@ RULES = [
     rule("a preallocated cluster reads as zeroes on a disk that held something",
          ("qcow2/create/create.cc", "return offset < old_end_ && !options_.data_file_raw;", "return false;")),
     rule("what a repair has read is durable before it writes",
-         ("qcow2/repair/repair.cc", """  // what counts as free by those that were read.
+         ("qcow2/repair/repair.cc", """  // clusters which are free by the entries read now.
   co_await file().flush();
-""", """  // what counts as free by those that were read.
+""", """  // clusters which are free by the entries read now.
 """)),
     rule("memory for what a change frees is there before the change",
          ("qcow2/write/linker.cc", "  if (!geometry.external_data_file()) allocator_->reserve_deferred(count);\n", "")),
@@ -195,7 +195,7 @@ RULES = [
     rule("a flush of an image that was only read reaches its files",
          ("qcow2/image/image_write.cc", "  return context.flush_devices();\n", "  return ready();\n")),
     rule("a flush fails where another one failed meanwhile",
-         ("qcow2/core/context.cc", """  // Another one failed meanwhile, and the host may have forgotten what this one was for.
+         ("qcow2/core/context.cc", """  // Another flush failed meanwhile, and the host may have dropped what this one was for.
   health.check_not_failed();
 """, "")),
 ]

@@ -19,7 +19,7 @@ namespace {
 
 constexpr uint64_t kReadMax = kMiB;
 
-// A range of the file that is tables.
+// A byte range of the file that holds bitmap tables.
 struct TableRange {
   uint64_t start = 0;
   uint64_t end = 0;
@@ -30,7 +30,7 @@ TableRange range_of(const layout::BitmapEntry& bitmap) {
   return {start, start + uint64_t{bitmap.table_size} * 8};
 }
 
-// The tables of all bitmaps that are not in use: sorted, and those that touch as one.
+// The tables of all bitmaps that are not in use: sorted, adjacent ones merged.
 std::vector<TableRange> table_ranges(const std::vector<layout::BitmapEntry>& bitmaps) {
   std::vector<TableRange> ranges;
   for (const layout::BitmapEntry& bitmap : bitmaps) {
@@ -48,7 +48,7 @@ std::vector<TableRange> table_ranges(const std::vector<layout::BitmapEntry>& bit
   return merged;
 }
 
-// Adds the places of the entries that no bitmap may have, in order.
+// Appends the offsets of invalid entries to `bad`, in ascending order.
 Task<void> find_bad_entries(BlockDevice* file, layout::Geometry geometry, TableRange range,
                             std::vector<uint64_t>* bad) {
   const uint64_t end = std::min(range.end, align_up(file->size(), 8));
@@ -58,7 +58,7 @@ Task<void> find_bad_entries(BlockDevice* file, layout::Geometry geometry, TableR
     const uint64_t asked = std::min(end - place, in_file);
     if (asked == 0) break;
     const std::vector<Extent> extents = co_await file->extents(place, asked, ExtentScope::kLayer);
-    // Whole entries: the end of a hole may lie inside of one.
+    // A hole may end in the middle of an entry; skip only whole ones.
     const uint64_t hole = extents.front().zero ? align_down(extents.front().length, 8) : 0;
     if (hole > 0) {
       place += hole;
@@ -85,7 +85,7 @@ Task<std::vector<layout::BitmapEntry>> read_bitmap_list(BlockDevice* file,
   if (!extensions.bitmaps) co_return bitmaps;
   const layout::BitmapsExtension& extension = *extensions.bitmaps;
   extension.check_directory();
-  // At most 64 MiB, by the extension's own rules.
+  // At most 64 MiB, by the extension's limits.
   Buffer directory(extension.directory_size);
   const IoVector to(directory.bytes());
   co_await read_zero_padded(file, extension.directory_offset.value(), to);

@@ -24,16 +24,16 @@ Task<void> mark_bitmaps_in_use(Context* context, const OverlapCheck& overlap,
     entry += bitmap.encoded_size();
     follows_writes |= bitmap.is_auto();
     if (!bitmap.is_auto() || bitmap.in_use()) continue;
-    // An aligned field, so no sector's end cuts it. Where this stops half-way, some bitmaps count
-    // as not saved that are: nothing was written to the disk yet.
+    // An aligned field, so it is within one sector. If this stops half-way, some bitmaps count as
+    // not saved although they are up to date: nothing was written to the disk yet.
     uint8_t bytes[4];
     store_big_endian<uint32_t>(bytes, bitmap.flags | layout::bitmap_flag::kInUse);
     overlap.check(place, sizeof bytes, MetadataKind::kBitmapDirectory);
     const IoVector from((Bytes(bytes)));
     co_await context->file().write(place.value(), from);
   }
-  // Also where the marks are there: whoever made them may have been killed before they were
-  // durable.
+  // Flush even if all marks were set already: the writer that set them may have been killed before
+  // they were durable.
   if (!follows_writes) co_return;
   std::exception_ptr failure;
   try {

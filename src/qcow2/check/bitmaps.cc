@@ -15,12 +15,12 @@ BitmapCounter::BitmapCounter(const CheckSubject* subject, CheckerFile* file,
                              ReferenceCounter* references, const CheckOptions* options)
     : subject_(subject), file_(file), references_(references), options_(options) {}
 
-// A repair that removes them gives back what they refer to.
+// Whether broken bitmaps are removed: a repair then frees what they refer to.
 bool BitmapCounter::are_removed() const {
   return options_->repairs && (options_->drops_unreadable || !references_->expects_more());
 }
 
-// What a bitmap that cannot be followed refers to counts as leaked, and is kept while it stays.
+// Clusters of a bitmap that cannot be followed look leaked; they are kept as long as the bitmap is.
 void BitmapCounter::add_broken(layout::BrokenBitmap bitmap) {
   if (!are_removed()) references_->set_incomplete();
   references_->findings().add({.kind = FindingKind::kBitmapUnreadable, .value = bitmap.index}, [&] {

@@ -68,7 +68,7 @@ Task<void> CopiedFlagChecker::write(uint64_t offset, ConstBytes table, ChangedRa
 Task<bool> CopiedFlagChecker::check_l1_entry(layout::L1Entry entry, uint64_t index, bool repairs) {
   const std::optional<uint64_t> refcount =
       co_await refcounts_->read(geometry_.cluster_of(entry.offset()).value());
-  // Where there is none, compare() has said so.
+  // If it cannot be read, compare() has reported that.
   if (!refcount || (*refcount == 1) == entry.copied()) co_return false;
   references_->findings().add({.kind = FindingKind::kCopiedFlagL2Table,
                                .offset = entry.offset().value(),
@@ -144,7 +144,7 @@ Task<void> CopiedFlagChecker::check_l2_table(uint64_t offset) {
   co_await write(offset, table, changed);
 }
 
-// Whether the flag is wrong.
+// Returns whether the flag is wrong.
 bool CopiedFlagChecker::check_l2_entry(const layout::L2Entry& entry, uint64_t refcount,
                                        bool repairs) {
   if ((refcount == 1) == entry.copied()) return false;

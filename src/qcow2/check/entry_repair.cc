@@ -54,7 +54,7 @@ std::optional<L2Entry> EntryRepair::repaired(const L2Entry& entry) const {
   return without_place(entry);
 }
 
-// The same contents with zeroes for its data. Reserved bits go with the place.
+// The same entry with zeroes instead of its data. Reserved bits are dropped with the offset.
 std::optional<L2Entry> EntryRepair::without_place(const L2Entry& entry) const {
   if (geometry_.extended_l2()) {
     const uint64_t allocated = entry.bitmap() & L2Entry::kAllAllocated;
@@ -65,7 +65,8 @@ std::optional<L2Entry> EntryRepair::without_place(const L2Entry& entry) const {
 
 std::optional<L2Entry> EntryRepair::all_zeroes() const {
   if (geometry_.version() >= 3) return L2Entry::zero_plain(geometry_);
-  // Version 2 has no zero clusters; nothing at all reads as zeroes where there is nothing below.
+  // Version 2 has no zero clusters, but without a backing file an unallocated cluster reads as
+  // zeroes.
   if (has_backing_file_) return std::nullopt;
   return L2Entry();
 }

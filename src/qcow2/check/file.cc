@@ -12,7 +12,7 @@ namespace byre::qcow2 {
 
 namespace {
 
-// Tables of less are as soon read as asked for.
+// Smaller tables are read as quickly as holes are looked up.
 constexpr uint64_t kHoleMin = 16384;
 
 }  // namespace

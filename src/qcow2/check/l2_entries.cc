@@ -35,8 +35,8 @@ void L2EntryCounter::count(ConstBytes table) {
   }
 }
 
-// The entries that nearly all are: nothing at all, or clusters in the file without any fault. How
-// many of the stretch were counted, from its first one on.
+// Counts the entries that nearly all are: empty ones, or clusters in the file without any fault.
+// Returns how many entries of the stretch were counted, from its first one on.
 uint32_t L2EntryCounter::count_plain(const L2Stretch& stretch) {
   const L2Entry& first = stretch.first;
   if ((first.word() | first.bitmap()) == 0 && stretch.step == 0) return stretch.count;
@@ -45,7 +45,7 @@ uint32_t L2EntryCounter::count_plain(const L2Stretch& stretch) {
   if ((first.word() & ~kPlain) != 0 || offset == 0 || offset >= plain_end_) return 0;
   if (!geometry_.is_cluster_aligned(first.offset())) return 0;
   if ((first.bitmap() & (first.bitmap() >> 32)) != 0) return 0;
-  if (stretch.count > 1 && stretch.step == 0) return 0;  // one cluster again and again
+  if (stretch.count > 1 && stretch.step == 0) return 0;  // the same cluster repeatedly
   const uint64_t clusters =
       std::min<uint64_t>(stretch.count, geometry_.clusters_for(plain_end_ - offset));
   const uint64_t counted = references_->counts().add_fast(
@@ -54,15 +54,15 @@ uint32_t L2EntryCounter::count_plain(const L2Stretch& stretch) {
   return static_cast<uint32_t>(counted);
 }
 
-// Clusters that follow one another.
+// Notes a run of consecutive clusters.
 void L2EntryCounter::note_places(uint64_t offset, uint64_t clusters) {
   statistics_.allocated += clusters;
   if (contiguous_offset_ != 0 && offset != contiguous_offset_) ++statistics_.fragmented;
   contiguous_offset_ = offset + (clusters << geometry_.cluster_bits());
 }
 
-// Every bit pattern means something to a checker: what the entry would be if its faults were not
-// there. So this does not ask L2Entry::kind(), which knows only "invalid".
+// To a checker every bit pattern has a meaning: that of the entry without its faults. So this does
+// not use L2Entry::kind(), which would only give "invalid".
 bool L2EntryCounter::refers_to_cluster(const L2Entry& entry) const {
   if (!entry.offset().is_zero()) return true;
   const bool is_zero = !geometry_.extended_l2() && (entry.word() & L2Entry::kZero) != 0;

@@ -18,7 +18,7 @@ constexpr char kSnapshotAdvice[] =
     "\ncheck -r all repairs the table where its entries show how; byre check -r all "
     "--drop-unreadable removes the snapshots that cannot be read";
 
-// Bytes behind the snapshot table entry up to a multiple of 8.
+// Padding after the snapshot table entry to a multiple of 8 bytes.
 uint64_t padding_of(const layout::Snapshot& snapshot) {
   return -(snapshot.unknown_extra_data.size() + snapshot.id.size() + snapshot.name.size()) % 8;
 }
@@ -29,7 +29,7 @@ MetadataCounter::MetadataCounter(const CheckSubject* subject, CheckerFile* file,
                                  ReferenceCounter* references, const CheckOptions* options)
     : subject_(subject), file_(file), references_(references), options_(options) {}
 
-// The header lets a checker through with any pointer.
+// For a checker Header::parse() accepts any pointer.
 void MetadataCounter::check_snapshot_pointer() {
   const layout::Header& header = subject_->header;
   try {
@@ -92,7 +92,7 @@ Task<void> MetadataCounter::decode(layout::SnapshotTableDecoder* decoder) {
   if (!snapshots_.empty()) snapshot_table_size_ -= padding_of(snapshots_.back());
 }
 
-// As far as the table can be read.
+// Decodes as much of the table as can be read.
 Task<void> MetadataCounter::decode_snapshots_by_guess() {
   const layout::Header& header = subject_->header;
   std::optional<layout::SnapshotTableDecoder> decoder;
@@ -128,7 +128,7 @@ Task<void> MetadataCounter::decode_snapshots_by_guess() {
     report_unreadable(decoded, reason);
     co_return;
   }
-  // Of a table that is not there, all entries are zeroes.
+  // In a table past the end of the file all entries are zeroes.
   const uint64_t offset = header.snapshots_offset.value();
   is_table_kept_ =
       header.snapshot_count != 0 && !range_fits(offset, snapshot_table_size_, file_->size());
@@ -156,7 +156,7 @@ void MetadataCounter::report_guess(size_t index) {
       });
 }
 
-// The entries from this one on. What they refer to is not known.
+// Reports the entries from this one on. What they refer to is not known.
 void MetadataCounter::report_unreadable(uint64_t decoded, const std::string& reason) {
   const layout::Header& header = subject_->header;
   const bool removes = options_->repairs && options_->drops_unreadable;
@@ -181,7 +181,7 @@ void MetadataCounter::report_unreadable(uint64_t decoded, const std::string& rea
       });
 }
 
-// Why nobody can follow it; nullptr: he can.
+// Why the snapshot's L1 table cannot be followed; nullptr if it can.
 const char* MetadataCounter::unreadable_l1(const layout::Snapshot& snapshot) const {
   if (snapshot.disk_size_or(subject_->header.size) == 0) return nullptr;
   const uint64_t offset = snapshot.l1_table_offset.value();
@@ -223,7 +223,7 @@ void MetadataCounter::report_cut(size_t index, uint64_t size) {
       });
 }
 
-// Version 3 asks for the size that the disk had.
+// Version 3 requires the disk size of the snapshot.
 void MetadataCounter::check_snapshot_entries() {
   for (size_t i = 0; i < snapshots_.size(); ++i) {
     layout::Snapshot& snapshot = snapshots_[i];

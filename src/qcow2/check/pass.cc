@@ -7,12 +7,12 @@
 #include "base/units.h"
 #include "qcow2/check/copied_flags.h"
 
-// The order of the steps is QEMU's, because the findings come in it.
+// The order of the steps is QEMU's, because it determines the order of the findings.
 
 namespace byre::qcow2 {
 namespace {
 
-// QEMU's bound: it counts clusters in an int.
+// QEMU's limit: it counts clusters in an int.
 constexpr uint64_t kClustersMax = INT32_MAX;
 
 }  // namespace
@@ -61,7 +61,7 @@ Task<void> CheckPass::compare() {
   image_end_offset_ = co_await refcounts_.compare();
 }
 
-// While nothing is amiss, the flags that were seen on the way agree with the counts, and the counts
+// As long as no fault was found, the flags seen on the way agree with the counts, and the counts
 // are the refcounts.
 Task<void> CheckPass::check_copied() {
   if (!references_.is_suspect() && counts_.claims_hold()) co_return;

@@ -18,7 +18,7 @@ std::vector<OverlappingRanges::Range> OverlappingRanges::ranges() const {
   for (auto step = steps_.begin(); step != steps_.end(); ++step) {
     times += step->second;
     const auto next = std::next(step);
-    if (times == 0) continue;  // as behind the last step
+    if (times == 0) continue;  // as after the last step
     const uint64_t count = static_cast<uint64_t>(times);
     if (!result.empty() && result.back().end == step->first && result.back().times == count) {
       result.back().end = next->first;

@@ -117,7 +117,7 @@ bool StoredRefcounts::is_unused(uint64_t first, uint64_t count) const {
   return true;
 }
 
-// Into block_file_; false, with findings made, where it cannot be read.
+// Reads a block into block_file_; reports a finding and returns false if it cannot be read.
 Task<bool> StoredRefcounts::load_block(uint64_t index) {
   const RefcountTableEntry entry = this->entry(index);
   if (!can_read(entry)) {
@@ -185,8 +185,8 @@ Task<uint64_t> StoredRefcounts::compare() {
   co_return used_end_ << geometry_.cluster_bits();
 }
 
-// Whether nothing is amiss with the refcounts of these clusters of one page, where that is easily
-// told.
+// Whether the refcounts of these clusters of one page are known to be right; false if that is not
+// easily determined.
 bool StoredRefcounts::agrees(ConstBytes block, uint64_t index, uint64_t first, uint64_t count) {
   if (geometry_.refcount_order() != 4) return false;
   const ConstBytes refcounts = block.subspan(index * 2, count * 2);
@@ -199,7 +199,7 @@ bool StoredRefcounts::agrees(ConstBytes block, uint64_t index, uint64_t first, u
   return true;
 }
 
-// No bytes: the refcounts are 0.
+// An empty `block` means that all refcounts are 0.
 void StoredRefcounts::compare_block(ConstBytes block, uint64_t first, uint64_t count) {
   const ReferenceCounts& counts = references_->counts();
   const bool is_zero = is_all_zero(block);

@@ -29,7 +29,7 @@ ReferenceCounts::Page& ReferenceCounts::page_of(uint64_t cluster) {
   return *page;
 }
 
-// The cell of a cluster in a page that is still a list; nullptr where the list is full.
+// The cell of a cluster in a page that is still a list; nullptr if the list is full.
 uint8_t* ReferenceCounts::few_cell(Page& page, uint16_t index) {
   const auto before = [](const Few& entry, uint16_t value) { return entry.index < value; };
   auto place = page.few.end();
@@ -91,7 +91,7 @@ uint64_t ReferenceCounts::add_fast(uint64_t first, uint64_t count, Claim claim) 
     if (page.narrow == nullptr && page.wide == nullptr && piece > kFewMax) make_narrow(page);
     if (page.narrow == nullptr) break;
     const std::span<uint8_t> cells(&page.narrow[in_page], piece);
-    // Loops without a way out are what compilers turn into vector instructions.
+    // Loops without early exits are those that compilers vectorize.
     bool is_full = false;
     for (const uint8_t cell : cells) is_full |= (cell & kNarrowCountMask) >= narrow_max_;
     if (is_full) break;

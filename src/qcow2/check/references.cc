@@ -62,7 +62,7 @@ void ReferenceCounter::note_table(uint64_t offset, uint64_t size) {
   expects_more_ = true;
 }
 
-// Of clusters in the file that such a region begins with nothing is counted, as in QEMU.
+// Does not count the clusters inside the file with which such a region begins, as in QEMU.
 void ReferenceCounter::count_outside(uint64_t offset, uint64_t size, uint64_t times) {
   note_outside(offset, size);
   if (!range_fits(offset, size, INT64_MAX)) return;
@@ -119,7 +119,7 @@ bool ReferenceCounter::has_overlapping_l2_table() const {
   return false;
 }
 
-// Counts stop at the largest refcount.
+// Counts saturate at the largest refcount.
 bool ReferenceCounter::is_shared(uint64_t offset) const {
   const uint64_t shared_min = std::min<uint64_t>(2, geometry_.refcount_max());
   return counts_->count(offset >> geometry_.cluster_bits()) >= shared_min;
@@ -158,7 +158,7 @@ Task<void> ReferenceCounter::count_l1_table(uint64_t offset, uint64_t entries, b
   }
 }
 
-// One reference to each cluster of a table inside the file.
+// Counts one reference to each cluster of a table inside the file.
 void ReferenceCounter::count_l1_places(uint64_t offset, uint64_t size) {
   const uint64_t end = offset + align_up(size, geometry_.cluster_size());
   for (uint64_t place = offset; place < end;) {
@@ -173,7 +173,8 @@ void ReferenceCounter::count_l1_places(uint64_t offset, uint64_t size) {
   }
 }
 
-// A snapshot's L1 table has been followed there. `clean`: all of the cluster, without findings.
+// Notes that a cluster of a snapshot's L1 table has been followed. `clean`: all of the cluster,
+// without findings.
 void ReferenceCounter::note_l1_cluster(uint64_t place, bool clean) {
   const bool has_words = !clean || narrow_refcounts_;
   const uint64_t reads_max = has_words && findings_->is_wanted() ? SharedTable::kReadsMax : 1;
@@ -198,7 +199,7 @@ void ReferenceCounter::report_unreadable(int level) {
 
 namespace {
 
-// How far the L2 tables of the entries behind `index` lie side by side with its own.
+// The size of the L2 tables, of the entries after `index`, that directly follow the one of `index`.
 uint64_t adjacent_tables_size(ConstBytes l1, uint64_t index, uint64_t table_size) {
   const auto offset_at = [&](uint64_t i) {
     return layout::L1Entry(load_big_endian<uint64_t>(&l1[i * 8])).offset().value();
@@ -292,7 +293,7 @@ Task<void> ReferenceCounter::count_owed() {
   }
   const std::vector<OverlappingRanges::Range> tables = owed_l1_.ranges();
   for (const OverlappingRanges::Range& range : tables) co_await count_l1_owed(range);
-  if (narrow_refcounts_) co_return;  // as often as those were read, no count has room for more
+  if (narrow_refcounts_) co_return;  // after as many reads all counts are saturated
   for (const auto& [offset, shared] : shared_l2_) {
     if (shared.owed == 0) continue;
     if (options_->cancellation != nullptr) options_->cancellation->check();
@@ -314,7 +315,8 @@ Task<void> ReferenceCounter::count_l1_owed(OverlappingRanges::Range range) {
   }
 }
 
-// What count_l1_cluster() counts, so many times; the words have been said often enough.
+// Counts what count_l1_cluster() counts, several times; the findings have been reported often
+// enough.
 Task<void> ReferenceCounter::count_l1_part_owed(uint64_t offset, uint64_t length,
                                                 OverlappingRanges::Range range) {
   const uint64_t times = range.times;
@@ -329,7 +331,7 @@ Task<void> ReferenceCounter::count_l1_part_owed(uint64_t offset, uint64_t length
                             !geometry_.is_cluster_aligned(entry.offset());
     if (faults > 0) suspect_ = true;
     findings_->count(Severity::kCorruption, faults * times);
-    if (outside) {  // and so without contents
+    if (outside) {  // so its contents are not there
       incomplete_ = true;
       expects_more_ = true;
       count_outside(l2_offset, cluster_size, times);

@@ -47,12 +47,12 @@ Task<void> Context::flush_devices() {
     if (storage.data_file() != nullptr) co_await storage.data_file()->flush();
     co_await file().flush();
   } catch (const Error& failed) {
-    // The next one could succeed and yet leave out what this one was for.
+    // The next flush could succeed and yet omit what this one was for.
     health.note_failure(failed, Health::Operation::kFlush);
     error = std::current_exception();
   }
   if (error) std::rethrow_exception(error);
-  // Another one failed meanwhile, and the host may have forgotten what this one was for.
+  // Another flush failed meanwhile, and the host may have dropped what this one was for.
   health.check_not_failed();
 }
 
@@ -60,7 +60,7 @@ Task<void> Context::end_failed_request(std::exception_ptr error) {
   try {
     co_await header_store.mark_if_corrupt();
   } catch (const Error&) {
-    // The request's own failure is more to the point.
+    // The request's own error is more relevant.
   }
   std::rethrow_exception(error);
 }

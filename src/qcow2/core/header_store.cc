@@ -16,8 +16,8 @@ Task<void> HeaderStore::write(size_t offset, ConstBytes bytes) {
   bool is_begun = false;
   try {
     co_await file_->flush();
-    // What the header is to name may be lost with another flush, which failed. Feature bits name
-    // nothing, and one of them records damage.
+    // What the header is about to name may have been lost by another flush that failed. Feature
+    // bits do not name anything, and one of them records damage.
     const bool names_tables = offset != offsetof(RawHeader, incompatible_features);
     if (names_tables) health_->check_not_failed();
     const IoVector from(bytes);

@@ -53,7 +53,7 @@ void Health::note_failure(const Error& error, Operation operation) {
         error.kind(), error.errno_value(), error.message(),
         fmt::format("'{}' refuses writes: its metadata could not be written", file_->filename()));
   } catch (const std::bad_alloc&) {
-    // It counts more than its text.
+    // The failure itself matters more than its text.
     failure_.emplace(error.kind(), error.errno_value(), "");
   }
 }

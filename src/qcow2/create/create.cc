@@ -20,15 +20,15 @@
 #include "qcow2/layout/l2_entry.h"
 #include "qcow2/layout/refcount_entry.h"
 
-// A new image is written from behind: space for the data, the tables, and last the header, so that
-// a file whose creation stopped anywhere does not open as an image.
+// A new image is written back to front: space for the data, the tables, and last the header, so
+// that a file whose creation stopped anywhere does not open as an image.
 namespace byre::qcow2 {
 
 namespace {
 
 using layout::HostOffset;
 
-// The feature name table would fill most of a smaller header cluster; QEMU's bound.
+// The feature name table would fill most of a smaller header cluster; QEMU's limit.
 constexpr uint64_t kFeatureNamesClusterSizeMin = 8192;
 
 std::vector<uint8_t> encode_with_qemu_errors(layout::HeaderCluster parts,
@@ -93,12 +93,12 @@ std::vector<uint8_t> encode_header(const CreateOptions& options, const CreationP
   return encode_with_qemu_errors(std::move(parts), options);
 }
 
-// Joins what is written to neighbouring places into large writes.
+// Joins adjacent pieces into large writes.
 class TableWriter {
  public:
   explicit TableWriter(BlockDevice* file) : file_(file), buffer_(kCapacity) {}
 
-  // Room for `length` bytes at `offset`, at most a cluster, cleared. Valid until the next call.
+  // Reserves `length` bytes at `offset`, at most a cluster, zeroed. Valid until the next call.
   Task<Bytes> reserve(uint64_t offset, uint64_t length) {
     if (offset != offset_ + used_ || used_ + length > kCapacity) {
       co_await finish();
@@ -153,7 +153,8 @@ class Creation {
       error = std::current_exception();
     }
     if (!error) co_return;
-    // The header may be there, in part or whole; the first error is the one to tell.
+    // The header may have been written, completely or in part. The first error is the one to
+    // report.
     try {
       co_await file_->write_zeroes(0, layout::Header::kProbeSize, WriteFlags::kNone);
     } catch (const Error&) {
@@ -164,7 +165,7 @@ class Creation {
  private:
   uint64_t cluster_size() const { return plan_.cluster_size; }
 
-  // What is mapped is there to the end of its last subcluster, as QEMU has it.
+  // Mapped data extends to the end of its last subcluster, as in QEMU.
   uint64_t mapped_size() const {
     return align_up(size_, options_.extended_l2
                                ? cluster_size() / layout::limits::kSubclustersPerCluster
@@ -179,7 +180,7 @@ class Creation {
     return plan_.clusters * cluster_size() - (data_is_last ? unused : 0);
   }
 
-  // Before anything is written: a device that cannot hold what is asked for keeps what it has.
+  // Checks before anything is written: a device that is too small keeps its contents.
   void check_fixed_size() const {
     if (file_->limits().grows) return;
     check_preallocation();
@@ -198,7 +199,7 @@ class Creation {
     }
   }
 
-  // QEMU writes one after the other and says which it could not.
+  // QEMU writes one after the other and reports which one failed.
   void check_room_for_tables() const {
     const uint64_t room = file_->size();
     uint64_t refcounts_end = plan_.refcount_table + plan_.refcount_table_clusters;
@@ -213,13 +214,13 @@ class Creation {
     if (what != nullptr) throw Error::from_errno(ENOSPC, what);
   }
 
-  // Whether host bytes from `offset` on were there before, and may be anything.
+  // Whether host bytes from `offset` on existed before, with unknown contents.
   bool has_old_bytes(uint64_t offset) const {
     // A raw external data file is the guest's disk as it is.
     return offset < old_end_ && !options_.data_file_raw;
   }
 
-  // Version 2 has no entries that say "zeroes" of clusters that are there.
+  // Version 2 has no entries for allocated zero clusters.
   Task<void> clear_old_bytes() {
     for (const DataRun& run : plan_.data) {
       const uint64_t begin = run.host_cluster * cluster_size();
@@ -233,13 +234,13 @@ class Creation {
     old_end_ = data_file_ != nullptr ? data_file_->size() : file_->size();
     const uint64_t data_size = plan_.l2_tables.empty() ? size_ : mapped_size();
     if (data_file_ != nullptr && data_file_->size() < data_size) {
-      // Metadata alone asks nothing of the data file.
+      // Preallocating metadata does not involve the data file.
       const Preallocation wanted = options_.preallocation == Preallocation::kMetadata
                                        ? Preallocation::kOff
                                        : options_.preallocation;
       co_await data_file_->resize(data_size, wanted);
     }
-    // Whatever stood in the file: from here on it is no image.
+    // Whatever the file contained, from here on it is not an image.
     if (file_->size() > 0) {
       const uint64_t length = std::min(file_->size(), cluster_size());
       co_await file_->write_zeroes(0, length, WriteFlags::kNone);
@@ -283,7 +284,7 @@ class Creation {
     }
   }
 
-  // Everything below the end is in use, once.
+  // Every cluster below the end is in use, with a refcount of 1.
   Task<void> write_refcount_blocks() {
     const uint64_t per_block = cluster_size() * 8 / options_.refcount_bits;
     const auto order = static_cast<uint32_t>(std::countr_zero(options_.refcount_bits));
@@ -329,8 +330,8 @@ class Creation {
       const uint64_t end = std::min(first + entries, guest_clusters);
       for (uint64_t guest = first; guest < end; ++guest) {
         const HostOffset host(host_cluster_of(guest, &run) * cluster_size());
-        // With extended L2 entries the bitmap stays 0: the cluster is there, its subclusters are
-        // still those of the backing file, or zeroes.
+        // With extended L2 entries the bitmap stays 0: the cluster is allocated, but its
+        // subclusters are still those of the backing file, or zeroes.
         const bool says_zero =
             has_old_bytes(host.value()) && options_.version >= 3 && !options_.extended_l2;
         store_big_endian<uint64_t>(
@@ -340,7 +341,7 @@ class Creation {
     }
   }
 
-  // Guest clusters are asked for in order; `run` remembers the place.
+  // Guest clusters are queried in ascending order; `run` remembers the position.
   uint64_t host_cluster_of(uint64_t guest, size_t* run) const {
     if (plan_.data.empty()) return guest;  // external data file
     while (guest >= plan_.data[*run].guest_cluster + plan_.data[*run].count) ++*run;
@@ -351,7 +352,7 @@ class Creation {
   BlockDevice* data_file_;
   const CreateOptions& options_;
   uint64_t size_;
-  uint64_t old_end_ = 0;  // of what the device with the guest's data had before
+  uint64_t old_end_ = 0;  // old end of the device with the guest's data
   CreationPlan plan_;
   std::vector<uint8_t> header_;
   TableWriter tables_;

@@ -14,8 +14,8 @@ namespace byre::qcow2 {
 
 namespace {
 
-// Host clusters that QEMU allocates at once for guest clusters: those that one slice of 4 KiB of an
-// L2 table maps.
+// QEMU allocates host clusters for as many guest clusters at once as one 4 KiB slice of an L2 table
+// maps.
 constexpr uint64_t kL2SliceSize = 4096;
 
 class Planner {
@@ -33,7 +33,7 @@ class Planner {
     const bool maps = options_.preallocation != Preallocation::kOff || options_.data_file_raw;
     const bool reserves = options_.preallocation == Preallocation::kFalloc ||
                           options_.preallocation == Preallocation::kFull;
-    // The refcount table is sized for the blocks that a plan with a smaller one needed.
+    // The refcount table is enlarged until it holds the blocks that the plan needs.
     uint64_t table_clusters = 1;
     for (;;) {
       if (maps && reserves && !options_.data_filename && guest_clusters_ > 0) {
@@ -59,8 +59,8 @@ class Planner {
 
   uint64_t l1_clusters() const { return div_ceil(plan_.l1_entries * 8, options_.cluster_size); }
 
-  // `count` clusters at the end, and the refcount blocks that they and these blocks need behind
-  // them.
+  // Allocates `count` clusters at the end, followed by the refcount blocks that these and the
+  // blocks themselves need.
   uint64_t allocate(uint64_t count) {
     const uint64_t first = plan_.clusters;
     plan_.clusters += count;
@@ -100,7 +100,7 @@ class Planner {
   }
 
   void plan_in_one_piece(uint64_t table_clusters) {
-    // How many blocks there are shows at the end; a second round puts them in front of the data.
+    // The number of blocks is known only at the end; a second round puts them before the data.
     uint64_t blocks = 0;
     for (;;) {
       start(table_clusters);

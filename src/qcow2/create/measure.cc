@@ -15,14 +15,14 @@ namespace byre::qcow2 {
 
 namespace {
 
-// Bytes of refcount table and refcount blocks that count `clusters` clusters and themselves.
+// Bytes of the refcount table and refcount blocks that count `clusters` clusters and themselves.
 uint64_t refcount_bytes(const CreateOptions& options, uint64_t clusters) {
   const uint64_t per_block = options.cluster_size * 8 / options.refcount_bits;
   const uint64_t blocks_per_table_cluster = options.cluster_size / 8;
   uint64_t blocks = 0;
   uint64_t table_clusters = 0;
-  // Each round counts the structures that the round before asked for; their share of the whole is
-  // at most one in eight, so that the numbers settle after a few rounds.
+  // Each round counts the structures that the previous one needed; they are at most an eighth of
+  // the whole, so the numbers converge after a few rounds.
   for (;;) {
     const uint64_t total = clusters + blocks + table_clusters;
     const uint64_t needed_blocks = div_ceil(total, per_block);
@@ -34,7 +34,7 @@ uint64_t refcount_bytes(const CreateOptions& options, uint64_t clusters) {
   return (blocks + table_clusters) * options.cluster_size;
 }
 
-// Size of the file of a disk whose clusters are all allocated.
+// The size of the file of a disk whose clusters are all allocated.
 uint64_t fully_allocated_size(const CreateOptions& options, uint64_t disk_bytes) {
   const uint64_t entry_size = options.extended_l2 ? 16 : 8;
   const uint64_t l2_entries =

@@ -11,9 +11,9 @@
 #include "qcow2/create/creation_limits.h"
 #include "qcow2/layout/limits.h"
 
-// Refusals of options that do not go together. Words and order are QEMU's: the same mistake, alone
-// or beside others, gives the same message. The order was learnt by giving qemu-img every pair of
-// mistakes.
+// Checks of options that contradict each other. Messages and their order are QEMU's: the same
+// mistake, alone or with others, gives the same message. The order was determined by giving
+// qemu-img every pair of mistakes.
 namespace byre::qcow2 {
 
 namespace {
@@ -64,7 +64,7 @@ void validate_data_file(const CreateOptions& options) {
 }
 
 void validate_size(const CreateOptions& options) {
-  // The largest file offset that QEMU's block layer takes.
+  // The largest file offset that QEMU's block layer accepts.
   constexpr uint64_t kSizeMax = (uint64_t{1} << 63) - kGiB;
   if (options.size > (uint64_t{1} << 63) - kSectorSize) {
     refuse("Could not resize image: Image size cannot be negative",

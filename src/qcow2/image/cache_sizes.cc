@@ -16,11 +16,11 @@ namespace byre::qcow2 {
 
 namespace {
 
-// Enough for the L2 tables of 256 GiB with clusters of 64 KiB; QEMU's bound.
+// Enough for the L2 tables of 256 GiB with clusters of 64 KiB; QEMU's limit.
 constexpr uint64_t kL2SizeMax = 32 * kMiB;
 constexpr uint64_t kRefcountSize = 4 * kMiB;
 constexpr uint64_t kSliceSizeMax = 16 * kKiB;
-// The least that a cache may be asked to be, as in QEMU.
+// The smallest size that may be requested for a cache, as in QEMU.
 constexpr uint64_t kL2EntriesMin = 2;
 constexpr uint64_t kRefcountEntriesMin = 4;
 constexpr uint64_t kEntrySizeMin = 512;
@@ -35,7 +35,7 @@ struct Sizes {
   uint64_t refcount = 0;
 };
 
-// The L2 tables of the whole disk: more would be for nothing.
+// The L2 tables of the whole disk: a larger cache would be useless.
 uint64_t all_l2_tables(const layout::Geometry& geometry, uint64_t disk_size) {
   const uint64_t entries = geometry.clusters_for(disk_size);
   return align_up(entries * geometry.l2_entry_size(), geometry.cluster_size());

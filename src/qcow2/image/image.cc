@@ -89,7 +89,7 @@ uint64_t Image::vm_state_start() const {
 layout::GuestOffset Image::vm_state_offset(uint64_t offset, uint64_t length) const {
   const uint64_t start = vm_state_start();
   const uint64_t entries_max = layout::limits::kL1EntriesMax;
-  // An L2 table of 2 MiB maps 512 GiB, and there are 4 Mi of them at most: no overflow.
+  // An L2 table of 2 MiB maps 512 GiB, and there are at most 4 Mi of them: no overflow.
   const uint64_t end_max = entries_max * geometry().l2_coverage();
   if (offset > end_max - start || length > end_max - start - offset) {
     throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
@@ -107,7 +107,7 @@ Task<void> Image::read_vm_state(uint64_t offset, IoVector to) {
 
 namespace {
 
-// In QEMU's words, which say what was lost: L2 tables and refcount blocks.
+// QEMU's message, which tells what was lost: L2 tables and refcount blocks.
 Error as_close_error(const Tables& tables, const Error& error) {
   const auto not_flushed = [&error](const char* what) {
     return fmt::format("Failed to flush the {} cache: {}", what, errno_text(error.errno_value()));
@@ -128,11 +128,11 @@ Error as_close_error(const Tables& tables, const Error& error) {
 Task<void> Image::close() {
   if (!begin_close()) co_return;
   {
-    // Requests that are under way end first.
+    // Waits for requests in flight.
     const RangeLock::Guard guard =
         co_await parts_->context.guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
   }
-  // Whatever fails, everything is closed; the first failure is told.
+  // Everything is closed even if something fails; the first error is thrown.
   std::exception_ptr first_error;
   try {
     co_await finish_writing();

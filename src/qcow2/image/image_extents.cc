@@ -6,21 +6,20 @@
 #include "qcow2/image/image_parts.h"
 #include "qcow2/space/preallocation_probe.h"
 
-// What `qemu-img map` shows of an image, by the same rules as QEMU:
-// - Zero and data come from the layer that decides; unallocated bytes without a layer below are zero
-//   and not present, at the depth of the last layer that has them inside its size.
+// What `qemu-img map` shows of an image, by QEMU's rules:
+// - Zero and data are those of the layer that decides; unallocated bytes without a layer below are
+//   zero and not present, at the depth of the last layer whose size includes them.
 // - Bytes past the end of a shorter backing file are zero at the overlay's depth.
-// - Data clusters of an image that looks preallocated are looked at in the file: holes there are
-//   zero.
+// - In an image that looks preallocated, holes of the file under data clusters are zero.
 namespace byre::qcow2 {
 
 namespace {
 
-// An answer of more than this many extents ends early; the caller asks again.
+// At most this many extents are returned; the caller asks again.
 constexpr size_t kExtentsMax = 4096;
 
-// Each compressed cluster is an extent of its own, as it is a unit of reading: where one of several
-// is damaged, the extent names it.
+// Each compressed cluster is an extent of its own, because it is a unit of reading: if one of
+// several is damaged, the extent identifies it.
 bool continues(const Extent& extent, const Extent& next) {
   if (next.compressed) return false;
   return extent.present == next.present && extent.data == next.data && extent.zero == next.zero &&
@@ -36,7 +35,7 @@ void append(std::vector<Extent>* extents, const Extent& next) {
   }
 }
 
-// What this layer says.
+// The state of the run in this layer.
 Extent extent_of(const Run& run, BlockDevice* data_device) {
   Extent extent;
   extent.offset = run.guest_offset.value();
@@ -52,7 +51,8 @@ Extent extent_of(const Run& run, BlockDevice* data_device) {
   return extent;
 }
 
-// `extent` lies in the data device at its host offset; adds the device's knowledge of zeroes there.
+// Appends `extent`, which is in the data device at its host offset, split by what the device knows
+// about zeroes there.
 Task<void> append_with_holes(std::vector<Extent>* extents, Extent extent) {
   BlockDevice* const file = extent.file;
   const uint64_t end = extent.offset + extent.length;
@@ -64,7 +64,7 @@ Task<void> append_with_holes(std::vector<Extent>* extents, Extent extent) {
       const uint64_t length = std::min(extent.length, file->size() - place);
       const std::vector<Extent> below = co_await file->extents(place, length, ExtentScope::kLayer);
       extent.zero = below.front().zero;
-      // A hole that reaches the end of the file goes on behind it.
+      // A hole at the end of the file continues past it.
       if (!extent.zero || below.front().length < length) extent.length = below.front().length;
     }
     append(extents, extent);
@@ -83,13 +83,13 @@ Task<void> append_backing(std::vector<Extent>* extents, BlockDevice* backing, co
   }
 }
 
-// The state of [offset, end), or of the first part of it that fills an answer.
+// The state of [offset, end), or of as much of it as fits into one result.
 Task<void> collect(ImageParts* parts, uint64_t offset, uint64_t end, ExtentScope scope,
                    std::vector<Extent>* result) {
   BlockDevice* const backing = parts->context.backing();
   const uint64_t backing_size = backing != nullptr ? backing->size() : 0;
   while (offset < end && result->size() < kExtentsMax) {
-    // Whoever asked may be content with the first extents.
+    // The caller may be content with the first extents.
     const Lookup lookup = result->empty() ? Lookup::kNow : Lookup::kAhead;
     std::optional<Run> run = parts->mapping.find_run(GuestOffset(offset), end - offset, lookup);
     if (!run) run = co_await parts->mapping.run_at(GuestOffset(offset), end - offset, lookup);
@@ -134,12 +134,12 @@ Task<std::vector<Extent>> Image::extents(uint64_t offset, uint64_t length, Exten
   } catch (const Error&) {
     error = std::current_exception();
   }
-  // What comes before the bad place is known; whoever goes on from there is told.
+  // The extents before the error are valid; a request that continues there gets the error.
   if (error && result.empty()) co_await context.end_failed_request(error);
   try {
     co_await context.header_store.mark_if_corrupt();
   } catch (const Error&) {
-    // The answer is right all the same; the next request is refused.
+    // The result is valid all the same; the next request is refused.
   }
   co_return result;
 }

@@ -16,7 +16,7 @@
 #include "qcow2/space/overlap_check.h"
 
 // Opening an image. The order of the checks is QEMU's, so that the same damage gives the same
-// words: header, extensions and backing file name (layout), encryption, L1 table, snapshot table.
+// message: header, extensions and backing file name (layout), encryption, L1 table, snapshot table.
 namespace byre::qcow2 {
 
 namespace {
@@ -25,7 +25,7 @@ Task<layout::HeaderCluster> read_header(BlockDevice* file, layout::HeaderUse use
   Buffer first(layout::Header::kProbeSize);
   const IoVector to_first(first.bytes());
   co_await read_zero_padded(file, 0, to_first);
-  // parse() bounds it to 2 MiB.
+  // probe_cluster_size() limits it to 2 MiB.
   Buffer cluster(layout::Header::probe_cluster_size(first.bytes()));
   const IoVector to_cluster(cluster.bytes());
   co_await read_zero_padded(file, 0, to_cluster);
@@ -54,7 +54,7 @@ Error with_filename(const Error& error, const std::string& filename) {
                               : error.with_hint(fmt::format("'{}': {}", filename, error.hint()));
 }
 
-// The options of the driver, in QEMU's order; gives what they say of the caches.
+// Checks the options of the driver, in QEMU's order; returns the cache sizes.
 CacheSizes check_options(const OpenOptions& options, const layout::Geometry& geometry,
                          uint64_t disk_size) {
   const auto refused = [](const char* message) {
@@ -98,8 +98,8 @@ Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const
   throw *failure;
 }
 
-// Reading the disk needs no snapshots. A writer must know that their clusters have their refcounts,
-// and QEMU's advice for that is not byre's.
+// Reading the disk does not need the snapshots. A writer must know that the refcounts include their
+// clusters, and QEMU's advice for errors there is not byre's.
 Task<void> load_snapshots(LoadedImage* loaded) {
   std::optional<Error> failure;
   try {
@@ -121,7 +121,7 @@ Task<void> load_snapshots(LoadedImage* loaded) {
   }
 }
 
-// A writer that does not know all bitmaps clears the bit that promises that they are right.
+// If a writer cannot read all bitmaps, it clears the bit that says that they are consistent.
 Task<void> load_bitmaps(LoadedImage* loaded) {
   const layout::HeaderCluster& first = loaded->first_cluster;
   std::optional<Error> failure;
@@ -151,8 +151,8 @@ Task<void> load_tables(LoadedImage* loaded) {
   co_await load_bitmaps(loaded);
 }
 
-// A crash may have left lazy refcounts that are wrong: nothing may be allocated by them. As in QEMU,
-// what else is wrong with the image does not keep it from being opened.
+// A crash may have left wrong lazy refcounts, which must not be used for allocation. As in QEMU,
+// other errors in the image do not prevent opening it.
 Task<void> repair_dirty(LoadedImage* loaded) {
   RepairOptions options;
   options.check.on_finding = [loaded](const Finding& finding) {

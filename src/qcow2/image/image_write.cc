@@ -12,7 +12,7 @@ namespace {
 
 Task<void> write_bytes(WriteParts* parts, GuestOffset offset, IoVector from, WriteFlags flags) {
   if (has_flag(flags, WriteFlags::kCompressed)) {
-    // Begins by itself, once the request has its place in the line.
+    // Calls Preparation::begin() itself, after it has taken its turn in the order of requests.
     co_await parts->compressed.write(offset, std::move(from));
   } else {
     if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
@@ -40,7 +40,7 @@ Task<void> discard_bytes(WriteParts* parts, GuestOffset offset, uint64_t length)
 }
 
 Task<void> resize_disk(WriteParts* parts, uint64_t new_size, Preallocation preallocation) {
-  // Before begin(), which changes what a refused resize leaves alone.
+  // Before begin(), which changes the header: a refused resize changes nothing.
   parts->growth.validate(new_size, preallocation);
   if (new_size == parts->context->disk_size()) co_return;
   co_await parts->preparation.begin();
@@ -51,9 +51,10 @@ Task<void> resize_disk(WriteParts* parts, uint64_t new_size, Preallocation preal
   }
 }
 
-// Makes a request. Where the disk is full but clusters are free, or will be once a flush has made
-// their removal durable, it is made once more: writing the same bytes again changes nothing. An
-// image that the request finds corrupt is marked so. `make_request` gives the request's task.
+// Runs a request. If the disk is full but clusters are free, or will be once a flush has made their
+// removal durable, the request is run once more: writing the same bytes again is harmless. If the
+// request finds the image corrupt, the image is marked so. `make_request` returns the request's
+// task.
 template <typename MakeRequest>
 Task<void> run(WriteParts* parts, MakeRequest make_request) {
   std::exception_ptr error;
@@ -127,8 +128,8 @@ Task<void> Image::flush() {
   if (WriteParts* const parts = parts_->writing.get()) {
     return run(parts, [parts] { return parts->flusher.flush(); });
   }
-  // Nothing was written here, but an earlier writer may have been killed: what can be read is
-  // durable afterwards.
+  // Nothing was written here, but an earlier writer may have been killed: after this flush
+  // everything that can be read is durable.
   return context.flush_devices();
 }
 

@@ -30,7 +30,7 @@ WriteParts::WriteParts(ImageParts* image)
     cache->set_on_failure([this](const Error& error, Health::Operation operation) {
       context->health.note_failure(error, operation);
     });
-    // What a table depends on may be lost with a flush that failed since, though a later one
+    // What a table depends on may have been lost by a flush that failed since, even if a later one
     // succeeded.
     cache->set_before_write([this, kind](uint64_t offset, uint64_t length) {
       context->health.check_not_failed();
@@ -44,8 +44,8 @@ WriteParts::WriteParts(ImageParts* image)
 Task<void> WriteParts::finish() {
   if (!context->health.is_prepared()) co_return;
   co_await flusher.flush_all();
-  // What the first flush set free is counted down now; and the file ends with a whole sector, as
-  // readers of compressed clusters like it.
+  // The second flush writes the refcounts of clusters that the first one released; and the file
+  // then ends with a whole sector, which readers of compressed clusters prefer.
   BlockDevice& file = context->file();
   if (file.size() % kSectorSize != 0 && file.limits().grows) {
     co_await file.resize(align_up(file.size(), kSectorSize), Preallocation::kOff);

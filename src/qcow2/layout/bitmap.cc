@@ -23,7 +23,7 @@ namespace {
   throw Error(ErrorKind::kCorrupt, EINVAL, std::move(message), std::move(hint));
 }
 
-// An entry as it lies in the directory.
+// An entry as stored in the directory.
 struct EntryView {
   RawBitmapEntry raw;
   ConstBytes extra_data;
@@ -47,7 +47,7 @@ EntryView view_entry(ConstBytes rest, size_t index) {
   return view;
 }
 
-// The field that breaks the rules, or nullptr.
+// The name of the field that breaks the rules, or nullptr.
 const char* bad_field(const EntryView& view, const Geometry& geometry, uint64_t disk_size) {
   const RawBitmapEntry& raw = view.raw;
   const uint64_t table_offset = raw.table_offset;
@@ -65,7 +65,7 @@ const char* bad_field(const EntryView& view, const Geometry& geometry, uint64_t 
   if ((raw.flags & ~bitmap_flag::kKnown) != 0) return "flags";
   const uint64_t data_size = uint64_t{raw.table_size} << geometry.cluster_bits();
   if (data_size > limits::kBitmapSizeMax) return "bitmap_table_size";
-  // What was not saved correctly may be of another size than the disk.
+  // A bitmap that was not saved correctly may not match the size of the disk.
   const bool in_use = raw.flags & bitmap_flag::kInUse;
   if (!in_use && bitmap_data_size(disk_size, raw.granularity_bits) > data_size) {
     return "bitmap_table_size";
@@ -85,7 +85,7 @@ BitmapEntry decode(const EntryView& view) {
   return entry;
 }
 
-// What QEMU finds out when it loads the bitmaps that the directory lists.
+// What QEMU checks when it loads the bitmaps that the directory lists.
 void check_loadable(const BitmapEntry& entry, const Geometry& geometry, uint64_t disk_size) {
   if (!range_fits(entry.table_offset.value(), uint64_t{entry.table_size} * 8,
                   limits::kDeviceSizeMax)) {
@@ -245,8 +245,9 @@ bool is_text(const std::string& text) {
   return std::ranges::all_of(text, [](char c) { return static_cast<uint8_t>(c) >= ' '; });
 }
 
-// Of an entry that breaks the rules: its name, and the bytes that it takes if what follows it is an
-// entry or the end. Otherwise the bytes up to the next entry, or to the end.
+// Of an entry that breaks the rules: its name and size, if another entry or the end of the
+// directory follows it. Otherwise only the number of bytes up to the next valid entry, or to the
+// end.
 struct BrokenEntry {
   std::string name;
   uint64_t size = 0;
@@ -313,7 +314,7 @@ ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& 
     bytes = bytes.subspan(size);
   }
   all.is_count_wrong = index != extension.bitmap_count;
-  // Nobody knows which of several is the right one.
+  // There is no way to know which of several is the right one.
   std::erase_if(all.bitmaps, [&](const BitmapEntry& entry) {
     if (entry.in_use() || counts[entry.name] < 2) return false;
     all.broken.push_back({0, entry.name, "another bitmap has its name"});

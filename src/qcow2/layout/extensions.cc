@@ -20,7 +20,8 @@ constexpr size_t kCryptoHeaderSize = 16;
   throw Error(ErrorKind::kCorrupt, EINVAL, std::move(message), std::move(hint));
 }
 
-// Where the extensions end: the backing file name may start inside the header, QEMU then sees none.
+// The end of the extensions. The backing file name may start inside the header; QEMU then sees no
+// extensions.
 uint64_t area_end(const Header& header) {
   return header.has_backing_file() ? std::min(header.backing_file_offset, header.cluster_size())
                                    : header.cluster_size();
@@ -60,7 +61,7 @@ void parse_bitmaps(ConstBytes data, const Header& header, Extensions& extensions
     corrupt("bitmaps_ext: Invalid extension length",
             fmt::format("the length is {}, not {}", data.size(), BitmapsExtension::kSize));
   }
-  // Version 2 has no autoclear features, so nothing says that its bitmaps are consistent.
+  // Version 2 has no autoclear features, so nothing guarantees that its bitmaps are consistent.
   extensions.stale_bitmaps = !(header.autoclear_features & autoclear::kBitmaps);
   if (!extensions.stale_bitmaps) {
     extensions.bitmaps = BitmapsExtension::parse(data, header.cluster_size());
@@ -187,7 +188,7 @@ std::vector<FeatureName> readable_feature_names(ConstBytes first_cluster, const 
       parse_one(*raw, header, extensions);
     }
   } catch (const Error&) {
-    // The image is refused already; what was read up to here serves its message.
+    // The image is refused anyway; the names read so far are used in the message.
   }
   return extensions.feature_names.value_or(std::vector<FeatureName>());
 }

@@ -54,7 +54,7 @@ std::string feature_list(uint64_t unknown_incompatible, const std::vector<Featur
   };
   uint64_t rest = unknown_incompatible;
   for (const FeatureName& name : names) {
-    if (name.name.empty()) break;  // QEMU takes an empty name for the end of the table
+    if (name.name.empty()) break;  // QEMU treats an empty name as the end of the table
     const bool is_incompatible = name.type == static_cast<uint8_t>(FeatureType::kIncompatible);
     if (!is_incompatible || name.bit > 63) continue;
     const uint64_t mask = uint64_t{1} << name.bit;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The order of the checks is QEMU's: with two mistakes in one header, both programs name the same.
+// The order of the checks is QEMU's: if a header has two errors, both programs report the same one.
 #include "qcow2/layout/header.h"
 
 #include <fmt/format.h>
@@ -54,7 +54,7 @@ void check_start(const RawHeader& raw) {
   }
 }
 
-// Fields that version 2 does not have stay at their defaults.
+// Fields that version 2 does not have keep their defaults.
 Header load_version3(const RawHeader& raw, ConstBytes first_cluster, Header header) {
   header.incompatible_features = raw.incompatible_features;
   header.compatible_features = raw.compatible_features;
@@ -97,7 +97,7 @@ Header load(const RawHeader& raw, ConstBytes first_cluster) {
   return load_version3(raw, first_cluster, std::move(header));
 }
 
-// The field is absent, and so zlib, where header_length ends before it.
+// If header_length ends before the field, it is absent, which means zlib.
 void load_compression_type(const RawHeader& raw, Header& header) {
   const bool present = header.header_length > limits::kHeaderSizeV3Min;
   const uint8_t type = present ? raw.compression_type : 0;
@@ -140,7 +140,8 @@ void check_features(ConstBytes first_cluster, const Header& header, HeaderUse us
   }
 }
 
-// A contiguous table of `size` bytes: at the start of a cluster, and its end is an offset.
+// Whether a contiguous table of `size` bytes can be there: it begins at the start of a cluster, and
+// ends at a valid offset.
 bool is_table_place(HostOffset offset, uint64_t size, const Header& header) {
   return is_aligned(offset.value(), header.cluster_size()) &&
          range_fits(offset.value(), size, limits::kFileSizeMax);
@@ -174,8 +175,8 @@ void check_l1_table(const Header& header) {
   }
 }
 
-// The L1 table must describe the whole disk. Sizes so near 2^64 that rounding up wraps are QEMU's
-// only ones that reach its check of the disk's size.
+// The L1 table must map the whole disk. In QEMU only sizes so near 2^64 that rounding up wraps
+// reach the check of the disk's size.
 void check_disk_size(const Header& header) {
   const Geometry geometry(header);
   const std::string hint = fmt::format("size is {}, l1_size {}", header.size, header.l1_size);
@@ -197,7 +198,7 @@ void check_crypt_method(const Header& header) {
   }
 }
 
-// Tables that end behind the last byte that storage can have: QEMU fails when it reads them.
+// Tables that end past the largest device: QEMU fails when it reads them.
 void check_readable(const char* message, const char* field, HostOffset offset, uint64_t size) {
   if (range_fits(offset.value(), size, limits::kDeviceSizeMax)) return;
   throw Error(ErrorKind::kIo, EIO, fmt::format("{}: {}", message, errno_text(EIO)),
@@ -273,7 +274,7 @@ std::vector<uint8_t> Header::encode() const {
   raw.compression_type = static_cast<uint8_t>(compression_type);
   std::vector<uint8_t> bytes(start, start + limits::kHeaderSizeV3Min + 1);
   bytes.insert(bytes.end(), additional_fields.begin(), additional_fields.end());
-  // Where header_length counts more fields than are known, they are absent: zeroes.
+  // If header_length includes more fields than are known, they are absent: zeroes.
   bytes.resize(header_length);
   return bytes;
 }

@@ -14,7 +14,7 @@ namespace {
 
 std::string parse_backing_file_name(ConstBytes first_cluster, const Header& header) {
   if (!header.has_backing_file()) return {};
-  // Header::parse has checked that the offset lies in the first cluster.
+  // Header::parse has checked that the offset is in the first cluster.
   const uint64_t room = header.cluster_size() - header.backing_file_offset;
   const uint64_t size = header.backing_file_size;
   if (size > std::min<uint64_t>(limits::kBackingFileNameSizeMax, room)) {

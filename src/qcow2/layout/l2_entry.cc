@@ -8,7 +8,7 @@
 namespace byre::qcow2::layout {
 namespace {
 
-constexpr uint32_t kZeroShift = 32;  // of the bitmap's zero bits over its allocation bits
+constexpr uint32_t kZeroShift = 32;  // from the bitmap's allocation bits to its zero bits
 
 // Bits [first, first + count) of a 32-bit half.
 uint64_t half_mask(uint32_t first, uint32_t count) {
@@ -85,7 +85,7 @@ CompressedRange L2Entry::compressed_range(const Geometry& geometry) const {
 
 bool L2Entry::has_offset(const Geometry& geometry) const {
   if (is_compressed()) return false;
-  // In an external data file offset 0 is the first cluster; bit 63 tells it from no offset.
+  // In an external data file offset 0 is the first cluster; bit 63 distinguishes it from no offset.
   return !offset().is_zero() || (geometry.external_data_file() && copied());
 }
 
@@ -143,7 +143,7 @@ SubclusterRun L2Entry::run(uint32_t index, const Geometry& geometry) const {
   const SubclusterKind kind = subcluster(index, geometry);
   const uint32_t rest = geometry.subclusters_per_cluster() - index;
   if (rest == 1 || !geometry.extended_l2() || is_compressed()) return {kind, rest};
-  // The subclusters that have both bits as the first one has; of one kind, so.
+  // The subclusters whose two bits are equal to those of the first one are of the same kind.
   const uint64_t allocated = bitmap_ >> index;
   const uint64_t zero = bitmap_ >> (kZeroShift + index);
   const uint64_t differs =

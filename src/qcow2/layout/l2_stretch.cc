@@ -9,8 +9,8 @@ namespace byre::qcow2::layout {
 
 namespace {
 
-// Index of the first entry from `index` to `end` that is not `expected`, which grows by `step` from
-// entry to entry.
+// The index of the first entry in [index, end) that is not `expected`, which grows by `step` with
+// each entry; `end` if there is none.
 uint32_t end_of_words(const uint8_t* words, uint32_t index, uint32_t end, uint64_t expected,
                       uint64_t step) {
   while (index < end && load_big_endian<uint64_t>(words + size_t{index} * 8) == expected) {

@@ -8,7 +8,7 @@
 namespace byre::qcow2::layout {
 namespace {
 
-// The place of an entry narrower than a byte: its byte, and the shift inside it.
+// The position of an entry narrower than a byte: its byte, and the shift inside it.
 struct SubByte {
   uint64_t byte;
   uint32_t shift;

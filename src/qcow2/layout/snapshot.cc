@@ -15,7 +15,7 @@
 namespace byre::qcow2::layout {
 namespace {
 
-// One read fetches many small entries; the largest entry is fetched by itself.
+// One read covers many small entries; the largest entry is read separately.
 constexpr uint64_t kReadSize = 64 * kKiB;
 
 uint64_t unpadded_size(const RawSnapshot& raw) {
@@ -36,7 +36,7 @@ void check_extra_data(const RawSnapshot& raw, size_t index) {
                           uint32_t{raw.extra_data_size}, limits::kSnapshotExtraDataSizeMax));
 }
 
-// The 8 bytes at the front of what is left of the extra data, if they are there.
+// Removes the first 8 bytes from the rest of the extra data and returns them, if there are as many.
 std::optional<uint64_t> take_field(ConstBytes& extra) {
   if (extra.size() < 8) return std::nullopt;
   const uint64_t value = load_big_endian<uint64_t>(extra.data());
@@ -44,7 +44,7 @@ std::optional<uint64_t> take_field(ConstBytes& extra) {
   return value;
 }
 
-// `bytes` has at least unpadded_size(raw) bytes.
+// REQUIRES: `bytes` has at least unpadded_size(raw) bytes.
 Snapshot decode(const RawSnapshot& raw, ConstBytes bytes) {
   Snapshot snapshot;
   snapshot.l1_table_offset = HostOffset(raw.l1_table_offset);
@@ -78,7 +78,7 @@ uint64_t extra_data_size(const Snapshot& snapshot) {
 }
 
 void encode_extra_data(const Snapshot& snapshot, std::vector<uint8_t>& bytes) {
-  // A field can only stand behind the fields before it.
+  // A field requires those before it.
   BYRE_ASSERT(!snapshot.icount || snapshot.disk_size);
   BYRE_ASSERT(!snapshot.disk_size || snapshot.has_large_vm_state_size);
   BYRE_ASSERT(snapshot.has_large_vm_state_size || snapshot.vm_state_size <= UINT32_MAX);
@@ -184,7 +184,7 @@ void SnapshotTableDecoder::feed(ConstBytes bytes) {
     snapshots_.push_back(decode(raw, bytes));
     const uint64_t padded = align_up(size, 8);
     offset_ += padded;
-    // The padding of the last entry need not have been read.
+    // The padding of the last entry may not have been read.
     bytes = bytes.subspan(std::min<uint64_t>(padded, bytes.size()));
   }
   if (!done()) check_readable(wanted_);

@@ -16,18 +16,18 @@ namespace byre::qcow2 {
 
 namespace {
 
-// Compressed bytes in one storage read, unless a single cluster takes more.
+// The most compressed bytes in one storage read, unless a single cluster takes more.
 constexpr uint64_t kGroupSizeMax = 1 << 20;
-// Unused bytes between two compressed clusters that are read along rather than apart.
+// Gaps between two compressed clusters up to this size are read rather than skipped.
 constexpr uint64_t kGapMax = 4096;
 constexpr uint64_t kGroupsMax = 8;
-// Decompressed bytes that one job on a worker thread makes; less would not be worth the hop.
+// Decompressed bytes per job on a worker thread; less would not be worth the switch.
 constexpr uint64_t kJobSize = 128 << 10;
-// Below this much, the loop's own thread does it.
+// Below this size the loop's own thread decompresses.
 constexpr uint64_t kInPlaceMax = 8 << 10;
 constexpr size_t kCachedMax = 4;
 
-// One a thread and type: making one is dear.
+// One per thread and type: creating one is expensive.
 codec::Decompressor& decompressor(CompressionType type) {
   thread_local std::array<std::unique_ptr<codec::Decompressor>, 2> of_thread;
   std::unique_ptr<codec::Decompressor>& mine = of_thread.at(static_cast<size_t>(type));
@@ -35,7 +35,7 @@ codec::Decompressor& decompressor(CompressionType type) {
   return *mine;
 }
 
-// What a job on a worker thread came to: exceptions of damaged data name the cluster.
+// The result of a job on a worker thread: exceptions for damaged data name the cluster.
 struct Outcome {
   std::optional<GuestOffset> damaged;
   std::string reason;
@@ -92,7 +92,8 @@ Task<void> CompressedReader::read_group(Group group) {
   co_await when_all(std::move(jobs));
 }
 
-// The pieces' clusters, whole, from `compressed`, which begins at `base` of the file.
+// Decompresses the whole clusters of the pieces from `compressed`, which begins at `base` in the
+// file.
 Task<void> CompressedReader::decompress(std::span<CompressedPiece> pieces, HostOffset base,
                                         ConstBytes compressed) {
   const CompressionType type = context_->header().compression_type;

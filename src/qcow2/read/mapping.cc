@@ -18,7 +18,7 @@ using layout::SubclusterKind;
 
 namespace {
 
-// As QEMU prints numbers: 0 has no "0x" before it.
+// QEMU's format for numbers: 0 has no "0x" before it.
 std::string hex(uint64_t number) {
   return number == 0 ? "0" : fmt::format("{:#x}", number);
 }
@@ -42,14 +42,14 @@ RunKind run_kind(SubclusterKind kind) {
   return RunKind::kInvalid;
 }
 
-// Whether `next`, which begins where `run` ends, is more of the same.
+// Whether `next`, which begins where `run` ends, extends it.
 bool continues(const Run& run, const Run& next) {
   if (next.kind != run.kind || run.kind == RunKind::kCompressed) return false;
   if (run.has_host_offset != next.has_host_offset) return false;
   return !run.has_host_offset || next.host_offset == run.host_offset + run.length;
 }
 
-// One such subcluster makes its whole entry unreadable, as in QEMU.
+// Problems of one subcluster that make its whole entry unreadable, as in QEMU.
 bool has_bad_subcluster(L2Problem problem) {
   return problem == L2Problem::kAllocatedWithoutOffset || problem == L2Problem::kAllocatedAndZero;
 }
@@ -132,8 +132,7 @@ Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) con
   const layout::Geometry& geometry = context_->geometry;
   const uint64_t first = geometry.l1_index(guest_offset);
   const uint64_t last = geometry.l1_index(guest_offset + (length - 1));
-  // Entries of which only reserved bits are set are not skipped here; the next lookup deals with
-  // them.
+  // Entries with only reserved bits set end the run here; the next lookup handles them.
   const uint64_t end = l1_->next_used(first + 1, last + 1);
   const uint64_t bytes = geometry.guest_offset(end, 0) - guest_offset;
   return {.kind = RunKind::kUnallocated,
@@ -152,7 +151,8 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
   L2Stretch stretch = slice.l2_stretch(index, count_max);
   Run run = run_in_entry(stretch.first, guest_offset);
   if (run.kind == RunKind::kInvalid) throw invalid_entry(stretch.first, guest_offset, lookup);
-  // Neighbouring runs of one entry are always different, so more of the same begins with an entry.
+  // Adjacent runs of one entry always differ, so the run can only continue at the start of an
+  // entry.
   while (true) {
     const uint32_t followers = followers_in_run(stretch, run);
     run.length += uint64_t{followers} << geometry.cluster_bits();
@@ -163,7 +163,7 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
     }
     stretch = slice.l2_stretch(index, count_max);
     const Run next = run_in_entry(stretch.first, guest_offset + run.length);
-    // QEMU looks at the subclusters behind a run before it knows the run's end.
+    // QEMU checks the subclusters after a run before it knows the run's end.
     if (next.kind == RunKind::kInvalid && run.kind != RunKind::kCompressed &&
         has_bad_subcluster(stretch.first.problem(geometry))) {
       throw invalid_entry(stretch.first, guest_offset + run.length, lookup);
@@ -175,15 +175,17 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
   return run;
 }
 
-// How many entries of a stretch, behind its first one with which `run` ends, are more of the same.
+// The number of entries of a stretch, after its first one with which `run` ends, that extend the
+// run.
 uint32_t Mapping::followers_in_run(const L2Stretch& stretch, const Run& run) const {
   const layout::Geometry& geometry = context_->geometry;
   const uint64_t bitmap = stretch.first.bitmap();
-  // All subclusters of an entry are in one state, or the run ends with its last ones.
+  // If the subclusters of an entry are in different states, following entries do not extend the run
+  // as a whole.
   if (bitmap != 0 && bitmap != L2Entry::kAllAllocated && bitmap != L2Entry::kAllZero) return 0;
   if (run.kind == RunKind::kCompressed) return 0;
   if (stretch.step != (run.has_host_offset ? geometry.cluster_size() : 0)) return 0;
-  // What goes beyond the offset's last bit is another flag.
+  // Adding beyond the last bit of the offset would change another flag.
   const uint64_t room = L2Entry::kOffsetMask - stretch.first.offset().value();
   const uint64_t clusters = room >> geometry.cluster_bits();
   return static_cast<uint32_t>(std::min<uint64_t>(stretch.count - 1, clusters));
@@ -198,7 +200,7 @@ Run Mapping::run_in_entry(const L2Entry& entry, GuestOffset guest_offset) const 
   run.length = geometry.cluster_size() - in_cluster;
   if (has_bad_subcluster(problem)) return run;
   if (entry.is_compressed()) {
-    // A place that no file reaches is a compressed cluster all the same, whose read fails.
+    // An offset beyond any file is still a compressed cluster; reading it fails.
     if (problem != L2Problem::kNone && problem != L2Problem::kCompressedOffset) return run;
     const layout::CompressedRange range = entry.compressed_range(geometry);
     run.kind = RunKind::kCompressed;

@@ -13,12 +13,12 @@ namespace byre::qcow2 {
 
 namespace {
 
-// Storage reads of one request that are under way at once.
+// The most storage reads of one request in flight at once.
 constexpr size_t kReadsMax = 64;
-// Compressed clusters that are handed on together: enough to keep every core busy.
+// The most compressed clusters passed on together: enough to keep every core busy.
 constexpr size_t kCompressedMax = 256;
 
-// Whether `next` can be read with `run` in one go.
+// Whether `next` can be read with `run` in one read.
 bool continues(const Run& run, const Run& next) {
   if (next.kind != run.kind) return false;
   if (run.kind == RunKind::kData) return next.host_offset == run.host_offset + run.length;
@@ -45,7 +45,7 @@ Task<void> Reader::read(GuestOffset offset, IoVector to) {
   }
 }
 
-// `to` has the run's length.
+// REQUIRES: `to` has the run's length.
 Task<void> Reader::read_plain(const Run& run, IoVector to) {
   if (run.kind == RunKind::kData) {
     Task<void> reading =
@@ -71,7 +71,7 @@ Task<void> Reader::read_backing(GuestOffset offset, IoVector to) {
   return ready();
 }
 
-// Several runs, of which `run` is the first: all of them at once, within bounds.
+// Reads several runs, of which `run` is the first, concurrently within bounds.
 Task<void> Reader::read_runs(Run run, IoVector to) {
   const GuestOffset start = run.guest_offset;
   const GuestOffset end = start + to.size();

@@ -15,7 +15,7 @@ namespace byre::qcow2 {
 namespace {
 
 constexpr uint64_t kExtensionHeaderSize = 8;
-// A type that the specification gives to nobody, and readers pass over ("byre").
+// A type that the specification does not assign, so that readers skip it ("byre").
 constexpr uint32_t kUnused = 0x62797265;
 
 }  // namespace
@@ -45,8 +45,8 @@ Task<void> BitmapsSwitch::set_autoclear(uint64_t bits) {
   header_->autoclear_features = bits;
 }
 
-// Without the autoclear bit nobody believes the extension; then it goes, or becomes one that says
-// nothing where others follow it.
+// Without the autoclear bit readers ignore the extension. It is then removed, or, if others follow
+// it, gets a type without a meaning.
 Task<void> BitmapsSwitch::remove(uint64_t place, bool is_last) {
   co_await set_autoclear(header_->autoclear_features & ~layout::autoclear::kBitmaps);
   std::vector<uint8_t> bytes(is_last ? 8 : 4);

@@ -83,7 +83,7 @@ Task<void> EntryRepairer::repair_l2_table(uint64_t offset) {
     if (entry.is_compressed()) {
       tell(FindingKind::kCompressedCopied, offset, entry.word(), false);
     } else {
-      // The first check has told of the others as repaired.
+      // The first check has reported the others as repaired.
       tell(FindingKind::kReferenceOutsideFile, entry.offset().value(), entry.word(), !is_aligned);
     }
     better->store(l2_.bytes(), i, geometry);

@@ -9,8 +9,8 @@
 namespace byre::qcow2 {
 namespace {
 
-// While something cannot be followed, what no reference was found to may be its own: then only
-// clusters past all that are in use by the refcounts are free.
+// While something cannot be followed, clusters without a reference may belong to it: then only
+// clusters past all that the refcounts call in use are free.
 uint64_t first_place(CheckPass* pass, NewPlaces::Where where) {
   if (where == NewPlaces::Where::kPastEnd) return pass->counts().cluster_count();
   if (!pass->references().is_incomplete()) return 0;
@@ -46,7 +46,7 @@ bool NewPlaces::is_free(uint64_t cluster) const {
   return also_counted_ == nullptr || also_counted_->count(cluster) == 0;
 }
 
-// inside_end_: there are none.
+// Returns inside_end_ if there is no such run.
 uint64_t NewPlaces::find_inside(uint64_t clusters, uint64_t from) const {
   uint64_t count = 0;
   for (uint64_t cluster = from; cluster < inside_end_; ++cluster) {
@@ -91,7 +91,8 @@ uint64_t NewPlaces::take(uint64_t clusters) {
   return first;
 }
 
-// Places for the table and the blocks of the plan; false: for fewer blocks than it has.
+// Chooses clusters for the table and the blocks of the plan; false if there are not enough for the
+// blocks.
 bool NewPlaces::choose_inside(RefcountPlan* plan) const {
   plan->first = find_inside(plan->table_clusters, next_);
   if (plan->first == inside_end_) throw no_room_in_a_row(plan->table_clusters);
@@ -117,7 +118,7 @@ RefcountPlan NewPlaces::plan_inside(const ReferenceCounts& counts) const {
     for (uint64_t i = 0; i < plan.table_clusters; ++i) own.push_back(plan.first + i);
     RefcountPlan wider = plan_refcounts(counts, geometry_, own);
     if (wider.blocks == plan.blocks && wider.table_clusters == plan.table_clusters) return plan;
-    // Blocks that the places of an earlier round needed stay, so that it comes to an end.
+    // Blocks that an earlier round needed stay in the plan, so that the loop terminates.
     std::vector<uint64_t> blocks;
     std::ranges::set_union(plan.blocks, wider.blocks, std::back_inserter(blocks));
     if (blocks == plan.blocks && wider.table_clusters <= plan.table_clusters) return plan;
@@ -133,7 +134,7 @@ RefcountPlan NewPlaces::take_for_refcounts(const ReferenceCounts& counts) {
     for (const uint64_t place : plan.places) taken_.add(place, place + 1);
     return plan;
   }
-  // The place depends on the size, the size on the place: it grows only.
+  // The position depends on the size and the size on the position; both only grow.
   RefcountPlan plan = plan_refcounts(counts, geometry_, next_);
   for (;;) {
     const uint64_t first = next_past_end(plan.cluster_count());

@@ -15,7 +15,7 @@
 namespace byre::qcow2 {
 namespace {
 
-// The indexes of the blocks that count something, ascending.
+// The indexes of the blocks that count any references, ascending.
 std::vector<uint64_t> used_blocks(const ReferenceCounts& counts, const layout::Geometry& geometry) {
   std::vector<uint64_t> blocks;
   const auto page_counts = std::make_unique<ReferenceCounts::PageCounts>();
@@ -31,7 +31,7 @@ std::vector<uint64_t> used_blocks(const ReferenceCounts& counts, const layout::G
   return blocks;
 }
 
-// With the blocks that count the clusters [first, first + count).
+// `used`, and the blocks that count the clusters [first, first + count).
 std::vector<uint64_t> with_blocks_of(const std::vector<uint64_t>& used, uint64_t first,
                                      uint64_t count, uint32_t block_bits) {
   std::vector<uint64_t> own;

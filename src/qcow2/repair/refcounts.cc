@@ -8,8 +8,8 @@
 
 namespace byre::qcow2 {
 
-// While something could not be followed, nothing is given back: what counts as leaked may be what
-// it would have led to.
+// While something cannot be followed, nothing is freed: clusters that look leaked may be what it
+// would have led to.
 RefcountRepairer::RefcountRepairer(CheckPass* pass, RepairScope scope)
     : pass_(pass),
       repairs_leaks_(!pass->references().is_incomplete()),
@@ -23,14 +23,15 @@ Task<void> RefcountRepairer::repair() {
   for (uint64_t first = 0; first < clusters; first += block_entries) {
     if (pass_->options().cancellation != nullptr) pass_->options().cancellation->check();
     const uint64_t index = first / block_entries;
-    // Without a block all refcounts are 0, and so are the references, or it would have to be made.
+    // Without a block all refcounts are 0, and so are the references, or the structure would have
+    // been rebuilt.
     if (pass_->refcounts().entry(index).offset().is_zero()) continue;
     co_await repair_block(index, first, std::min(block_entries, clusters - first));
   }
   if (repairs_corruptions_) co_await raise_past_end();
 }
 
-// QEMU says nothing of these refcounts, so nobody is told.
+// QEMU prints nothing about these refcounts, so they are not reported.
 Task<void> RefcountRepairer::raise_past_end() {
   const std::map<uint64_t, uint64_t>& counts = pass_->references().outside_counts();
   const uint64_t block_entries = pass_->geometry().refcount_block_entries();
@@ -87,7 +88,7 @@ Task<void> RefcountRepairer::write_block(layout::HostOffset offset) {
   co_await pass_->file().device().write(offset.value(), from, WriteFlags::kNone);
 }
 
-// Whether the refcount was changed.
+// Returns whether the refcount was changed.
 bool RefcountRepairer::repair_refcount(Bytes block, uint64_t index_in_block, uint64_t cluster,
                                        uint64_t references) {
   const uint32_t order = pass_->geometry().refcount_order();
@@ -98,7 +99,7 @@ bool RefcountRepairer::repair_refcount(Bytes block, uint64_t index_in_block, uin
   const bool repairs = is_leak ? repairs_leaks_ || is_given_back : repairs_corruptions_;
   if (repairs) layout::store_refcount(block, index_in_block, order, references);
   using Difference = StoredRefcounts::Difference;
-  // Kept leaks are told once, those that the scope leaves out twice, as QEMU does.
+  // Kept leaks are reported once, corruptions outside the scope twice, as in QEMU.
   if (repairs || !is_leak) {
     pass_->refcounts().report_difference(cluster, refcount, references,
                                          repairs ? Difference::kRepaired : Difference::kLeft);
@@ -122,7 +123,7 @@ Task<void> RefcountsPastEnd::clear() {
   co_await visit(true);
 }
 
-// Whether there were any; stops at the first block that has them unless it clears them.
+// Returns whether there were any; stops at the first block that has some, unless it clears them.
 Task<bool> RefcountsPastEnd::visit(bool clears) {
   const uint64_t table_size = uint64_t{header_.refcount_table_clusters} << header_.cluster_bits;
   Buffer table(file_.stored(header_.refcount_table_offset.value(), table_size));
@@ -149,7 +150,7 @@ Task<bool> RefcountsPastEnd::visit(bool clears) {
   co_return has_any;
 }
 
-// Of a block that begins with cluster `first`; whether there were any.
+// Clears them in a block that begins with cluster `first`; returns whether there were any.
 bool RefcountsPastEnd::clear_in(Bytes block, uint64_t first) const {
   const uint32_t order = geometry_.refcount_order();
   bool had_any = false;

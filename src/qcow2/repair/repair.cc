@@ -19,17 +19,18 @@
 #include "qcow2/repair/structure.h"
 
 // The order of the steps, and why a power cut between or within any two leaves an image that can be
-// repaired and has all that could be read before (docs/decisions/0040):
+// repaired and has everything that could be read before (docs/decisions/0040):
 //
-//   1. autoclear bits that byre does not know      before anything else changes
-//   2. repaired entries, in place                    each reads as before, whatever else is on disk
-//   3. refcounts: in place, each nearer the truth; or a new structure and one header write
-//   4. flush; then copied flags, in place          a flag follows the refcount that it tells of: a
-//                                                  cluster without it is copied and counted down,
-//                                                  so its refcount must have been raised before
-//   5. flush; a check; where it finds nothing:     what the check does not look at, and a file that
-//      refcounts behind the end of the file        grows would show as leaks
-//   6. flush; dirty and corrupt bits               they go when what they say is no longer so
+//   1. autoclear bits that byre does not know    before anything else changes
+//   2. repaired entries, in place                each reads as before, whatever else is on disk
+//   3. refcounts: in place, or a new structure   each write in place is an improvement; a new
+//      and one write of the header               structure is used from that write on
+//   4. flush; then copied flags, in place        a flag depends on the refcount it describes: a
+//                                                cluster without it is copied and its refcount
+//                                                decremented, so that must have been raised before
+//   5. flush; a check; if it finds nothing:      the check does not look at them, and they would
+//      refcounts past the end of the file        become leaks when the file grows
+//   6. flush; dirty and corrupt bits             cleared when they no longer apply
 
 namespace byre::qcow2 {
 namespace {
@@ -73,7 +74,7 @@ class Repairer {
 
   CheckSubject subject_;
   RepairOptions options_;
-  CheckOptions first_;  // of the passes before the last
+  CheckOptions first_;  // for the passes before the last
   std::optional<CheckPass> pass_;
   uint64_t leaks_fixed_ = 0;
   uint64_t corruptions_fixed_ = 0;
@@ -81,13 +82,13 @@ class Repairer {
   bool is_built_ = false;
   RangeSet given_back_;
   std::optional<Error> no_room_;
-  bool is_in_place_ = false;  // there was no room to build
+  bool is_in_place_ = false;  // there was no space to rebuild
 };
 
 Task<void> Repairer::begin_writing() {
   if (std::exchange(is_writing_, true)) co_return;
-  // Whoever wrote before may have been killed. A power cut must not bring back entries that lead to
-  // what counts as free by those that were read.
+  // An earlier writer may have been killed. A power cut must not bring back entries that refer to
+  // clusters which are free by the entries read now.
   co_await file().flush();
   const layout::Header& header = subject_.header;
   const uint64_t known = header.autoclear_features & layout::autoclear::kKnown;
@@ -115,7 +116,7 @@ void Repairer::say(FindingKind kind, Severity severity, std::string text) {
   pass_->findings().add({.kind = kind, .severity = severity}, [&] { return std::move(text); });
 }
 
-// A new pass over what the file has now.
+// Starts a new pass over the current contents of the file.
 Task<void> Repairer::look(Tell tell) {
   pass_.emplace(subject_, &first_);
   pass_->findings().set_muted(tell == Tell::kNothing);
@@ -136,8 +137,8 @@ Task<void> Repairer::repair_entries() {
   co_await look(Tell::kNothing);
 }
 
-// A longer file has more references that lead into it, and a table in a place of its own may be
-// repaired: then there is more to do.
+// In a longer file more references lead into it, and the entries of a moved table may be repaired:
+// then there is more to do.
 Task<void> Repairer::repair_structure() {
   constexpr int kRoundsMax = 3;
   for (int round = 0; round < kRoundsMax; ++round) {
@@ -164,14 +165,14 @@ bool Repairer::must_move() {
   return pass_->refcounts().is_table_shared() || StructureBuilder::must_move_l1(*pass_);
 }
 
-// They may be whole once the rest of the file is there.
+// They may be complete once the rest of the file is there.
 bool Repairer::must_remove_bitmaps() {
   if (!repairs_all() || !pass_->bitmaps().has_broken()) return false;
   return options_.drops_unreadable || !pass_->references().expects_more();
 }
 
-// Where those that stay are the first of the directory, the header alone says so. Otherwise the
-// others are written anew with the refcounts.
+// If the remaining bitmaps are the first of the directory, only the extension is changed. Otherwise
+// the directory is rewritten, together with the refcounts.
 Task<void> Repairer::remove_bitmaps() {
   for (const layout::BrokenBitmap& each : pass_->bitmaps().broken()) {
     const std::string which = each.name.empty() ? fmt::format("directory entry {}", each.index)
@@ -194,7 +195,7 @@ Task<void> Repairer::remove_bitmaps() {
   corruptions_fixed_ += corruptions - std::min(corruptions, pass_->findings().corruptions());
 }
 
-// Whether there was room.
+// Returns whether there was space.
 Task<bool> Repairer::try_to_build(NewPlaces::Where where) {
   const uint64_t size = file().size();
   StructureBuilder builder(&*pass_, pass_->references().is_incomplete(), where);
@@ -223,7 +224,7 @@ Task<bool> Repairer::try_to_build(NewPlaces::Where where) {
   co_return true;
 }
 
-// Nothing refers to what is cut off; a device that does not give it back is as sound.
+// Nothing refers to what is truncated; a device that cannot shrink is as sound.
 Task<void> Repairer::cut_file(uint64_t size) {
   if (file().size() <= size) co_return;
   try {
@@ -244,7 +245,7 @@ Task<bool> Repairer::build_where_there_is_room() {
   const bool needs_places =
       must_move() || must_remove_bitmaps() || pass_->metadata().has_repaired_snapshots();
   if (!needs_places && pass_->refcounts().can_be_written_in_place()) co_return false;
-  // Where even the tables that the header names are past the end, it is sure that there is more.
+  // If even tables that the header names are past the end, more of the file is certainly to come.
   const bool is_cut = pass_->refcounts().is_past_end() || is_l1_past_end();
   const bool may_grow_after_all = grows && is_partial && !is_cut;
   if (may_grow_after_all) is_built = co_await try_to_build(Where::kPastEnd);
@@ -281,7 +282,7 @@ Task<void> Repairer::build() {
   }
   is_built_ = true;
   co_await look(is_told ? Tell::kReferences : Tell::kNothing);
-  // What the old structure took is given back; the rest is gone with it.
+  // Frees the clusters of the old structure; its other defects are gone with it.
   RefcountRepairer repairer(&*pass_, options_.scope);
   repairer.give_back(&given_back_);
   pass_->findings().set_muted(!is_told);
@@ -306,7 +307,7 @@ Task<void> Repairer::repair_refcounts() {
 
 Task<void> Repairer::repair_copied() {
   if (!pass_->references().is_suspect() && pass_->counts().claims_hold()) co_return;
-  // Flags are not set by refcounts that are too low.
+  // Flags are not set from refcounts that are too low.
   const bool is_sound =
       pass_->findings().corruptions() == 0 && pass_->findings().check_errors() == 0;
   const bool repairs = repairs_all() || is_sound;
@@ -322,7 +323,8 @@ Task<void> Repairer::repair_copied() {
   corruptions_fixed_ += pass_->findings().repaired_corruptions() - corruptions;
 }
 
-// `end` clusters are what the check has looked at. QEMU says nothing of it, so nobody is told.
+// The check has looked at `end` clusters. QEMU prints nothing about the others, so they are not
+// reported.
 Task<void> Repairer::clear_behind_end(uint64_t end) {
   RefcountsPastEnd behind(subject_, options_.check, end);
   const bool has_any = co_await behind.has_any();
@@ -364,7 +366,7 @@ Task<RepairResult> Repairer::run() {
     if (is_told && options_.on_fixed) options_.on_fixed(leaks_fixed_, corruptions_fixed_);
     pass_.reset();
     CheckOptions last = options_.check;
-    if (!is_told) last.findings_max = 0;  // they were told before
+    if (!is_told) last.findings_max = 0;  // they were reported before
     result.check = co_await check(subject_, std::move(last));
     if (!is_told) result.check.findings_unreported = 0;
   }

@@ -22,7 +22,7 @@ using layout::RawHeader;
 
 namespace {
 
-// A checker's bound; no page of counts is made for more.
+// A checker's limit; no page of counts is created past it.
 constexpr uint64_t kClustersMax = INT32_MAX;
 
 }  // namespace
@@ -49,7 +49,7 @@ bool StructureBuilder::must_move_l1(CheckPass& pass) {
   return false;
 }
 
-// Whole clusters; gives their place.
+// Writes whole clusters; returns their offset.
 Task<uint64_t> StructureBuilder::write_table(std::vector<uint8_t> table) {
   const uint64_t clusters = geometry_.clusters_for(table.size());
   table.resize(clusters << geometry_.cluster_bits());
@@ -97,7 +97,7 @@ Task<void> StructureBuilder::move_l1_table() {
   header_.l1_table_offset = HostOffset(offset);
 }
 
-// Those that are something else, too.
+// Moves those that are also something else.
 Task<void> StructureBuilder::move_l2_tables(Bytes l1_piece) {
   const ReferenceCounter& references = pass_->references();
   CheckerFile source(&file());
@@ -122,8 +122,8 @@ Task<void> StructureBuilder::move_l2_tables(Bytes l1_piece) {
   }
 }
 
-// Refcounts that are higher than the references that were found stay. Of what the old refcounts
-// cannot say, all is in use that the file has.
+// Keeps refcounts that are higher than the number of references found. For parts whose old
+// refcounts are unreliable, every cluster of the file counts as in use.
 Task<void> StructureBuilder::add_old_refcounts(ReferenceCounts* counts) {
   CheckerFile blocks(&file());
   const uint64_t block_entries = geometry_.refcount_block_entries();
@@ -158,7 +158,7 @@ Task<void> StructureBuilder::add_old_refcounts(ReferenceCounts* counts) {
   }
 }
 
-// Until the extension is switched, it is in use.
+// The old directory is in use until the extension is switched.
 void StructureBuilder::add_old_directory(ReferenceCounts* counts) {
   const std::optional<layout::BitmapsExtension>& old = pass_->subject().extensions.bitmaps;
   if (pass_->references().is_outside(old->directory_offset.value(), old->directory_size)) return;
@@ -170,8 +170,8 @@ void StructureBuilder::add_old_directory(ReferenceCounts* counts) {
   }
 }
 
-// Of references to a few blocks more than the file needs, and to what the old refcounts had blocks
-// for: an entry may name any place.
+// Counts references past the end of the file, but only as far as a few blocks more than the file
+// needs, and in blocks that the old refcounts had: an entry may name any offset.
 void StructureBuilder::add_outside(ReferenceCounts* counts) const {
   constexpr uint64_t kMoreBlocksMax = 64;
   const uint64_t per_block = geometry_.refcount_block_entries();

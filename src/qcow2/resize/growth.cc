@@ -21,8 +21,8 @@
 
 namespace byre::qcow2 {
 
-// A bitmap that is not in use records what changed since it was made: with another size it would
-// have to change, too. One that is in use cannot be kept.
+// A bitmap that is not in use records what changed since it was made, so it would have to be
+// resized as well. One that is in use cannot be kept.
 void Growth::check_bitmaps() const {
   for (const layout::BitmapEntry& bitmap : *bitmaps_) {
     if (!bitmap.in_use()) continue;
@@ -65,7 +65,7 @@ void Growth::validate(uint64_t new_size, Preallocation preallocation) const {
 Task<void> Growth::grow(uint64_t new_size, Preallocation preallocation) {
   const RangeLock::Guard guard =
       co_await context_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
-  // Somebody else may have been faster.
+  // Another request may have grown the disk meanwhile.
   if (new_size <= context_->disk_size()) co_return;
   const uint64_t data_end =
       context_->storage.data_file() ? context_->storage.data_file()->size() : 0;
@@ -90,20 +90,21 @@ Task<void> Growth::make_l1_entries(layout::GuestOffset end) {
   const RangeLock::Guard guard =
       co_await context_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
   if (entries <= tables_->l1.size()) co_return;
-  // To the end of a cluster, so that the table does not move again for each L2 table.
+  // Round up to the end of a cluster, so that the table does not move again for each L2 table.
   const uint64_t per_cluster = context_->geometry.cluster_size() / 8;
   const uint64_t entries_max = layout::limits::kL1EntriesMax;
   const uint64_t rounded = std::min(align_up(entries, per_cluster), entries_max);
   co_await grow_l1_table(rounded);
 }
 
-// What the last cluster has behind the old end, what entries behind it say, and what a longer
-// backing file would show, or a raw data file that ended at `data_end`.
+// Zeroes the bytes of the last cluster past the old end, what entries past the old end refer to,
+// and what would become visible of a longer backing file, or of a raw data file that ended at
+// `data_end`.
 Task<void> Growth::zero_past_end(uint64_t new_size, uint64_t data_end) {
   const layout::Geometry& geometry = context_->geometry;
   const uint64_t old_size = context_->disk_size();
   uint64_t end = align_up(old_size, geometry.l2_coverage());
-  // The VM state area begins behind the last L2 table; where the disk grows into it, it is gone.
+  // The VM state area begins after the last L2 table; if the disk grows into it, it is lost.
   const bool is_raw = context_->header().has_raw_external_data();
   end = std::max(end, is_raw ? data_end : uint64_t{tables_->l1.size()} * geometry.l2_coverage());
   if (context_->backing()) end = std::max(end, context_->backing()->size());
@@ -115,7 +116,7 @@ Task<void> Growth::zero_past_end(uint64_t new_size, uint64_t data_end) {
 
 Task<void> Growth::grow_l1_table(uint64_t entries) {
   const layout::Geometry& geometry = context_->geometry;
-  // The tables that it refers to are on disk before the new table is.
+  // The L2 tables must be on disk before the new L1 table is.
   co_await flusher_->flush();
   const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
   co_await context_->events().raise(DebugEvent::kL1GrowAllocTable);

@@ -46,14 +46,15 @@ Task<void> Preallocator::map_new(GuestOffset begin, uint64_t count, Preallocatio
   std::rethrow_exception(error);
 }
 
-// A device has all of its bytes already, and to write zeroes over them takes long: the entries say
-// so, where only the tables are asked for and the format has a word for it.
+// A block device has all of its bytes already, and writing zeroes over them takes long: the entries
+// become zero clusters instead, if only the tables are requested and the version has such entries.
 bool Preallocator::hides_old_bytes(Preallocation preallocation) const {
   return preallocation == Preallocation::kMetadata && context_->geometry.version() >= 3 &&
          !context_->file().limits().grows;
 }
 
-// What the file has there already may be anything: what a crash left, or a block device's bytes.
+// Bytes that the file already has there may be anything: left by a crash, or a block device's old
+// data.
 Task<void> Preallocator::fill(ClusterRange range, Preallocation preallocation) {
   if (hides_old_bytes(preallocation)) co_return;
   BlockDevice& file = context_->file();

@@ -27,7 +27,7 @@ using layout::L2Entry;
 Task<void> Shrink::run(uint64_t new_size) {
   const RangeLock::Guard guard =
       co_await context_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
-  // Somebody else may have been faster.
+  // Another request may have shrunk the disk meanwhile.
   if (new_size >= context_->disk_size()) co_return;
   co_await clear_rest_of_cluster(new_size);
   co_await unmap_in_last_table(new_size);
@@ -81,8 +81,8 @@ Task<void> Shrink::drop_tables(uint64_t first_index) {
 
 Task<void> Shrink::drop_table(uint64_t l1_index, HostOffset table) {
   const std::vector<ClusterRange> clusters = co_await clusters_of(l1_index, table);
-  // Nothing is freed before nothing refers to it: what may lack memory comes first. Without an await
-  // in between, so that a flush sees the removal of the references with what they referred to.
+  // Nothing is freed while something refers to it, so what may lack memory comes first. No await in
+  // between, so that a flush sees the frees and the removal of the references together.
   allocator_->reserve_deferred(clusters.size() + 1);
   tables_->l1.set(l1_index, 0);
   for (const ClusterRange& range : clusters) allocator_->defer_free(range, FreeCause::kDiscard);
@@ -91,8 +91,8 @@ Task<void> Shrink::drop_table(uint64_t l1_index, HostOffset table) {
   co_await tables_->l2_cache.invalidate(table.value(), context_->geometry.cluster_size());
 }
 
-// What the entries of a table refer to. A table that a snapshot has, too, has a reference to each
-// of its clusters for the active disk alone.
+// The clusters that the entries of a table refer to. Even in a table shared with a snapshot, the
+// active disk has its own reference to each cluster.
 Task<std::vector<ClusterRange>> Shrink::clusters_of(uint64_t l1_index, HostOffset table) {
   const layout::Geometry& geometry = context_->geometry;
   const uint32_t per_slice = mapping_->entries_per_slice();
@@ -124,7 +124,7 @@ Task<std::vector<ClusterRange>> Shrink::clusters_of(uint64_t l1_index, HostOffse
   co_return clusters;
 }
 
-// One that is raw is as long as the disk; of another one the bytes that were the disk's may go.
+// A raw data file is as long as the disk; in another one the bytes past the disk may be discarded.
 Task<void> Shrink::cut_data_file(uint64_t old_size) {
   BlockDevice& data_file = *context_->storage.data_file();
   if (context_->header().has_raw_external_data()) {

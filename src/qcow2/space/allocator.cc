@@ -16,14 +16,14 @@ namespace byre::qcow2 {
 
 namespace {
 
-// A hole of this size is worth a write of its own when more was asked for.
+// A hole of this size is worth a write of its own even if more was requested.
 constexpr uint64_t kUsefulBytes = kMiB;
-// Bytes of refcounts that a search for a hole looks at before it takes new clusters at the end.
+// Bytes of refcounts that a search for a hole examines before it uses new clusters at the end.
 constexpr uint64_t kSearchBytes = 64 * kKiB;
 
 }  // namespace
 
-// Whether an entry can refer to it, and the file can have it.
+// Whether entries can refer to the range, and the file can contain it.
 bool Allocator::fits(ClusterRange range) const {
   const uint64_t end_max = layout::limits::kHostOffsetEnd >> context_->geometry.cluster_bits();
   if (range.end().value() > end_max) return false;
@@ -44,8 +44,8 @@ void Allocator::check_end(ClusterRange range) const {
                           context_->file().size()));
 }
 
-// The first `count` free clusters in a row from *position on, or count_min to count of them; an
-// empty range where there are none below `limit`. *position moves over what is of no use.
+// The first run of `count` free clusters from *position on, or of at least count_min; an empty
+// range if there is none below `limit`. Moves *position past clusters that cannot be used.
 Task<ClusterRange> Allocator::find_scanning(HostCluster* position, uint64_t count,
                                             uint64_t count_min, HostCluster limit) {
   while (*position < limit) {
@@ -65,8 +65,8 @@ Task<ClusterRange> Allocator::find_at_end(uint64_t count, uint64_t count_min) {
   co_return found;
 }
 
-// `count` free clusters in a row, or count_min to count of them: a hole where one is found soon,
-// else new ones at the end.
+// A run of `count` free clusters, or of at least count_min: a hole if one is found soon, else new
+// clusters at the end.
 Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
   if (fills_holes_ && context_->file().limits().grows) {
     if (!end_) end_ = co_await refcounts_->end_of_used();
@@ -83,7 +83,7 @@ Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
   if (hole.count > 0 && fits(hole)) co_return hole;
   const ClusterRange found = co_await find_at_end(count, count_min);
   if (!fits(found)) {
-    // A device that does not grow is full but for holes.
+    // A device that cannot grow is full except for holes.
     const HostCluster end = found.first;
     const ClusterRange last = co_await find_scanning(position, count, count_min, end);
     if (last.count > 0 && fits(last)) co_return last;
@@ -92,7 +92,7 @@ Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
   co_return found;
 }
 
-// Blocks for the range, and its references.
+// Makes sure that the range has refcount blocks, and adds its references.
 Task<ClusterRange> Allocator::claim(ClusterRange range) {
   overlap_->check_allocation(context_->geometry.offset_of(range.first),
                              range.count << context_->geometry.cluster_bits());
@@ -110,7 +110,7 @@ void Allocator::note_written(ClusterRange range) {
   if (blank_) blank_ = std::max(*blank_, range.end());
 }
 
-// Before it is claimed.
+// REQUIRES: the range is not claimed yet.
 bool Allocator::is_blank(ClusterRange range) {
   if (!context_->file().limits().grows) return false;
   if (!blank_) blank_ = HostCluster(context_->geometry.clusters_for(context_->file().size()));
@@ -145,7 +145,8 @@ Task<ClusterRange> Allocator::allocate_at_end(uint64_t count) {
   co_return co_await claim(range);
 }
 
-// A cluster to go on packing in: the one at `behind` if it is free, else any.
+// The next cluster for compressed data: the one at `behind` if it is free, else any. `behind` 0:
+// any.
 Task<ClusterRange> Allocator::next_to_pack(HostCluster behind) {
   if (!behind.is_zero()) {
     const ClusterRange found = co_await refcounts_->find_free(behind, 1);
@@ -159,7 +160,7 @@ Task<ClusterRange> Allocator::next_to_pack(HostCluster behind) {
   co_return co_await claim(found);
 }
 
-// Whether the cluster could take one more reference.
+// Adds a reference to the cluster; returns false if its refcount is at the maximum.
 Task<bool> Allocator::share(HostCluster cluster) {
   const uint64_t refcount = co_await refcounts_->get(cluster);
   if (refcount == context_->geometry.refcount_max()) co_return false;
@@ -180,7 +181,7 @@ Task<HostOffset> Allocator::allocate_bytes(uint64_t size) {
     const uint64_t room = geometry.cluster_size() - geometry.offset_in_cluster(packed_end);
     bool goes_on = size <= room;
     if (!goes_on) {
-      // Over the end of this cluster into the next, if that can be had.
+      // Continue across the end of this cluster, if the next one is free.
       const ClusterRange next = co_await next_to_pack(cluster + 1);
       place = geometry.offset_of(next.first);
       goes_on = next.first == cluster + 1;
@@ -211,8 +212,8 @@ Task<void> Allocator::ensure_blocks(ClusterRange range) {
   }
 }
 
-// A block stands behind the range that needed it, as in QEMU; where that place is counted by
-// another block that is missing, too, that one comes first and counts itself.
+// A block is placed after the range that needed it, as in QEMU. If the refcount of its own cluster
+// is in another block that is missing as well, that one is made first and counts itself.
 Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster behind) {
   while (!refcounts_->has_block(table_index)) {
     const ClusterRange place = co_await refcounts_->find_free(behind, 1);
@@ -233,7 +234,7 @@ void Allocator::became_free(HostCluster cluster) {
   first_free_ = std::min(first_free_, cluster);
   cursor_ = std::min(cursor_, cluster);
   note_written({cluster, 1});
-  // What is packed next must not go on in a cluster that may now be somebody else's.
+  // Compressed data must not continue in a cluster that may now be used for something else.
   if (!packed_end_.is_zero() && context_->geometry.cluster_of(packed_end_) == cluster) {
     packed_end_ = HostOffset();
   }
@@ -263,7 +264,7 @@ Task<void> Allocator::discard_in_file(std::vector<ClusterRange> ranges) {
   }
 }
 
-// All of them are counted down; the first failure is told then.
+// Decrements all of them, then throws the first error.
 Task<void> Allocator::drop_all_references(DeferredFrees frees) {
   std::vector<ClusterRange> holes;
   std::exception_ptr error;
@@ -307,7 +308,7 @@ Task<void> Allocator::free(ClusterRange range) {
 
 void Allocator::reserve_deferred(uint64_t count) {
   const size_t wanted = deferred_.size() + count;
-  // In steps that double, or many small requests would copy the list each time.
+  // Doubles the capacity, or many small requests would copy the list each time.
   if (deferred_.capacity() < wanted) deferred_.reserve(std::max(wanted, deferred_.capacity() * 2));
 }
 

@@ -16,7 +16,7 @@ Task<void> discard_inside(BlockDevice* device, uint64_t begin, uint64_t end) {
   try {
     co_await device->discard(begin, end - begin);
   } catch (const Error&) {
-    // The space stays taken; nothing else depends on it.
+    // The space stays allocated; nothing else depends on it.
   }
 }
 
@@ -35,7 +35,7 @@ void DeferredDiscards::insert(Pieces* pieces, uint64_t begin, uint64_t end) noex
       next = pieces->erase(next);
     }
   } catch (const std::bad_alloc&) {
-    // The space stays taken.
+    // The space stays allocated.
   }
 }
 

@@ -22,12 +22,12 @@ using layout::L1Entry;
 
 namespace {
 
-// In QEMU's words, by MetadataKind.
+// QEMU's names, by MetadataKind.
 constexpr std::array<const char*, kMetadataKinds> kNames{
     "qcow2_header",   "active L1 table",   "active L2 table",   "refcount table",  "refcount block",
     "snapshot table", "inactive L1 table", "inactive L2 table", "bitmap directory"};
 
-// The order in which they are looked at.
+// The order in which they are checked.
 constexpr std::array<MetadataKind, kMetadataKinds> kOrder{
     MetadataKind::kMainHeader,    MetadataKind::kActiveL1,      MetadataKind::kActiveL2,
     MetadataKind::kRefcountTable, MetadataKind::kSnapshotTable, MetadataKind::kInactiveL1,
@@ -42,10 +42,10 @@ constexpr MetadataKinds kAll = kCached | MetadataKind::kInactiveL2;
 constexpr MetadataKinds kNeverAllocated = MetadataKinds(MetadataKind::kMainHeader) |
                                           MetadataKind::kActiveL1 | MetadataKind::kRefcountTable;
 
-// L2 tables of snapshots that are kept in mind: 128 MiB of memory. An image with more of them is
-// larger than a snapshot's own limits make sensible.
+// The most L2 tables of snapshots that are tracked: 128 MiB of memory. An image with more of them
+// is larger than the limits of a single snapshot make sensible.
 constexpr size_t kInactiveL2TablesMax = size_t{16} << 20;
-// L1 entries of snapshots that are read for it: half a GiB of tables.
+// The most L1 entries of snapshots that are read to find them: half a GiB of tables.
 constexpr uint64_t kInactiveL1EntriesMax = uint64_t{64} << 20;
 
 MetadataKinds template_kinds(const std::string& name) {
@@ -141,7 +141,7 @@ void OverlapCheck::load_inactive_l1_tables() {
   for (const layout::Snapshot& snapshot : *snapshots_) {
     const uint64_t begin = snapshot.l1_table_offset.value();
     const uint64_t length = uint64_t{snapshot.l1_size} * 8;
-    // No table that anybody could read lies there.
+    // A table there could not be read.
     if (length == 0 || begin > layout::limits::kFileSizeMax - length) continue;
     ranges.push_back({begin, begin + length});
   }

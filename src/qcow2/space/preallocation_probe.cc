@@ -18,10 +18,10 @@ using layout::HostOffset;
 using layout::RefcountTableEntry;
 using layout::RefcountTableKind;
 
-// Entries of the refcount table that are read at a time.
+// Entries of the refcount table that are read at once.
 constexpr uint64_t kTableEntriesMax = 4096;
 
-// How many of the first `entries` refcounts of the block at `offset` are not 0.
+// The number of the first `entries` refcounts of the block at `offset` that are not 0.
 Task<uint64_t> count_used(Context* context, TableCache* refcount_cache, HostOffset block,
                           uint64_t entries) {
   const uint32_t order = context->geometry.refcount_order();
@@ -60,14 +60,14 @@ Task<uint64_t> count_used_clusters(Context* context, TableCache* refcount_cache,
     }
     const RefcountTableEntry entry(load_big_endian<uint64_t>(table.data() + in_part * 8));
     if (!geometry.is_cluster_aligned(entry.offset())) {
-      // The answer is only a matter of speed; that the image is corrupt is not.
+      // The answer only affects speed; that the image is corrupt matters more.
       const Error error = context->health.report_corruption(
           fmt::format("Refblock offset {:#x} unaligned (reftable index: {})",
                       entry.offset().value(), index == 0 ? "0" : fmt::format("{:#x}", index)));
       co_return 0;
     }
     if (entry.kind(geometry) != RefcountTableKind::kBlock) continue;
-    if (clusters < enough) continue;  // the answer is known; but a faulty table is to be told
+    if (clusters < enough) continue;  // the answer is known; only look for faulty entries
     const uint64_t in_block = std::min(per_block, clusters - index * per_block);
     used += co_await count_used(context, refcount_cache, entry.offset(), in_block);
   }

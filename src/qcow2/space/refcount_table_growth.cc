@@ -50,7 +50,8 @@ void RefcountTableGrowth::plan(HostCluster behind, uint64_t table_index_min) {
 Task<void> RefcountTableGrowth::make_blocks() {
   const HostOffset first = context_->geometry.offset_of(place_.first + table_clusters_);
   const uint64_t blocks = place_.count - table_clusters_;
-  // Before they are in the cache, where a flush would write them for others.
+  // Reserve the space before the blocks are in the cache, where a flush for another request would
+  // write them.
   co_await context_->file().reserve_space(first.value(),
                                           blocks * context_->geometry.cluster_size());
   for (uint64_t i = 0; i < blocks; ++i) {
@@ -74,7 +75,7 @@ Task<void> RefcountTableGrowth::write_table() {
   const IoVector from(bytes.bytes());
   co_await context_->events().raise(DebugEvent::kRefblockAllocWriteTable);
   co_await context_->file().write(context_->geometry.offset_of(place_.first).value(), from);
-  // The header's update flushes before it names the table.
+  // set_refcount_table() flushes before it names the table.
 }
 
 Task<void> RefcountTableGrowth::switch_to_table() {
@@ -106,7 +107,7 @@ Task<void> RefcountTableGrowth::run(HostCluster behind, uint64_t table_index_min
     error = std::current_exception();
   }
   if (error) {
-    // The blocks are in no table: nothing of them may be written where they would have stood.
+    // The blocks are not in any table: nothing of them may be written to those clusters.
     const uint64_t blocks = place_.count - table_clusters_;
     const HostOffset first = context_->geometry.offset_of(place_.first + table_clusters_);
     co_await refcount_cache_->invalidate(first.value(), blocks * context_->geometry.cluster_size());

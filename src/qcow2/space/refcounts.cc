@@ -65,7 +65,7 @@ uint64_t Refcounts::index_in_slice(HostCluster cluster) const {
   return cluster.value() & (entries_per_slice() - 1);
 }
 
-// How many of the clusters from this one on, at most `max`, the same slice counts.
+// How many clusters from this one on, at most `max`, have their refcounts in the same slice.
 uint64_t Refcounts::count_in_slice(HostCluster cluster, uint64_t max) const {
   return std::min(max, entries_per_slice() - index_in_slice(cluster));
 }
@@ -159,8 +159,8 @@ Error Refcounts::overflow(HostCluster cluster) const {
 Task<void> Refcounts::add(ClusterRange range) {
   const uint32_t order = context_->geometry.refcount_order();
   const uint64_t refcount_max = context_->geometry.refcount_max();
-  // Pinned and checked before the first change. A range is a request's, so the slices are few; of a
-  // table of many clusters there may be hundreds.
+  // All slices are pinned and checked before the first change. A range belongs to one request, so
+  // there are few slices; for a table of many clusters there may be hundreds.
   std::vector<TableCache::Slice> slices;
   for (uint64_t done = 0; done < range.count;) {
     const HostCluster at = range.first + done;
@@ -233,7 +233,7 @@ Task<void> Refcounts::set_in_new_block(HostOffset block, HostCluster cluster) {
   slice.mark_dirty();
 }
 
-// The entry that is tried is remembered until it is written: after a failure it may be on disk.
+// The entry is remembered until it is written successfully: after a failure it may be on disk.
 Task<void> Refcounts::write_table_entry(NewBlock block) {
   uint8_t bytes[8];
   store_big_endian<uint64_t>(bytes, entry_of(block).word());
@@ -281,7 +281,8 @@ Task<void> Refcounts::put_into_table(NewBlock block) {
   const ClusterRange own{block.place, 1};
   std::exception_ptr error;
   try {
-    // Before it is in the cache, where a flush would write it for others.
+    // Reserve the space before the block is in the cache, where a flush for another request would
+    // write it.
     co_await context_->file().reserve_space(offset.value(), context_->geometry.cluster_size());
     co_await clear_new_block(offset);
     if (counts_itself) {
@@ -301,8 +302,8 @@ Task<void> Refcounts::put_into_table(NewBlock block) {
     overlap_->add_refcount_block(offset);
     co_return;
   }
-  // It is no block of the table, so nothing may be written there as one. Its place is free again,
-  // unless the entry on disk may name it.
+  // It is not a block of the table, so nothing may be written there as one. Its cluster is free
+  // again, unless the entry on disk may name it.
   co_await refcount_cache_->invalidate(offset.value(), context_->geometry.cluster_size());
   if (block.is_counted && !unfinished_) co_await subtract(own, nullptr);
   std::rethrow_exception(error);

@@ -13,7 +13,7 @@ namespace byre::qcow2 {
 namespace {
 
 constexpr uint64_t kEntrySize = 8;
-// Read and decoded at a time, so that a table is not in memory twice.
+// Bytes read and decoded at once, so that the table is not in memory twice.
 constexpr uint64_t kReadSize = 1 << 20;
 
 }  // namespace
@@ -25,7 +25,7 @@ Task<L1Table> L1Table::load(BlockDevice* file, uint64_t offset, uint32_t size) {
   const uint64_t file_size = file->size();
   const uint64_t stored_bytes =
       offset < file_size ? std::min(file_size - offset, size * kEntrySize) : 0;
-  // An entry that the end of the file cuts reads as if zeroes followed.
+  // An entry cut by the end of the file reads as if zeroes followed.
   table.entries_.resize(div_ceil(stored_bytes, kEntrySize));
   Buffer buffer(std::min(align_up(stored_bytes, kEntrySize), kReadSize));
   for (uint64_t done = 0; done < stored_bytes; done += buffer.size()) {
@@ -43,7 +43,7 @@ Task<L1Table> L1Table::load(BlockDevice* file, uint64_t offset, uint32_t size) {
 
 void L1Table::set(uint64_t index, uint64_t entry) {
   BYRE_ASSERT(index < size_);
-  // What may lack memory comes first: an entry that is set will be written.
+  // Allocations that may fail come first: once an entry is set it will be written.
   if (index >= entries_.size()) entries_.resize(index + 1);
   dirty_blocks_.insert(index / kEntriesPerBlock);
   entries_[index] = entry;
@@ -76,7 +76,7 @@ Task<void> L1Table::write_back(BlockDevice* file) {
     for (uint64_t i = 0; i < count; ++i) {
       store_big_endian(&bytes[i * kEntrySize], entry(first + i));
     }
-    // Set aside, and put back without a need for memory.
+    // Extracted as a node, so that putting it back does not allocate.
     std::set<uint64_t>::node_type written = dirty_blocks_.extract(block);
     std::exception_ptr error;
     const ConstBytes from(bytes, count * kEntrySize);

@@ -17,17 +17,18 @@ namespace byre::qcow2 {
 
 namespace {
 
-// How many dirty slices an eviction passes over in search of a clean one before it has all written.
+// How many dirty slices an eviction skips in search of a clean one before it writes back
+// everything.
 constexpr int kVictimSearchMax = 64;
-// How often an eviction writes back and looks again before it lets the cache grow instead.
+// How often an eviction writes back and retries before it lets the cache grow instead.
 constexpr int kMakeRoomTriesMax = 4;
-// What one read brings at most.
+// The most bytes that one read loads.
 constexpr uint64_t kReadBytesMax = 2 << 20;
-// Buffers that wait for the next slice.
+// Bytes of unused buffers that are kept for reuse.
 constexpr uint64_t kSpareBytesMax = 256 << 10;
-// What a slice takes beside its entries, roughly.
+// Approximate memory of a slice beyond its entries.
 constexpr uint64_t kEntryBytes = 192;
-// A slice is packed where that makes it as much smaller.
+// A slice is packed if that makes it at least this many times smaller.
 constexpr uint64_t kPackedShare = 8;
 
 }  // namespace
@@ -72,7 +73,7 @@ TableCache::TableCache(const Storage* storage, Options options)
     : storage_(storage), options_(options) {
   BYRE_ASSERT(is_power_of_two(options_.slice_size) && options_.slice_size >= kSectorSize);
   BYRE_ASSERT(options_.slices_max >= 2);
-  // So that giving a buffer back never needs memory.
+  // So that returning a buffer never allocates.
   spare_.reserve(std::max<uint64_t>(kSpareBytesMax / options_.slice_size, 1));
 }
 
@@ -135,7 +136,7 @@ std::vector<TableCache::Slice> TableCache::insert_missing(uint64_t offset, uint6
     try {
       slices.push_back(Slice(this, insert(offset)));
     } catch (...) {
-      // There is no memory for another one; those that come along are not needed.
+      // No memory for another slice; those after the first are optional.
       if (slices.empty()) throw;
       break;
     }
@@ -163,7 +164,7 @@ void TableCache::pack(Entry* entry) {
     entry->packed =
         layout::PackedL2::pack(entry->buffer.bytes(), *options_.l2_geometry, stretches_max);
   } catch (const std::bad_alloc&) {
-    // It stays as it is.
+    // The slice stays unpacked.
   }
   if (!entry->packed) return;
   give_back(std::exchange(entry->buffer, Buffer()));
@@ -240,7 +241,7 @@ Task<TableCache::Slice> TableCache::get(uint64_t offset, uint64_t length) {
     Slice slice = find(offset);
     if (slice) co_return slice;
     if (find_entry(offset) == nullptr) co_await make_room(length);
-    // Somebody may have been faster.
+    // Another caller may have inserted it during the await.
     if (Entry* const loading = find_entry(offset); loading != nullptr) {
       co_await wait_until_loaded(loading);
       continue;
@@ -253,7 +254,7 @@ Task<TableCache::Slice> TableCache::get(uint64_t offset, uint64_t length) {
     } catch (...) {
       error = std::current_exception();
     }
-    // Nobody waits for what is not loaded any more, whatever kept it from being read.
+    // Wakes the waiters of slices that were not loaded, whatever the reason.
     for (const Slice& each : missing) {
       if (!each.entry_->loaded) finish_load(each.entry_, false);
     }
@@ -268,7 +269,7 @@ Task<TableCache::Slice> TableCache::get_new(uint64_t offset) {
     if (find_entry(offset) == nullptr) co_await make_room(options_.slice_size);
     Entry* entry = find_entry(offset);
     if (entry != nullptr && !entry->loaded) {
-      // The image refers to a place that was free: somebody reads it as a table.
+      // The image refers to a cluster that was free: another request is reading it as a table.
       co_await wait_until_loaded(entry);
       continue;
     }
@@ -305,7 +306,7 @@ Task<void> TableCache::wait_until_loaded(Entry* entry) {
 Task<void> TableCache::load(std::vector<Slice>* slices) {
   std::exception_ptr error = co_await read_slices(*slices);
   if (error && slices->size() > 1) {
-    // The fault may lie in what nobody has asked for yet.
+    // The error may be in a slice that was not requested yet.
     for (size_t i = 1; i < slices->size(); ++i) finish_load((*slices)[i].entry_, false);
     slices->erase(slices->begin() + 1, slices->end());
     error = co_await read_slices(*slices);
@@ -314,7 +315,7 @@ Task<void> TableCache::load(std::vector<Slice>* slices) {
   for (const Slice& slice : *slices) finish_load(slice.entry_, true);
 }
 
-// What went wrong, if anything did.
+// Returns the error, if any.
 Task<std::exception_ptr> TableCache::read_slices(std::span<const Slice> slices) {
   ++reads_;
   const uint64_t offset = slices.front().entry_->offset;
@@ -334,7 +335,7 @@ Task<std::exception_ptr> TableCache::read_slices(std::span<const Slice> slices) 
   co_return error;
 }
 
-// Whoever waits for the slice looks for it again.
+// A waiter then looks the slice up again.
 void TableCache::finish_load(Entry* entry, bool loaded) {
   entry->loaded = loaded;
   Loop::current().schedule_all(&entry->waiting);
@@ -384,7 +385,7 @@ Task<void> TableCache::invalidate(uint64_t offset, uint64_t length) {
 }
 
 void TableCache::evict_unused() {
-  // Those asked for last are at the other end.
+  // The most recently used ones are at the other end.
   for (Entry* entry = oldest_; entry != nullptr && entry->generation < generation_;) {
     Entry* const next = entry->newer;
     if (entry->pins == 0 && !entry->dirty && entry->loaded) remove(entry);

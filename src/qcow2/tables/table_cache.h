@@ -47,7 +47,7 @@ class TableCache {
   struct Options {
     const char* name = "";    // "L2 table", "refcount block": for messages
     uint32_t slice_size = 0;  // power of two, at least 512
-    uint64_t slices_max = 2;  // unpacked; exceeded only while more are pinned at once
+    uint64_t slices_max = 2;  // memory limit, in unpacked slices; exceeded only by pinned ones
     const layout::Geometry* l2_geometry = nullptr;    // for L2 tables, which may be kept packed
     DebugEvent load_event = DebugEvent::kL2Load;      // raised before a slice is read
     DebugEvent update_event = DebugEvent::kL2Update;  // raised before slices are written

@@ -5,21 +5,21 @@
 #include "async/when_all.h"
 #include "qcow2/tables/table_cache_entry.h"
 
-// How changed slices get back to the file, and in which order.
+// Writing changed slices back to the file, in order.
 namespace byre::qcow2 {
 
 namespace {
 
-// Slices that a write-back copies at a time.
+// Bytes of slices that a write-back copies at once.
 constexpr size_t kBatchBytes = 4 << 20;
 
 }  // namespace
 
-// Neighbouring slices that go out in one write.
+// Adjacent slices that are written in one write.
 struct TableCache::Run {
   std::vector<Entry*> entries;
   Buffer copy;
-  bool is_done = false;  // written, or it failed; its entries are unpinned and say which
+  bool is_done = false;  // written or failed; its entries are unpinned, and dirty if it failed
 };
 
 std::vector<TableCache::Entry*> TableCache::dirty_entries(uint64_t offset, uint64_t length) const {
@@ -39,7 +39,7 @@ Task<void> TableCache::write_back() {
 }
 
 Task<void> TableCache::write_back_range(uint64_t offset, uint64_t length) {
-  // Even with nothing dirty a write may be under way that was called for before: wait for it.
+  // Even if nothing is dirty, an earlier write may still be in flight: wait for it.
   if (dirty_count_ == 0 && !write_mutex_.is_locked()) co_return;
   const Mutex::Guard guard = co_await write_mutex_.lock();
   const std::vector<Entry*> dirty = dirty_entries(offset, length);
@@ -66,7 +66,7 @@ Task<void> TableCache::write_batch(std::span<Entry* const> batch) {
     run->copy = Buffer(run->entries.size() * options_.slice_size);
     writes.push_back(write_run(run.get()));
   }
-  // Nothing below this line and before the await can fail.
+  // From here to the await nothing can fail.
   for (const auto& run : runs) {
     uint8_t* to = run->copy.data();
     for (Entry* const entry : run->entries) {
@@ -151,7 +151,7 @@ Task<void> TableCache::satisfy_dependencies_locked() {
 }
 
 Task<void> TableCache::depend_on(TableCache& other) {
-  // The opposite rule, or a rule about a third cache, is fulfilled first, so that no circle can
+  // The opposite dependency, or one on a third cache, is satisfied first, so that no cycle can
   // arise.
   while (other.depends_on_ == this || (depends_on_ != nullptr && depends_on_ != &other)) {
     if (other.depends_on_ == this) co_await other.satisfy_dependencies();

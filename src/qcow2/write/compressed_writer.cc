@@ -21,8 +21,8 @@ using layout::L2Entry;
 
 namespace {
 
-// A cluster that takes long holds up the places of those after it, and these go on being compressed
-// meanwhile, within bounds.
+// The most clusters in flight. A slow cluster delays the allocation for those after it, which are
+// compressed meanwhile, within this bound.
 uint64_t clusters_in_work_max(uint64_t cluster_size) {
   constexpr uint64_t kBytesPerThread = 4 * kMiB;
   const uint64_t per_thread = std::clamp<uint64_t>(kBytesPerThread / cluster_size, 3, 8);
@@ -40,7 +40,7 @@ CompressedWriter::CompressedWriter(Context* context, Preparation* preparation, A
       writer_(writer),
       overlap_(overlap),
       under_way_(clusters_in_work_max(context->geometry.cluster_size())),
-      // One more a thread, so that none waits for the loop.
+      // One more per thread, so that no thread waits for the loop.
       compressing_(uint64_t{2} * WorkerPool::shared().threads_max()) {}
 
 CompressedWriter::~CompressedWriter() = default;
@@ -114,7 +114,7 @@ Task<void> CompressedWriter::write_cluster(GuestOffset offset, IoVector from) {
   } else {
     buffer = Buffer(cluster_size);
   }
-  // Smaller than the cluster, or it is not worth it.
+  // The result must be smaller than the cluster.
   const Bytes out = buffer.bytes(0, cluster_size - 1);
   const std::optional<size_t> size = co_await compress(from, out);
   co_await ticket.turn();
@@ -126,7 +126,8 @@ Task<void> CompressedWriter::write_cluster(GuestOffset offset, IoVector from) {
   idle_buffers_.push_back(std::move(buffer));
 }
 
-// The L2 table comes before the bytes, and both have their places before the next cluster's turn.
+// The L2 table is allocated before the bytes, and both are allocated before the next cluster's
+// turn.
 Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes compressed,
                                               Turnstile::Ticket ticket) {
   const layout::Geometry& geometry = context_->geometry;

@@ -14,9 +14,9 @@ namespace byre::qcow2 {
 
 namespace {
 
-// So many bytes of freed clusters wait for a flush before a request makes one by itself.
+// Bytes of freed clusters that may wait for a flush before a request flushes by itself.
 constexpr uint64_t kWaitingBytesMax = 256 * kMiB;
-// And so many pieces of clusters that wait to be discarded.
+// Pieces that may wait to be discarded before a request flushes by itself.
 constexpr uint64_t kWaitingDiscardsMax = 64 * 1024;
 
 }  // namespace
@@ -55,8 +55,8 @@ Task<bool> Flusher::make_room() {
     co_await flush();
     may_help = true;
   } catch (const Error&) {
-    // The request's own failure is more to the point; what the flush's means for later ones is
-    // noted.
+    // The request's own error is more relevant; the effect of the flush's error on later requests
+    // has been recorded.
   }
   co_return may_help;
 }
@@ -81,7 +81,7 @@ Task<void> Flusher::run(bool with_refcounts) {
     allocator_->requeue(std::move(frees));
     std::rethrow_exception(error);
   }
-  // Before any of them can be given away.
+  // Discard before any of the clusters can be allocated again.
   co_await discards_->run();
   co_await allocator_->release(std::move(frees));
 }
@@ -107,10 +107,11 @@ Task<void> Flusher::write_l1_table() {
 }
 
 Task<void> Flusher::write_tables(bool with_refcounts) {
-  // No table joins the L1 table between the moment its L2 tables are written and its own.
+  // No L2 table may be added to the L1 table between the write-back of the L2 tables and that of
+  // the L1 table.
   const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
   if (with_refcounts) co_await tables_->refcount_cache.write_back();
-  // Flushes the data and the refcounts first, where an entry depends on them.
+  // Flushes the data and the refcounts first, if an entry depends on them.
   co_await tables_->l2_cache.write_back();
   if (!tables_->l1.is_dirty()) co_return;
   co_await flush_devices();

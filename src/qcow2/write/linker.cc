@@ -23,7 +23,7 @@ using layout::L2Entry;
 
 namespace {
 
-// Slices that one change pins.
+// The most slices that one change pins.
 constexpr uint64_t kSlicesMax = 32;
 
 }  // namespace
@@ -40,7 +40,7 @@ bool Linker::is_faulty(const L2Entry& entry, GuestOffset cluster) const {
 }
 
 void Linker::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t length) const {
-  // The mapping builds the message.
+  // Mapping builds the message.
   if (is_faulty(entry, context_->geometry.cluster_start(offset))) {
     mapping_->find_run(offset, length);
   }
@@ -73,7 +73,8 @@ Task<std::vector<TableCache::Slice>> Linker::slices_of(GuestOffset first, uint64
   co_return slices;
 }
 
-// Nothing here can fail once the memory for what is freed is there: new_entry() is not to throw.
+// Once the memory for deferred frees is reserved, nothing here can fail: new_entry() must not
+// throw.
 void Linker::replace(const std::vector<TableCache::Slice>& slices, GuestOffset first,
                      uint64_t count, const Change& new_entry, FreeCause cause, Emptied emptied) {
   const layout::Geometry& geometry = context_->geometry;
@@ -111,13 +112,14 @@ Task<void> Linker::change_releasing(GuestOffset first, uint64_t count, const Cha
   replace(slices, first, count, new_entry, FreeCause::kDiscard, emptied);
 }
 
-// The cluster of an entry that does not read it any more, where it stays where it is.
+// Adds the cluster that `before` referred to to the deferred discards, if it stays allocated and is
+// no longer read.
 void Linker::discard_former(const L2Entry& before, const L2Entry& after, GuestOffset cluster) {
   const layout::Geometry& geometry = context_->geometry;
   if (before.is_compressed() || !before.has_offset(geometry) || is_faulty(before, cluster)) return;
   if (after.has_offset(geometry)) {
     const L2Entry empty = L2Entry::zero_allocated(before.offset(), after.copied(), geometry);
-    // Some of its subclusters may still be read; and a snapshot may have it, too.
+    // Some of its subclusters may still be read, and a snapshot may share it.
     const bool is_own = geometry.external_data_file() || before.copied();
     if (after != empty || !is_own) return;
   } else if (!geometry.external_data_file()) {

@@ -18,7 +18,7 @@ Task<void> Preparation::begin() {
   if (begin_at_once()) co_return;
   {
     const Mutex::Guard guard = co_await mutex_.lock();
-    // A flush may have failed meanwhile, and the host may have forgotten what prepare() wrote.
+    // A flush may have failed meanwhile, and the host may have dropped what prepare() wrote.
     context_->health.check_may_write();
     if (!context_->health.is_prepared()) co_await prepare();
   }
@@ -31,8 +31,8 @@ Task<void> Preparation::prepare() {
   co_await overlap_->load(*refcounts_);
   if (context_->header().version >= 3) {
     co_await mark_bitmaps_in_use(context_, *overlap_, bitmaps_);
-    // What an unknown bit promises cannot be kept up to date, nor what bitmaps do that cannot be
-    // marked as in use.
+    // Neither what an unknown bit promises nor the contents of bitmaps that cannot be marked as in
+    // use can be kept up to date.
     uint64_t kept = layout::autoclear::kRawExternalData;
     if (context_->extensions().bitmaps && !has_unreadable_bitmaps_) {
       kept |= layout::autoclear::kBitmaps;

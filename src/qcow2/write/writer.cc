@@ -23,8 +23,8 @@ using layout::SubclusterKind;
 
 namespace {
 
-// Larger requests go in turns, so that a turn's memory and the time for which it keeps others out
-// are bounded.
+// Larger requests are split, so that the memory of a piece and the time for which it locks others
+// out are bounded.
 constexpr uint64_t kPieceSizeMax = 64 * kMiB;
 
 GuestOffset smaller(GuestOffset a, GuestOffset b) {
@@ -66,7 +66,7 @@ Task<void> Writer::write(GuestOffset offset, IoVector from) {
   }
 }
 
-// Nothing is written unless all of it can be.
+// Writes only if all of the range can be written in place.
 Task<bool> Writer::write_in_place(GuestOffset offset, IoVector from) {
   std::vector<Part> parts;
   const GuestOffset end = offset + from.size();
@@ -100,7 +100,7 @@ Task<void> Writer::write_locked(GuestOffset offset, IoVector from) {
   }
 }
 
-// What the entry of one cluster means for the bytes [begin, end), which lie in it.
+// How to write the bytes [begin, end), which are in the cluster of `entry`.
 Writer::Part Writer::classify(const L2Entry& entry, GuestOffset begin, GuestOffset end) const {
   const Geometry& geometry = context_->geometry;
   const GuestOffset start = geometry.cluster_start(begin);
@@ -113,8 +113,8 @@ Writer::Part Writer::classify(const L2Entry& entry, GuestOffset begin, GuestOffs
   const bool is_own = !entry.is_compressed() && entry.has_offset(geometry) &&
                       (entry.copied() || geometry.external_data_file());
   if (!is_own) {
-    // A cluster of which something must be kept is copied whole; otherwise its other subclusters
-    // stay what they are: zeroes, or the backing file's.
+    // If part of the old data must be kept, the whole cluster is copied; otherwise its other
+    // subclusters do not change: zeroes, or the backing file's.
     const bool keeps_bytes = entry.is_compressed() || entry.has_offset(geometry);
     if (keeps_bytes) {
       part.copy_begin = start;
@@ -128,7 +128,7 @@ Writer::Part Writer::classify(const L2Entry& entry, GuestOffset begin, GuestOffs
   for (uint32_t i = first; i <= last; ++i) {
     if (entry.subcluster(i, geometry) != SubclusterKind::kNormal) part.place = Place::kReserved;
   }
-  // Subclusters that hold data need no copy around the request.
+  // Subclusters that hold data need no copying around the request.
   if (entry.subcluster(first, geometry) == SubclusterKind::kNormal) part.copy_begin = begin;
   if (entry.subcluster(last, geometry) == SubclusterKind::kNormal) part.copy_end = end;
   return part;
@@ -136,13 +136,13 @@ Writer::Part Writer::classify(const L2Entry& entry, GuestOffset begin, GuestOffs
 
 bool Writer::joins(const Part& part, const Part& next) const {
   if (part.place != next.place) return false;
-  // What is copied lies at the ends of a part only.
+  // Copying is only possible at the ends of a part.
   if (part.copy_end != part.end || next.copy_begin != next.begin) return false;
   if (part.place == Place::kNew) return true;
   return next.host - part.host == next.begin - part.first_cluster(context_->geometry);
 }
 
-// The same as Linker::check_entry(), in QEMU's words for a write.
+// The same as Linker::check_entry(), with QEMU's messages for a write.
 void Writer::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t length) const {
   const Geometry& geometry = context_->geometry;
   if (entry.problem(geometry) == layout::L2Problem::kUnaligned) {
@@ -155,7 +155,7 @@ void Writer::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t leng
   linker_->check_entry(entry, offset, length);
 }
 
-// All of [begin, end), where it lies in one cluster whose entry is in memory: most requests.
+// All of [begin, end), if it is in one cluster whose entry is in memory, as for most requests.
 std::optional<Writer::Part> Writer::part_in_memory(GuestOffset begin, GuestOffset end) {
   const Geometry& geometry = context_->geometry;
   if (geometry.cluster_start(begin) != geometry.cluster_start(end - 1)) return std::nullopt;
@@ -204,7 +204,7 @@ Task<void> Writer::write_to(HostOffset host, IoVector from) {
   return raise_and_do(context_->storage.data_events(), DebugEvent::kWriteAio, std::move(writing));
 }
 
-// Without what is copied and is zero, for a place that reads as zeroes already.
+// Drops the copying of zeroes, for clusters that read as zeroes already.
 Task<Writer::Part> Writer::without_zeroes(Part part) {
   const auto is_zero = [this](const Run& run, GuestOffset end) {
     const bool is_unallocated = run.kind == RunKind::kUnallocated && !context_->backing();
@@ -245,7 +245,7 @@ Task<void> Writer::write_joined(Part part, HostOffset host, IoVector from) {
   co_await write_to(host_begin, all);
 }
 
-// Before something is written to clusters that were there, but not read.
+// Call before writing to clusters that were allocated but not read.
 Task<void> Writer::withdraw_discards(Part part, HostOffset host) {
   if (discards_->is_idle()) co_return;
   const HostOffset begin = host + context_->geometry.offset_in_cluster(part.copy_begin);
@@ -258,12 +258,12 @@ Task<void> Writer::write_reserved(Part part, IoVector from) {
   co_await link(part, part.host);
 }
 
-// As much of it as fits into the clusters that were free in a row; gives what was written.
+// Writes as much as fits into one run of free clusters; returns what was written.
 Task<Writer::Part> Writer::write_new(Part part, IoVector from) {
   const Geometry& geometry = context_->geometry;
   const GuestOffset start = part.first_cluster(geometry);
-  // The table that maps a cluster comes before it in a file that grows, as in QEMU, and so do the
-  // clusters of one table before the next table.
+  // In a growing file the table that maps a cluster comes before it, as in QEMU, and the clusters
+  // of one table come before the next table.
   co_await linker_->ensure_table(start);
   const GuestOffset table_end(align_down(start.value(), geometry.l2_coverage()) +
                               geometry.l2_coverage());
@@ -313,7 +313,7 @@ Task<void> Writer::link(Part part, HostOffset host) {
     const uint64_t end = std::min(part.copy_end, cluster_end) - cluster;
     const auto first = static_cast<uint32_t>(begin >> bits);
     const auto last = static_cast<uint32_t>((end - 1) >> bits);
-    // A compressed cluster's bitmap is reserved; everything of it was copied.
+    // The bitmap of a compressed cluster is reserved, and the whole cluster was copied.
     const uint64_t bitmap = old.is_compressed() ? 0 : old.bitmap();
     const L2Entry entry(L2Entry::normal(place, true, geometry).word(), bitmap);
     return entry.with_subclusters_allocated(first, last - first + 1);

@@ -19,23 +19,22 @@ using layout::L2Entry;
 
 namespace {
 
-// Zero bytes are written so many at a time.
+// The most zero bytes in one write.
 constexpr uint64_t kZeroBytesMax = 2 * kMiB;
 
 }  // namespace
 
-// The end of the disk's last cluster: what a cluster has behind the disk's end may be zeroed with
-// it.
+// The end of the disk's last cluster: its part past the end of the disk may be zeroed as well.
 uint64_t Zeroing::disk_end() const {
   return align_up(context_->disk_size(), context_->geometry.cluster_size());
 }
 
-// Whether the backing file ends before `begin`.
+// Whether the backing file ends at or before `begin`.
 bool Zeroing::is_past_backing(GuestOffset begin) const {
   return !context_->backing() || begin.value() >= context_->backing()->size();
 }
 
-// Whether the chain of backing files is known to have zeroes there: without reading its data.
+// Whether the backing chain is known to have zeroes there, without reading its data.
 Task<bool> Zeroing::is_zero_in_backing(GuestOffset begin, GuestOffset end) {
   if (is_past_backing(begin)) co_return true;
   const uint64_t last = std::min(end.value(), context_->backing()->size());
@@ -50,8 +49,8 @@ Task<bool> Zeroing::is_zero_in_backing(GuestOffset begin, GuestOffset end) {
   co_return true;
 }
 
-// Version 2 has no entries that say "zeroes": where nothing is mapped and there is no backing file,
-// all is done already, however much it is.
+// Version 2 has no zero clusters. Where nothing is mapped and there is no backing file, there is
+// nothing to do; skips such ranges, however large.
 Task<GuestOffset> Zeroing::skip_unmapped(GuestOffset begin, GuestOffset end) {
   GuestOffset at = begin;
   while (at < end) {
@@ -63,7 +62,7 @@ Task<GuestOffset> Zeroing::skip_unmapped(GuestOffset begin, GuestOffset end) {
   co_return at;
 }
 
-// The next piece that must be worked on from `begin` on; empty where none is left.
+// The next piece from `begin` on that needs work; empty if there is none.
 Task<Zeroing::Piece> Zeroing::next_piece(GuestOffset begin, GuestOffset end) {
   const Geometry& geometry = context_->geometry;
   const bool stays_unmapped = geometry.version() < 3 && !context_->backing();
@@ -93,14 +92,14 @@ Task<void> Zeroing::clear_locked(GuestOffset offset, uint64_t length) {
   const bool is_raw = context_->header().has_raw_external_data();
   for (GuestOffset at = offset; at < end;) {
     const Run run = co_await mapping_->run_at(at, end - at);
-    // An entry that says nothing stays so.
+    // An unallocated entry stays so.
     if (!is_raw && run.kind == RunKind::kUnallocated && is_past_backing(at)) {
       at = at + run.length;
       continue;
     }
     Piece piece = co_await next_piece(at, end);
     if (piece.begin == piece.end) break;
-    // Where only bytes can hide the backing file, no more of them than it has.
+    // If only zero bytes can hide the backing file, do not write more of them than it has.
     const bool takes_bytes = context_->geometry.version() < 3 && !is_past_backing(at);
     if (takes_bytes && run.kind == RunKind::kUnallocated) {
       piece.end =
@@ -114,14 +113,14 @@ Task<void> Zeroing::clear_locked(GuestOffset offset, uint64_t length) {
 Task<void> Zeroing::zero_piece(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   if (context_->header().has_raw_external_data()) {
     co_await zero_raw(begin, end, flags);
-    // Nobody makes such an image with a backing file, but what has no entry shows that one.
+    // Such an image with a backing file is unusual, but unallocated entries would show that file.
     if (!context_->backing()) co_return;
   }
   if (context_->geometry.version() < 3) {
     co_await zero_without_flag(begin, end, flags);
     co_return;
   }
-  // A subcluster is zeroed whole where the rest of it reads as zeroes, too.
+  // A subcluster is zeroed as a whole if the rest of it also reads as zeroes.
   const uint64_t unit = context_->geometry.subcluster_size();
   GuestOffset inner_begin(align_up(begin.value(), unit));
   GuestOffset inner_end(align_down(end.value(), unit));
@@ -132,7 +131,7 @@ Task<void> Zeroing::zero_piece(GuestOffset begin, GuestOffset end, WriteFlags fl
   bool tail_is_zero = outer_end == end || end.value() >= context_->disk_size();
   if (!tail_is_zero) tail_is_zero = co_await reads_as_zeroes(end, outer_end);
   if (inner_begin > inner_end) {
-    // Inside one subcluster.
+    // The range is inside one subcluster.
     if (head_is_zero && tail_is_zero) {
       co_await zero_subclusters(outer_begin, outer_end, flags);
     } else {
@@ -147,15 +146,15 @@ Task<void> Zeroing::zero_piece(GuestOffset begin, GuestOffset end, WriteFlags fl
   if (inner_end < end) co_await write_zero_bytes(inner_end, end, flags);
 }
 
-// Whether a cluster that may go stays all the same, as zeroes: with `discard-no-unref` all but
-// compressed ones do.
+// Whether a cluster that may be freed is kept, as a zero cluster: with `discard-no-unref` all but
+// compressed ones are.
 bool Zeroing::keeps_cluster(const L2Entry& old) const {
   return context_->options.discard_no_unref && !old.is_compressed() &&
          old.has_offset(context_->geometry);
 }
 
-// The entry with `count` subclusters from `first` on zero. Without extended L2 entries that is the
-// cluster.
+// The entry with `count` subclusters from `first` on zeroed. Without extended L2 entries, that is
+// the whole cluster.
 L2Entry Zeroing::zeroed(const L2Entry& old, GuestOffset cluster, uint32_t first, uint32_t count,
                         bool may_unmap) const {
   const Geometry& geometry = context_->geometry;
@@ -167,7 +166,7 @@ L2Entry Zeroing::zeroed(const L2Entry& old, GuestOffset cluster, uint32_t first,
   return L2Entry::zero_allocated(old.offset(), old.copied(), geometry);
 }
 
-// A compressed cluster of which [begin, end) is to be zero: no part of one can be zero by itself.
+// Zeroes [begin, end) in a compressed cluster: no part of one can be zeroed by itself.
 Task<void> Zeroing::write_out_compressed(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   if (end - begin == context_->geometry.cluster_size()) co_return;
   const Run run = co_await mapping_->run_at(begin, end - begin);
@@ -196,14 +195,14 @@ Task<void> Zeroing::zero_subclusters(GuestOffset begin, GuestOffset end, WriteFl
   co_await linker_->change_releasing(start, count, change, emptied(may_unmap));
 }
 
-// The bytes of a raw external data file are zeroes by now, and the guest's.
+// The bytes of a raw external data file have been zeroed already, and they are the guest's disk.
 Linker::Emptied Zeroing::emptied(bool may_discard) const {
   const bool is_raw = context_->header().has_raw_external_data();
   return may_discard && !is_raw ? Linker::Emptied::kDiscarded : Linker::Emptied::kKept;
 }
 
-// Version 2: whole clusters go, unless a backing file would show, now or when it has grown; the
-// rest gets zero bytes. Without a backing file what has no cluster stays so.
+// Version 2: whole clusters are freed, unless a backing file would become visible, now or after it
+// has grown; the rest gets zero bytes. Without a backing file unallocated clusters stay so.
 Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   const Geometry& geometry = context_->geometry;
   const uint64_t cluster_size = geometry.cluster_size();
@@ -228,18 +227,18 @@ Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteF
 }
 
 // The data file must read as the guest's disk without the tables, at any moment, so it gets the
-// zeroes. Entries that are there stay: if one said "zeroes", a power cut after the next write of
-// data could leave the data in the file, and the entry as it was.
+// zeroes. Existing entries stay: if one became a zero cluster, a power cut after the next write of
+// data could leave the data in the file and the entry a zero cluster.
 Task<void> Zeroing::zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   BlockDevice& device = context_->data_device();
   if (has_flag(flags, WriteFlags::kNoFallback)) co_await check_whole_subclusters(begin, end);
-  // The disk's last cluster may end behind both.
+  // The disk's last cluster may end past both.
   const uint64_t device_end = std::min(end.value(), std::max(context_->disk_size(), device.size()));
   if (begin.value() >= device_end) co_return;
   co_await device.write_zeroes(begin.value(), device_end - begin.value(), flags);
 }
 
-// Of a data file, too, parts are refused where only bytes would do.
+// In a data file, too, parts of subclusters are refused if only zero bytes would do.
 Task<void> Zeroing::check_whole_subclusters(GuestOffset begin, GuestOffset end) {
   const uint64_t unit = context_->geometry.subcluster_size();
   const GuestOffset outer_begin(align_down(begin.value(), unit));
@@ -267,8 +266,8 @@ Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFl
   }
 }
 
-// Whether no byte of a part of a cluster has to be read to know that it is zero. Where that cannot
-// be found out, it is not known.
+// Whether a part of a cluster is known to be zero without reading its data. Errors count as not
+// known.
 Task<bool> Zeroing::reads_as_zeroes(GuestOffset begin, GuestOffset end) {
   try {
     for (GuestOffset at = begin; at < end;) {
@@ -297,8 +296,8 @@ L2Entry Zeroing::discarded(const L2Entry& old, GuestOffset cluster) const {
   return L2Entry::zero_plain(geometry);
 }
 
-// Where no table maps anything there is nothing to give back, and nothing to hide either where
-// there is no backing file.
+// Skips ranges without an L2 table: nothing to free there, and, without a backing file, nothing to
+// hide.
 Task<GuestOffset> Zeroing::skip_undiscardable(GuestOffset begin, GuestOffset end) {
   for (GuestOffset at = begin; at < end;) {
     const TableCache::Slice slice = co_await mapping_->l2_slice(at);
@@ -310,7 +309,8 @@ Task<GuestOffset> Zeroing::skip_undiscardable(GuestOffset begin, GuestOffset end
   co_return end;
 }
 
-// Of one L2 table; the lock is held.
+// The range is within one L2 table.
+// REQUIRES: the caller holds Context::guest_lock exclusively for it.
 Task<void> Zeroing::discard_piece(GuestOffset begin, GuestOffset end) {
   const Geometry& geometry = context_->geometry;
   if (context_->header().has_raw_external_data()) {
@@ -327,7 +327,7 @@ Task<void> Zeroing::discard_piece(GuestOffset begin, GuestOffset end) {
 
 Task<void> Zeroing::discard(GuestOffset offset, uint64_t length) {
   const Geometry& geometry = context_->geometry;
-  // Version 2 has nothing to hide a backing file with; QEMU leaves the bytes behind its end, too.
+  // Version 2 has nothing to hide a backing file with; QEMU also leaves the bytes past its end.
   if (geometry.version() < 3 && context_->backing()) co_return;
   const uint64_t cluster_size = geometry.cluster_size();
   GuestOffset at(align_up(offset.value(), cluster_size));
@@ -337,7 +337,7 @@ Task<void> Zeroing::discard(GuestOffset offset, uint64_t length) {
   while (at < end) {
     at = co_await skip_undiscardable(at, end);
     if (at >= end) break;
-    // Of one L2 table, so that no table is made for what has none.
+    // Stay within one L2 table, so that no table is created for unallocated ranges.
     const uint64_t table_bytes = geometry.l2_coverage();
     const GuestOffset table_end(align_down(at.value(), table_bytes) + table_bytes);
     const GuestOffset piece_end = std::min({end, table_end, at + writer_->piece_size_max()});
