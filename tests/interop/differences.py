@@ -141,7 +141,7 @@ DIFFERENCES = [
     Difference(
         "files that may be parts of images",
         "Both keep references past the end; byre reports it, does not resize the file, and frees nothing.",
-        _repairs_and(rb"References past the end of the file are kept|not made longer while"), _nothing),
+        _repairs_and(rb"References past the end of the file are kept|not extended while"), _nothing),
     Difference(
         "tables that overlap",
         "byre moves them apart; QEMU counts both and continues to change the shared cluster.",

@@ -90,7 +90,7 @@ Task<void> BitmapCounter::count_table(Bitmap* bitmap) {
   const uint64_t size = uint64_t{bitmap->entry.table_size} * 8;
   if (references_->is_outside(offset, size)) {
     references_->report_outside(offset, size);
-    add_broken(bitmap, fmt::format("its table at {:#x} lies past the end of the file", offset));
+    add_broken(bitmap, fmt::format("its table at {:#x} is past the end of the file", offset));
   } else {
     references_->count_region(offset, size);
   }
@@ -140,7 +140,7 @@ Task<void> BitmapCounter::count_table_cluster(Bitmap* bitmap, uint64_t offset, u
         }
         references_->report_outside(place, geometry.cluster_size());
         if (bitmap != nullptr) {
-          add_broken(bitmap, fmt::format("its bits at {:#x} lie past the end of the file", place));
+          add_broken(bitmap, fmt::format("its bits at {:#x} are past the end of the file", place));
         }
         break;
     }

@@ -191,7 +191,7 @@ const char* MetadataCounter::unreadable_l1(const layout::Snapshot& snapshot) con
   }
   if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) return "its L1 table is too large";
   if (references_->is_outside(offset, uint64_t{snapshot.l1_size} * 8)) {
-    return "its L1 table lies past the end of the file";
+    return "its L1 table is past the end of the file";
   }
   return nullptr;
 }

@@ -293,7 +293,7 @@ ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& 
     try {
       const EntryView view = view_entry(bytes, index);
       const char* const field = bad_field(view, geometry, disk_size);
-      if (field != nullptr) corrupt(fmt::format("{} breaks the rules", field), "");
+      if (field != nullptr) corrupt(fmt::format("{} is invalid", field), "");
       BitmapEntry entry = decode(view);
       name = entry.name;
       size = view.size;

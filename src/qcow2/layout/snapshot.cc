@@ -161,8 +161,8 @@ void SnapshotTableDecoder::check_readable(uint64_t size) const {
 void SnapshotTableDecoder::check_table_size(uint64_t end) const {
   if (end <= limits::kSnapshotTableSizeMax) return;
   throw Error(ErrorKind::kUnsupported, EFBIG, "Snapshot table is too big",
-              fmt::format("snapshot table entry {} ends {} bytes behind the table's start; at most "
-                          "{} are supported",
+              fmt::format("snapshot table entry {} ends {} bytes past the start of the table; at "
+                          "most {} are supported",
                           snapshots_.size(), end, limits::kSnapshotTableSizeMax));
 }
 

@@ -58,8 +58,8 @@ uint64_t NewPlaces::find_inside(uint64_t clusters, uint64_t from) const {
 
 Error NewPlaces::no_room(uint64_t clusters, uint64_t missing) const {
   return Error(ErrorKind::kNoSpace, ENOSPC, errno_text(ENOSPC),
-               fmt::format("'{}': {} new clusters are needed, and there is no room for {} of them; "
-                           "{} bytes are missing",
+               fmt::format("'{}': {} new clusters are needed, but there is no space for {} of "
+                           "them; {} bytes are missing",
                            pass_->file().device().filename(), clusters, missing,
                            missing << geometry_.cluster_bits()));
 }
@@ -84,7 +84,7 @@ uint64_t NewPlaces::take(uint64_t clusters) {
   const uint64_t first = next_past_end(clusters);
   if (first + clusters > layout::limits::kHostOffsetEnd >> geometry_.cluster_bits()) {
     throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
-                fmt::format("'{}' has no room for {} new clusters",
+                fmt::format("'{}' has no space for {} new clusters",
                             pass_->file().device().filename(), clusters));
   }
   next_ = first + clusters;

@@ -148,8 +148,9 @@ Task<void> Repairer::repair_structure() {
     if (!repairs_all()) {
       say(FindingKind::kRebuildNeeded, Severity::kNote,
           "ERROR need to rebuild refcount structures");
-      throw Error(ErrorKind::kIo, EIO, errno_text(EIO),
-                  "refcounts must be written to a new place; a repair of leaks alone may not");
+      throw Error(
+          ErrorKind::kIo, EIO, errno_text(EIO),
+          "refcounts must be rebuilt at a new offset, which a repair of leaks alone may not do");
     }
     co_await build();
   }
@@ -251,9 +252,9 @@ Task<bool> Repairer::build_where_there_is_room() {
   if (may_grow_after_all) is_built = co_await try_to_build(Where::kPastEnd);
   if (is_built) co_return true;
   say(FindingKind::kNoRoom, Severity::kNote,
-      "No room for new tables: " + no_room_->hint() +
-          (is_partial && is_cut ? "; the file is not made longer while the tables that its header "
-                                  "names lie past its end"
+      "No space for new tables: " + no_room_->hint() +
+          (is_partial && is_cut ? "; the file is not extended while tables that its header names "
+                                  "are past its end"
                                 : ""));
   throw Error(*no_room_);
 }
@@ -273,7 +274,7 @@ Task<void> Repairer::build() {
   }
   co_await begin_writing();
   if (must_move() && !is_built_) {
-    say(FindingKind::kTablesMoved, Severity::kNote, "Moving tables from where they overlap");
+    say(FindingKind::kTablesMoved, Severity::kNote, "Moving overlapping tables");
   }
   const bool is_built = co_await build_where_there_is_room();
   if (!is_built) {

@@ -158,8 +158,8 @@ void OverlapCheck::load_inactive_l1_tables() {
 
 Error OverlapCheck::too_many_inactive() const {
   return Error(ErrorKind::kNoMemory, ENOMEM, errno_text(ENOMEM),
-               fmt::format("'{}': its snapshots have too many L2 tables to keep them in mind; open "
-                           "it without overlap-check.inactive-l2",
+               fmt::format("'{}': its snapshots have too many L2 tables to track; open it without "
+                           "overlap-check.inactive-l2",
                            context_->file().filename()));
 }
 

@@ -50,12 +50,12 @@ Task<void> CompressedWriter::write(GuestOffset offset, IoVector from) {
   const uint64_t end = offset.value() + from.size();
   if (context_->header().has_external_data_file()) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
-                "images with an external data file have no compressed clusters");
+                "an image with an external data file cannot have compressed clusters");
   }
   if (context_->geometry.offset_in_cluster(offset) != 0 ||
       (end % cluster_size != 0 && end != context_->disk_size())) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL, errno_text(EINVAL),
-                "compressed writes are of whole clusters");
+                "compressed writes must cover whole clusters");
   }
   if (from.size() <= cluster_size) {
     co_await write_cluster(offset, std::move(from));
@@ -142,7 +142,7 @@ Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes com
   try {
     if (place.value() + compressed.size() > geometry.compressed_offset_end()) {
       throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
-                  "the descriptor of a compressed cluster cannot hold so large a host offset");
+                  "the host offset is too large for the descriptor of a compressed cluster");
     }
     overlap_->check(place, compressed.size());
     const IoVector from(compressed);

@@ -251,7 +251,7 @@ Task<void> Zeroing::check_whole_subclusters(GuestOffset begin, GuestOffset end) 
 
 Error Zeroing::zeroing_needs_write() {
   return Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
-               "only zero bytes could be written there");
+               "the range cannot be zeroed without writing zero bytes");
 }
 
 Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags) {

@@ -160,7 +160,7 @@ TEST(Repairer, LeaksAloneDoesNotRebuild) {
     FAIL() << "it went on";
   } catch (const Error& error) {
     EXPECT_EQ(error.message(), errno_text(EIO));
-    EXPECT_THAT(error.hint(), HasSubstr("new place"));
+    EXPECT_THAT(error.hint(), HasSubstr("new offset"));
   }
   EXPECT_EQ(image.file().get(0, image.file().size()), before);
 }
@@ -333,8 +333,8 @@ TEST(Repairer, OtherSnapshotsStayWhereOneIsRemoved) {
   image.put_snapshots({lost, test::snapshot_at(image, l1)});
   const Repaired repaired = test::repair(image.file(), RepairScope::kAll, true);
   EXPECT_TRUE(repaired.result.is_clean());
-  EXPECT_THAT(repaired.texts(), Contains("Removing snapshot 1 (lost): its L1 table lies past the "
-                                         "end of the file"));
+  EXPECT_THAT(repaired.texts(), Contains("Removing snapshot 1 (lost): its L1 table is past the end "
+                                         "of the file"));
   const auto opened = sync_wait(Image::open(image.file().clone(), OpenOptions{}));
   ASSERT_EQ(opened->snapshots().size(), 1u);
   EXPECT_EQ(opened->snapshots()[0].name, "s");
