@@ -22,7 +22,7 @@
 #include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
-// A sound image in memory that a test damages field by field, and what a check says of it.
+// A sound image in memory that a test damages field by field, and what a check finds in it.
 namespace byre::qcow2::test {
 
 struct Checked {
@@ -71,7 +71,7 @@ class CheckedImage {
     file_->put(offset, bytes);
   }
 
-  // Where the entries stand.
+  // The file offsets of the entries.
   uint64_t l1_place(uint64_t index) const { return header().l1_table_offset.value() + index * 8; }
   uint64_t l2_table(uint64_t l1_index = 0) const {
     return layout::L1Entry(word(l1_place(l1_index))).offset().value();
@@ -96,7 +96,7 @@ class CheckedImage {
     layout::store_refcount(bytes, cluster_of(offset), shape.refcount_order(), value);
     file_->put(block(), bytes);
   }
-  // Clusters at the end of the file with these bytes, referred to once.
+  // Appends clusters with these bytes to the file, with a refcount of 1; returns their offset.
   uint64_t append(std::vector<uint8_t> bytes) {
     const uint64_t offset = geometry().clusters_for(file_->size()) * cluster_size();
     bytes.resize(geometry().clusters_for(bytes.size()) * cluster_size());
@@ -104,7 +104,7 @@ class CheckedImage {
     for (uint64_t i = 0; i < bytes.size(); i += cluster_size()) set_refcount(offset + i, 1);
     return offset;
   }
-  // A snapshot table of these; the header counts `count`.
+  // Writes a snapshot table of these; the header's count becomes `count`.
   void put_snapshots(const std::vector<layout::Snapshot>& snapshots, uint32_t count) {
     const uint64_t offset = append(layout::encode_snapshot_table(snapshots));
     put<uint32_t>(60, count);
@@ -125,8 +125,8 @@ class CheckedImage {
   }
 
  private:
-  // Clusters 0 and 1 are data, 2 is preallocated zeroes, 3 is zeroes without a place, 4 is
-  // compressed where that is possible; the rest is unallocated.
+  // Clusters 0 and 1 are data, 2 is an allocated zero cluster, 3 a plain zero cluster, 4 is
+  // compressed if possible; the others are unallocated.
   Task<void> make(CreateOptions options) {
     auto file = std::make_unique<storage::MemoryDevice>();
     std::unique_ptr<storage::MemoryDevice> data;

@@ -26,8 +26,8 @@ using layout::HostOffset;
 using layout::L1Entry;
 using layout::L2Entry;
 
-// An image put together entry by entry in memory, sound or broken as a test wants it. Clusters are
-// handed out from the end of the file. Refcounts are all 0: who only reads does not look at them.
+// An image built entry by entry in memory, sound or broken as a test needs it. Clusters are
+// allocated at the end of the file. Refcounts are all 0: readers do not look at them.
 class ImageBuilder {
  public:
   struct Options {
@@ -70,7 +70,7 @@ class ImageBuilder {
   uint64_t cluster_size() const { return first_cluster.header.cluster_size(); }
   storage::MemoryDevice& file() { return *file_; }
 
-  // `count` neighbouring clusters of the file, zeroes.
+  // Allocates `count` consecutive clusters of zeroes.
   HostOffset take_clusters(uint64_t count) {
     const HostOffset result(end_);
     end_ += count * cluster_size();
@@ -82,7 +82,7 @@ class ImageBuilder {
     put_word(first_cluster.header.l1_table_offset + index * 8, entry.word());
   }
 
-  // The L2 table for the guest cluster, made where there is none.
+  // The L2 table for the guest cluster, created if there is none.
   HostOffset l2_table(uint64_t guest_cluster) {
     const uint64_t index = guest_cluster / geometry().l2_entries();
     HostOffset& table = l2_tables_[index];
@@ -101,7 +101,7 @@ class ImageBuilder {
     if (shape.extended_l2()) put_word(place + 8, entry.bitmap());
   }
 
-  // A data cluster full of the pattern of its guest offset; where it lies.
+  // Adds a data cluster with the pattern of its guest offset; returns its host offset.
   HostOffset put_data(uint64_t guest_cluster, uint64_t seed) {
     const HostOffset host = take_clusters(1);
     put_data_at(guest_cluster, host, seed);
@@ -112,8 +112,8 @@ class ImageBuilder {
     set_l2(guest_cluster, L2Entry::normal(host, true, geometry()));
   }
 
-  // A compressed cluster with these bytes, which must compress: right behind the one before, unless
-  // other clusters have been taken since and stand in its way.
+  // Adds a compressed cluster with these bytes, which must be compressible: directly after the
+  // previous one, unless other clusters have been allocated there since.
   HostOffset put_compressed(uint64_t guest_cluster, const std::vector<uint8_t>& bytes) {
     const auto compressor = codec::Compressor::make(options_.compression);
     std::vector<uint8_t> packed(cluster_size());
@@ -137,7 +137,7 @@ class ImageBuilder {
     file_->put(offset.value(), bytes);
   }
 
-  // The file as it stands, with the header in front; the builder is empty then.
+  // Returns the file with its header; the builder is empty afterwards.
   std::unique_ptr<storage::MemoryDevice> finish() {
     file_->put(0, first_cluster.encode());
     return std::move(file_);
@@ -145,7 +145,7 @@ class ImageBuilder {
   std::unique_ptr<Image> open(OpenOptions options = {}) {
     return sync_wait(Image::open(finish(), std::move(options)));
   }
-  // Its parts alone.
+  // Opens only its parts.
   std::unique_ptr<ImageParts> open_parts(OpenOptions options = {}) {
     return std::make_unique<ImageParts>(sync_wait(load_image(finish(), std::move(options))));
   }

@@ -11,8 +11,8 @@
 
 namespace byre::qcow2::test {
 
-// An empty image whose bitmaps, with these names and flags, are all zeroes: clusters of 64 KiB,
-// refcounts of 16 bits in one block.
+// An empty image with bitmaps of these names and flags, all zeroes. Clusters have 64 KiB, refcounts
+// 16 bits and one block.
 inline Disks disks_with_bitmaps(const Layout& layout,
                                 const std::vector<std::pair<std::string, uint32_t>>& bitmaps) {
   constexpr uint64_t kCluster = 65536;

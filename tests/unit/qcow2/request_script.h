@@ -8,7 +8,7 @@
 
 #include "unit/qcow2/written_image.h"
 
-// Requests that are the same each time, for tests that make each of their writes fail in turn.
+// A fixed sequence of requests, for tests that make each of its writes fail in turn.
 namespace byre::qcow2::test {
 
 struct Request {
@@ -85,8 +85,8 @@ inline Task<void> apply(BlockDevice* device, Request request) {
   }
 }
 
-// What each sector of the disk may hold: what the last flush made durable, or anything written
-// since.
+// The contents that each sector of the disk may have: what the last flush made durable, or anything
+// written since.
 class SectorModel {
  public:
   using Sector = std::vector<uint8_t>;
@@ -101,7 +101,7 @@ class SectorModel {
     }
   }
 
-  // Before the request is made: from now on its sectors may hold what it writes.
+  // Call before a request is made: from now on its sectors may hold what it writes.
   void may_write(const Request& request) {
     const std::vector<uint8_t> bytes = bytes_of(request);
     for (uint64_t at = 0; at < request.length; at += 512) {
@@ -109,17 +109,17 @@ class SectorModel {
       versions_[(request.offset + at) / 512].push_back(Sector(from, from + 512));
     }
   }
-  // The request is done: after the next flush its sectors hold what it wrote.
+  // Call when the request is done: after the next flush its sectors hold what it wrote.
   void wrote(const Request& request) { set_unknown(request, false); }
-  // A request whose outcome nobody knows (it failed, or was a discard): all versions stay possible
-  // for its sectors, past flushes, until they are written again.
+  // Call for a request with an unknown outcome (it failed, or was a discard): all versions remain
+  // possible for its sectors, past flushes, until they are written again.
   void outcome_unknown(const Request& request) { set_unknown(request, true); }
   void flushed() {
     for (size_t i = 0; i < versions_.size(); ++i) {
       if (!unknown_[i]) versions_[i].erase(versions_[i].begin(), versions_[i].end() - 1);
     }
   }
-  // The first sector that holds what it may not.
+  // The first sector with contents that it may not have.
   std::optional<uint64_t> first_wrong(const std::vector<uint8_t>& bytes) const {
     for (size_t i = 0; i < versions_.size(); ++i) {
       const ConstBytes found = ConstBytes(bytes).subspan(i * 512, 512);
@@ -134,7 +134,7 @@ class SectorModel {
     return std::ranges::any_of(
         versions, [&](const Sector& version) { return std::ranges::equal(version, found); });
   }
-  // A write that failed may have been done in part.
+  // A failed write may have been performed in part.
   static bool is_mix(ConstBytes found, const std::vector<Sector>& versions) {
     for (size_t i = 0; i < found.size(); ++i) {
       if (std::ranges::none_of(versions, [&](const Sector& v) { return v[i] == found[i]; })) {

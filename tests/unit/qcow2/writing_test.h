@@ -10,7 +10,7 @@
 #include "qcow2/layout/snapshot.h"
 #include "unit/qcow2/written_image.h"
 
-// An image that a test opens for writing, writes to and looks at.
+// An image that a test opens for writing, writes to and examines.
 namespace byre::qcow2::test {
 
 class WritingTest : public testing::Test {
@@ -38,7 +38,7 @@ class WritingTest : public testing::Test {
   }
   void discard(uint64_t offset, uint64_t length) { loop_.run(image().discard(offset, length)); }
   void flush() { loop_.run(image().flush()); }
-  // What a call is refused with.
+  // The error that a call throws.
   template <class Call>
   static Error refusal(Call call) {
     try {
@@ -53,7 +53,7 @@ class WritingTest : public testing::Test {
   std::vector<Extent> extents() {
     return loop_.run(image().extents(0, image().size(), ExtentScope::kLayer));
   }
-  // All that the snapshot of share_everything() holds, once the image is closed.
+  // The contents of the snapshot of share_everything(), after the image is closed.
   std::vector<uint8_t> read_snapshot() {
     SnapshotSelector selector;
     selector.name = "before";
@@ -72,8 +72,8 @@ class WritingTest : public testing::Test {
   OpenImage opened_;
 };
 
-// Gives the image a snapshot that shares everything: L1 table copied, refcounts one higher, no
-// copied flags, as the specification describes it. One refcount block, one L2 table.
+// Adds a snapshot that shares everything, as the specification describes it: L1 table copied,
+// refcounts incremented, no copied flags. The image has one refcount block and one L2 table.
 inline void share_everything(storage::MemoryDevice& file, uint64_t cluster_size) {
   const auto load = [&](uint64_t at) { return load_big_endian<uint64_t>(file.get(at, 8).data()); };
   const auto store = [&](uint64_t at, uint64_t value) {

@@ -22,12 +22,12 @@
 #include "testing/fault_device.h"
 #include "unit/support/pattern.h"
 
-// An image that a test writes to, in memory, and what a test asks of it.
+// An image in memory that a test writes to, with its checks.
 namespace byre::qcow2::test {
 
 using byre::test::pattern;
 
-// Bytes that compress well and still tell their place.
+// Bytes that compress well and still identify their offset.
 inline std::vector<uint8_t> compressible(uint64_t offset, size_t length, uint64_t seed) {
   std::vector<uint8_t> bytes(length);
   for (size_t i = 0; i < length; ++i) {
@@ -53,7 +53,7 @@ inline std::vector<uint8_t> backing_bytes(uint64_t size) {
   return pattern(0, size, 77);
 }
 
-// The devices of an image, which outlive it: what a test breaks or looks at from outside.
+// The devices of an image, which outlive it: a test can damage or examine them from outside.
 struct Disks {
   std::unique_ptr<storage::MemoryDevice> file = std::make_unique<storage::MemoryDevice>();
   std::unique_ptr<storage::MemoryDevice> data;  // nullptr: no external data file
@@ -70,7 +70,7 @@ inline Disks make_disks(const Layout& setup) {
   return disks;
 }
 
-// Opened for writing on fault devices over the disks, which it owns from then on.
+// An image opened for writing on fault devices over the disks, which it then owns.
 struct OpenImage {
   std::unique_ptr<Image> image;
   ImageParts* parts = nullptr;  // of the image
@@ -79,7 +79,7 @@ struct OpenImage {
   storage::MemoryDevice* file_memory = nullptr;
   storage::MemoryDevice* data_memory = nullptr;
 
-  // What is in the files now: as a process that is killed leaves them.
+  // The current contents of the files, as a killed process leaves them.
   Disks snapshot() const {
     Disks disks;
     disks.file = file_memory->clone();
@@ -145,7 +145,7 @@ inline Task<CheckResult> check_disks(Disks disks, std::string* findings) {
   co_return result;
 }
 
-// No corruption, and no leak unless leaks are allowed.
+// Expects no corruption, and no leaks unless they are allowed.
 inline void expect_sound(const Disks& disks, bool allow_leaks) {
   Disks copy;
   copy.file = disks.file->clone();
@@ -164,7 +164,7 @@ inline Disks clone(const Disks& disks) {
   return copy;
 }
 
-// What the guest should see.
+// The contents that the guest should see.
 class Model {
  public:
   explicit Model(const Layout& setup) : bytes_(align_up(setup.create.size, 512)) {
@@ -185,7 +185,7 @@ class Model {
   std::vector<uint8_t> bytes_;
 };
 
-// The offset of the first difference, or nothing.
+// The offset of the first difference, or nullopt.
 inline std::optional<uint64_t> first_difference(const std::vector<uint8_t>& a,
                                                 const std::vector<uint8_t>& b) {
   if (a == b) return std::nullopt;

@@ -11,7 +11,7 @@ namespace {
 
 using test::CheckedImage;
 
-// A directory of bitmaps of 64 KiB granularity, one table entry each.
+// A directory of bitmaps with a granularity of 64 KiB, one table entry each.
 class BitmapList : public testing::Test {
  protected:
   uint64_t add(const std::string& name, uint64_t entry_word, uint32_t flags = 0) {
@@ -73,7 +73,7 @@ TEST_F(BitmapList, ABadTableEntryNamesTheFirstBitmapThatHasIt) {
   EXPECT_EQ(refusal(), "none");
 }
 
-TEST_F(BitmapList, ATableOfABitmapInUseIsNotLookedAt) {
+TEST_F(BitmapList, ATableOfABitmapInUseIsNotRead) {
   add("lost", uint64_t{1} << 60, layout::bitmap_flag::kInUse);
   EXPECT_EQ(refusal(), "none");
 }
@@ -84,7 +84,7 @@ TEST_F(BitmapList, ABrokenDirectoryIsRefused) {
   EXPECT_NE(refusal(), "none");
 }
 
-TEST_F(BitmapList, ATableBehindTheEndOfTheFileReadsAsZeroes) {
+TEST_F(BitmapList, ATablePastTheEndOfTheFileReadsAsZeroes) {
   add("far", 0);
   entries_[0].table_offset = layout::HostOffset(uint64_t{1} << 40);
   EXPECT_EQ(refusal(), "none");
@@ -118,14 +118,14 @@ TEST(ImageOpen, ABadBitmapAndStaleOnesGiveAWarning) {
   EXPECT_THAT(warnings[0], testing::HasSubstr("for bitmap 'b'"));
   warnings.clear();
 
-  // Somebody who does not know bitmaps has written to it.
+  // A program that does not know bitmaps has written to it.
   image.put<uint64_t>(88, 0);
   const std::unique_ptr<Image> stale = open(options);
   EXPECT_TRUE(stale->bitmaps().empty());
   ASSERT_EQ(warnings.size(), 1u);
   EXPECT_THAT(warnings[0], testing::StartsWith("warning: a program lacking bitmap support"));
 
-  // And with the bit of a raw data file, but none.
+  // And with the bit for a raw data file, but without the bit for bitmaps.
   image.put<uint64_t>(88, layout::autoclear::kRawExternalData);
   try {
     open({});

@@ -15,7 +15,7 @@ namespace {
 
 class BitmapMarks : public WritingTest {
  protected:
-  // As a reader finds them in the file now.
+  // The bitmaps as now stored in the file.
   std::vector<layout::BitmapEntry> stored() {
     OpenImage again = loop_.run(open_disks(opened_.snapshot(), {}, {}));
     const std::vector<layout::BitmapEntry> bitmaps = again.image->bitmaps();
@@ -24,7 +24,7 @@ class BitmapMarks : public WritingTest {
   }
 };
 
-TEST_F(BitmapMarks, BitmapsThatFollowWritesAreInUseBeforeTheFirstWriteAndOthersStayAsTheyAre) {
+TEST_F(BitmapMarks, BitmapsThatFollowWritesAreMarkedBeforeTheFirstWriteAndOthersAreNot) {
   const Layout layout = layout_of(kMiB, 65536);
   open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}, {"stays", 0}}), layout);
   read(0, 512);
@@ -33,7 +33,7 @@ TEST_F(BitmapMarks, BitmapsThatFollowWritesAreInUseBeforeTheFirstWriteAndOthersS
   EXPECT_FALSE(stored()[0].in_use());
   opened_.file->clear_events();
   write(0, pattern(0, 65536, 1));
-  // The mark, and it is durable before anything else is written.
+  // The mark is written, and is durable before anything else is written.
   ASSERT_GE(opened_.file->events().size(), 3u);
   uint64_t writes_before_flush = 0;
   for (const faults::FaultEvent& event : opened_.file->events()) {
@@ -50,11 +50,11 @@ TEST_F(BitmapMarks, BitmapsThatFollowWritesAreInUseBeforeTheFirstWriteAndOthersS
   EXPECT_FALSE(bitmaps[1].in_use());
   EXPECT_TRUE(image().bitmaps()[0].in_use());
   close_and_check();
-  EXPECT_EQ(stored(), bitmaps);  // the extension and its autoclear bit are there still
+  EXPECT_EQ(stored(), bitmaps);  // the extension and its autoclear bit are still there
 }
 
-// Whoever made the mark may have been killed before it was durable.
-TEST_F(BitmapMarks, AMarkThatIsThereIsMadeDurableBeforeTheFirstWrite) {
+// The writer that set the mark may have been killed before it was durable.
+TEST_F(BitmapMarks, AnExistingMarkIsMadeDurableBeforeTheFirstWrite) {
   using layout::bitmap_flag::kAuto;
   using layout::bitmap_flag::kInUse;
   const Layout layout = layout_of(kMiB, 65536);
@@ -70,7 +70,7 @@ TEST_F(BitmapMarks, AMarkThatIsThereIsMadeDurableBeforeTheFirstWrite) {
   close_and_check();
 }
 
-TEST_F(BitmapMarks, NothingIsWrittenWhereNoBitmapFollowsWrites) {
+TEST_F(BitmapMarks, NothingIsWrittenIfNoBitmapFollowsWrites) {
   const Layout layout = layout_of(kMiB, 65536);
   open(disks_with_bitmaps(layout, {{"stays", 0}}), layout);
   const std::vector<uint8_t> header = opened_.file_memory->get(0, 512);
@@ -92,8 +92,8 @@ TEST_F(BitmapMarks, AnImageWhoseBitmapsCannotBeMarkedIsNotWritten) {
   close_and_check();
 }
 
-// The mark may be lost with the flush that failed, and nothing would tell of the second write.
-TEST_F(BitmapMarks, ARequestThatWaitedForMarksThatFailedFails) {
+// The mark may have been lost by the failed flush, and nothing would indicate the second write.
+TEST_F(BitmapMarks, ARequestThatWaitedForFailedMarksFails) {
   const Layout layout = layout_of(kMiB, 65536);
   open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
   opened_.file->add_rule({.operation = faults::Operation::kFlush});
@@ -114,8 +114,8 @@ TEST_F(BitmapMarks, ARequestThatWaitedForMarksThatFailedFails) {
   EXPECT_EQ(failures, 2u);
 }
 
-// A sound one beside it, which may not be asked to follow the writes, would be believed.
-TEST_F(BitmapMarks, WhereOneCannotBeReadTheFirstWriteTakesAwayTheBitOfAllOfThem) {
+// Otherwise another, valid bitmap, which does not follow the writes, would still be trusted.
+TEST_F(BitmapMarks, IfOneCannotBeReadTheFirstWriteClearsTheAutoclearBit) {
   const Layout layout = layout_of(kMiB, 65536);
   Disks disks = disks_with_bitmaps(
       layout, {{"follows", layout::bitmap_flag::kAuto}, {"broken", layout::bitmap_flag::kAuto}});
@@ -124,7 +124,7 @@ TEST_F(BitmapMarks, WhereOneCannotBeReadTheFirstWriteTakesAwayTheBitOfAllOfThem)
   layout::BitmapEntry sound;
   sound.name = "follows";
   const uint64_t broken = directory + sound.encoded_size();
-  disks.file->put(broken + 16, std::vector<uint8_t>{7});  // a type that nobody knows
+  disks.file->put(broken + 16, std::vector<uint8_t>{7});  // an unknown type
   open(std::move(disks), layout);
   EXPECT_TRUE(image().bitmaps().empty());
   const auto has_bit = [this] {
@@ -136,7 +136,7 @@ TEST_F(BitmapMarks, WhereOneCannotBeReadTheFirstWriteTakesAwayTheBitOfAllOfThem)
   EXPECT_TRUE(has_bit());
   opened_.file->clear_events();
   write(0, pattern(0, 65536, 1));
-  // The header alone, and it is durable before anything else is written.
+  // Only the header is written, and is durable before anything else is.
   for (const faults::FaultEvent& event : opened_.file->events()) {
     if (event.operation == faults::Operation::kFlush) break;
     if (event.operation == faults::Operation::kWrite) EXPECT_LT(event.offset, 65536u);
@@ -146,7 +146,7 @@ TEST_F(BitmapMarks, WhereOneCannotBeReadTheFirstWriteTakesAwayTheBitOfAllOfThem)
   loop_.run(image().close());
 }
 
-// The first flush finds no memory.
+// Its first flush fails for lack of memory.
 class PoorDevice final : public filter::FilterDevice {
  public:
   explicit PoorDevice(std::unique_ptr<BlockDevice> below) : FilterDevice(std::move(below)) {}
@@ -165,7 +165,7 @@ class PoorDevice final : public filter::FilterDevice {
   std::vector<uint64_t> lengths;  // of writes before the first flush that succeeded; 0: after it
 };
 
-TEST_F(BitmapMarks, MarksThatCouldNotBeFlushedAreMadeAgainBeforeTheFirstWrite) {
+TEST_F(BitmapMarks, MarksThatCouldNotBeFlushedAreRepeatedBeforeTheFirstWrite) {
   const Layout layout = layout_of(kMiB, 65536);
   Disks disks = disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}});
   auto file = std::make_unique<PoorDevice>(std::move(disks.file));

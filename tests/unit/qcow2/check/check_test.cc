@@ -59,7 +59,7 @@ TEST(Checker, SoundImagesOfEveryKindHaveNoFindings) {
   EXPECT_THAT(CheckedImage(options).check().texts(), IsEmpty());
 }
 
-TEST(Checker, TheImageEndsBehindTheLastClusterThatIsInUse) {
+TEST(Checker, TheImageEndsAfterTheLastClusterInUse) {
   CheckedImage image;
   const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
   EXPECT_EQ(image.check().result.image_end_offset, end);
@@ -92,7 +92,7 @@ TEST(Checker, ARefcountBelowTheReferencesIsACorruptionAndBreaksTheCopiedFlag) {
        fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount=0", offset | kCopied)});
 }
 
-TEST(Checker, ACopiedFlagThatIsMissingIsFoundThoughAllRefcountsAreRight) {
+TEST(Checker, AMissingCopiedFlagIsFoundEvenIfAllRefcountsAreRight) {
   CheckedImage image;
   const uint64_t l1 = image.word(image.l1_place(0));
   const uint64_t l2 = image.word(image.l2_place(1));
@@ -105,7 +105,7 @@ TEST(Checker, ACopiedFlagThatIsMissingIsFoundThoughAllRefcountsAreRight) {
        fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount=1", l2 & ~kCopied)});
 }
 
-TEST(Checker, ACopiedFlagOnASharedClusterIsFoundThoughAllRefcountsAreRight) {
+TEST(Checker, ACopiedFlagOnASharedClusterIsFoundEvenIfAllRefcountsAreRight) {
   CheckedImage image;
   const uint64_t entry = image.word(image.l2_place(0));
   image.put_word(image.l2_place(7), entry);
@@ -134,7 +134,7 @@ TEST(Checker, ReservedBitsOfL1AndL2EntriesAreReportedAndTheEntriesStillCount) {
                              fmt::format("ERROR found l2 entry with reserved bits set: {:x}", l2)});
 }
 
-TEST(Checker, UnalignedDataAndPreallocatedClustersAreToldApart) {
+TEST(Checker, UnalignedDataAndPreallocatedClustersAreDistinguished) {
   CheckedImage image;
   const uint64_t data = image.data_offset(0) + 512;
   const uint64_t zero = image.data_offset(2) + 1024;
@@ -151,14 +151,14 @@ TEST(Checker, UnalignedDataAndPreallocatedClustersAreToldApart) {
             fmt::format("ERROR offset={:x}: Preallocated cluster is not properly aligned; L2 entry "
                         "corrupted.",
                         zero));
-  // Each touches the cluster behind its own, too.
+  // Each also touches the next cluster.
   EXPECT_EQ(checked.findings[2].kind, FindingKind::kRefcountTooLow);
 }
 
-TEST(Checker, AnUnalignedL2TableIsReportedAndReadWhereItStands) {
+TEST(Checker, AnUnalignedL2TableIsReportedAndReadAtItsOffset) {
   CheckedImage image;
   const uint64_t l2 = image.l2_table();
-  // One entry further on, so the table seen from there begins with the cluster that follows.
+  // The table is read from there, which is 64 entries further on.
   image.put_word(image.l1_place(0), (l2 + 512) | kCopied);
   const Checked checked = image.check();
   ASSERT_FALSE(checked.findings.empty());
@@ -168,7 +168,7 @@ TEST(Checker, AnUnalignedL2TableIsReportedAndReadWhereItStands) {
   EXPECT_GT(checked.result.leaks, 0u);
 }
 
-TEST(Checker, WhatLiesBehindTheEndOfTheFileIsReportedAndNotCounted) {
+TEST(Checker, ReferencesPastTheEndOfTheFileAreReportedAndNotCounted) {
   CheckedImage image;
   const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
   image.put_word(image.l2_place(9), end | kCopied);
@@ -180,7 +180,7 @@ TEST(Checker, WhatLiesBehindTheEndOfTheFileIsReportedAndNotCounted) {
   EXPECT_EQ(checked.findings[0].value, 4096u);
 }
 
-TEST(Checker, ALastClusterThatIsCutShortIsInTheFile) {
+TEST(Checker, ATruncatedLastClusterIsInTheFile) {
   CheckedImage image;
   const uint64_t offset = image.append(std::vector<uint8_t>(4096));
   image.put_word(image.l2_place(9), offset | kCopied);
@@ -250,7 +250,7 @@ TEST_F(ExtendedL2Checker, ACompressedClusterHasNoSubclusters) {
   EXPECT_EQ(checked.result.leaks, 1u);
 }
 
-TEST_F(ExtendedL2Checker, WhatIsPreallocatedIsAMatterOfSubclusters) {
+TEST_F(ExtendedL2Checker, AClusterWithoutDataSubclustersIsCalledPreallocated) {
   image_.put_word(image_.l2_place(2), (image_.data_offset(2) + 512) | kCopied);
   const Checked checked = image_.check();
   EXPECT_EQ(checked.findings[0].kind, FindingKind::kClusterUnaligned);
@@ -273,7 +273,7 @@ TEST(Checker, MoreReferencesThanARefcountCountsAreAnOverflow) {
   EXPECT_EQ(checked.result.corruptions, 2u);
 }
 
-TEST(Checker, FindingsBeyondTheMaximumAreCountedAndNotReported) {
+TEST(Checker, FindingsBeyondTheMaximumAreCountedButNotReported) {
   CheckedImage image;
   for (int i = 0; i < 5; ++i) image.append({1});
   CheckOptions options;
@@ -319,7 +319,7 @@ TEST(Checker, AFileOfMoreClustersThanQemuCountsIsRefused) {
   } catch (const Error& error) {
     EXPECT_EQ(error.message(), "File too large");
   }
-  // One cluster less is checked, in memory that follows what is in the file.
+  // One cluster less can be checked, in memory proportional to what is in the file.
   sync_wait(image.file().resize((uint64_t{1} << 40) - 512, Preallocation::kOff));
   EXPECT_THAT(image.check().texts(), IsEmpty());
 }

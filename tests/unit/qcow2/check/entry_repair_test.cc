@@ -22,12 +22,12 @@ layout::Header header_of(uint32_t version, bool extended_l2 = false, bool backin
   return header;
 }
 
-// By a repair that gives up what lies past the end of the file.
+// Repaired by a repair that gives up what is past the end of the file.
 std::optional<L2Entry> repaired(const layout::Header& header, uint64_t word, uint64_t bitmap = 0) {
   return EntryRepair(header, kFileSize, true).repaired(L2Entry(word, bitmap));
 }
 
-// By one that does not.
+// Repaired by one that does not.
 std::optional<L2Entry> kept(const layout::Header& header, uint64_t word, uint64_t bitmap = 0) {
   return EntryRepair(header, kFileSize, false).repaired(L2Entry(word, bitmap));
 }
@@ -50,40 +50,40 @@ TEST(EntryRepair, WhatMayYetArriveStays) {
   EXPECT_EQ(repair.repaired(L1Entry(kOutside | L1Entry::kCopied)), std::nullopt);
 }
 
-TEST(EntryRepair, ZeroesPastTheEndLoseThePlaceInAnyCase) {
+TEST(EntryRepair, ZeroesPastTheEndLoseTheOffsetInAnyCase) {
   EXPECT_EQ(kept(header_of(3), kOutside | L2Entry::kZero), L2Entry(L2Entry::kZero));
   EXPECT_EQ(kept(header_of(3, true), kOutside, uint64_t{6} << 32), L2Entry(0, uint64_t{6} << 32));
 }
 
-TEST(EntryRepair, AClusterBehindTheEndBecomesZeroes) {
+TEST(EntryRepair, AClusterPastTheEndBecomesZeroes) {
   EXPECT_EQ(repaired(header_of(3), kOutside | L2Entry::kCopied), L2Entry(L2Entry::kZero));
   EXPECT_EQ(repaired(header_of(3), kOutside | L2Entry::kZero), L2Entry(L2Entry::kZero));
   EXPECT_EQ(repaired(header_of(3), L2Entry::kOffsetMask & ~(kCluster - 1)),
             L2Entry(L2Entry::kZero));
 }
 
-TEST(EntryRepair, APartOfAClusterBehindTheEndIsNoneOfItsBusiness) {
+TEST(EntryRepair, AClusterThatIsPartlyPastTheEndStays) {
   const EntryRepair repair(header_of(3), kFileSize + 1, true);
   EXPECT_EQ(repair.repaired(L2Entry(kOutside)), std::nullopt);
 }
 
-TEST(EntryRepair, SubclustersBehindTheEndBecomeZeroesAndOthersStay) {
+TEST(EntryRepair, SubclustersPastTheEndBecomeZeroesAndOthersStay) {
   EXPECT_EQ(repaired(header_of(3, true), kOutside | L2Entry::kCopied, 0x0000000f000000f0),
             L2Entry(0, 0x000000ff00000000));
   EXPECT_EQ(repaired(header_of(3, true), kOutside, 0x000000f0000000f0), std::nullopt);
 }
 
-TEST(EntryRepair, Version2HasNothingForZeroesBelowWhichThereIsSomething) {
+TEST(EntryRepair, Version2CannotHideABackingFileWithZeroes) {
   EXPECT_EQ(repaired(header_of(2), kOutside), L2Entry());
   EXPECT_EQ(repaired(header_of(2, false, true), kOutside), std::nullopt);
 }
 
-TEST(EntryRepair, DataAtAnImpossiblePlaceStays) {
+TEST(EntryRepair, DataAtAnImpossibleOffsetStays) {
   EXPECT_EQ(repaired(header_of(3), kUnaligned), std::nullopt);
   EXPECT_EQ(repaired(header_of(3, true), kUnaligned, 1), std::nullopt);
 }
 
-TEST(EntryRepair, ZeroesAtAnImpossiblePlaceLoseThePlace) {
+TEST(EntryRepair, ZeroesAtAnImpossibleOffsetLoseTheOffset) {
   EXPECT_EQ(repaired(header_of(3), kUnaligned | L2Entry::kZero), L2Entry(L2Entry::kZero));
   EXPECT_EQ(repaired(header_of(3, true), kUnaligned, uint64_t{6} << 32),
             L2Entry(0, uint64_t{6} << 32));
@@ -102,7 +102,7 @@ TEST(EntryRepair, GuestClustersInADataFileStay) {
   EXPECT_EQ(repaired(header, L2Entry::kCompressed | L2Entry::kCopied), std::nullopt);
 }
 
-TEST(EntryRepair, ATableBehindTheEndBecomesNoTable) {
+TEST(EntryRepair, ATablePastTheEndIsRemoved) {
   const EntryRepair repair(header_of(3), kFileSize, true);
   EXPECT_EQ(repair.repaired(L1Entry(kOutside | L1Entry::kCopied)), L1Entry());
   EXPECT_EQ(repair.repaired(L1Entry(99 * kCluster)), std::nullopt);

@@ -6,7 +6,7 @@
 #include "qcow2/check/check.h"
 #include "unit/qcow2/checked_image.h"
 
-// What a check says of refcount tables, snapshots and bitmaps, and of files that cannot be read.
+// What a check finds in refcount tables, snapshots and bitmaps, and in files that cannot be read.
 namespace byre::qcow2 {
 namespace {
 
@@ -20,7 +20,7 @@ using test::CheckedImage;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-// The findings of a check that does not come to its end.
+// The findings of a check that does not complete.
 struct Failed {
   std::string message;
   std::vector<std::string> texts;
@@ -49,7 +49,7 @@ TEST(RefcountTableCheck, ReservedBitsAreReported) {
               ElementsAre("ERROR refcount table entry 5 has reserved bits set"));
 }
 
-TEST(RefcountTableCheck, ABlockOutsideOfTheFileIsReported) {
+TEST(RefcountTableCheck, ABlockOutsideTheFileIsReported) {
   CheckedImage image;
   image.put_word(image.table_place(3), uint64_t{1} << 40);
   EXPECT_THAT(image.check().texts(), ElementsAre("ERROR refcount block 3 is outside image"));
@@ -90,8 +90,8 @@ TEST(RefcountTableCheck, WithoutABlockAllRefcountsAreZero) {
   const uint64_t clusters = image.geometry().clusters_for(image.file().size());
   image.put_word(image.table_place(0), 0);
   const Checked checked = image.check();
-  // The block itself is no longer referred to. Two flags of data, one of preallocated zeroes, one
-  // of the L2 table contradict.
+  // The block itself is no longer referred to. The copied flags of two data clusters, one
+  // preallocated zero cluster and the L2 table are wrong.
   EXPECT_EQ(checked.result.corruptions, clusters - 1 + 4);
   EXPECT_EQ(checked.findings[0].text, "ERROR cluster 0 refcount=0 reference=1");
 }
@@ -106,7 +106,7 @@ layout::Snapshot snapshot_of(const CheckedImage& image, const std::string& id) {
   return snapshot;
 }
 
-TEST(SnapshotCheck, SnapshotsCountAllThatTheyReferTo) {
+TEST(SnapshotCheck, SnapshotsCountEverythingThatTheyReferTo) {
   CheckedImage image;
   const uint64_t data = image.data_offset(0);
   const uint64_t l1 = image.header().l1_table_offset.value();
@@ -156,7 +156,7 @@ TEST(SnapshotCheck, ADataFileHasNoSnapshots) {
   EXPECT_THAT(image.check().texts(), ElementsAre("ERROR 1 snapshots in image with data file"));
 }
 
-TEST(SnapshotCheck, ATableThatCannotBeEndsTheCheck) {
+TEST(SnapshotCheck, AnImpossibleTableEndsTheCheck) {
   CheckedImage image;
   image.put<uint64_t>(64, 0x1200);
   image.put<uint32_t>(60, 1);
@@ -181,7 +181,7 @@ TEST(SnapshotCheck, TooMuchExtraDataEndsTheCheck) {
   EXPECT_EQ(failed.message, "File too large");
 }
 
-// A bitmap with one cluster of bits; where its table stands.
+// A bitmap with one cluster of bits; returns the offset of its table.
 uint64_t put_bitmap(CheckedImage& image, layout::BitmapsExtension* extension, uint32_t flags) {
   const uint64_t bits = image.append({0xff});
   std::vector<uint8_t> table(8);
@@ -224,7 +224,7 @@ TEST(BitmapCheck, ATableEntryWithReservedBitsIsACorruptionAndSoIsItsBitmap) {
   EXPECT_EQ(result.leaks, 1u);
 }
 
-TEST(BitmapCheck, ADirectoryOfAnotherNumberOfBitmapsIsACorruption) {
+TEST(BitmapCheck, ADirectoryWithAWrongNumberOfBitmapsIsACorruption) {
   CheckedImage image;
   layout::BitmapsExtension extension;
   put_bitmap(image, &extension, 0);
@@ -234,7 +234,7 @@ TEST(BitmapCheck, ADirectoryOfAnotherNumberOfBitmapsIsACorruption) {
 
 TEST(UnreadableFile, EachTableThatCannotBeReadIsNamed) {
   CheckedImage image;
-  image.set_refcount(image.data_offset(0), 2);  // so that the copied flags are looked at
+  image.set_refcount(image.data_offset(0), 2);  // so that the copied flags are checked
   const auto failed_at = [&image](uint64_t offset, uint64_t first) {
     faults::FaultDevice device(image.file().clone());
     device.add_rule(
@@ -292,8 +292,8 @@ TEST(SharedTables, OfSnapshotsAreCountedForEachOfThem) {
               testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=101", data)));
 }
 
-// Snapshots whose L1 tables lie over one another, over tables without faults and over anything
-// else, in the file and past its end.
+// Snapshots whose L1 tables overlap one another, on tables without faults and on anything else,
+// inside the file and past its end.
 CheckedImage image_of_overlapping_tables(uint32_t refcount_bits, unsigned count) {
   CreateOptions options = CheckedImage::small_options();
   options.cluster_size = 512;
@@ -323,7 +323,7 @@ TEST(SharedTables, GiveTheSameCountsWhetherReadEachTimeOrOnce) {
   for (const uint32_t refcount_bits : {1, 8, 16, 64}) {
     CheckedImage image = image_of_overlapping_tables(refcount_bits, 200);
     const Checked each_time = image.check();
-    // Of whom nobody wants to hear, tables with faults need no further reading either.
+    // If no findings are wanted, tables with faults need no further reads either.
     const Checked once = image.check({.findings_max = 0});
     EXPECT_GT(each_time.result.corruptions, 1000u);
     EXPECT_EQ(each_time.result.corruptions, once.result.corruptions) << refcount_bits;

@@ -10,7 +10,7 @@ namespace {
 using testing::ElementsAre;
 using Range = OverlappingRanges::Range;
 
-TEST(OverlappingRanges, AreToldApartByHowManyThereAre) {
+TEST(OverlappingRanges, AreSplitByTheirCounts) {
   OverlappingRanges ranges;
   EXPECT_TRUE(ranges.ranges().empty());
   ranges.add(10, 20);
@@ -21,7 +21,7 @@ TEST(OverlappingRanges, AreToldApartByHowManyThereAre) {
               ElementsAre(Range{10, 15, 1}, Range{15, 20, 2}, Range{20, 30, 1}, Range{40, 50, 1}));
 }
 
-TEST(OverlappingRanges, ThatOnlyTouchAreOne) {
+TEST(OverlappingRanges, ThatOnlyTouchAreMerged) {
   OverlappingRanges ranges;
   ranges.add(10, 20);
   ranges.add(20, 30);
@@ -45,7 +45,7 @@ TEST(RangeSet, JoinsWhatOverlapsOrTouches) {
   EXPECT_EQ(set.end_of(100), 100u);
 }
 
-TEST(RangeSet, TellsWhatARangeMeets) {
+TEST(RangeSet, FindsWhetherARangeIntersects) {
   RangeSet set;
   EXPECT_EQ(set.last_end_before(100), 0u);
   set.add(10, 20);

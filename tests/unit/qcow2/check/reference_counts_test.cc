@@ -43,7 +43,7 @@ TEST(ReferenceCounts, CountAsAMapDoesInEveryFormOfAPage) {
   }
 }
 
-TEST(ReferenceCounts, PagesThatNobodyRefersToAreEmpty) {
+TEST(ReferenceCounts, PagesWithoutReferencesAreEmpty) {
   ReferenceCounts counts(uint64_t{1} << 31, 65535);
   counts.add(5000, 1, Claim::kNone);
   ReferenceCounts::PageCounts page;
@@ -54,7 +54,7 @@ TEST(ReferenceCounts, PagesThatNobodyRefersToAreEmpty) {
   EXPECT_EQ(counts.count(uint64_t{1} << 40), 0u);
 }
 
-TEST(ReferenceCounts, GrowForClustersBehindTheEnd) {
+TEST(ReferenceCounts, GrowForClustersPastTheEnd) {
   ReferenceCounts counts(1, 65535);
   counts.grow(4097);
   EXPECT_EQ(counts.add(4096, 2, Claim::kNone), 0u);
@@ -62,7 +62,7 @@ TEST(ReferenceCounts, GrowForClustersBehindTheEnd) {
   EXPECT_EQ(counts.page_count(), 2u);
 }
 
-TEST(ReferenceCounts, AClaimHoldsWhereItAgreesWithTheCount) {
+TEST(ReferenceCounts, AClaimHoldsIfItAgreesWithTheCount) {
   const auto holds = [](Claim claim, uint64_t times, uint64_t neighbours) {
     ReferenceCounts counts(4096, 65535);
     for (uint64_t i = 0; i < neighbours; ++i) counts.add(100 + i, 1, Claim::kCopied);

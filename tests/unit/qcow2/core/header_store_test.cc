@@ -14,7 +14,7 @@ class HeaderStores : public WritingTest {};
 
 constexpr uint64_t kUnknownAutoclear = uint64_t{1} << 40;
 
-TEST_F(HeaderStores, TwoThatChangeDifferentFeatureBitsAtATimeKeepOneAnothers) {
+TEST_F(HeaderStores, ConcurrentChangesOfDifferentFeatureBitsAreBothKept) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     Disks disks = make_disks(layout_of(kMiB, 65536));
     std::vector<uint8_t> autoclear(8);
@@ -37,7 +37,7 @@ TEST_F(HeaderStores, TwoThatChangeDifferentFeatureBitsAtATimeKeepOneAnothers) {
   }
 }
 
-TEST_F(HeaderStores, NothingIsWrittenWhereNoBitChanges) {
+TEST_F(HeaderStores, NothingIsWrittenIfNoBitChanges) {
   open(layout_of(kMiB, 65536));
   HeaderStore& store = parts().context.header_store;
   opened_.file->clear_events();

@@ -22,7 +22,7 @@ Disks created(CreateOptions options) {
   return make_disks(layout);
 }
 
-TEST(CreationPlan, PutsRefcountBlocksBehindTheAllocationThatNeedsThem) {
+TEST(CreationPlan, PutsRefcountBlocksAfterTheAllocationThatNeedsThem) {
   CreateOptions options = options_of(200 * kKiB, 512);
   options.preallocation = Preallocation::kMetadata;
   const CreationPlan plan = CreationPlan::make(options, options.size);
@@ -121,7 +121,7 @@ TEST(Create, RefusesNamesThatTheHeaderClusterCannotHold) {
                                       "' with format 'raw': Invalid argument");
 }
 
-TEST(Create, ADataFileIsGivenExactlyWhereTheOptionsNameOne) {
+TEST(Create, ADataFileIsGivenExactlyIfTheOptionsNameOne) {
   storage::MemoryDevice file;
   storage::MemoryDevice data;
   EXPECT_THROW(sync_wait(create(file, &data, options_of(kMiB))), Error);
@@ -130,7 +130,7 @@ TEST(Create, ADataFileIsGivenExactlyWhereTheOptionsNameOne) {
   EXPECT_THROW(sync_wait(create(file, nullptr, options)), Error);
 }
 
-TEST(Create, LeavesNothingThatOpensWhereItFails) {
+TEST(Create, LeavesNothingThatOpensIfItFails) {
   for (const Preallocation preallocation :
        {Preallocation::kOff, Preallocation::kMetadata, Preallocation::kFull}) {
     for (const faults::Operation operation :
@@ -159,7 +159,7 @@ TEST(Create, LeavesNothingThatOpensWhereItFails) {
   }
 }
 
-TEST(Create, ClearsWhatStoodInTheFileBefore) {
+TEST(Create, ClearsFormerContentsOfTheFile) {
   storage::MemoryDevice file;
   const std::vector<uint8_t> junk = pattern(0, kMiB, 1);
   file.put(0, junk);
@@ -188,7 +188,7 @@ TEST(Create, PreallocatedClustersReadAsZeroesOnADiskFullOfOldBytes) {
   }
 }
 
-// A disk that neither grows nor tells what it holds.
+// A disk that cannot grow and does not report holes.
 class FixedDisk : public filter::FilterDevice {
  public:
   explicit FixedDisk(uint64_t size) : FilterDevice(std::make_unique<storage::MemoryDevice>()) {
@@ -206,7 +206,7 @@ class FixedDisk : public filter::FilterDevice {
   Limits limits_;
 };
 
-TEST(Create, ADiskThatIsTooSmallForWhatIsPreallocatedStaysAsItIs) {
+TEST(Create, ADiskThatIsTooSmallForPreallocationStaysAsItIs) {
   struct Refusal {
     Preallocation preallocation;
     uint64_t size;
@@ -260,7 +260,7 @@ TEST(Create, ADiskThatIsTooSmallForTheTablesStaysAsItIs) {
   }
 }
 
-TEST(Create, MakesHugeDisksAtOnce) {
+TEST(Create, CreatesHugeDisksQuickly) {
   const Disks disks = created(options_of(2048 * kTiB));
   expect_sound(disks, false);
   EXPECT_LT(*disks.file->allocated_size(), kMiB);

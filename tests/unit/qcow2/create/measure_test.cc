@@ -66,7 +66,7 @@ TEST(Measure, CountsTheClustersThatHoldData) {
   EXPECT_EQ(measure(options, kGiB).required, measure(options, 0).fully_allocated);
 }
 
-TEST(Measure, RefusesWhatQemuRefusesInItsWords) {
+TEST(Measure, RefusesWhatQemuRefusesWithItsMessages) {
   const auto refusal = [](CreateOptions options) -> std::string {
     try {
       measure(options, 0);

@@ -26,7 +26,7 @@ std::string refusal(const std::vector<Mistake>& mistakes) {
   return "";
 }
 
-// Each alone is refused, in the order in which QEMU finds them.
+// Each is refused on its own; in the order in which QEMU finds them.
 struct Rule {
   const char* message;
   Mistake mistake;
@@ -67,7 +67,7 @@ std::vector<Rule> rules() {
   };
 }
 
-TEST(Validate, RefusesEachMistakeInQemusWords) {
+TEST(Validate, RefusesEachMistakeWithQemusMessage) {
   for (const Rule& rule : rules()) EXPECT_EQ(refusal({rule.mistake}), rule.message);
   EXPECT_EQ(refusal({[](CreateOptions& o) { o.backing_format = "raw"; }}),
             "Backing format cannot be used without backing file");
@@ -78,21 +78,22 @@ TEST(Validate, RefusesEachMistakeInQemusWords) {
             "version=v3 or greater)");
 }
 
-TEST(Validate, TellsTheMistakeThatQemuFindsFirst) {
+TEST(Validate, ReportsTheMistakeThatQemuFindsFirst) {
   const std::vector<Rule> all = rules();
   for (size_t first = 0; first < all.size(); ++first) {
     for (size_t second = first + 1; second < all.size(); ++second) {
-      // A cluster size is one number: only one mistake can be made with it.
+      // The cluster size is a single number, so it can have only one of these errors.
       if (first == 1 && second == 2) continue;
       const std::string message = refusal({all[second].mistake, all[first].mistake});
-      // Version 2 and extended L2 entries, each from one of two mistakes, are a mistake together.
+      // Version 2 and extended L2 entries, each from one of the two errors, are together a third
+      // error.
       if (message == all[0].message) continue;
       EXPECT_EQ(message, all[first].message) << second;
     }
   }
 }
 
-TEST(Validate, RefusesClusterSizesThatAreNoPowerOfTwoInTheBounds) {
+TEST(Validate, RefusesClusterSizesThatAreNotAPowerOfTwoWithinBounds) {
   for (const uint64_t bad : {0u, 1u, 256u, 511u, 513u, 1000u, 65537u, 4194304u, 2097153u}) {
     EXPECT_NE(refusal({[bad](CreateOptions& o) { o.cluster_size = bad; }}), "") << bad;
   }
@@ -101,7 +102,7 @@ TEST(Validate, RefusesClusterSizesThatAreNoPowerOfTwoInTheBounds) {
   }
 }
 
-TEST(Validate, RefusesRefcountWidthsThatAreNoPowerOfTwoUpTo64) {
+TEST(Validate, RefusesRefcountWidthsThatAreNotAPowerOfTwoUpTo64) {
   for (const uint64_t bad : {0u, 3u, 5u, 65u, 128u}) {
     EXPECT_NE(refusal({[bad](CreateOptions& o) { o.refcount_bits = bad; }}), "") << bad;
   }

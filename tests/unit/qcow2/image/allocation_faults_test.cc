@@ -10,13 +10,13 @@
 #include "unit/qcow2/image_with_bitmaps.h"
 #include "unit/qcow2/writing_test.h"
 
-// Memory that runs out while an image is written to.
+// Memory runs out while an image is written to.
 namespace byre::qcow2::test {
 namespace {
 
 using faults::MemoryFaults;
 
-// What a script runs on: a layout, and what its image has besides.
+// What a script runs on: a layout, and what else its image has.
 struct Subject {
   enum class Has { kNothingElse, kSnapshot, kBitmaps };
 
@@ -25,7 +25,7 @@ struct Subject {
   Has has = Has::kNothingElse;
 };
 
-// The sizes are those that share_everything() and disks_with_bitmaps() take.
+// The sizes are those that share_everything() and disks_with_bitmaps() require.
 std::vector<Subject> subjects() {
   std::vector<Subject> all;
   for (const Layout& layout : layouts()) {
@@ -43,7 +43,7 @@ std::vector<Subject> subjects() {
   return all;
 }
 
-// The bytes that a subject with a snapshot begins with.
+// The first data of a subject with a snapshot.
 Request first_write(const Layout& layout) {
   return {.kind = Request::Kind::kWrite, .offset = 0, .length = layout.create.size, .seed = 99};
 }
@@ -65,7 +65,7 @@ Disks make_disks(const Subject& subject) {
   return disks;
 }
 
-// What the image has besides is as it was.
+// Expects everything else in the image to be unchanged.
 void expect_the_rest_holds(const OpenImage& opened, const Subject& subject) {
   if (subject.has == Subject::Has::kNothingElse) return;
   Loop loop;
@@ -82,7 +82,7 @@ void expect_the_rest_holds(const OpenImage& opened, const Subject& subject) {
   loop.run(again.image->close());
 }
 
-// Each mark has its flush before anything else is written.
+// Expects each mark to be flushed before anything else is written.
 void expect_marks_come_first(const OpenImage& opened, const Subject& subject) {
   if (subject.has != Subject::Has::kBitmaps) return;
   bool is_marked = false;
@@ -97,7 +97,7 @@ void expect_marks_come_first(const OpenImage& opened, const Subject& subject) {
   EXPECT_TRUE(is_marked);
 }
 
-// Makes a request while the n-th allocation of all that are counted fails; false where it failed.
+// Makes a request while the n-th of all counted allocations fails; returns false if it failed.
 bool make_request(Loop& loop, Image* image, const Request& request) {
   const std::vector<uint8_t> bytes = bytes_of(request);
   bool is_done = true;
@@ -130,7 +130,7 @@ bool make_request(Loop& loop, Image* image, const Request& request) {
   return is_done;
 }
 
-// How many requests failed.
+// Returns how many requests failed.
 uint64_t make_requests(Loop& loop, Image* image, const std::vector<Request>& script,
                        SectorModel* model) {
   uint64_t failures = 0;
@@ -150,8 +150,8 @@ uint64_t make_requests(Loop& loop, Image* image, const std::vector<Request>& scr
   return failures;
 }
 
-// Runs the script while the n-th allocation fails; how many requests failed, and in `*count` how
-// many allocations there were.
+// Runs the script while the n-th allocation fails; returns how many requests failed, and in
+// `*count` the number of allocations.
 uint64_t run_script(const Subject& subject, const std::vector<Request>& script, uint64_t n,
                     uint64_t* count) {
   const Layout& layout = subject.layout;
@@ -164,7 +164,7 @@ uint64_t run_script(const Subject& subject, const std::vector<Request>& script, 
   }
   opened.file->clear_events();
   uint64_t failures = 0;
-  // A thread of its own has no frames of coroutines left over from others.
+  // A separate thread has no frames of coroutines left over from other runs.
   std::thread([&] {
     MemoryFaults::begin_at(n);
     MemoryFaults::hold();
@@ -177,15 +177,15 @@ uint64_t run_script(const Subject& subject, const std::vector<Request>& script, 
     loop.run(opened.image->close());
     model.flushed();
   } catch (const Error&) {
-    // A header that may have been half-way changed is left alone.
+    // After a failed change of the header nothing more is written.
   }
   expect_model_holds(opened.snapshot(), layout, model);
   expect_the_rest_holds(opened, subject);
   return failures;
 }
 
-// Each allocation would take minutes: those of the first request, which makes the image ready for
-// writing, and every so many of the others.
+// Trying each allocation would take minutes: only those of the first request, which prepares the
+// image for writing, and every so many of the others.
 constexpr uint64_t kFirstTries = 60;
 constexpr uint64_t kOtherTries = 120;
 

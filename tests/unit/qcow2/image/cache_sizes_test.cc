@@ -49,7 +49,7 @@ TEST(CacheSizes, NoCacheIsSmallerThanWhatOneRequestNeeds) {
   EXPECT_EQ(sizes.refcount_slices_max, 4u);
 }
 
-TEST(CacheSizes, TheSizeOfBothGoesToTheL2TablesFirst) {
+TEST(CacheSizes, TheTotalSizeGoesToTheL2TablesFirst) {
   const CacheSizes small = sizes_of({.cache_size = kMiB});
   EXPECT_EQ(small.l2_slices_max * 16384, kMiB - 4 * 65536);
   EXPECT_EQ(small.refcount_slices_max * 16384, 4u * 65536);
@@ -68,7 +68,7 @@ TEST(CacheSizes, TheEntrySizeIsTheSliceSize) {
   EXPECT_EQ(sizes.l2_slices_max, 256u);
 }
 
-TEST(CacheSizes, BadCombinationsAreRefusedInQemusWords) {
+TEST(CacheSizes, BadCombinationsAreRefusedWithQemusMessages) {
   EXPECT_EQ(refusal_of({.cache_size = kMiB, .l2_cache_size = 2 * kMiB}),
             "l2-cache-size may not exceed cache-size");
   EXPECT_EQ(refusal_of({.cache_size = kMiB, .refcount_cache_size = 2 * kMiB}),
@@ -83,12 +83,12 @@ TEST(CacheSizes, BadCombinationsAreRefusedInQemusWords) {
   EXPECT_EQ(refusal_of({.refcount_cache_size = UINT64_MAX}), "Refcount cache size too big");
   EXPECT_EQ(refusal_of({.cache_size = UINT64_MAX}), "Refcount cache size too big");
   EXPECT_EQ(refusal_of({.clean_interval = uint64_t{1} << 32}), "Cache clean interval too big");
-  EXPECT_EQ(refusal_of({.l2_cache_size = UINT64_MAX}), "accepted");  // no more than the tables are
+  EXPECT_EQ(refusal_of({.l2_cache_size = UINT64_MAX}), "accepted");  // limited to the tables
 }
 
 class OptionsOfImages : public WritingTest {};
 
-TEST_F(OptionsOfImages, VersionTwoHasNeitherLazyRefcountsNorPlacesWithoutReference) {
+TEST_F(OptionsOfImages, VersionTwoHasNeitherLazyRefcountsNorDiscardNoUnref) {
   Layout layout = layout_of(kMiB, 65536);
   layout.create.version = 2;
   OpenOptions options = for_writing();
@@ -117,7 +117,7 @@ TEST_F(OptionsOfImages, LazyRefcountsCanBeSwitchedOnAndOffForAnImage) {
   }
 }
 
-TEST_F(OptionsOfImages, WhatNobodyUsedForTheIntervalLeavesTheCaches) {
+TEST_F(OptionsOfImages, SlicesUnusedForTheIntervalLeaveTheCaches) {
   OpenOptions options = for_writing();
   options.cache.clean_interval = 10;
   open(layout_of(64 * kMiB, 512), options);
@@ -127,7 +127,7 @@ TEST_F(OptionsOfImages, WhatNobodyUsedForTheIntervalLeavesTheCaches) {
   read(0, 512);
   const uint64_t before = parts().tables.l2_cache.slices();
   parts().cache_cleaner.clean_at(loop_.now());
-  // The second time an interval ends in which this one slice alone was used.
+  // At the second end of an interval only this slice has been used since the first.
   for (const int times : {1, 2}) {
     SCOPED_TRACE(times);
     parts().cache_cleaner.clean_at(loop_.now() + times * std::chrono::seconds(11));

@@ -10,7 +10,7 @@ namespace {
 
 constexpr uint64_t kCluster = 65536;
 
-// Passes everything on, but holds up what touches a range until the gate opens.
+// Forwards everything, but blocks requests that touch a range until the gate opens.
 class Gate final : public BlockDevice {
  public:
   explicit Gate(std::unique_ptr<BlockDevice> below) : below_(std::move(below)) {}
@@ -73,7 +73,7 @@ class Gate final : public BlockDevice {
   WaiterList waiting_;
 };
 
-// An image with 8 clusters of data, whose file holds up what touches the first of them.
+// An image with 8 clusters of data, whose file blocks requests that touch the first of them.
 class Concurrency : public testing::Test {
  protected:
   void SetUp() override {
@@ -89,7 +89,7 @@ class Concurrency : public testing::Test {
   }
   void TearDown() override { loop_.run(image_->close()); }
 
-  // Runs `blocked`, which waits at the gate, and `others`, which must all end before it opens.
+  // Runs `blocked`, which waits at the gate, and `others`, which must all finish before it opens.
   Task<void> pass_by(Task<void> blocked, std::vector<Task<void>> others) {
     std::vector<Task<void>> all;
     all.push_back(note_end(std::move(blocked), &blocked_done_));
@@ -116,7 +116,7 @@ class Concurrency : public testing::Test {
   }
 };
 
-TEST_F(Concurrency, AWriteThatWaitsHoldsUpNeitherReadsNorWritesOfOtherClusters) {
+TEST_F(Concurrency, ABlockedWriteDelaysNeitherReadsNorWritesOfOtherClusters) {
   const std::vector<uint8_t> bytes = pattern(0, kCluster, 2);
   std::vector<uint8_t> read(3 * kCluster);
   gate_->shut(first_cluster_, kCluster);
@@ -133,9 +133,9 @@ TEST_F(Concurrency, AWriteThatWaitsHoldsUpNeitherReadsNorWritesOfOtherClusters) 
   EXPECT_EQ(read, pattern(5 * kCluster, 3 * kCluster, 1));
 }
 
-TEST_F(Concurrency, AnAllocatingWriteThatWaitsHoldsUpNoOtherThatAllocates) {
+TEST_F(Concurrency, ABlockedAllocatingWriteDelaysNoOtherAllocatingWrite) {
   const std::vector<uint8_t> bytes = pattern(0, kCluster, 2);
-  // The place that the next cluster gets.
+  // Where the next cluster will be allocated.
   const uint64_t next = gate_->size();
   gate_->shut(next, kCluster);
   std::vector<Task<void>> others;
@@ -151,7 +151,7 @@ TEST_F(Concurrency, AnAllocatingWriteThatWaitsHoldsUpNoOtherThatAllocates) {
   }
 }
 
-TEST_F(Concurrency, AReadOfOneClusterHoldsUpNoWriteOfAnother) {
+TEST_F(Concurrency, AReadOfOneClusterDelaysNoWriteOfAnother) {
   const std::vector<uint8_t> bytes = pattern(0, kCluster, 2);
   std::vector<uint8_t> read(kCluster);
   gate_->shut(first_cluster_, kCluster);
@@ -162,7 +162,7 @@ TEST_F(Concurrency, AReadOfOneClusterHoldsUpNoWriteOfAnother) {
   EXPECT_EQ(read, pattern(0, kCluster, 1));
 }
 
-TEST_F(Concurrency, RequestsOfOneClusterTakeTurnsInTheOrderInWhichTheyCame) {
+TEST_F(Concurrency, RequestsForOneClusterRunInTheOrderOfTheirArrival) {
   const std::vector<uint8_t> first = pattern(0, kCluster, 2);
   const std::vector<uint8_t> second = pattern(0, 4096, 3);
   std::vector<uint8_t> read(kCluster);

@@ -17,9 +17,8 @@
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
 
-// Several images, each on a loop in a thread of its own, with many requests in flight, on real
-// files: what they share is the worker threads and the io_uring's kernel side. The thread sanitizer
-// runs it.
+// Several images, each on a loop in a separate thread, with many requests in flight, on real files:
+// they share the worker threads and the kernel's side of io_uring. Meant for the thread sanitizer.
 namespace byre::qcow2::test {
 namespace {
 
@@ -31,7 +30,7 @@ constexpr uint64_t kLanes = 8;
 constexpr int kRequests = 60;
 constexpr uint64_t kClusterSize = 16384;
 constexpr uint64_t kClusters = 48;
-// Behind those that the lanes share.
+// After the clusters that the lanes share.
 constexpr uint64_t kCompressedBegin = kClusters * kClusterSize;
 constexpr uint64_t kCompressedClusters = 16;
 constexpr uint64_t kDiskSize = kCompressedBegin + kCompressedClusters * kClusterSize;
@@ -43,7 +42,7 @@ struct Way {
   bool extended_l2 = false;
 };
 
-// Every lane owns a slice of each cluster, so that lanes meet in clusters and never in bytes.
+// Every lane owns a part of each cluster, so that lanes share clusters but no bytes.
 constexpr uint64_t kSlice = kClusterSize / kLanes;
 
 Task<void> lane(Image* image, std::vector<uint8_t>* disk, uint64_t index, uint64_t seed) {
@@ -73,7 +72,7 @@ Task<void> lane(Image* image, std::vector<uint8_t>* disk, uint64_t index, uint64
   }
 }
 
-// Compressed on the worker threads, and read back from there.
+// Data is compressed on the worker threads, and read back through them.
 Task<void> compressed_lane(Image* image, std::vector<uint8_t>* disk, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::vector<uint8_t> memory(4 * kClusterSize);
@@ -133,7 +132,7 @@ Task<CheckResult> check_file(std::string filename) {
 
 class ConcurrentImages : public testing::TestWithParam<Way> {};
 
-TEST_P(ConcurrentImages, OnLoopsInThreadsOfTheirOwnDoNotDisturbOneAnother) {
+TEST_P(ConcurrentImages, OnSeparateLoopsAndThreadsDoNotInterfere) {
   const byre::test::TemporaryFolder folder;
   std::vector<std::string> problems(kThreads);
   {

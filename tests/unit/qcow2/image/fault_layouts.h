@@ -6,7 +6,7 @@
 
 #include "unit/qcow2/request_script.h"
 
-// What tests of single faults run their scripts on.
+// The layouts on which tests of single faults run their scripts.
 namespace byre::qcow2::test {
 
 inline std::vector<Layout> layouts() {

@@ -6,7 +6,7 @@
 #include "testing/simulated_disk.h"
 #include "unit/qcow2/writing_test.h"
 
-// What is acknowledged on a disk that is full is kept, and what is free is found.
+// On a full disk acknowledged data is kept, and free clusters are found.
 namespace byre::qcow2::test {
 namespace {
 
@@ -18,7 +18,7 @@ constexpr uint64_t kCluster = 65536;
 
 class FullDisk : public testing::Test {
  protected:
-  // The image on a disk of its own; with `size`, one of that size that does not grow.
+  // Creates the image on its own disk; with `size`, one of that fixed size.
   void make(const Layout& layout, std::optional<uint64_t> size = std::nullopt) {
     storage::MemoryDevice file{size ? SparseBytes(*size) : SparseBytes()};
     loop_.run(create(file, nullptr, layout.create));
@@ -32,7 +32,7 @@ class FullDisk : public testing::Test {
     disk_ = disk.get();
     image_ = loop_.run(Image::open(std::move(disk), open_options));
   }
-  // So many bytes more than the image takes now.
+  // Leaves this many bytes more than the image takes now.
   void leave_room(uint64_t bytes) { disk_->set_room(*disk_->allocated_size() + bytes); }
   // 0, or the errno value.
   int write(uint64_t offset, uint64_t length, WriteFlags flags = WriteFlags::kNone) {
@@ -74,7 +74,7 @@ class FullDisk : public testing::Test {
   std::unique_ptr<Image> image_;
 };
 
-TEST_F(FullDisk, WhatWasAcknowledgedIsThereAfterAClose) {
+TEST_F(FullDisk, AcknowledgedDataIsThereAfterAClose) {
   for (const bool compressed : {false, true}) {
     for (uint64_t room = 0; room < 12 * kCluster; room += kCluster / 2) {
       make(layout_of(64 * kMiB, kCluster));
@@ -94,7 +94,7 @@ TEST_F(FullDisk, WhatWasAcknowledgedIsThereAfterAClose) {
   }
 }
 
-// As `cp --sparse` leaves them: tables with holes for what is zero.
+// As `cp --sparse` leaves them: tables with holes instead of zeroes.
 TEST_F(FullDisk, ATableInAHoleHasItsSpaceBeforeARequestIsAcknowledged) {
   make(layout_of(64 * kMiB, kCluster));
   open();
@@ -136,7 +136,7 @@ TEST_F(FullDisk, ADiscardMakesRoomOnADiskOfFixedSizeWithoutAFlush) {
   expect_kept(written, kMiB / 2);
 }
 
-// The clusters stay where they are, and what they hold goes at the next flush.
+// The clusters stay allocated, and their bytes are discarded at the next flush.
 TEST_F(FullDisk, ADiscardThatKeepsItsClustersMakesRoomWithoutAFlush) {
   make(layout_of(64 * kMiB, kCluster));
   OpenOptions options = for_writing();
@@ -153,13 +153,13 @@ TEST_F(FullDisk, ADiscardThatKeepsItsClustersMakesRoomWithoutAFlush) {
   expect_kept(16 * kMiB, kMiB / 2);
 }
 
-TEST_F(FullDisk, FreeClustersAreUsedWhereTheFileCannotGrow) {
+TEST_F(FullDisk, FreeClustersAreUsedIfTheFileCannotGrow) {
   make(layout_of(64 * kMiB, kCluster));
   open();
   ASSERT_EQ(write(0, 8 * kMiB), 0);
   leave_room(0);
   EXPECT_EQ(write(16 * kMiB, 2 * kMiB), ENOSPC);
-  // Every other cluster: no hole is large, and the space goes back to the file system.
+  // Every other cluster, so that no hole is large; the space is returned to the file system.
   for (uint64_t at = 0; at < 8 * kMiB; at += 2 * kCluster) {
     loop_.run(image_->discard(at, kCluster));
   }
@@ -170,7 +170,7 @@ TEST_F(FullDisk, FreeClustersAreUsedWhereTheFileCannotGrow) {
   expect_kept(16 * kMiB, 2 * kMiB);
 }
 
-TEST_F(FullDisk, ARequestThatFindsNoRoomFailsAndTheImageGoesOn) {
+TEST_F(FullDisk, ARequestThatFindsNoSpaceFailsAndTheImageStaysUsable) {
   make(layout_of(64 * kMiB, kCluster));
   open();
   ASSERT_EQ(write(0, kMiB), 0);
@@ -197,7 +197,7 @@ TEST_F(FullDisk, ATableComesBeforeTheDataThatItMaps) {
     return *loop_.run(image_->extents(offset, 512, ExtentScope::kLayer))[0].host_offset;
   };
   for (const uint64_t start : {0 * kKiB, 32 * kKiB, 64 * kKiB}) {
-    // Refcount blocks may lie between them as well, but the table itself lies right in front.
+    // Refcount blocks may be in between, but the table itself is directly before its data.
     if (start > 0) EXPECT_GT(place_of(start), place_of(start - 512) + 512);
   }
   close();

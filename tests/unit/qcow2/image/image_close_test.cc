@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What comes too late, or fails, when an image is closed.
+// Requests that are too late, and failures, when an image is closed.
 #include <gtest/gtest.h>
 
 #include "async/when_all.h"
@@ -16,7 +16,7 @@ constexpr uint64_t kSize = 64 * kCluster;
 
 class ImageClose : public test::WritingTest {};
 
-TEST_F(ImageClose, NoRequestIsTakenAfterIt) {
+TEST_F(ImageClose, NoRequestIsAcceptedAfterIt) {
   open(test::layout_of(kSize, kCluster));
   write(0, pattern(0, kCluster, 1));
   loop_.run(image().close());
@@ -41,8 +41,8 @@ Task<void> write_and_note(Image* image, uint64_t offset, ConstBytes bytes, bool*
   }
 }
 
-// One that had begun and came too late all the same is refused.
-TEST_F(ImageClose, WhatIsDoneBesideItIsInTheImage) {
+// A request that had begun but is too late is refused.
+TEST_F(ImageClose, RequestsThatSucceedMeanwhileAreInTheImage) {
   const std::vector<uint8_t> bytes = pattern(0, 8 * kCluster, 1);
   size_t done_count = 0;
   for (uint64_t seed = 0; seed < 50; ++seed) {

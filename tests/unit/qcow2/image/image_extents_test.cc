@@ -74,7 +74,7 @@ TEST(ImageExtents, AnEmptyRangeHasNoneAndOneOutsideIsRefused) {
   EXPECT_THROW(sync_wait(image->extents(0, image->size() + 1, ExtentScope::kChain)), Error);
 }
 
-TEST(ImageExtents, GoDownTheChainAndStopAtTheEndOfAShorterBackingFile) {
+TEST(ImageExtents, FollowTheChainAndStopAtTheEndOfAShorterBackingFile) {
   ImageBuilder lower({.size = 3 * kCluster});
   lower.l2_table(0);
   lower.put_data(1, 1);
@@ -90,7 +90,7 @@ TEST(ImageExtents, GoDownTheChainAndStopAtTheEndOfAShorterBackingFile) {
               ElementsAre("0+1 0 pd-- @4", "1+2 0 ----", "3+3 0 --z-"));
 }
 
-TEST(ImageExtents, ABackingFilePastTheOverlaysEndIsNotSeen) {
+TEST(ImageExtents, ABackingFileIsNotSeenPastTheOverlaysEnd) {
   ImageBuilder builder({.size = 2 * kCluster, .backing_filename = "raw"});
   const auto image = builder.open();
   image->set_backing(std::make_unique<MemoryDevice>(ConstBytes(pattern(0, 5 * kCluster, 1))));
@@ -100,7 +100,7 @@ TEST(ImageExtents, ABackingFilePastTheOverlaysEndIsNotSeen) {
   EXPECT_EQ(all[0].depth, 1u);
 }
 
-TEST(ImageExtents, SubclustersOfAnAllocatedClusterHaveAPlace) {
+TEST(ImageExtents, SubclustersOfAnAllocatedClusterHaveAHostOffset) {
   ImageBuilder builder({.size = 2 * kCluster, .extended_l2 = true});
   builder.l2_table(0);
   const HostOffset host = builder.take_clusters(1);
@@ -114,7 +114,7 @@ TEST(ImageExtents, SubclustersOfAnAllocatedClusterHaveAPlace) {
       ElementsAre("0+2 0 pd-- @128", "2+2 0 p-z- @130", "4+28 0 --z- @132", "32+32 0 --z-"));
 }
 
-TEST(ImageExtents, ManyExtentsComeInSeveralAnswers) {
+TEST(ImageExtents, ManyExtentsTakeSeveralCalls) {
   const uint64_t clusters = 10000;
   ImageBuilder builder({.size = clusters * 512, .cluster_bits = 9});
   for (uint64_t i = 0; i < clusters; i += 2) {
@@ -132,7 +132,7 @@ TEST(ImageExtents, BrokenEntriesAreErrors) {
   EXPECT_THROW(extents(*image), Error);
 }
 
-// An image whose file has holes where data clusters are, as preallocation of metadata makes them.
+// An image whose file has holes under data clusters, as preallocation of metadata leaves them.
 std::unique_ptr<Image> preallocated(bool with_refcounts) {
   ImageBuilder builder({.size = 40 * kCluster});
   builder.l2_table(0);
@@ -146,7 +146,7 @@ std::unique_ptr<Image> preallocated(bool with_refcounts) {
     builder.put_word(builder.first_cluster.header.refcount_table_offset, block.value());
     for (uint64_t i = 0; i < 45; ++i) builder.file().put(block.value() + i * 2 + 1, Contents{1});
   }
-  // The last cluster's place is past the end of the file.
+  // The last cluster is past the end of the file.
   sync_wait(builder.file().resize((host + 39 * kCluster).value(), Preallocation::kOff));
   return builder.open();
 }
@@ -157,12 +157,12 @@ TEST(ImageExtents, HolesBelowPreallocatedClustersAreZero) {
   EXPECT_THAT(extents(*image), ElementsAre("0+3 0 pdz- @5", "3+1 0 pd-- @8", "4+36 0 pdz- @9"));
 }
 
-TEST(ImageExtents, WithoutASignOfPreallocationTheFileIsNotLookedAt) {
-  // By its refcounts the image uses nothing.
+TEST(ImageExtents, WithoutSignsOfPreallocationHolesOfTheFileAreIgnored) {
+  // According to its refcounts the image uses nothing.
   EXPECT_THAT(extents(*preallocated(false)), ElementsAre("0+40 0 pd-- @5"));
 }
 
-TEST(ImageExtents, WarnOfABadEntryOnlyWhoeverGoesThere) {
+TEST(ImageExtents, WarnOfABadEntryOnlyIfItIsReached) {
   ImageBuilder builder({.size = 4 * kCluster});
   builder.l2_table(0);
   builder.set_l2(0, layout::L2Entry::zero_plain(builder.geometry()));

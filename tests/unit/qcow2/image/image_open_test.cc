@@ -29,8 +29,7 @@ Error refusal(std::unique_ptr<BlockDevice> file, OpenOptions options = {}) {
   return Error(ErrorKind::kIo, EIO, "nothing was refused");
 }
 
-// An image with two snapshots: "one" (id 7) shows guest cluster 0 as data, "7" (id 2) shows
-// nothing.
+// An image with two snapshots: "one" (id 7) has data in guest cluster 0, "7" (id 2) has none.
 ImageBuilder with_snapshots() {
   ImageBuilder builder;
   const HostOffset active = builder.put_data(1, 1);
@@ -73,7 +72,7 @@ std::string snapshot_refusal(Image& image, SnapshotSelector selector) {
   return "nothing was refused";
 }
 
-TEST(ImageOpen, GivesWhatTheHeaderSays) {
+TEST(ImageOpen, ReportsTheFieldsOfTheHeader) {
   ImageBuilder builder({.size = 3 << 20, .backing_filename = "base.raw"});
   builder.first_cluster.extensions.backing_format = "raw";
   const auto image = builder.open();
@@ -103,7 +102,7 @@ TEST(ImageOpen, NamesOfAbsentFilesAreEmpty) {
   EXPECT_EQ(with_data->limits().compressed_write_size, 0u);
 }
 
-TEST(ImageOpen, TheDiskIsAsLargeAsItsWholeSectors) {
+TEST(ImageOpen, TheDiskSizeIsRoundedDownToSectors) {
   EXPECT_EQ(ImageBuilder({.size = 100001}).open()->size(), 99840u);
   EXPECT_EQ(ImageBuilder({.size = 511}).open()->size(), 0u);
   EXPECT_EQ(ImageBuilder({.size = 0}).open()->size(), 0u);
@@ -120,7 +119,7 @@ TEST(ImageOpen, ALargeDiskTakesLittleMemory) {
   EXPECT_EQ(image.tables.l2_cache.slices(), 0u);
 }
 
-TEST(ImageOpen, RefusesWhatIsNoImageWithTheFilesNameInTheHint) {
+TEST(ImageOpen, RefusesOtherFilesWithTheirNameInTheHint) {
   const Error error =
       refusal(std::make_unique<storage::MemoryDevice>(ConstBytes(pattern(0, 600, 1)), "x.img"));
   EXPECT_EQ(error.message(), "Image is not in qcow2 format");
@@ -145,7 +144,7 @@ TEST(ImageOpen, RefusesUnknownIncompatibleFeaturesByTheImagesOwnNames) {
   EXPECT_EQ(error.message(), "Unsupported qcow2 feature(s): hay storage");
 }
 
-TEST(ImageOpen, RefusesEncryptedImagesUnlessTheirDataIsNotWanted) {
+TEST(ImageOpen, RefusesEncryptedImagesUnlessOnlyMetadataIsNeeded) {
   for (const bool metadata_only : {false, true}) {
     ImageBuilder builder;
     builder.first_cluster.header.crypt_method = layout::CryptMethod::kAes;
@@ -185,7 +184,7 @@ TEST(ImageOpen, RefusesAnL1TableThatIsTooSmall) {
   EXPECT_EQ(refusal(builder.finish()).message(), "L1 table is too small");
 }
 
-TEST(ImageOpen, TellsOfAnL1TableThatCannotBeRead) {
+TEST(ImageOpen, ReportsAnL1TableThatCannotBeRead) {
   ImageBuilder builder;
   const uint64_t l1 = builder.first_cluster.header.l1_table_offset.value();
   auto file = std::make_unique<FaultDevice>(builder.finish());
@@ -195,7 +194,7 @@ TEST(ImageOpen, TellsOfAnL1TableThatCannotBeRead) {
   EXPECT_EQ(error.errno_value(), EIO);
 }
 
-TEST(ImageOpen, TellsOfAHeaderThatCannotBeRead) {
+TEST(ImageOpen, ReportsAHeaderThatCannotBeRead) {
   auto file = std::make_unique<FaultDevice>(ImageBuilder().finish());
   file->add_rule({.operation = Operation::kRead});
   EXPECT_EQ(refusal(std::move(file)).errno_value(), EIO);
@@ -233,7 +232,7 @@ TEST(ImageOpen, ShowsASnapshotByNameIdOrBoth) {
       {{.id = "7", .name = "one"}, data},
       {{.name = "7"}, nothing},
       {{.id_or_name = "one"}, data},
-      // An id goes before a name.
+      // An id takes precedence over a name.
       {{.id_or_name = "7"}, data},
       {{.id_or_name = "2"}, nothing},
   };
@@ -245,7 +244,7 @@ TEST(ImageOpen, ShowsASnapshotByNameIdOrBoth) {
   }
 }
 
-TEST(ImageOpen, RefusesSnapshotsThatAreNotThereOrNotSound) {
+TEST(ImageOpen, RefusesMissingAndInvalidSnapshots) {
   const auto image = with_snapshots().open();
   EXPECT_EQ(snapshot_refusal(*image, {.name = "no"}), "Can't find snapshot");
   EXPECT_EQ(snapshot_refusal(*image, {.id = "one"}), "Can't find snapshot");
@@ -254,11 +253,11 @@ TEST(ImageOpen, RefusesSnapshotsThatAreNotThereOrNotSound) {
   EXPECT_EQ(snapshot_refusal(*image, {}), "Can't find snapshot");
   EXPECT_EQ(snapshot_refusal(*image, {.name = "broken"}), "Snapshot L1 table offset invalid");
   EXPECT_EQ(snapshot_refusal(*image, {.name = "too large"}), "Snapshot L1 table too large");
-  // It is still what it was.
+  // It still shows the active disk.
   EXPECT_EQ(test::read(*image, kCluster, kCluster), pattern(kCluster, kCluster, 1));
 }
 
-TEST(ImageOpen, TellsOfASnapshotsL1TableThatCannotBeRead) {
+TEST(ImageOpen, ReportsASnapshotsL1TableThatCannotBeRead) {
   auto file = std::make_unique<FaultDevice>(with_snapshots().finish());
   FaultDevice& faulty = *file;
   const auto image = sync_wait(Image::open(std::move(file), {}));
@@ -266,7 +265,7 @@ TEST(ImageOpen, TellsOfASnapshotsL1TableThatCannotBeRead) {
   EXPECT_EQ(snapshot_refusal(*image, {.name = "one"}), "Failed to read l1 table for snapshot");
 }
 
-TEST(ImageOpen, ClosesEverythingAndTellsTheFirstFailure) {
+TEST(ImageOpen, ClosesEverythingAndReportsTheFirstFailure) {
   ImageBuilder builder({.external_data_file = true, .backing_filename = "base"});
   auto file = std::make_unique<FaultDevice>(builder.finish());
   FaultDevice& image_file = *file;

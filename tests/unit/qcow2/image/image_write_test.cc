@@ -11,7 +11,7 @@ namespace {
 struct Case {
   const char* name;
   Layout setup;
-  int share = 1;  // of the requests: one in so many is made, where each is for MiB
+  int share = 1;  // one in this many requests is made, for layouts with large clusters
 };
 
 Layout make(uint64_t size, uint64_t cluster_size, int version = 3, uint64_t refcount_bits = 16) {
@@ -88,7 +88,7 @@ std::vector<Case> cases() {
   };
 }
 
-// The edges of what requests may be, in a range of the disk.
+// The limits of requests, in a range of the disk.
 struct Range {
   uint64_t offset;
   uint64_t length;
@@ -105,17 +105,17 @@ Range random_range(std::mt19937_64& random, uint64_t begin, uint64_t end, uint64
   return {offset, std::clamp<uint64_t>(length, 1, end - offset)};
 }
 
-// What a discard left: old bytes or zeroes. The model takes over which.
+// Takes the result of a discard, old bytes or zeroes, over into the model.
 Task<void> take_over_discarded(Image* image, Model* model, uint64_t offset, uint64_t length) {
   std::vector<uint8_t> now(length);
   const IoVector to((Bytes(now)));
   co_await image->read(offset, to);
-  // A byte that is neither old nor zero shows in the comparison at the end.
+  // A byte that is neither old nor zero is found by the comparison at the end.
   uint8_t* const expected = model->bytes().data() + offset;
   for (uint64_t i = 0; i < length; ++i) expected[i] = now[i] == 0 ? 0 : expected[i];
 }
 
-// Random requests to [begin, end) of the disk, one after another.
+// Random requests to [begin, end) of the disk, one at a time.
 Task<void> random_requests(Image* image, Model* model, const Layout* setup, uint64_t seed,
                            uint64_t begin, uint64_t end, int count) {
   std::mt19937_64 random(seed);
@@ -154,7 +154,7 @@ class ImageWrite : public testing::TestWithParam<Case> {
   const Layout& setup() const { return GetParam().setup; }
   int share_of(int requests) const { return requests / GetParam().share; }
 
-  // Reads back, closes, reads the closed files, checks them.
+  // Reads back, closes, reads the closed files, and checks them.
   void expect_holds(OpenImage& opened, Model& model, Loop& loop) {
     const auto now = loop.run(read_all(opened.image.get()));
     EXPECT_EQ(first_difference(now, model.bytes()), std::nullopt);
@@ -169,7 +169,7 @@ class ImageWrite : public testing::TestWithParam<Case> {
   }
 };
 
-TEST_P(ImageWrite, HoldsWhatRandomRequestsWroteOneAfterAnother) {
+TEST_P(ImageWrite, HoldsWhatRandomRequestsWroteInTurn) {
   for (uint64_t seed = 1; seed <= 4; ++seed) {
     SCOPED_TRACE(seed);
     Loop loop;
@@ -182,7 +182,8 @@ TEST_P(ImageWrite, HoldsWhatRandomRequestsWroteOneAfterAnother) {
   }
 }
 
-// Several writers, each with a part of the disk that ends inside clusters of its neighbours'.
+// Several writers, each with a part of the disk whose ends are inside clusters shared with its
+// neighbours.
 Task<void> concurrent_requests(Image* image, Model* model, const Layout* setup, uint64_t seed) {
   constexpr uint64_t kWriters = 6;
   std::vector<Task<void>> writers;
@@ -210,7 +211,7 @@ TEST_P(ImageWrite, HoldsWhatConcurrentRequestsWroteInAnyOrder) {
   }
 }
 
-TEST_P(ImageWrite, HoldsWhatItHeldWhenItIsOpenedAndWrittenAgain) {
+TEST_P(ImageWrite, KeepsItsContentsWhenItIsReopenedAndWritten) {
   Model model(setup());
   Disks disks = make_disks(setup());
   for (uint64_t seed = 11; seed <= 14; ++seed) {

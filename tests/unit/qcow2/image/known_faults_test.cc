@@ -8,14 +8,14 @@
 #include "unit/qcow2/request_script.h"
 #include "unit/qcow2/writing_test.h"
 
-// Faults that other implementations of qcow2 had and that no other test here is about;
-// docs/proofs.md lists them all.
+// Faults that other implementations of qcow2 had and that no other test here covers; docs/proofs.md
+// lists them all.
 namespace byre::qcow2::test {
 namespace {
 
 class KnownFaults : public WritingTest {
  protected:
-  // Makes the request and keeps the book of it; whether it was done.
+  // Makes the request and records it in the model; returns whether it succeeded.
   bool make(SectorModel* model, const Request& request) {
     model->may_write(request);
     try {
@@ -27,7 +27,7 @@ class KnownFaults : public WritingTest {
     model->wrote(request);
     return true;
   }
-  // What was flushed can be read, and the image is sound, now and after a close.
+  // Expects flushed data to be readable and the image sound, now and after a close.
   void expect_holds(SectorModel* model, const Layout& layout) {
     expect_sound(opened_.snapshot(), true);
     EXPECT_EQ(model->first_wrong(sync_wait(read_disks(opened_.snapshot(), layout.backing_size))),
@@ -48,7 +48,7 @@ Request write_of(uint64_t offset, uint64_t length, uint64_t seed) {
 }
 
 // An L1 table moves when the disk grows, L2 tables when a snapshot shares them.
-TEST_F(KnownFaults, WritesAfterATableCouldNotMoveHarmNothing) {
+TEST_F(KnownFaults, WritesAfterATableCouldNotMoveAreHarmless) {
   const Layout layout = layout_of(256 * kKiB, 512);
   for (const int errno_value : {EIO, ENOSPC}) {
     for (const faults::Operation operation :
@@ -72,7 +72,7 @@ TEST_F(KnownFaults, WritesAfterATableCouldNotMoveHarmNothing) {
         for (uint64_t offset = 0; offset < 256 * kKiB; offset += 24 * kKiB) {
           make(&model, write_of(offset, 1536, 2 + offset));
         }
-        // The disk may have its new size; the model knows the old one.
+        // The disk may already have its new size; the model has the old one.
         const auto holds = [&] {
           expect_sound(opened_.snapshot(), true);
           std::vector<uint8_t> bytes = sync_wait(read_disks(opened_.snapshot(), {}));
@@ -92,7 +92,7 @@ TEST_F(KnownFaults, WritesAfterATableCouldNotMoveHarmNothing) {
   }
 }
 
-TEST_F(KnownFaults, WritesAfterASharedTableCouldNotBeCopiedHarmNothing) {
+TEST_F(KnownFaults, WritesAfterASharedTableCouldNotBeCopiedAreHarmless) {
   const Layout layout = layout_of(64 * kKiB, 1024);
   open(layout);
   const Request first = write_of(0, 64 * kKiB, 1);
@@ -130,8 +130,9 @@ TEST_F(KnownFaults, WritesAfterASharedTableCouldNotBeCopiedHarmNothing) {
   }
 }
 
-// Data and its tables, and little else, whatever is written again, compressed or freed between.
-TEST_F(KnownFaults, AFileStaysSmallWhereEveryWriteIsFlushed) {
+// The file holds the data, its tables, and little else, whatever is rewritten, compressed or freed
+// in between.
+TEST_F(KnownFaults, AFileStaysSmallIfEveryWriteIsFlushed) {
   for (const uint64_t cluster_size : {uint64_t{512}, uint64_t{4096}, uint64_t{65536}}) {
     for (const bool has_snapshot : {false, true}) {
       SCOPED_TRACE(testing::Message() << cluster_size << (has_snapshot ? ", snapshot" : ""));
@@ -159,7 +160,7 @@ TEST_F(KnownFaults, AFileStaysSmallWhereEveryWriteIsFlushed) {
         }
         flush();
       }
-      // One cluster that was replaced waits for the flush that sets it free.
+      // One replaced cluster waits for the flush that frees it.
       EXPECT_LE(opened_.file_memory->size(), live + live / 16 + 12 * cluster_size);
       close_and_check();
     }
@@ -188,7 +189,7 @@ TEST_F(KnownFaults, EveryChangeOfTheHeaderKeepsTheCompressionType) {
   if (!codec::is_supported(CompressionType::kZstd)) GTEST_SKIP() << "built without zstd";
   Layout layout = layout_of(64 * kKiB, 512);
   layout.create.compression_type = CompressionType::kZstd;
-  layout.create.lazy_refcounts = true;  // sets the dirty bit, and takes it back
+  layout.create.lazy_refcounts = true;  // sets the dirty bit, and clears it
   layout.create.refcount_bits = 64;
   open(layout);
   const std::vector<uint8_t> packed = compressible(0, 512, 1);
@@ -205,8 +206,8 @@ TEST_F(KnownFaults, EveryChangeOfTheHeaderKeepsTheCompressionType) {
   close_and_check();
 }
 
-// A small file that claims much.
-TEST_F(KnownFaults, RebuiltRefcountsFollowWhatIsInUseAndNotWhatTheDiskClaims) {
+// A small file with a header that claims a large image.
+TEST_F(KnownFaults, RebuiltRefcountsCoverWhatIsInUseNotWhatTheHeaderClaims) {
   for (const uint64_t claimed : {uint64_t{1} << 40, uint64_t{1} << 45}) {
     SCOPED_TRACE(claimed);
     const Layout layout = layout_of(claimed, 65536);
@@ -249,7 +250,7 @@ TEST_F(KnownFaults, AHoleInTheRefcountTableIsFilledAndNothingElseMoves) {
   open(layout);
   write(0, pattern(0, 512, 1));
   close_and_check();
-  // Guest cluster 1 lies far behind, beside the only block that counts it.
+  // Guest cluster 1 is at a distant offset, next to the only block that counts it.
   Disks disks = opened_.snapshot();
   const uint64_t far = 9 * kCounted;
   const std::vector<uint8_t> alone = pattern(512, 512, 2);
@@ -277,7 +278,7 @@ TEST_F(KnownFaults, AHoleInTheRefcountTableIsFilledAndNothingElseMoves) {
             std::nullopt);
 }
 
-// The image is not sound; what it holds stays readable for as long as it takes writes.
+// The image is not sound; its contents stay readable as long as it accepts writes.
 TEST_F(KnownFaults, ARefcountBlockPastTheEndOfTheFileCostsNoData) {
   const Layout layout = layout_of_many_blocks();
   for (const uint64_t place : {2 * kCounted + 512, 3 * kCounted, 40 * kCounted}) {
@@ -315,8 +316,8 @@ TEST_F(KnownFaults, ARefcountBlockPastTheEndOfTheFileCostsNoData) {
   }
 }
 
-// Base, an image with zeroes over it, and an empty one over both.
-TEST_F(KnownFaults, ZeroesInTheMiddleOfAChainHideWhatLiesBelow) {
+// A base, an overlay with zeroes, and an empty overlay on top of both.
+TEST_F(KnownFaults, ZeroesInTheMiddleOfAChainHideTheLayersBelow) {
   constexpr uint64_t kCluster = 16384;
   for (const bool extended : {false, true}) {
     SCOPED_TRACE(extended);
@@ -338,7 +339,7 @@ TEST_F(KnownFaults, ZeroesInTheMiddleOfAChainHideWhatLiesBelow) {
     open(layout);
     image().set_backing(std::move(between.image));
     EXPECT_EQ(first_difference(read(0, 8 * kCluster), expected), std::nullopt);
-    // What a write copies into its cluster comes from there as well.
+    // The bytes that a write copies into its cluster come from there as well.
     for (uint64_t cluster = 0; cluster < 8; ++cluster) {
       const uint64_t offset = cluster * kCluster + 5000;
       const std::vector<uint8_t> bytes = pattern(offset, 700, 5);
@@ -350,9 +351,9 @@ TEST_F(KnownFaults, ZeroesInTheMiddleOfAChainHideWhatLiesBelow) {
   }
 }
 
-// A hole that the file does not take costs its space and nothing else; a discard whose tables
-// cannot be changed has failed.
-TEST_F(KnownFaults, ADiscardThatFailsIsToldUnlessOnlyItsSpaceStaysTaken) {
+// A failed discard in the file costs space and nothing else; a discard whose tables cannot be
+// changed fails.
+TEST_F(KnownFaults, AFailedDiscardIsReportedUnlessOnlyItsSpaceStaysAllocated) {
   const Layout layout = layout_of(256 * kKiB, 4096);
   open(layout);
   write(0, pattern(0, 256 * kKiB, 1));

@@ -46,7 +46,7 @@ TEST_F(VmState, ADiskThatGrowsOverItReadsAsZeroes) {
   close_and_check();
 }
 
-TEST_F(VmState, IsAsLargeAsL1TablesMayBecome) {
+TEST_F(VmState, IsLimitedByTheSizeOfL1Tables) {
   open(layout_of(kMiB, 512));
   const uint64_t room = (uint64_t{4} << 20) * 64 * 512 - kMiB;
   EXPECT_EQ(read_state(room - 512, 512), std::vector<uint8_t>(512));
@@ -56,7 +56,7 @@ TEST_F(VmState, IsAsLargeAsL1TablesMayBecome) {
   close_and_check();
 }
 
-TEST_F(VmState, AnImageThatIsReadOnlyIsOnlyRead) {
+TEST_F(VmState, AReadOnlyImageIsOnlyRead) {
   opened_ = loop_.run(open_disks(make_disks(layout_of(kMiB, 512)), {}, {}));
   EXPECT_EQ(read_state(0, 512), std::vector<uint8_t>(512));
   EXPECT_EQ(refusal([&] { write_state(0, pattern(0, 512, 1)); }).kind(), ErrorKind::kPermission);

@@ -10,7 +10,7 @@ namespace {
 
 class WriteDetails : public WritingTest {};
 
-// Who wrote before may have been killed: what this one reads is durable after its flush.
+// An earlier writer may have been killed: what this one reads is durable after its flush.
 TEST_F(WriteDetails, AFlushReachesTheFilesOfAnImageThatWasOnlyRead) {
   Layout layout = layout_of(kMiB, 65536);
   layout.create.data_filename = "data";
@@ -22,16 +22,16 @@ TEST_F(WriteDetails, AFlushReachesTheFilesOfAnImageThatWasOnlyRead) {
   EXPECT_EQ(opened_.file->count(faults::Operation::kWrite), 0u);
 }
 
-// A writer that remembers where it packed last, and not that the cluster has been given away since,
-// writes compressed bytes into somebody else's cluster.
-TEST_F(WriteDetails, PackingDoesNotGoOnInAClusterThatWasFreedAndGivenAway) {
+// A writer that remembers where it packed last, but not that the cluster has been freed and
+// reallocated since, writes compressed bytes into a cluster of other data.
+TEST_F(WriteDetails, PackingDoesNotContinueInAClusterThatWasFreedAndReallocated) {
   open(layout_of(kMiB, 65536));
   const std::vector<uint8_t> small = compressible(0, 65536, 1);
   write(0, small, WriteFlags::kCompressed);
   loop_.run(image().write_zeroes(0, 65536, WriteFlags::kMayUnmap));
   loop_.run(image().flush());  // now the packed cluster is free
   const std::vector<uint8_t> plain = pattern(65536, 65536, 2);
-  write(65536, plain);  // and taken
+  write(65536, plain);  // and reallocated
   const std::vector<uint8_t> again = compressible(131072, 65536, 3);
   write(131072, again, WriteFlags::kCompressed);
   EXPECT_EQ(read(65536, 65536), plain);
@@ -39,7 +39,7 @@ TEST_F(WriteDetails, PackingDoesNotGoOnInAClusterThatWasFreedAndGivenAway) {
   close_and_check();
 }
 
-TEST_F(WriteDetails, CompressedClustersArePackedOneBehindTheOther) {
+TEST_F(WriteDetails, CompressedClustersArePackedWithoutGaps) {
   open(layout_of(kMiB, 65536));
   const std::vector<uint8_t> bytes = compressible(0, kMiB, 1);
   write(0, bytes, WriteFlags::kCompressed);
@@ -70,7 +70,7 @@ TEST_F(WriteDetails, CompressedWritesOfPartsOfClustersAreRefused) {
   close_and_check();
 }
 
-TEST_F(WriteDetails, TheLastClusterOfADiskMayBeCompressedThoughItIsShort) {
+TEST_F(WriteDetails, APartialLastClusterMayBeCompressed) {
   open(layout_of(65536 + 4096, 65536));
   const std::vector<uint8_t> bytes = compressible(65536, 4096, 5);
   write(65536, bytes, WriteFlags::kCompressed);
@@ -80,7 +80,7 @@ TEST_F(WriteDetails, TheLastClusterOfADiskMayBeCompressedThoughItIsShort) {
 
 TEST_F(WriteDetails, ARequestForManyClustersIsOneWriteOfData) {
   open(layout_of(16 * kMiB, 65536));
-  write(0, pattern(0, 512, 1));  // tables are there
+  write(0, pattern(0, 512, 1));  // creates the tables
   opened_.file->clear_events();
   write(kMiB, pattern(kMiB, 4 * kMiB, 1));
   uint64_t writes = 0;
@@ -91,8 +91,8 @@ TEST_F(WriteDetails, ARequestForManyClustersIsOneWriteOfData) {
   close_and_check();
 }
 
-// Where a file never had bytes it reads as zeroes; a cluster that was freed does not.
-TEST_F(WriteDetails, OnlyWhatIsNotZeroIsWrittenToANewClusterBehindTheEndOfTheFile) {
+// A part of the file that was never written reads as zeroes; a cluster that was freed does not.
+TEST_F(WriteDetails, ZeroesAreNotWrittenToANewClusterPastTheEndOfTheFile) {
   Layout layout = layout_of(kMiB, 65536);
   open(layout);
   const auto lengths_of = [&](uint64_t offset, uint64_t length, uint64_t seed) {
@@ -108,7 +108,7 @@ TEST_F(WriteDetails, OnlyWhatIsNotZeroIsWrittenToANewClusterBehindTheEndOfTheFil
     }
     return lengths;
   };
-  write(0, pattern(0, 512, 1));  // tables are there
+  write(0, pattern(0, 512, 1));  // creates the tables
   EXPECT_EQ(lengths_of(65536 + 8192, 4096, 1), std::vector<uint64_t>{4096});
   EXPECT_EQ(lengths_of(3 * 65536, 512, 2), std::vector<uint64_t>{512});
   EXPECT_EQ(lengths_of(5 * 65536 - 512, 512, 3), std::vector<uint64_t>{512});
@@ -116,14 +116,14 @@ TEST_F(WriteDetails, OnlyWhatIsNotZeroIsWrittenToANewClusterBehindTheEndOfTheFil
   discard(6 * 65536, 65536);
   flush();
   EXPECT_EQ(lengths_of(7 * 65536 + 8192, 4096, 5), std::vector<uint64_t>{65536});
-  // Once more with what the last process left at the end.
+  // Again, with data that the last process left past the last cluster in use.
   close_and_check();
   open(opened_.snapshot(), layout);
   EXPECT_EQ(lengths_of(9 * 65536 + 8192, 4096, 6), std::vector<uint64_t>{4096});
   close_and_check();
 }
 
-TEST_F(WriteDetails, OverABackingFileItsBytesAreCopiedIntoANewCluster) {
+TEST_F(WriteDetails, BytesOfTheBackingFileAreCopiedIntoANewCluster) {
   Layout layout = layout_of(kMiB, 65536);
   layout.create.backing_filename = "backing";
   layout.create.backing_format = "raw";
@@ -160,7 +160,7 @@ TEST_F(WriteDetails, RefcountTablesGrow) {
   close_and_check();
 }
 
-TEST_F(WriteDetails, LazyRefcountsSetTheDirtyBitBeforeTheFirstWriteAndCloseTakesItBack) {
+TEST_F(WriteDetails, LazyRefcountsSetTheDirtyBitBeforeTheFirstWriteAndCloseClearsIt) {
   Layout layout = layout_of(kMiB, 4096);
   layout.create.lazy_refcounts = true;
   open(layout);
@@ -173,7 +173,7 @@ TEST_F(WriteDetails, LazyRefcountsSetTheDirtyBitBeforeTheFirstWriteAndCloseTakes
   EXPECT_EQ(opened_.snapshot().file->get(79, 1)[0] & 1, 0);
 }
 
-TEST_F(WriteDetails, AutoclearBitsGoBeforeTheFirstWriteAndTheRawDataFileBitStays) {
+TEST_F(WriteDetails, AutoclearBitsAreClearedBeforeTheFirstWriteButTheRawDataFileBitStays) {
   Layout layout = layout_of(kMiB, 4096);
   layout.create.data_filename = "data";
   layout.create.data_file_raw = true;
@@ -187,7 +187,8 @@ TEST_F(WriteDetails, AutoclearBitsGoBeforeTheFirstWriteAndTheRawDataFileBitStays
   close_and_check();
 }
 
-// Clusters 0 to 4 are header, refcount table and block, L1 table and, once there is one, L2 table.
+// Clusters 0 to 4 are the header, refcount table, refcount block, L1 table and, once there is one,
+// L2 table.
 TEST_F(WriteDetails, AnImageThatWasNotClosedProperlyIsRepairedBeforeItIsWrittenTo) {
   const Layout layout = layout_of(kMiB, 4096);
   open(layout);
@@ -228,7 +229,7 @@ TEST_F(WriteDetails, ADirtyImageThatCannotBeRepairedIsNotOpenedForWriting) {
   }
 }
 
-// Refcounts and L2 entries of a damaged image may call the header, or a table, free or data.
+// Refcounts and L2 entries of a damaged image may mark the header, or a table, as free or as data.
 TEST_F(WriteDetails, NothingIsWrittenOverTheHeaderTheRefcountTableOrTheL1Table) {
   const Layout layout = layout_of(kMiB, 65536);
   for (const uint64_t cluster : {0, 1, 3}) {
@@ -239,7 +240,7 @@ TEST_F(WriteDetails, NothingIsWrittenOverTheHeaderTheRefcountTableOrTheL1Table) 
     open(std::move(free), layout);
     EXPECT_THROW(write(0, pattern(0, 65536, 1)), Error);
     EXPECT_EQ(opened_.snapshot().file->get(cluster * 65536, 8), before);
-    EXPECT_THROW(write(65536, pattern(0, 65536, 1)), Error);  // and nothing else from now on
+    EXPECT_THROW(write(65536, pattern(0, 65536, 1)), Error);  // as is every later write
 
     open(layout);
     write(0, pattern(0, 65536, 1));
@@ -256,7 +257,7 @@ TEST_F(WriteDetails, NothingIsWrittenOverTheHeaderTheRefcountTableOrTheL1Table) 
   }
 }
 
-TEST_F(WriteDetails, GrownDisksReadAsZeroesBehindTheOldEnd) {
+TEST_F(WriteDetails, GrownDisksReadAsZeroesPastTheOldEnd) {
   for (const uint64_t cluster_size : {uint64_t{512}, uint64_t{65536}}) {
     SCOPED_TRACE(cluster_size);
     Layout layout = layout_of(100 * 1024 + 512, cluster_size);
@@ -281,7 +282,7 @@ TEST_F(WriteDetails, GrownDisksReadAsZeroesBehindTheOldEnd) {
   }
 }
 
-TEST_F(WriteDetails, ZeroesWithoutFallbackAreRefusedWhereOnlyZeroBytesWouldDo) {
+TEST_F(WriteDetails, ZeroesWithoutFallbackAreRefusedIfOnlyZeroBytesWouldDo) {
   open(layout_of(kMiB, 65536));
   write(0, pattern(0, 65536, 1));
   try {
@@ -295,8 +296,8 @@ TEST_F(WriteDetails, ZeroesWithoutFallbackAreRefusedWhereOnlyZeroBytesWouldDo) {
   close_and_check();
 }
 
-// Version 3 writes the zeroes of such a disk down: zeroing_test.cc.
-TEST_F(WriteDetails, DiscardsOfAHugeEmptyDiskTouchNothingNorDoZeroesOfVersionTwo) {
+// Version 3 records zeroes on such a disk: zeroing_test.cc.
+TEST_F(WriteDetails, DiscardsOfAHugeEmptyDiskAndZeroesInVersionTwoTouchNothing) {
   for (const int version : {2, 3}) {
     Layout layout = layout_of(uint64_t{1} << 50, 65536);
     layout.create.version = version;

@@ -14,7 +14,7 @@ struct Outcome {
   bool refused_later = false;
 };
 
-// Makes the requests of a script, whatever fails, and keeps the book of what may be on disk.
+// Makes the requests of a script, whatever fails, and records what may be on disk.
 Task<Outcome> run_script(Image* image, SectorModel* model, std::vector<Request> script) {
   Outcome outcome;
   for (const Request& request : script) {
@@ -39,7 +39,7 @@ Task<Outcome> run_script(Image* image, SectorModel* model, std::vector<Request> 
   co_return outcome;
 }
 
-// How many requests of that kind a script makes when nothing fails.
+// The number of requests of that kind that a script makes if nothing fails.
 uint64_t count_requests(const Layout& layout, const std::vector<Request>& script,
                         faults::Operation operation) {
   Loop loop;
@@ -73,7 +73,7 @@ void fail_each(faults::Operation operation, int errno_value, bool torn) {
       opened.file->add_rule(rule);
       const Outcome outcome = loop.run(run_script(opened.image.get(), &model, script));
       failures += outcome.any_failed ? 1 : 0;
-      // As a kill would leave it, and as a close does.
+      // As a kill leaves it, and as a close leaves it.
       expect_model_holds(opened.snapshot(), layout, model);
       try {
         loop.run(opened.image->close());
@@ -102,7 +102,7 @@ TEST(WriteFaults, AnyOneFailedReadLeavesASoundImageWithAllThatWasFlushed) {
   fail_each(faults::Operation::kRead, EIO, false);
 }
 
-// Each request again, as soon as there is room, until it succeeds.
+// Repeats each request, as soon as there is space, until it succeeds.
 Task<void> run_with_retries(OpenImage* opened, Model* model, std::vector<Request> script,
                             uint64_t* failures) {
   for (const Request& request : script) {
@@ -130,7 +130,7 @@ std::vector<Request> without_discards(std::vector<Request> script) {
   return script;
 }
 
-TEST(WriteFaults, AnImageOnADiskThatWasFullAtAnyMomentGoesOnWhenThereIsRoom) {
+TEST(WriteFaults, AnImageOnADiskThatWasFullAtAnyMomentContinuesWhenThereIsSpace) {
   uint64_t seed = 20;
   for (const Layout& layout : layouts()) {
     ++seed;
@@ -184,7 +184,7 @@ TEST(WriteFaults, AnImageRefusesWritesAfterAMetadataWriteFailedAndSaysWhy) {
   EXPECT_THROW(loop.run(image->close()), Error);
 }
 
-// What a failed flush was for may never reach the disk, however many flushes succeed later.
+// What a failed flush was for may never reach the disk, however many later flushes succeed.
 TEST(WriteFaults, AnImageRefusesWritesAfterAnyFailedFlush) {
   const Layout layout = layout_of(2000 * 1024, 512);
   const uint64_t size_after = 2400 * 1024;  // its L1 table takes another cluster
@@ -202,7 +202,7 @@ TEST(WriteFaults, AnImageRefusesWritesAfterAnyFailedFlush) {
     opened.file->add_rule(rule);
     bool has_failed = false;
     try {
-      // The first time, a flush of an image that nobody has written to.
+      // In the first round, the flush of an image that was not written to.
       if (n == 1) loop.run(image->flush());
       if (n > 1) loop.run(image->resize(size_after, Preallocation::kOff));
     } catch (const Error&) {
@@ -230,8 +230,8 @@ Task<void> count_failure(Task<void> request, int* failures) {
   }
 }
 
-// The host forgets what the one that failed was for, and so what the other one was for.
-TEST(WriteFaults, AFlushFailsWhereAnotherOneFailedMeanwhile) {
+// The host drops what the failed flush was for, and with it what the other one was for.
+TEST(WriteFaults, AFlushFailsIfAnotherOneFailedMeanwhile) {
   const Layout layout = layout_of(64 * 1024, 4096);
   for (uint64_t seed = 0; seed < 20; ++seed) {
     Loop loop;
@@ -248,7 +248,8 @@ TEST(WriteFaults, AFlushFailsWhereAnotherOneFailedMeanwhile) {
   }
 }
 
-// Its write fails, and the new block's place must not be given away while the entry may name it.
+// The write of the entry fails, and the cluster of the new block must not be reallocated while the
+// entry on disk may name it.
 TEST(WriteFaults, AnEntryOfTheRefcountTableThatCouldNotBeWrittenMayBeOnDisk) {
   constexpr uint64_t kLength = 40 * 1024;  // more than a refcount block counts
   Layout layout = layout_of(20 * kLength, 512);
@@ -260,7 +261,7 @@ TEST(WriteFaults, AnEntryOfTheRefcountTableThatCouldNotBeWrittenMayBeOnDisk) {
     Loop loop;
     OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
     const uint64_t table = opened.image->header().refcount_table_offset.value();
-    // Twice: where it fails once, the request is made again.
+    // Twice: after one failure the request is retried.
     opened.file->add_rule({.first = n,
                            .count = 2,
                            .errno_value = ENOSPC,
@@ -289,9 +290,9 @@ TEST(WriteFaults, AnEntryOfTheRefcountTableThatCouldNotBeWrittenMayBeOnDisk) {
   EXPECT_GT(failures, 5u);
 }
 
-// A write-back that another request began goes no further: what it depends on may be lost with that
-// flush, though its own flush succeeds.
-TEST(WriteFaults, NoTableGoesToTheDiskOnceAFlushHasFailed) {
+// A write-back begun by another request stops: what it depends on may have been lost by the failed
+// flush, although its own flush succeeds.
+TEST(WriteFaults, NoTableIsWrittenOnceAFlushHasFailed) {
   const Layout layout = layout_of(256 * 1024, 4096);
   Loop loop;
   OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
@@ -308,7 +309,7 @@ TEST(WriteFaults, NoTableGoesToTheDiskOnceAFlushHasFailed) {
   EXPECT_THROW(loop.run(image->close()), Error);
 }
 
-TEST(WriteFaults, AFailedWriteOfGuestDataIsItsOwnersAlone) {
+TEST(WriteFaults, AFailedWriteOfGuestDataAffectsOnlyItsRequest) {
   const Layout layout = layout_of(256 * 1024, 4096);
   Loop loop;
   OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));

@@ -105,7 +105,7 @@ TEST(Bitmap, EntriesEndInsideTheDirectory) {
   }
 }
 
-TEST(Bitmap, TablesStandAtAClusterAndAreNotEmpty) {
+TEST(Bitmap, TablesStartAtAClusterAndAreNotEmpty) {
   for (const uint64_t offset : {uint64_t{0}, uint64_t{1}, uint64_t{512}}) {
     EXPECT_EQ(refusal_after([&](BitmapEntry& e) { e.table_offset = HostOffset(offset); }),
               kConstraints);
@@ -127,7 +127,7 @@ TEST(Bitmap, TablesAreAsLongAsTheDiskNeeds) {
             "");
 }
 
-TEST(Bitmap, ADisksLastPartOfASectorHasNoBits) {
+TEST(Bitmap, APartialSectorAtTheEndOfTheDiskHasNoBits) {
   EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.table_size = 1; }, 512), "");
   EXPECT_EQ(refusal_after([](BitmapEntry& e) { e.table_size = 1; }, 511),
             "Could not read bitmap 'b0' from image: Invalid argument");
@@ -176,13 +176,13 @@ TEST(Bitmap, NamesHaveOneTo1023BytesAndAreUnique) {
   EXPECT_EQ(parse_refusal(bytes), "Bitmap '' doesn't satisfy the constraints");
   EXPECT_EQ(parse_refusal(encode_bitmap_directory({sample("a"), sample("a")}), 2),
             "Bitmap already exists: a");
-  // qemu-img takes twins that are in use.
+  // qemu-img accepts duplicate names of bitmaps that are in use.
   BitmapEntry in_use = sample("a");
   in_use.flags |= bitmap_flag::kInUse;
   EXPECT_EQ(parse_refusal(encode_bitmap_directory({in_use, in_use}), 2), "");
 }
 
-TEST(Bitmap, ExtraDataIsKeptAndAllowsUseWhereItsFlagSaysSo) {
+TEST(Bitmap, ExtraDataIsKeptAndAllowsUseIfItsFlagIsSet) {
   BitmapEntry entry = sample();
   entry.extra_data = {1, 2, 3};
   auto parsed = parse(encode_bitmap_directory({entry}), 1);

@@ -12,7 +12,7 @@ namespace {
 
 using Data = std::vector<uint8_t>;
 
-// One extension's bytes. The length may be told wrong.
+// The bytes of one extension, optionally with a wrong length.
 Data extension(uint32_t type, const Data& data, std::optional<uint32_t> length = {}) {
   Data bytes(8 + align_up(data.size(), 8));
   store_big_endian(bytes.data(), type);
@@ -81,7 +81,7 @@ TEST(Extensions, StringsAreNotTerminatedAndTheirLengthIsTheExtensions) {
                               extension(extension_type::kDataFile, text("data.raw"))});
   EXPECT_EQ(extensions.backing_format, "qcow2");
   EXPECT_EQ(extensions.data_file_name, "data.raw");
-  // Padding behind the length, whatever it is, does not belong to the string.
+  // Padding, whatever its contents, is not part of the string.
   auto padded = extension(extension_type::kDataFile, text("d.x"));
   std::fill(padded.begin() + 11, padded.end(), 0xee);
   EXPECT_EQ(parse(sample_header(), {padded}).data_file_name, "d.x");
@@ -107,9 +107,9 @@ TEST(Extensions, UnknownOnesAreKeptInOrder) {
   EXPECT_EQ(parse(sample_header(), {extensions.encode()}), extensions);
 }
 
-TEST(Extensions, NothingIsReadBehindTheEndMarker) {
+TEST(Extensions, NothingIsReadPastTheEndMarker) {
   EXPECT_EQ(parse(sample_header(), {extension(0, {}), extension(5, {1})}), Extensions());
-  // The end marker may have a length, which must stay inside the cluster all the same.
+  // The end marker may have a length, which must still be inside the cluster.
   EXPECT_EQ(parse(sample_header(), {extension(0, Data(16)), extension(5, {1})}), Extensions());
   EXPECT_EQ(parse_refusal(sample_header(), {extension(0, {}, 0xffffffff)}),
             "Header extension too large");
@@ -125,7 +125,7 @@ TEST(Extensions, LengthsThatLeaveTheFirstClusterAreRefused) {
             "Header extension too large");
 }
 
-// Offsets at which qemu-img takes or refuses the same bytes.
+// Offsets at which qemu-img accepts or refuses the same bytes.
 TEST(Extensions, TheBackingFileNameEndsTheirArea) {
   const auto with_name_at = [](uint64_t offset, size_t length) {
     Header header = sample_header();
@@ -162,7 +162,7 @@ TEST(Extensions, ABackingFormatHasAtMost15Bytes) {
   EXPECT_EQ(of_length(1023), "ERROR: ext_backing_format: len=1023 too large (>=16)");
 }
 
-TEST(Extensions, BitmapsAreReadWhereTheirAutoclearBitIsSet) {
+TEST(Extensions, BitmapsAreReadIfTheirAutoclearBitIsSet) {
   const Extensions extensions =
       parse(with_bitmaps(), {extension(extension_type::kBitmaps, bitmaps(2, 0, 64))});
   const BitmapsExtension expected{2, 64, HostOffset(0x50000)};
@@ -227,7 +227,7 @@ TEST(Extensions, ACryptoHeaderBelongsToLuksAndLuksNeedsIt) {
       "Encryption header offset '1' is not a multiple of cluster size '65536'");
 }
 
-TEST(Extensions, FeatureNamesAreReadAsFarAsTheExtensionsCanBe) {
+TEST(Extensions, FeatureNamesAreReadAsFarAsTheExtensionsCanBeRead) {
   const Data table = encode_feature_names({{0, 5, "five"}});
   const auto names = [](const std::vector<Data>& extensions) {
     const Header header = sample_header();

@@ -8,7 +8,7 @@
 namespace byre::qcow2::layout {
 namespace {
 
-// The formulas of the specification, with divisions, against the shifts.
+// The formulas of the specification, as divisions, against the shifts.
 TEST(Geometry, ShiftsAreTheSpecificationsDivisions) {
   for (uint32_t bits = 9; bits <= 21; ++bits) {
     for (const bool extended : {false, true}) {

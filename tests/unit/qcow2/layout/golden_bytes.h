@@ -5,11 +5,11 @@
 #include <string_view>
 #include <vector>
 
-// Bytes that qemu-img 10.0.2 wrote, in hexadecimal, zeroes at the end left out. The comments are
-// the options of the images that they come from (1 MiB, unless said otherwise).
+// Bytes that qemu-img 10.0.2 wrote, in hexadecimal, without zeroes at the end. The comments are the
+// options that the images were created with (1 MiB, unless stated otherwise).
 namespace byre::qcow2::layout::golden {
 
-// The bytes, and zeroes up to `size`.
+// The bytes, padded with zeroes to `size`.
 inline std::vector<uint8_t> from_hex(std::string_view hex, size_t size = 0) {
   const auto digit = [](char c) { return c <= '9' ? c - '0' : c - 'a' + 10; };
   std::vector<uint8_t> bytes;

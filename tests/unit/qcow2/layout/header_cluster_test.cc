@@ -51,7 +51,7 @@ TEST(HeaderCluster, QemusNamesAreRead) {
   EXPECT_TRUE(is_aligned(crypto->offset.value(), 65536));
 }
 
-// Sizes that qemu-img takes and refuses.
+// Sizes that qemu-img accepts and refuses.
 TEST(HeaderCluster, ABackingFileNameHas1023BytesAtMostAndStaysInTheFirstCluster) {
   const auto with_name = [](uint64_t offset, uint32_t size) {
     Header header = sample_header();
@@ -86,7 +86,7 @@ TEST(HeaderCluster, ABackingFileNameEndsAtAZeroByte) {
   EXPECT_EQ(name("\0ase", 4), "");
 }
 
-TEST(HeaderCluster, TheBackingFileNameMovesBehindTheExtensions) {
+TEST(HeaderCluster, TheBackingFileNameMovesAfterTheExtensions) {
   HeaderCluster cluster{sample_header(), {}, "base.qcow2"};
   cluster.encode();
   EXPECT_EQ(cluster.header.backing_file_offset, 120u);

@@ -15,14 +15,14 @@ std::string parse_refusal(const Header& header, HeaderUse use = {}) {
   return refusal([&] { Header::parse(bytes, use); });
 }
 
-// The message for a legal header in which `change` was made.
+// The message for a valid header after `change`.
 template <class Change>
 std::string refusal_after(Change change, HeaderUse use = {}, Header header = sample_header()) {
   change(header);
   return parse_refusal(header, use);
 }
 
-// The message for a legal header with other bytes at an offset.
+// The message for a valid header with other bytes at an offset.
 template <class T>
 std::string refusal_with(size_t offset, T value) {
   auto bytes = first_cluster(sample_header());
@@ -226,7 +226,7 @@ TEST(Header, AnImageHasARefcountTableUnlessItIsToBeChecked) {
   EXPECT_EQ(refusal_after(none, {.for_check = true}), "");
 }
 
-TEST(Header, TheRefcountTableStandsAtACluster) {
+TEST(Header, TheRefcountTableStartsAtACluster) {
   for (const uint64_t offset :
        {uint64_t{1}, uint64_t{512}, uint64_t{1} << 63, 0x7fffffffffff0000u}) {
     EXPECT_EQ(refusal_with<uint64_t>(48, offset), "Reference count table offset invalid");
@@ -236,7 +236,7 @@ TEST(Header, TheRefcountTableStandsAtACluster) {
   EXPECT_EQ(refusal_with<uint64_t>(48, 0x7fffffff00000000), "");
 }
 
-TEST(Header, TheL1TableHasAtMost32MiBAndStandsAtACluster) {
+TEST(Header, TheL1TableHasAtMost32MiBAndStartsAtACluster) {
   EXPECT_EQ(refusal_with<uint32_t>(36, 0x400001), "Active L1 table too large");
   EXPECT_EQ(refusal_with<uint32_t>(36, 0xffffffff), "Active L1 table too large");
   EXPECT_EQ(refusal_with<uint32_t>(36, 0x400000), "");
@@ -252,7 +252,7 @@ TEST(Header, TheL1TableHasAtMost32MiBAndStandsAtACluster) {
             "Active L1 table offset invalid");
 }
 
-TEST(Header, TheL1TableDescribesTheWholeDisk) {
+TEST(Header, TheL1TableMapsTheWholeDisk) {
   const auto size = [](uint64_t value) { return refusal_with<uint64_t>(24, value); };
   EXPECT_EQ(size(uint64_t{512} << 20), "");
   EXPECT_EQ(size((uint64_t{512} << 20) + 1), "L1 table is too small");
@@ -266,7 +266,7 @@ TEST(Header, TheL1TableDescribesTheWholeDisk) {
   EXPECT_EQ(refusal_after([](Header& header) { header.l1_size = 0, header.size = 0; }), "");
 }
 
-TEST(Header, TheSnapshotTableHasAtMost65536EntriesAndStandsAtACluster) {
+TEST(Header, TheSnapshotTableHasAtMost65536EntriesAndStartsAtACluster) {
   const auto snapshots = [](uint32_t count, uint64_t offset, HeaderUse use = {.writable = true}) {
     Header header = sample_header();
     header.snapshot_count = count;
@@ -282,18 +282,18 @@ TEST(Header, TheSnapshotTableHasAtMost65536EntriesAndStandsAtACluster) {
   EXPECT_EQ(snapshots(1638, 0x7fffffffffff0000), "");
   EXPECT_EQ(snapshots(1639, 0x7fffffffffff0000), "Snapshot table offset invalid");
   EXPECT_EQ(snapshots(65537, 1, {.for_check = true}), "");
-  EXPECT_EQ(snapshots(65537, 1, {}), "");  // the disk can be read without
+  EXPECT_EQ(snapshots(65537, 1, {}), "");  // the disk can be read without snapshots
 }
 
 TEST(Header, OnlyTheSpecificationsEncryptionMethodsAreSupported) {
   EXPECT_EQ(refusal_with<uint32_t>(32, 1), "");
-  EXPECT_EQ(refusal_with<uint32_t>(32, 2), "");  // Extensions::parse wants its header extension
+  EXPECT_EQ(refusal_with<uint32_t>(32, 2), "");  // Extensions::parse requires its header extension
   EXPECT_EQ(refusal_with<uint32_t>(32, 3), "Unsupported encryption method 3");
   EXPECT_EQ(refusal_with<uint32_t>(32, 0xffffffff), "Unsupported encryption method -1");
 }
 
-// Each mistake together with every later one: the first is told, as by qemu-img.
-TEST(Header, OfTwoMistakesTheOneThatQemuFindsFirstIsTold) {
+// Each error together with every later one: the first is reported, as by qemu-img.
+TEST(Header, OfTwoErrorsTheOneThatQemuFindsFirstIsReported) {
   const std::vector<void (*)(Header&)> mistakes = {
       [](Header& h) { h.backing_file_offset = 1 << 30; },
       [](Header& h) { h.compression_type = CompressionType::kZstd; },

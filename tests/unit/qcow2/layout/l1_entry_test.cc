@@ -18,7 +18,7 @@ TEST(L1Entry, QemusEntryForAnL2TableIsRead) {
   EXPECT_EQ(entry.with_copied(false).with_copied(true), entry);
 }
 
-TEST(L1Entry, WithoutAnOffsetThereIsNoTableWhateverTheCopiedBitSays) {
+TEST(L1Entry, WithoutAnOffsetThereIsNoTableWhateverTheCopiedBit) {
   EXPECT_EQ(L1Entry().kind(sample_geometry(16)), L1Kind::kUnallocated);
   EXPECT_EQ(L1Entry(L1Entry::kCopied).kind(sample_geometry(16)), L1Kind::kUnallocated);
 }

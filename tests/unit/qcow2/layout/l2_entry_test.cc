@@ -36,7 +36,7 @@ TEST(L2Entry, Version2HasNoZeroFlag) {
 }
 
 // "The offset may only be 0 with bit 63 set ... when an external data file is used."
-TEST(L2Entry, OffsetZeroWithTheCopiedBitIsAPlaceInAnExternalDataFileOnly) {
+TEST(L2Entry, OffsetZeroWithTheCopiedBitIsValidInAnExternalDataFileOnly) {
   const Geometry inside = sample_geometry(16);
   const Geometry outside = sample_geometry(16, false, true);
   EXPECT_EQ(kind(kCopied, inside), ClusterKind::kUnallocated);
@@ -63,7 +63,7 @@ TEST(L2Entry, AnOffsetThatIsNotAtAClusterIsInvalid) {
   }
 }
 
-TEST(L2Entry, ReservedBitsAreToldButDoNotChangeTheKind) {
+TEST(L2Entry, ReservedBitsAreReportedButDoNotChangeTheKind) {
   const Geometry v3 = sample_geometry(16);
   for (uint32_t bit = 0; bit < 64; ++bit) {
     const uint64_t word = uint64_t{1} << bit;
@@ -77,7 +77,7 @@ TEST(L2Entry, ReservedBitsAreToldButDoNotChangeTheKind) {
   }
 }
 
-// Entries that qemu-img convert -c wrote: two clusters each, one behind the other.
+// Entries that qemu-img convert -c wrote: two consecutive clusters each.
 TEST(L2Entry, QemusCompressedDescriptorsAreRead) {
   struct Case {
     uint32_t cluster_bits;
@@ -187,7 +187,7 @@ TEST(L2Entry, EverySubclusterOfAnExtendedEntryHasItsKind) {
       EXPECT_EQ(entry.subcluster(i, geometry), c.kind) << i;
       const bool invalid = c.kind == SubclusterKind::kInvalid;
       EXPECT_EQ(entry.kind(geometry) == ClusterKind::kInvalid, invalid);
-      // The others stay as they are.
+      // The others do not change.
       if (!invalid) {
         EXPECT_EQ(entry.run(i, geometry).count, c.allocated || c.zero ? 1u : 32 - i);
       }
@@ -225,7 +225,7 @@ TEST(L2Entry, ACompressedClusterHasNoSubclusters) {
   EXPECT_EQ(L2Entry(kOffset, 5).reserved_bitmap_bits(geometry), 0u);
 }
 
-TEST(L2Entry, RunsAreWhatOneSubclusterAfterAnotherSays) {
+TEST(L2Entry, RunsAgreeWithSingleSubclusters) {
   const Geometry geometry = sample_geometry(16, true);
   uint64_t state = 88172645463325252u;  // xorshift: any bits
   for (int round = 0; round < 2000; ++round) {
@@ -245,7 +245,7 @@ TEST(L2Entry, RunsAreWhatOneSubclusterAfterAnotherSays) {
   }
 }
 
-TEST(L2Entry, WhatTheFactoriesMakeIsWhatTheySay) {
+TEST(L2Entry, FactoriesGiveEntriesOfTheirKind) {
   for (const bool extended : {false, true}) {
     const Geometry geometry = sample_geometry(16, extended);
     const HostOffset offset(kOffset);

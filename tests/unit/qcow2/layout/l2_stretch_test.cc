@@ -18,7 +18,7 @@ std::vector<uint8_t> table_of(const std::vector<L2Entry>& entries, const Geometr
   return table;
 }
 
-// Entries that follow one another for a while, then not, as a seed says.
+// Entries that are consecutive for a while, then not, depending on a seed.
 std::vector<L2Entry> some_entries(uint32_t count, const Geometry& geometry, uint64_t seed) {
   std::mt19937_64 random(seed);
   std::vector<L2Entry> entries;
@@ -57,7 +57,7 @@ TEST(L2Stretch, NeedsTheSameBitmapInExtendedEntries) {
   EXPECT_EQ(l2_stretch_at(table, 0, 100, geometry), (L2Stretch{L2Entry(first, 3), kCluster, 2}));
 }
 
-TEST(PackedL2, GivesBackWhatWasPacked) {
+TEST(PackedL2, UnpacksWhatWasPacked) {
   for (const bool extended : {false, true}) {
     const Geometry geometry = sample_geometry(16, extended);
     for (uint64_t seed = 0; seed < 200; ++seed) {

@@ -6,7 +6,7 @@
 namespace byre::qcow2::layout::limits {
 namespace {
 
-// Numbers that the specification or qemu-img 10.0.2 states in words.
+// Numbers that are stated in the text of the specification or by qemu-img 10.0.2.
 TEST(Limits, AreTheNumbersThatAreWrittenElsewhere) {
   EXPECT_EQ(kClusterSizeMax, 2 * kMiB);
   EXPECT_EQ(kL1EntriesMax, 4194304u);

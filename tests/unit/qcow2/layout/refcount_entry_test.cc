@@ -90,13 +90,13 @@ TEST(RefcountTableEntry, EachBitIsOffsetOrReserved) {
   }
 }
 
-TEST(RefcountTableEntry, ABlockStandsAtAClusterThatAFileCanHave) {
+TEST(RefcountTableEntry, ABlockStartsAtAClusterThatAFileCanHave) {
   const Geometry geometry = sample_geometry(16);
   EXPECT_EQ(RefcountTableEntry().kind(geometry), RefcountTableKind::kUnallocated);
   EXPECT_EQ(RefcountTableEntry::block(HostOffset(0x20000)).kind(geometry),
             RefcountTableKind::kBlock);
   EXPECT_EQ(RefcountTableEntry(0x20200).kind(geometry), RefcountTableKind::kInvalid);
-  // Past 56 bits is legal here, other than in L1 and L2 tables.
+  // More than 56 bits are valid here, unlike in L1 and L2 tables.
   EXPECT_EQ(RefcountTableEntry(uint64_t{1} << 60).kind(geometry), RefcountTableKind::kBlock);
   EXPECT_EQ(RefcountTableEntry(uint64_t{1} << 63).kind(geometry), RefcountTableKind::kInvalid);
 }

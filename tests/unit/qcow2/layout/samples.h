@@ -10,10 +10,10 @@
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/header.h"
 
-// Headers and refusals that the tests of this folder share.
+// Sample headers and helpers for expected errors, shared by the tests in this folder.
 namespace byre::qcow2::layout {
 
-// A legal header of a 1 MiB disk.
+// A valid header of a 1 MiB disk.
 inline Header sample_header(uint32_t version = 3, uint32_t cluster_bits = 16) {
   Header header;
   header.version = version;
@@ -47,7 +47,7 @@ inline Geometry sample_geometry(uint32_t cluster_bits, bool extended_l2 = false,
   return Geometry(header);
 }
 
-// The message of the Error that `call` throws; "" where it throws none. The hint must be there.
+// The message of the Error that `call` throws, which must have a hint; "" if it does not throw.
 template <class Call>
 std::string refusal(Call call) {
   try {

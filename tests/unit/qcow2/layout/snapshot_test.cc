@@ -19,7 +19,7 @@ Header header_with(uint32_t count, uint64_t offset = kTableOffset) {
   return header;
 }
 
-// Decodes a table from a file that has `table` at kTableOffset and zeroes behind it.
+// Decodes a table from a file that has `table` at kTableOffset, followed by zeroes.
 std::vector<Snapshot> decode(const std::vector<uint8_t>& table, uint32_t count) {
   SnapshotTableDecoder decoder(header_with(count));
   while (!decoder.done()) {
@@ -86,7 +86,7 @@ TEST(Snapshot, IdAndNameEndAtAZeroByte) {
   const std::vector<Snapshot> snapshots = decode(table, 2);
   EXPECT_EQ(snapshots.at(0).id, "1");
   EXPECT_EQ(snapshots.at(0).name, "");
-  // The entry is as long as its fields say.
+  // The size of the entry follows from its fields.
   EXPECT_EQ(snapshots.at(1).id, "2");
   EXPECT_EQ(snapshots.at(1).name, "next");
 }
@@ -105,7 +105,7 @@ TEST(Snapshot, EntriesWithLessExtraDataHaveFewerFields) {
 }
 
 // "If this field is present, the 32-bit value in bytes 32-35 is ignored."
-TEST(Snapshot, The64BitVmStateSizeGoesBeforeThe32BitOne) {
+TEST(Snapshot, The64BitVmStateSizeTakesPrecedenceOverThe32BitOne) {
   auto bytes = sample().encode();
   store_big_endian<uint32_t>(bytes.data() + 32, 99);
   EXPECT_EQ(decode(bytes, 1).at(0).vm_state_size, uint64_t{5} << 32);
@@ -143,7 +143,7 @@ TEST(Snapshot, EntriesLargerThanOneReadAreFetchedWhole) {
   EXPECT_EQ(decode(encode_snapshot_table(snapshots), 10), snapshots);
 }
 
-TEST(Snapshot, ATableBehindTheEndOfTheFileIsEmptyEntries) {
+TEST(Snapshot, ATablePastTheEndOfTheFileHasEmptyEntries) {
   const auto snapshots = decode({}, 65536);
   EXPECT_EQ(snapshots.size(), 65536u);
   EXPECT_EQ(snapshots.back().l1_size, 0u);
@@ -161,7 +161,7 @@ TEST(Snapshot, ATableHasAtMost64MiB) {
             "Snapshot table too large");
 }
 
-TEST(Snapshot, ATableOutsideOfWhatStorageCanHaveIsRefused) {
+TEST(Snapshot, ATablePastTheLargestDeviceIsRefused) {
   const auto open = [](uint32_t count, uint64_t offset) {
     return refusal([&] { SnapshotTableDecoder(header_with(count, offset)); });
   };
@@ -169,14 +169,14 @@ TEST(Snapshot, ATableOutsideOfWhatStorageCanHaveIsRefused) {
   EXPECT_EQ(open(1, 1), "Snapshot table offset invalid");
   EXPECT_EQ(open(1, 0x7fffffffffff0000), "Failed to read snapshot table: Input/output error");
   EXPECT_EQ(open(0, 0x7fffffffffff0000), "");
-  // The table starts where it may and goes on where it may not.
+  // The table starts at a valid offset and continues past the limit.
   SnapshotTableDecoder decoder(header_with(2, limits::kDeviceSizeMax - 0x10000));
   const auto entry = sample().encode();
   EXPECT_EQ(refusal([&] { decoder.feed(entry); }),
             "Failed to read snapshot table: Input/output error");
 }
 
-TEST(Snapshot, ABadL1TableIsToldWhenTheSnapshotIsRead) {
+TEST(Snapshot, ABadL1TableIsReportedWhenTheSnapshotIsRead) {
   const Geometry geometry = sample_geometry(16);
   const auto with = [&](uint64_t offset, uint32_t size) {
     Snapshot snapshot = sample();
@@ -192,7 +192,7 @@ TEST(Snapshot, ABadL1TableIsToldWhenTheSnapshotIsRead) {
   EXPECT_EQ(with(0x7fffffffffff0000, 1), "Failed to read l1 table for snapshot");
 }
 
-TEST(Snapshot, FieldsThatCannotStandInAnEntryAreBugs) {
+TEST(Snapshot, FieldsThatCannotBeInAnEntryAreBugs) {
   Snapshot snapshot = sample();
   snapshot.disk_size.reset();
   EXPECT_DEATH(snapshot.encode(), "");

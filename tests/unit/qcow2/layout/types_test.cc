@@ -15,7 +15,7 @@ concept Addable = requires(A a, B b) { a + b; };
 template <class A, class B>
 concept Subtractable = requires(A a, B b) { a - b; };
 
-TEST(Types, PlacesOfDifferentSpacesDoNotMix) {
+TEST(Types, OffsetsOfDifferentSpacesDoNotMix) {
   static_assert(!std::convertible_to<GuestOffset, HostOffset>);
   static_assert(!std::constructible_from<HostOffset, GuestOffset>);
   static_assert(!std::convertible_to<uint64_t, HostOffset>);
@@ -26,7 +26,7 @@ TEST(Types, PlacesOfDifferentSpacesDoNotMix) {
   SUCCEED();
 }
 
-TEST(Types, ADistanceIsALengthAndAPlacePlusALengthIsAPlace) {
+TEST(Types, ADifferenceIsALengthAndAnOffsetPlusALengthIsAnOffset) {
   HostOffset place(0x10000);
   EXPECT_EQ(place + 0x200, HostOffset(0x10200));
   EXPECT_EQ(HostOffset(0x10200) - place, 0x200u);

@@ -34,7 +34,7 @@ std::string refusal(ImageParts& image, uint64_t offset) {
   return "nothing was refused";
 }
 
-TEST(Mapping, NeighbouringHostClustersAreOneRun) {
+TEST(Mapping, ConsecutiveHostClustersAreOneRun) {
   ImageBuilder builder;
   const HostOffset first = builder.put_data(1, 1);
   builder.take_clusters(1);
@@ -127,7 +127,7 @@ TEST(Mapping, ReadsTheSlicesOfALongRangeAtOnce) {
   EXPECT_EQ(image->tables.l2_cache.reads(), 1u);
 }
 
-TEST(Mapping, TheSmallestClustersHaveOneSliceATable) {
+TEST(Mapping, TheSmallestClustersHaveOneSlicePerTable) {
   ImageBuilder builder({.size = 1 << 20, .cluster_bits = 9});
   builder.put_data(63, 1);
   builder.put_data(64, 1);
@@ -140,7 +140,7 @@ TEST(Mapping, TheSmallestClustersHaveOneSliceATable) {
 TEST(Mapping, FollowsSubclusters) {
   ImageBuilder builder({.extended_l2 = true});
   const HostOffset host = builder.take_clusters(1);
-  // Subclusters 0-1 data, 2-3 zero, the rest unallocated.
+  // Subclusters 0-1 are data, 2-3 zero, the others unallocated.
   builder.set_l2(0, layout::L2Entry(host.value() | layout::L2Entry::kCopied,
                                     uint64_t{0x3} | uint64_t{0xc} << 32));
   builder.set_l2(1, layout::L2Entry(0, uint64_t{1} << 32));
@@ -154,7 +154,7 @@ TEST(Mapping, FollowsSubclusters) {
   EXPECT_EQ(run.kind, RunKind::kZeroAllocated);
   EXPECT_EQ(run.host_offset, host + 2 * subcluster);
   EXPECT_EQ(run.length, 2 * subcluster);
-  // Unallocated with a host place, then zeroes without one, then neither.
+  // Unallocated with a host offset, then zeroes without one, then neither.
   run = run_at(*image, 4 * subcluster);
   EXPECT_EQ(run.kind, RunKind::kUnallocated);
   EXPECT_TRUE(run.has_host_offset);
@@ -168,7 +168,7 @@ TEST(Mapping, FollowsSubclusters) {
   EXPECT_EQ(run.length, image->context.disk_size() - kCluster - subcluster);
 }
 
-TEST(Mapping, ARunOfSubclustersGoesOnInTheNextEntry) {
+TEST(Mapping, ARunOfSubclustersContinuesInTheNextEntry) {
   ImageBuilder builder({.extended_l2 = true});
   const HostOffset host = builder.take_clusters(2);
   builder.set_l2(0, layout::L2Entry(host.value(), 0x80000000));
@@ -210,11 +210,11 @@ TEST(Mapping, RefusesSubclustersThatContradictThemselves) {
   builder.set_l2(0, layout::L2Entry(builder.take_clusters(1).value(), 1 | uint64_t{1} << 32));
   const auto image = builder.open_parts();
   EXPECT_THAT(refusal(*image, 0), HasSubstr("Invalid cluster entry found"));
-  // And with it the whole entry, as in QEMU.
+  // The whole entry is invalid then, as in QEMU.
   EXPECT_THAT(refusal(*image, 2048), HasSubstr("Invalid cluster entry found"));
 }
 
-TEST(Mapping, RefusesADataFilePlaceThatIsNotTheGuests) {
+TEST(Mapping, RefusesADataFileOffsetThatIsNotTheGuestOffset) {
   ImageBuilder builder({.external_data_file = true});
   builder.set_l2(0, layout::L2Entry(layout::L2Entry::kCopied));
   builder.set_l2(1, layout::L2Entry(2 * kCluster | layout::L2Entry::kCopied));

@@ -24,7 +24,7 @@ using Contents = std::vector<uint8_t>;
 
 constexpr uint64_t kCluster = 65536;
 
-// The image on a file that counts its requests and can fail them.
+// An image on a file that counts its requests and can make them fail.
 struct Counted {
   explicit Counted(ImageBuilder& builder) {
     auto fault = std::make_unique<FaultDevice>(builder.finish());
@@ -107,7 +107,7 @@ TEST(Reader, AContiguousRunIsOneStorageReadAcrossSlices) {
 }
 
 TEST(Reader, ReadsManyRunsOfOneRequest) {
-  // More runs than may be under way at once: every second cluster is data.
+  // More runs than may be in flight at once: every second cluster is data.
   ImageBuilder builder({.size = 400 * 512, .cluster_bits = 9});
   for (uint64_t cluster = 0; cluster < 400; cluster += 2) builder.put_data(cluster, 3);
   const auto image = builder.open();
@@ -118,7 +118,7 @@ TEST(Reader, ReadsManyRunsOfOneRequest) {
   }
 }
 
-TEST(Reader, AClusterThatTheFilesEndCutsReadsAsZeroesThere) {
+TEST(Reader, AClusterCutByTheEndOfTheFileReadsAsZeroesThere) {
   ImageBuilder builder;
   builder.l2_table(0);
   const HostOffset host = builder.put_data(0, 1);
@@ -150,7 +150,7 @@ TEST(Reader, UnallocatedBytesComeFromTheBackingFileAndPastItsEndAreZeroes) {
 TEST(Reader, SubclustersMixDataZeroesAndBacking) {
   ImageBuilder builder({.extended_l2 = true, .backing_filename = "base"});
   const HostOffset host = builder.put_data(0, 1);
-  // By turns: data, zero, backing.
+  // Alternating: data, zero, backing file.
   uint64_t allocated = 0;
   uint64_t zero = 0;
   for (int i = 0; i < 32; ++i) {
@@ -214,14 +214,14 @@ TEST(Reader, SmallSequentialReadsDecompressAClusterOnce) {
   EXPECT_EQ(counted.file->count(Operation::kRead), before + 2);
 }
 
-TEST(Reader, TheLastClusterMayBeCutByTheDisksEnd) {
+TEST(Reader, TheLastClusterMayBeCutByTheEndOfTheDisk) {
   ImageBuilder builder({.size = kCluster + 512});
   builder.put_compressed(1, compressible(kCluster, 5));
   const auto image = builder.open();
   EXPECT_EQ(test::read(*image, kCluster, 512), slice(compressible(kCluster, 5), 0, 512));
 }
 
-TEST(Reader, DamagedCompressedDataIsAnErrorThatNamesFileAndPlace) {
+TEST(Reader, DamagedCompressedDataIsAnErrorThatNamesFileAndOffset) {
   for (const uint64_t length : {kCluster, uint64_t{10}}) {
     ImageBuilder builder;
     const HostOffset host = builder.put_compressed(3, compressible(kCluster, 1));
@@ -239,7 +239,7 @@ TEST(Reader, DamagedCompressedDataIsAnErrorThatNamesFileAndPlace) {
   }
 }
 
-TEST(Reader, AFailedStorageReadIsTold) {
+TEST(Reader, AFailedStorageReadIsReported) {
   ImageBuilder builder;
   builder.put_data(0, 1);
   builder.put_compressed(1, compressible(kCluster, 1));

@@ -41,7 +41,7 @@ Told repair_disk(SimulatedDisk& disk, const Damage& damage) {
   return told;
 }
 
-// Clusters of the file that nothing refers to, before its last one.
+// Adds clusters to the file, before its last one, that nothing refers to.
 void make_room(CheckedImage& image, uint64_t clusters) {
   const uint64_t first = image.geometry().clusters_for(image.file().size());
   const uint64_t data = (first + clusters) * 4096;
@@ -79,7 +79,7 @@ TEST_P(EachDamageInside, IsRepairedInFreeClusters) {
 
 std::vector<Damage> damages_inside() {
   std::vector<Damage> all = damages();
-  // While something cannot be followed, only what lies past all that is in use is free for sure.
+  // While something cannot be followed, only clusters past all that are in use are certainly free.
   std::erase_if(all, [](const Damage& each) {
     return each.name == "L1TableLongerThanItsPlace" || each.name == "L1TableOnTheHeader" ||
            each.name == "L2TableOnGuestData";

@@ -6,8 +6,8 @@
 #include "base/checked.h"
 #include "unit/qcow2/repair/repaired_image.h"
 
-// A file that is only the beginning of its image, as an unfinished copy leaves it: nothing that
-// anybody does to it, repairs included, loses anything once the rest arrives.
+// A file that is only the beginning of its image, as an unfinished copy leaves it: nothing done to
+// it, repairs included, loses data once the rest arrives.
 namespace byre::qcow2::test {
 namespace {
 
@@ -20,7 +20,7 @@ std::vector<uint8_t> bytes_of(CheckedImage& image) {
   return image.file().get(0, image.file().size());
 }
 
-// Whether the repair came to its end.
+// Returns whether the repair completed.
 bool try_repair(storage::MemoryDevice& file, RepairScope scope) {
   try {
     repair(file, scope);
@@ -38,7 +38,7 @@ void add_snapshot(CheckedImage& image) {
 
 class PartialImage : public testing::TestWithParam<RepairScope> {};
 
-TEST_P(PartialImage, IsWholeAgainWhenTheRestArrives) {
+TEST_P(PartialImage, IsCompleteAgainWhenTheRestArrives) {
   for (const bool has_snapshot : {false, true}) {
     for (const char* const damage : {"", "RefcountOfDataZero", "RefcountsZero", "Leak"}) {
       CheckedImage image;
@@ -53,7 +53,7 @@ TEST_P(PartialImage, IsWholeAgainWhenTheRestArrives) {
             fmt::format("{} of {}, {}, snapshot {}", length, whole.size(), damage, has_snapshot));
         const auto file = beginning_of(whole, length);
         try_repair(*file, GetParam());
-        // Of data, the last cluster need not be there to its end.
+        // The last cluster of data need not be complete.
         if (whole.size() - length >= 4096) EXPECT_LE(file->size(), align_up(length, 4096));
         file->put(length, ConstBytes(whole).subspan(length));
         expect_nothing_lost(guest, sync_wait(view_guest(file->clone())));
@@ -71,7 +71,7 @@ INSTANTIATE_TEST_SUITE_P(Scopes, PartialImage,
 
 TEST(OnePartialImage, IsReportedAndNotTouched) {
   CheckedImage image;
-  // A cluster that is zero needs no place, wherever it would be.
+  // A zero cluster needs no host cluster, wherever that would be.
   image.put_word(image.l2_place(2), layout::L2Entry::kZero);
   image.set_refcount(image.data_offset(1) + 4096, 0);
   const std::vector<uint8_t> whole = bytes_of(image);
@@ -86,7 +86,7 @@ TEST(OnePartialImage, IsReportedAndNotTouched) {
       std::ranges::equal(file->get(0, file->size()), ConstBytes(whole).first(file->size())));
 }
 
-TEST(OnePartialImage, IsGivenUpOnRequest) {
+TEST(OnePartialImage, MissingPartsAreGivenUpOnRequest) {
   CheckedImage image;
   const std::vector<uint8_t> whole = bytes_of(image);
   const auto file = beginning_of(whole, image.data_offset(1));
@@ -94,7 +94,7 @@ TEST(OnePartialImage, IsGivenUpOnRequest) {
   EXPECT_EQ(image.check_on(*file).result.corruptions, 0u);
 }
 
-// Before and after the rest is there, what a guest writes lands on nothing else.
+// Before and after the rest arrives, a guest's writes overwrite nothing else.
 TEST(OnePartialImage, CanBeWrittenToMeanwhile) {
   for (const bool is_repaired : {false, true}) {
     for (const bool forgets_refcounts : {false, true}) {

@@ -13,7 +13,8 @@
 #include "testing/simulated_disk.h"
 #include "unit/qcow2/repair/repaired_image.h"
 
-// Power fails at every write and flush of a repair, with any part of what was not flushed on disk.
+// The power fails at every write and flush of a repair, with any subset of what was not flushed on
+// disk.
 namespace byre::qcow2::test {
 namespace {
 
@@ -24,7 +25,8 @@ struct Case {
   bool has_bitmaps = false;  // sound ones, before the damage
 };
 
-// What other images than a standard one are damaged by: a few whose repairs write most.
+// Kinds of damage that are also tried on other than standard images: a few whose repairs write
+// most.
 bool is_for_each_kind(const Damage& damage) {
   constexpr std::string_view kNames[] = {"RefcountsZero", "NoRefcountBlock",
                                          "Dirty",         "RefcountBlockOnL1",
@@ -50,7 +52,7 @@ std::vector<Case> cases() {
   return all;
 }
 
-// The bitmaps, and the bits of each.
+// The bitmaps, with the bits of each.
 using BitmapView = std::vector<std::pair<layout::BitmapEntry, std::vector<uint8_t>>>;
 
 Task<BitmapView> view_bitmaps(const storage::MemoryDevice* file) {
@@ -67,7 +69,7 @@ Task<BitmapView> view_bitmaps(const storage::MemoryDevice* file) {
   co_return view;
 }
 
-// All that can be read of an image.
+// Everything that can be read of an image.
 struct View {
   GuestView guest;
   BitmapView bitmaps;

@@ -19,7 +19,7 @@ layout::Geometry geometry_of(uint32_t cluster_bits, uint32_t refcount_order) {
   return layout::Geometry(header);
 }
 
-// 512 bytes a cluster, 64 bits a refcount: 64 refcounts a block.
+// Clusters of 512 bytes, 64-bit refcounts: 64 refcounts per block.
 const layout::Geometry kSmall = geometry_of(9, 6);
 
 TEST(RefcountPlan, HasOneBlockForASmallFile) {
@@ -40,14 +40,14 @@ TEST(RefcountPlan, HasNoBlocksForWhatIsNotInUse) {
   EXPECT_EQ(plan.blocks, (std::vector<uint64_t>{0, 500, 1562}));
 }
 
-TEST(RefcountPlan, CountsItselfWhereItNeedsAnotherBlockForThat) {
+TEST(RefcountPlan, CountsItselfEvenIfThatNeedsAnotherBlock) {
   ReferenceCounts counts(63, 1000);
   counts.add(0, 1, Claim::kNone);
   const RefcountPlan plan = plan_refcounts(counts, kSmall, 63);
   EXPECT_EQ(plan.blocks, (std::vector<uint64_t>{0, 1}));
 }
 
-TEST(RefcountPlan, SettlesWhereTheTableGrowsByItsOwnBlocks) {
+TEST(RefcountPlan, ConvergesIfTheTableGrowsByItsOwnBlocks) {
   ReferenceCounts counts(64 * 64, 1000);
   for (uint64_t cluster = 0; cluster < counts.cluster_count(); ++cluster) {
     counts.add(cluster, 1, Claim::kNone);
@@ -59,7 +59,7 @@ TEST(RefcountPlan, SettlesWhereTheTableGrowsByItsOwnBlocks) {
   EXPECT_EQ(plan.table_clusters, 2u);
 }
 
-TEST(RefcountPlan, RefusesATableThatNobodyReads) {
+TEST(RefcountPlan, RefusesATableThatReadersRefuse) {
   constexpr uint64_t kFirst = 64 * layout::limits::kRefcountTableEntriesMax;
   ReferenceCounts counts(10, 1000);
   counts.add(0, 1, Claim::kNone);

@@ -29,7 +29,7 @@ GuestView view(const CheckedImage& image) {
 
 class EachDamage : public testing::TestWithParam<Damage> {};
 
-TEST_P(EachDamage, IsMendedAndNothingIsLost) {
+TEST_P(EachDamage, IsRepairedAndNothingIsLost) {
   CheckedImage image;
   GetParam().apply(image);
   const GuestView before = view(image);
@@ -46,14 +46,14 @@ TEST_P(EachDamage, IsMendedAndNothingIsLost) {
   } else {
     EXPECT_GT(checked.result.corruptions, 0u);
   }
-  // Once more finds nothing to do.
+  // A second repair finds nothing to do.
   const std::vector<uint8_t> bytes = image.file().get(0, image.file().size());
   const Repaired again = test::repair(image.file(), GetParam());
   EXPECT_EQ(again.result.corruptions_fixed + again.result.leaks_fixed, 0u);
   EXPECT_EQ(image.file().get(0, image.file().size()), bytes);
 }
 
-// Whoever wrote before may have been killed, and what was read is not yet on the disk.
+// An earlier writer may have been killed, so that what was read is not on disk yet.
 TEST_P(EachDamage, WhatWasReadIsDurableBeforeAnythingIsWritten) {
   CheckedImage image;
   GetParam().apply(image);
@@ -99,7 +99,7 @@ TEST(Repairer, ASoundImageIsNotTouched) {
   EXPECT_EQ(image.file().get(0, image.file().size()), before);
 }
 
-TEST(Repairer, ALeakIsFoundAndGivenBack) {
+TEST(Repairer, ALeakIsFoundAndFreed) {
   CheckedImage image;
   const uint64_t cluster = image.cluster_of(image.append({1}));
   const Repaired repaired = test::repair(image.file(), RepairScope::kLeaks);
@@ -111,8 +111,8 @@ TEST(Repairer, ALeakIsFoundAndGivenBack) {
   EXPECT_EQ(repaired.result.check.leaks, 0u);
 }
 
-// A check does not look there; once the file has grown it would find leaks.
-TEST(Repairer, RefcountsBehindTheEndOfTheFileGo) {
+// A check does not look there; they would become leaks once the file has grown.
+TEST(Repairer, RefcountsPastTheEndOfTheFileAreCleared) {
   for (const RepairScope scope : {RepairScope::kLeaks, RepairScope::kAll}) {
     for (const bool is_damaged : {false, true}) {
       CheckedImage image;
@@ -128,8 +128,8 @@ TEST(Repairer, RefcountsBehindTheEndOfTheFileGo) {
   }
 }
 
-// An entry that leads there has the refcount that it needs.
-TEST(Repairer, RefcountsBehindTheEndOfTheFileStayWhileSomethingIsWrong) {
+// An entry that refers there has the refcount that it needs.
+TEST(Repairer, RefcountsPastTheEndOfTheFileStayWhileSomethingIsWrong) {
   CheckedImage image;
   const uint64_t end = image.geometry().clusters_for(image.file().size()) * 4096;
   image.put_word(image.l2_place(7), (end + 4096) | kCopied);
@@ -181,7 +181,7 @@ TEST(Repairer, ARebuildSaysWhatItDoes) {
   EXPECT_EQ(repaired.result.leaks_fixed, 0u);
 }
 
-TEST(Repairer, FlagsAreClearedWhereAClusterTurnsOutToBeShared) {
+TEST(Repairer, FlagsAreClearedIfAClusterTurnsOutToBeShared) {
   CheckedImage image;
   image.put_word(image.l2_place(6), image.word(image.l2_place(0)));
   const Repaired repaired = test::repair(image.file());
@@ -223,7 +223,7 @@ TEST(Repairer, WhatRemainsWrongKeepsTheDirtyBit) {
   EXPECT_TRUE(image.header().is_dirty());
 }
 
-TEST(Repairer, AutoclearBitsThatAreNotKnownGoBeforeTheFirstChange) {
+TEST(Repairer, UnknownAutoclearBitsAreClearedBeforeTheFirstChange) {
   CheckedImage image;
   image.append({1});
   image.put<uint64_t>(88, uint64_t{1} << 40);
@@ -231,7 +231,7 @@ TEST(Repairer, AutoclearBitsThatAreNotKnownGoBeforeTheFirstChange) {
   EXPECT_EQ(image.header().autoclear_features, 0u);
 }
 
-TEST(Repairer, SnapshotsThatAreNotCompleteGetTheSizeOfTheDisk) {
+TEST(Repairer, IncompleteSnapshotsGetTheSizeOfTheDisk) {
   CheckedImage image;
   const uint64_t l1 = image.append(std::vector<uint8_t>(8));
   layout::Snapshot snapshot = test::snapshot_at(image, l1);
@@ -249,7 +249,7 @@ TEST(Repairer, SnapshotsThatAreNotCompleteGetTheSizeOfTheDisk) {
   sync_wait(opened->close());
 }
 
-TEST(Repairer, ExtraDataOfSnapshotsBeyondTheLimitIsCut) {
+TEST(Repairer, ExtraDataOfSnapshotsBeyondTheLimitIsTruncated) {
   CheckedImage image;
   const uint64_t l1 = image.append(std::vector<uint8_t>(8));
   std::vector<uint8_t> entry = layout::encode_snapshot_table({test::snapshot_at(image, l1)});
@@ -279,7 +279,7 @@ TEST(Repairer, AnL1TableThatASnapshotSharesMovesAway) {
   EXPECT_EQ(image.word(image.l1_place(0)) & ~kCopied, image.word(l1) & ~kCopied);
 }
 
-TEST(Repairer, TheCallerHearsOfFixesBeforeTheLastCheck) {
+TEST(Repairer, FixesAreReportedBeforeTheLastCheck) {
   CheckedImage image;
   image.append({1});
   RepairOptions options;
@@ -306,7 +306,7 @@ TEST(Repairer, ACancelledRepairStopsAndCanBeDoneAgain) {
   EXPECT_THAT(image.check().texts(), IsEmpty());
 }
 
-TEST(Repairer, ASnapshotWithoutAnL1TableKeepsWhatMayBeIts) {
+TEST(Repairer, ASnapshotWithoutAnL1TableKeepsPossibleClusters) {
   for (const RepairScope scope : {RepairScope::kLeaks, RepairScope::kAll}) {
     for (const uint64_t l1 : {uint64_t{0}, uint64_t{1} << 40}) {
       CheckedImage image;
@@ -325,7 +325,7 @@ TEST(Repairer, ASnapshotWithoutAnL1TableKeepsWhatMayBeIts) {
   }
 }
 
-TEST(Repairer, OtherSnapshotsStayWhereOneIsRemoved) {
+TEST(Repairer, OtherSnapshotsStayWhenOneIsRemoved) {
   CheckedImage image;
   const uint64_t l1 = image.append(std::vector<uint8_t>(8));
   layout::Snapshot lost = test::snapshot_at(image, uint64_t{1} << 40);
@@ -341,7 +341,7 @@ TEST(Repairer, OtherSnapshotsStayWhereOneIsRemoved) {
   sync_wait(opened->close());
 }
 
-TEST(Repairer, OtherBitmapsStayWhereOneIsRemoved) {
+TEST(Repairer, OtherBitmapsStayWhenOneIsRemoved) {
   for (const char* const name :
        {"BitmapTableOnL1", "BitmapEntryZero", "FirstBitmapUnaligned", "BitmapTableOutside"}) {
     CheckedImage image;
@@ -374,8 +374,8 @@ TEST(Repairer, SnapshotsWithExtraDataOfAnImpossibleSizeAreKept) {
   sync_wait(opened->close());
 }
 
-// Every write of every repair fails once, for want of room and for a broken disk.
-TEST_P(EachDamage, AFailedWriteIsToldAndLosesNothing) {
+// Every write of every repair fails once, for lack of space and with an I/O error.
+TEST_P(EachDamage, AFailedWriteIsReportedAndLosesNothing) {
   for (const int number : {EIO, ENOSPC}) {
     bool failed = true;
     for (uint64_t write = 1; failed; ++write) {

@@ -13,7 +13,7 @@
 #include "qcow2/repair/repair.h"
 #include "unit/qcow2/checked_image.h"
 
-// Damages, what a guest can still read of an image, and repairs.
+// Kinds of damage, what a guest can still read of an image, and repairs.
 namespace byre::qcow2::test {
 
 struct Damage {
@@ -27,7 +27,7 @@ inline void set_incompatible(CheckedImage& image, uint64_t bits) {
   image.put<uint64_t>(72, image.header().incompatible_features | bits);
 }
 
-// A snapshot that has an L1 table at this place, and all else in order.
+// A snapshot with its L1 table at this offset, valid otherwise.
 inline layout::Snapshot snapshot_at(const CheckedImage& image, uint64_t l1_offset) {
   layout::Snapshot snapshot;
   snapshot.l1_table_offset = layout::HostOffset(l1_offset);
@@ -67,7 +67,7 @@ inline uint64_t bitmap_directory(const CheckedImage& image) {
   return image.first_cluster().extensions.bitmaps->directory_offset.value();
 }
 
-// Each does its harm to a CheckedImage of standard clusters.
+// Each damages a CheckedImage with standard clusters.
 inline std::vector<Damage> damages() {
   constexpr uint64_t kCopied = layout::L2Entry::kCopied;
   std::vector<Damage> all;
@@ -124,7 +124,7 @@ inline std::vector<Damage> damages() {
   add("TableOutside", [](CheckedImage& image) {
     image.put_word(image.l1_place(0), (uint64_t{1} << 50) | kCopied);
   }).can_be_repaired = false;
-  // The same, given up.
+  // The same, repaired by giving up what cannot be read.
   for (const char* const name : {"ClusterOutside", "ClusterOutsideAndRefcountsWrong",
                                  "ClusterRightBehindTheEnd", "TableOutside"}) {
     Damage given_up = *std::ranges::find(all, name, &Damage::name);
@@ -146,7 +146,7 @@ inline std::vector<Damage> damages() {
       [](CheckedImage& image) { image.put_word(image.l2_place(8), image.block() | kCopied); });
   add("DataOnItsL2Table",
       [](CheckedImage& image) { image.put_word(image.l2_place(8), image.l2_table() | kCopied); });
-  // Some of what the header is as a table leads past the end of the file.
+  // Read as a table, the header has entries past the end of the file.
   add("L1TableOnTheHeader", [](CheckedImage& image) {
     image.put<uint64_t>(40, 0);
   }).can_be_repaired = false;
@@ -229,7 +229,7 @@ inline std::vector<Damage> damages() {
   return all;
 }
 
-// What the guest gets for each cluster; nothing: an error.
+// What the guest reads for each cluster; nullopt: an error.
 using GuestView = std::vector<std::optional<std::vector<uint8_t>>>;
 
 inline Task<GuestView> view_guest(std::unique_ptr<BlockDevice> file,
@@ -271,7 +271,7 @@ struct Repaired {
   }
 };
 
-// As this damage wants it.
+// The repair that this damage needs.
 Repaired repair(BlockDevice& file, const Damage& damage);
 
 inline Task<RepairResult> repair_on(BlockDevice* file, RepairOptions options) {

@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t kCluster = 65536;
 constexpr uint64_t kDeviceSize = 8 * kMiB;
 
-// A device of fixed size over a memory that it does not own.
+// A device of fixed size over a MemoryDevice that it does not own.
 class Partition final : public BlockDevice {
  public:
   explicit Partition(storage::MemoryDevice* bytes) : bytes_(bytes) {}
@@ -88,7 +88,7 @@ class PreallocatorTest : public testing::Test {
   std::unique_ptr<Image> image_;
 };
 
-TEST_F(PreallocatorTest, ANewImageReadsAsZeroesOnADeviceThatHeldSomething) {
+TEST_F(PreallocatorTest, ANewImageReadsAsZeroesOnADeviceWithOldData) {
   for (const int version : {2, 3}) {
     for (const bool extended : {false, true}) {
       if (version == 2 && extended) continue;
@@ -107,7 +107,7 @@ TEST_F(PreallocatorTest, ANewImageReadsAsZeroesOnADeviceThatHeldSomething) {
   }
 }
 
-TEST_F(PreallocatorTest, AndSoDoesOneWhoseDataFileIsADevice) {
+TEST_F(PreallocatorTest, ANewImageReadsAsZeroesIfItsDataFileIsADevice) {
   CreateOptions options;
   options.size = 4 * kMiB;
   options.data_filename = "data";
@@ -119,8 +119,8 @@ TEST_F(PreallocatorTest, AndSoDoesOneWhoseDataFileIsADevice) {
   loop_.run(image_->close());
 }
 
-// It is the guest's disk as it is.
-TEST_F(PreallocatorTest, ARawDataFileShowsWhatItHas) {
+// A raw data file is the guest's disk as it is.
+TEST_F(PreallocatorTest, ARawDataFileShowsItsOldData) {
   CreateOptions options;
   options.size = 4 * kMiB;
   options.data_filename = "data";
@@ -133,7 +133,7 @@ TEST_F(PreallocatorTest, ARawDataFileShowsWhatItHas) {
   loop_.run(image_->close());
 }
 
-TEST_F(PreallocatorTest, WhatALargerDiskGetsReadsAsZeroes) {
+TEST_F(PreallocatorTest, TheNewPartOfAGrownDiskReadsAsZeroes) {
   for (const int version : {2, 3}) {
     CreateOptions options;
     options.size = kCluster;
@@ -148,7 +148,7 @@ TEST_F(PreallocatorTest, WhatALargerDiskGetsReadsAsZeroes) {
   }
 }
 
-TEST_F(PreallocatorTest, TheTablesAreAllThatIsWrittenInVersionThree) {
+TEST_F(PreallocatorTest, OnlyTablesAreWrittenInVersionThree) {
   CreateOptions options;
   options.size = 4 * kMiB;
   options.preallocation = Preallocation::kMetadata;

@@ -14,7 +14,7 @@ class Resize : public WritingTest {
   }
 };
 
-TEST_F(Resize, SizesThatAnImageCannotHaveAreRefusedInQemusWords) {
+TEST_F(Resize, ImpossibleSizesAreRefusedWithQemusMessages) {
   open(layout_of(kMiB, 65536));
   EXPECT_EQ(refusal([&] { resize(1000); }).message(), "The new size must be a multiple of 512");
   EXPECT_EQ(refusal([&] { resize(uint64_t{1} << 63); }).message(), "Image size cannot be negative");
@@ -43,13 +43,13 @@ TEST_F(Resize, AVersionTwoImageWithSnapshotsKeepsItsSize) {
   close_and_check();
 }
 
-TEST_F(Resize, AShrunkenDiskGivesItsClustersAndTheTailOfTheFileBack) {
+TEST_F(Resize, AShrunkenDiskFreesItsClustersAndTruncatesTheFile) {
   for (const uint64_t cluster_size : {uint64_t{512}, uint64_t{4096}, uint64_t{65536}}) {
     SCOPED_TRACE(cluster_size);
     const Layout layout = layout_of(8 * kMiB, cluster_size);
     open(layout);
     std::vector<uint8_t> expected = pattern(0, 8 * kMiB, 1);
-    write(0, pattern(0, 512, 1));  // with large clusters, the one L2 table lies before all the data
+    write(0, pattern(0, 512, 1));  // with large clusters, the only L2 table is before all data
     write(0, expected);
     write(6 * kMiB, compressible(6 * kMiB, 65536, 2), WriteFlags::kCompressed);
     flush();
@@ -60,7 +60,7 @@ TEST_F(Resize, AShrunkenDiskGivesItsClustersAndTheTailOfTheFileBack) {
     EXPECT_EQ(first_difference(read(0, size), expected), std::nullopt);
     if (cluster_size == 65536) EXPECT_LT(opened_.snapshot().file->size(), 4 * kMiB);
     EXPECT_THROW(read(size, 512), Error);
-    // What is behind the end does not come back.
+    // What was past the end does not reappear.
     resize(8 * kMiB);
     expected.resize(8 * kMiB);
     EXPECT_EQ(first_difference(read(0, 8 * kMiB), expected), std::nullopt);
@@ -72,7 +72,7 @@ TEST_F(Resize, AShrunkenDiskGivesItsClustersAndTheTailOfTheFileBack) {
   }
 }
 
-TEST_F(Resize, TheRestOfTheLastClusterIsZeroInTheFileForWhoeverGrowsTheDisk) {
+TEST_F(Resize, TheRestOfTheLastClusterIsZeroedForALaterGrowth) {
   open(layout_of(kMiB, 65536));
   write(0, pattern(0, kMiB, 1));
   resize(4096);
@@ -83,7 +83,7 @@ TEST_F(Resize, TheRestOfTheLastClusterIsZeroInTheFileForWhoeverGrowsTheDisk) {
             std::vector<uint8_t>(61440));
 }
 
-TEST_F(Resize, ASnapshotKeepsWhatAShrunkenDiskGaveBack) {
+TEST_F(Resize, ASnapshotKeepsWhatAShrunkenDiskFreed) {
   const Layout layout = layout_of(kMiB, 65536);
   open(layout);
   const std::vector<uint8_t> before = pattern(0, kMiB, 1);
@@ -95,7 +95,7 @@ TEST_F(Resize, ASnapshotKeepsWhatAShrunkenDiskGaveBack) {
     SCOPED_TRACE(size);
     open(clone(disks), layout);
     resize(size);
-    resize(kMiB);  // a snapshot is shown with the disk's size
+    resize(kMiB);  // a snapshot is read with the disk's size
     close_and_check();
     EXPECT_EQ(read_snapshot(), before);
   }
@@ -119,8 +119,8 @@ TEST_F(Resize, ARawDataFileIsAsLongAsTheDisk) {
   close_and_check();
 }
 
-// Whatever left it there, and with it entries that map it.
-TEST_F(Resize, WhatARawDataFileHasBehindTheDiskIsNotShown) {
+// Wherever it came from, and even if entries map it.
+TEST_F(Resize, BytesOfARawDataFilePastTheDiskAreNotShown) {
   Layout layout = layout_of(200 * kKiB, 512);  // an L2 table maps 32 KiB
   layout.create.data_filename = "data";
   layout.create.data_file_raw = true;
@@ -145,7 +145,7 @@ TEST_F(Resize, WhatARawDataFileHasBehindTheDiskIsNotShown) {
   }
 }
 
-TEST_F(Resize, NewBytesHaveClustersOfTheirOwnWherePreallocationSaysSo) {
+TEST_F(Resize, NewBytesHaveClustersIfPreallocationSaysSo) {
   for (const Preallocation mode :
        {Preallocation::kMetadata, Preallocation::kFalloc, Preallocation::kFull}) {
     for (const bool extended : {false, true}) {
@@ -157,7 +157,7 @@ TEST_F(Resize, NewBytesHaveClustersOfTheirOwnWherePreallocationSaysSo) {
       layout.backing_size = kMiB;
       open(layout);
       std::vector<uint8_t> expected = backing_bytes(100 * 1024);
-      // Bytes that a crash left behind the last cluster in use.
+      // Bytes that a crash left past the last cluster in use.
       opened_.file_memory->put(opened_.file_memory->size(), pattern(0, 300000, 3));
       resize(5 * kMiB, mode);
       expected.resize(5 * kMiB);
@@ -177,7 +177,7 @@ TEST_F(Resize, NewBytesHaveClustersOfTheirOwnWherePreallocationSaysSo) {
   }
 }
 
-TEST_F(Resize, ADataFileLosesTheBytesThatWereTheDisks) {
+TEST_F(Resize, ADataFileLosesTheBytesPastAShrunkenDisk) {
   Layout layout = layout_of(kMiB, 65536);
   layout.create.data_filename = "data";
   open(layout);
@@ -190,7 +190,7 @@ TEST_F(Resize, ADataFileLosesTheBytesThatWereTheDisks) {
   close_and_check();
 }
 
-TEST_F(Resize, ADiskThatGrowsGetsNoEntriesForWhatIsZeroAnyway) {
+TEST_F(Resize, AGrowingDiskGetsNoEntriesForBytesThatAreZeroAnyway) {
   open(layout_of(2 * 65536, 65536));
   write(0, pattern(0, 4096, 1));
   resize(kMiB);
@@ -213,7 +213,7 @@ TEST_F(Resize, AGrowingDiskWithADataFileHasItsTables) {
   close_and_check();
 }
 
-// Whichever write, flush or read fails: the image is sound and holds the bytes that stay.
+// Whichever write, flush or read fails, the image is sound and holds the bytes that are to stay.
 TEST_F(Resize, AnyOneFailureLeavesASoundImage) {
   for (const uint64_t size : {uint64_t{100 * 512}, uint64_t{3 * kMiB}}) {
     for (const faults::Operation operation :

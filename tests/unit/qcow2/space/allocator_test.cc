@@ -17,8 +17,8 @@ class Allocations : public WritingTest {
   uint64_t refcount_reads() { return parts().tables.refcount_cache.reads(); }
 };
 
-// An image of 512-byte clusters and 64-bit refcounts, whose file is full up to its end: the blocks
-// of one MiB take 64 KiB.
+// An image of 512-byte clusters and 64-bit refcounts, whose file is full: the refcount blocks for
+// one MiB take 16 KiB.
 class FullImage : public Allocations {
  protected:
   void SetUp() override {
@@ -36,14 +36,14 @@ class FullImage : public Allocations {
 TEST_F(FullImage, TheFirstAllocationAfterOpeningLooksAtABoundedNumberOfRefcounts) {
   open(clone(disks_), layout_);
   write(41 * kMiB, pattern(0, 512, 1));
-  // A cluster for the data and one for its L2 table: each looks at 64 KiB of refcounts, in slices
-  // of 512 bytes, and one of them at the end. All would be 640 KiB.
+  // Two allocations, for the data and its L2 table: each looks at 64 KiB of refcounts, in slices of
+  // 512 bytes, and one of them also at the end. Looking at all would take 640 KiB.
   EXPECT_LE(refcount_reads(), 2 * 128u + 8);
   EXPECT_GE(*place_of(41 * kMiB), 40 * kMiB);
   close_and_check();
 }
 
-TEST_F(FullImage, HolesAreFoundAndFilledInTheCourseOfTime) {
+TEST_F(FullImage, HolesAreFoundAndFilledGradually) {
   open(clone(disks_), layout_);
   discard(30 * kMiB, kMiB);  // 2048 clusters
   close_and_check();
@@ -51,7 +51,7 @@ TEST_F(FullImage, HolesAreFoundAndFilledInTheCourseOfTime) {
   const uint64_t size = opened_.file_memory->size();
   write(41 * kMiB, pattern(0, 512, 1));
   EXPECT_GE(*place_of(41 * kMiB), size - 512);  // at the end: the hole is too far away
-  // Each allocation looks a little further.
+  // Each allocation searches a little further.
   for (uint64_t i = 1; i < 1900; ++i) write(41 * kMiB + i * 512, pattern(0, 512, 1));
   flush();
   EXPECT_LT(opened_.file_memory->size(), size + 64 * kKiB);
@@ -91,7 +91,7 @@ TEST_F(Allocations, ARefcountAtItsMaximumIsRefusedAndNothingChanges) {
     const layout::Geometry& geometry = image().geometry();
     const ClusterRange range{geometry.cluster_of(layout::HostOffset(*place_of(0))), 1};
     EXPECT_EQ(geometry.refcount_max(), bits == 64 ? UINT64_MAX : (uint64_t{1} << bits) - 1);
-    // To one below the maximum by hand, as nobody could count so far.
+    // Set by hand to one below the maximum, which would take too long to reach.
     const auto set = [&](uint64_t value) {
       const uint64_t block = refcounts.block_offset(0).value();
       const uint32_t slice_size = parts().tables.refcount_cache.slice_size();
@@ -113,13 +113,13 @@ TEST_F(Allocations, ARefcountAtItsMaximumIsRefusedAndNothingChanges) {
   }
 }
 
-// With refcounts of one bit a compressed cluster shares its cluster with no other.
-TEST_F(Allocations, CompressedClustersShareAClusterAsOftenAsItsRefcountCanSay) {
+// With 1-bit refcounts a compressed cluster cannot share a host cluster.
+TEST_F(Allocations, CompressedClustersShareAClusterUpToItsMaximumRefcount) {
   for (const auto& [bits, clusters] : {std::pair{1, 6}, std::pair{2, 2}, std::pair{16, 1}}) {
     Layout layout = layout_of(kMiB, 65536);
     layout.create.refcount_bits = bits;
     open(layout);
-    write(8 * 65536, pattern(0, 512, 1));  // the tables are there
+    write(8 * 65536, pattern(0, 512, 1));  // creates the tables
     flush();
     const uint64_t before = (opened_.file_memory->size() + 65535) / 65536;
     for (uint64_t i = 0; i < 6; ++i) {
@@ -139,7 +139,8 @@ TEST_F(Allocations, CompressedClustersShareAClusterAsOftenAsItsRefcountCanSay) {
 TEST_F(Allocations, RefcountTablesGrowAtEveryWidth) {
   for (int bits = 1; bits <= 64; bits *= 2) {
     SCOPED_TRACE(bits);
-    // One refcount block counts 4096 / bits clusters of 512 bytes, one cluster of the table has 64.
+    // One refcount block counts 4096 / bits clusters of 512 bytes; one cluster of the table has 64
+    // entries.
     const uint64_t reach = uint64_t{4096} / static_cast<uint64_t>(bits) * 512 * 64;
     const uint64_t size = std::min<uint64_t>(reach + kMiB, 20 * kMiB);
     Layout layout = layout_of(size, 512);

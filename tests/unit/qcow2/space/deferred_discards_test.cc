@@ -9,8 +9,8 @@
 #include "storage/memory_device.h"
 #include "unit/qcow2/written_image.h"
 
-// Discards of clusters that stay where they are, on a device whose discards destroy: what was
-// discarded holds anything, at once, also after a power cut.
+// Discards of clusters that stay allocated, on a device whose discards destroy data: a discarded
+// range may have any contents, at once, also after a power cut.
 namespace byre::qcow2::test {
 namespace {
 
@@ -36,7 +36,7 @@ class DestroyingDevice final : public BlockDevice {
   Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
     return now_->write_zeroes(offset, length, flags);
   }
-  // Slow: it begins and ends some turns of the loop later.
+  // Slow: begins and ends some turns of the loop later.
   Task<void> discard(uint64_t offset, uint64_t length) override {
     ++discards;
     for (int turn = 0; turn < 20; ++turn) co_await Loop::current().yield();
@@ -203,7 +203,7 @@ TEST_P(DeferredDiscardsTest, AFlushThatFailsDiscardsNothing) {
   EXPECT_THROW(close(), Error);
 }
 
-TEST_P(DeferredDiscardsTest, HappenAtTheLatestWhenTheImageIsClosed) {
+TEST_P(DeferredDiscardsTest, HappenAtCloseAtTheLatest) {
   write(0, pattern(0, 16 * kCluster, 1));
   discard(0, 8 * kCluster);
   close();
@@ -213,9 +213,9 @@ TEST_P(DeferredDiscardsTest, HappenAtTheLatestWhenTheImageIsClosed) {
   EXPECT_EQ(first_difference(read_after_power_cut(), expected), std::nullopt);
 }
 
-// Of clusters that do not stay: whoever gets one keeps what he writes there, also when the discard
-// of its former contents takes its time.
-TEST(DiscardsOfFreedClusters, EndBeforeAnybodyElseHasTheCluster) {
+// Discards of freed clusters: data written by the next owner of a cluster survives, even if the
+// discard of the former contents takes long.
+TEST(DiscardsOfFreedClusters, EndBeforeTheClusterIsReallocated) {
   Layout layout;
   layout.create.size = 32 * kCluster;
   for (int turns = 0; turns < 60; turns += 2) {
@@ -238,7 +238,7 @@ TEST(DiscardsOfFreedClusters, EndBeforeAnybodyElseHasTheCluster) {
     both.push_back(image->flush());
     both.push_back(write_after(image.get(), turns, 16 * kCluster, &second));
     loop.run(when_all(std::move(both)));
-    // Into what was freed, at the latest now.
+    // Reuses what was freed, at the latest now.
     const std::vector<uint8_t> again = pattern(0, 8 * kCluster, 2);
     loop.run(image->write(0, IoVector(ConstBytes(again)), WriteFlags::kNone));
     loop.run(image->flush());

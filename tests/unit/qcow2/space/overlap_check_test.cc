@@ -49,7 +49,7 @@ TEST(MetadataKinds, SingleOptionsCorrectTheTemplate) {
   EXPECT_EQ(MetadataKinds::of(options), kinds_of("cached"));
 }
 
-TEST(MetadataKinds, TemplatesThatMakeNoSenseAreRefusedInQemusWords) {
+TEST(MetadataKinds, InvalidTemplatesAreRefusedWithQemusMessages) {
   OverlapCheckOptions options;
   options.check = "foo";
   const std::string unsupported =
@@ -85,7 +85,7 @@ TEST(ClusterSet, KnowsWhatWasAddedAndNotRemoved) {
   EXPECT_FALSE(set.overlaps(HostCluster(6), HostCluster(19)));
 }
 
-// An image with a snapshot and a bitmap, whose first guest cluster lies where a test says.
+// An image with a snapshot and a bitmap, whose first guest cluster is where a test puts it.
 class OverlapChecks : public WritingTest {
  protected:
   static constexpr uint64_t kCluster = 65536;
@@ -107,7 +107,7 @@ class OverlapChecks : public WritingTest {
   uint64_t l2_table() { return word(word(40)) & layout::L1Entry::kOffsetMask; }
   uint64_t inactive_l1() { return word(word(64)); }
 
-  // The image with its first guest cluster at this host place, opened.
+  // Opens the image with its first guest cluster at this host offset.
   void open_with_data_at(uint64_t place, const std::string& check) {
     Disks broken = clone(disks_);
     uint8_t entry[8];
@@ -132,7 +132,7 @@ class OverlapChecks : public WritingTest {
                   name + "); further corruption events will be suppressed\n");
     const std::vector<uint8_t> after = opened_.file_memory->get(place, kCluster);
     EXPECT_EQ(first_difference(before, after), std::nullopt);
-    // Marked at once, and closed for everybody.
+    // Marked as corrupt at once; every further request is refused.
     EXPECT_EQ(opened_.snapshot().file->get(79, 1)[0] & 2, 2);
     EXPECT_EQ(refusal([&] { write(kCluster, pattern(0, 512, 3)); }).errno_value(), ENOMEDIUM);
     EXPECT_EQ(refusal([&] { read(kCluster, 512); }).errno_value(), ENOMEDIUM);
@@ -150,7 +150,7 @@ class OverlapChecks : public WritingTest {
   std::string warnings_;
 };
 
-TEST_F(OverlapChecks, EachKindOfMetadataIsKeptFromGuestWrites) {
+TEST_F(OverlapChecks, EachKindOfMetadataIsProtectedFromGuestWrites) {
   expect_refused(word(40), "constant", "active L1 table");
   expect_refused(word(48), "constant", "refcount table");
   expect_refused(word(64), "constant", "snapshot table");
@@ -171,7 +171,7 @@ TEST_F(OverlapChecks, WhatIsNotCheckedIsWritten) {
   expect_written(word(64), "none");
 }
 
-TEST_F(OverlapChecks, TheHeaderIsNeverGivenAway) {
+TEST_F(OverlapChecks, TheHeaderIsNeverAllocated) {
   Disks broken = clone(disks_);
   broken.file->put(word(word(48)), std::vector<uint8_t>{0, 0});  // its refcount
   OpenOptions options = for_writing();
@@ -183,7 +183,7 @@ TEST_F(OverlapChecks, TheHeaderIsNeverGivenAway) {
   loop_.run(image().close());
 }
 
-TEST_F(OverlapChecks, TablesThatWereMadeMeanwhileAreKeptToo) {
+TEST_F(OverlapChecks, NewTablesAreProtectedToo) {
   open(layout_of(600 * kMiB, kCluster));
   write(0, pattern(0, kCluster, 1));
   const uint64_t second = 540 * kMiB;
@@ -195,7 +195,7 @@ TEST_F(OverlapChecks, TablesThatWereMadeMeanwhileAreKeptToo) {
   loop_.run(image().close());
 }
 
-TEST_F(OverlapChecks, ATableThatLiesOnAnotherIsNotWritten) {
+TEST_F(OverlapChecks, ATableThatOverlapsAnotherIsNotWritten) {
   // The second L2 table of the L1 table is the first refcount block.
   const Layout layout = layout_of(600 * kMiB, kCluster);
   open(layout);
@@ -224,8 +224,8 @@ TEST_F(OverlapChecks, ATableThatLiesOnAnotherIsNotWritten) {
 
 class FirstWrite : public WritingTest {};
 
-// The first write may fail and be made again: what it has loaded by then is loaded once more.
-TEST_F(FirstWrite, TriedAgainItDoesNotTakeTheSnapshotTableForLonger) {
+// The first write may fail and be retried: what it has loaded by then is loaded again.
+TEST_F(FirstWrite, ARetryDoesNotOverestimateTheSnapshotTable) {
   const Layout layout = layout_of(16 * 1024, 512);
   open(layout);
   write(0, pattern(0, 512, 1));
@@ -239,7 +239,7 @@ TEST_F(FirstWrite, TriedAgainItDoesNotTakeTheSnapshotTableForLonger) {
   const uint64_t data = *extents()[0].host_offset;
   EXPECT_THROW(writing.overlap.check(layout::HostOffset(table), 512), Error);
   for (int i = 0; i < 20; ++i) loop_.run(writing.overlap.load(writing.refcounts));
-  // The new L2 table and the new data stand after it.
+  // The new L2 table and the new data are after it.
   EXPECT_EQ(data, table + 1024);
   EXPECT_NO_THROW(writing.overlap.check(layout::HostOffset(data), 512));
 }

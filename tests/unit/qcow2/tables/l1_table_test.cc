@@ -34,7 +34,7 @@ TEST(L1Table, ReadsItsEntries) {
   EXPECT_EQ(table.entry(100), 0u);
 }
 
-TEST(L1Table, EntriesPastTheEndOfTheFileAreZeroAndTakeNoReading) {
+TEST(L1Table, EntriesPastTheEndOfTheFileAreZeroAndNotRead) {
   faults::FaultDevice file(std::make_unique<storage::MemoryDevice>(4096 + 12));
   const L1Table table = sync_wait(L1Table::load(&file, 4096, 4 << 20));
   EXPECT_EQ(table.size(), 4u << 20);
@@ -45,7 +45,7 @@ TEST(L1Table, EntriesPastTheEndOfTheFileAreZeroAndTakeNoReading) {
   EXPECT_EQ(beyond.entry(4), 0u);
 }
 
-TEST(L1Table, AnEntryThatTheFilesEndCutsIsFilledWithZeroes) {
+TEST(L1Table, AnEntryCutByTheEndOfTheFileIsFilledWithZeroes) {
   storage::MemoryDevice file(0);
   put_entry(file, 0, 0x1122334455667788);
   sync_wait(file.resize(3, Preallocation::kOff));
@@ -71,7 +71,7 @@ TEST(L1Table, WritesBackWhatChangedAndNothingElse) {
   EXPECT_FALSE(table.is_dirty());
   table.set(7, 70);
   table.set(1999, 71);
-  put_entry(file, 8 * 600, 4);  // behind its back, in a part that is clean
+  put_entry(file, 8 * 600, 4);  // changed without its knowledge, in a clean part
   EXPECT_TRUE(table.is_dirty());
   sync_wait(table.write_back(&file));
   EXPECT_FALSE(table.is_dirty());
@@ -92,7 +92,7 @@ TEST(L1Table, AFailedWriteStaysDirty) {
   EXPECT_FALSE(table.is_dirty());
 }
 
-TEST(L1Table, AfterAMoveItGrowsAndWritesToItsNewPlace) {
+TEST(L1Table, AfterAMoveItGrowsAndWritesToItsNewOffset) {
   storage::MemoryDevice file(1 << 16);
   put_entry(file, 0, 9);
   L1Table table = sync_wait(L1Table::load(&file, 0, 1));
@@ -104,7 +104,7 @@ TEST(L1Table, AfterAMoveItGrowsAndWritesToItsNewPlace) {
   EXPECT_EQ(entry_at(file, 8192 + 16), 5u);
 }
 
-TEST(L1Table, AFailedReadIsTold) {
+TEST(L1Table, AFailedReadIsReported) {
   faults::FaultDevice file(std::make_unique<storage::MemoryDevice>(1 << 16));
   file.add_rule({.operation = faults::Operation::kRead});
   EXPECT_THROW(sync_wait(L1Table::load(&file, 0, 10)), Error);

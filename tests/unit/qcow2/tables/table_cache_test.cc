@@ -76,8 +76,8 @@ TEST_F(TableCacheTest, ReadsASliceOnceAndFindsItAfterwards) {
   EXPECT_EQ(cache.reads(), 1u);
 }
 
-// Whoever asks has_dirty() before a flush must not take a slice for written that another's
-// write-back has under way.
+// A caller that checks has_dirty() before a flush must not take a slice for written while a
+// write-back by another has it in flight.
 TEST_F(TableCacheTest, ASliceThatIsBeingWrittenCountsAsDirty) {
   Loop::Options seeded;
   seeded.seed = 1;
@@ -101,7 +101,7 @@ TEST_F(TableCacheTest, ASliceThatIsBeingWrittenCountsAsDirty) {
   EXPECT_FALSE(cache.has_dirty());
 }
 
-TEST_F(TableCacheTest, WhatIsPastTheEndOfTheFileIsZeroes) {
+TEST_F(TableCacheTest, BytesPastTheEndOfTheFileAreZeroes) {
   memory_->put(100 * kSlice, std::vector<uint8_t>{7, 8});
   TableCache cache = make();
   const TableCache::Slice cut = get(cache, 100);
@@ -123,7 +123,7 @@ Task<void> get_twice(TableCache* cache, uint64_t offset, std::vector<uint8_t>* f
   co_await when_all(std::move(tasks));
 }
 
-TEST_F(TableCacheTest, TwoWhoMissTheSameSliceShareOneRead) {
+TEST_F(TableCacheTest, TwoCallersThatMissTheSameSliceShareOneRead) {
   file_->set_delays(1, 3);
   TableCache cache = make();
   std::vector<uint8_t> first_bytes;
@@ -132,18 +132,18 @@ TEST_F(TableCacheTest, TwoWhoMissTheSameSliceShareOneRead) {
   EXPECT_EQ(file_->count(Operation::kRead), 1u);
 }
 
-TEST_F(TableCacheTest, AFailedReadLeavesNothingBehindAndTheNextOneTriesAgain) {
+TEST_F(TableCacheTest, AFailedReadLeavesNoTraceAndTheNextOneTriesAgain) {
   file_->set_delays(1, 3);
   file_->add_rule({.operation = Operation::kRead});
   TableCache cache = make();
   std::vector<uint8_t> first_bytes;
-  // One of the two fails with the read; the other waited for it and reads for himself.
+  // One of the two fails with the read; the other waited for it and starts its own read.
   EXPECT_THROW(sync_wait(get_twice(&cache, 0, &first_bytes)), Error);
   EXPECT_THAT(first_bytes, ElementsAre(on_disk(0)));
   EXPECT_TRUE(cache.find(0));
 }
 
-TEST_F(TableCacheTest, WritesDirtySlicesBackAndNeighboursInOneGo) {
+TEST_F(TableCacheTest, WritesDirtySlicesBackAndAdjacentOnesInOneWrite) {
   TableCache cache = make();
   for (const uint64_t index : {5, 3, 4, 9}) change(cache, index, static_cast<uint8_t>(index));
   get(cache, 6);
@@ -156,7 +156,7 @@ TEST_F(TableCacheTest, WritesDirtySlicesBackAndNeighboursInOneGo) {
   EXPECT_THAT(changes(), ElementsAre());
 }
 
-TEST_F(TableCacheTest, WritesOnlyTheRangeThatWasAskedFor) {
+TEST_F(TableCacheTest, WritesOnlyTheRequestedRange) {
   TableCache cache = make();
   for (const uint64_t index : {3, 4, 9}) change(cache, index, 1);
   sync_wait(cache.write_back_range(4 * kSlice, 5 * kSlice));
@@ -178,7 +178,7 @@ TEST_F(TableCacheTest, EvictsTheLeastRecentlyUsedCleanSlice) {
   EXPECT_THAT(changes(), ElementsAre());
 }
 
-TEST_F(TableCacheTest, WritesAllDirtySlicesWhenNoCleanOneCanGo) {
+TEST_F(TableCacheTest, WritesAllDirtySlicesWhenNoCleanOneCanBeEvicted) {
   TableCache cache = make(3);
   for (const uint64_t index : {1, 2, 3}) change(cache, index, 1);
   get(cache, 4);
@@ -218,7 +218,7 @@ TEST_F(TableCacheTest, ARangeTakesHalfOfTheCacheAtMost) {
   EXPECT_EQ(cache.slices(), 4u);
 }
 
-TEST_F(TableCacheTest, ASliceThatComesAlongMayFail) {
+TEST_F(TableCacheTest, AReadAheadSliceMayFail) {
   file_->add_rule(
       {.operation = Operation::kRead, .count = UINT64_MAX, .offset = 2 * kSlice, .length = kSlice});
   TableCache cache = make();
@@ -228,7 +228,7 @@ TEST_F(TableCacheTest, ASliceThatComesAlongMayFail) {
   EXPECT_THROW(get(cache, 2), Error);
 }
 
-TEST_F(TableCacheTest, AFailedWriteStaysDirtyAndIsToldToWhoeverNeededIt) {
+TEST_F(TableCacheTest, AFailedWriteStaysDirtyAndIsReportedToTheCallerThatNeededIt) {
   TableCache cache = make(2);
   change(cache, 1, 1);
   change(cache, 3, 3);
@@ -293,7 +293,7 @@ TEST_F(TableCacheTest, AnEvictionKeepsTheOrderToo) {
   EXPECT_THAT(changes(), ElementsAre("w50", "f", "w10", "w12"));
 }
 
-TEST_F(TableCacheTest, TheOppositeRuleIsFulfilledBeforeANewOneStands) {
+TEST_F(TableCacheTest, TheOppositeDependencyIsSatisfiedBeforeANewOneIsSet) {
   TableCache l2 = make();
   TableCache refcounts = make();
   change(l2, 10, 1);
@@ -306,7 +306,7 @@ TEST_F(TableCacheTest, TheOppositeRuleIsFulfilledBeforeANewOneStands) {
   EXPECT_THAT(changes(), ElementsAre("w50", "f", "w10"));
 }
 
-TEST_F(TableCacheTest, ARuleAboutAnotherCacheIsFulfilledBeforeANewOneStands) {
+TEST_F(TableCacheTest, ADependencyOnAnotherCacheIsSatisfiedBeforeANewOneIsSet) {
   TableCache l2 = make();
   TableCache refcounts = make();
   TableCache bitmaps = make();
@@ -332,7 +332,7 @@ TEST_F(TableCacheTest, DataIsFlushedBeforeTheReferenceToIt) {
   EXPECT_EQ(data.count(Operation::kFlush), 1u);
 }
 
-TEST_F(TableCacheTest, ARuleWhoseFlushFailedStillStands) {
+TEST_F(TableCacheTest, ADependencyWhoseFlushFailedRemains) {
   TableCache l2 = make();
   TableCache refcounts = make();
   change(refcounts, 50, 1);
@@ -347,7 +347,7 @@ TEST_F(TableCacheTest, ARuleWhoseFlushFailedStillStands) {
   EXPECT_THAT(changes(), ElementsAre("f", "w10"));
 }
 
-TEST_F(TableCacheTest, ADroppedSliceIsNeverWritten) {
+TEST_F(TableCacheTest, AnInvalidatedSliceIsNeverWritten) {
   TableCache cache = make();
   change(cache, 1, 1);
   change(cache, 2, 2);
@@ -361,7 +361,7 @@ TEST_F(TableCacheTest, ADroppedSliceIsNeverWritten) {
   EXPECT_FALSE(cache.has_dirty());
 }
 
-TEST_F(TableCacheTest, WhoHasADroppedSlicePinnedKeepsItsBytes) {
+TEST_F(TableCacheTest, AnInvalidatedSliceKeepsItsBytesWhilePinned) {
   TableCache cache = make();
   TableCache::Slice slice = get(cache, 1);
   sync_wait(cache.invalidate(kSlice, kSlice));
@@ -395,14 +395,14 @@ Task<void> get_and_get_new(TableCache* cache, uint64_t offset) {
   co_await when_all(std::move(tasks));
 }
 
-TEST_F(TableCacheTest, ANewTableInAPlaceThatIsBeingReadWaitsForTheRead) {
+TEST_F(TableCacheTest, ANewTableAtAnOffsetThatIsBeingReadWaitsForTheRead) {
   file_->set_delays(5, 4);
   TableCache cache = make();
   sync_wait(get_and_get_new(&cache, kSlice));
   EXPECT_TRUE(is_all_zero(cache.find(kSlice).bytes()));
 }
 
-// L2 tables of a disk that was written in order.
+// L2 tables of a disk that was written sequentially.
 class PackedTableCacheTest : public testing::Test {
  protected:
   static constexpr uint32_t kBig = 16384;
@@ -431,7 +431,7 @@ class PackedTableCacheTest : public testing::Test {
   std::unique_ptr<Storage> storage_;
 };
 
-TEST_F(PackedTableCacheTest, SlicesThatWereWrittenInOrderAreAllInMemory) {
+TEST_F(PackedTableCacheTest, SequentiallyWrittenSlicesAreAllInMemory) {
   TableCache cache = make(2);
   for (uint64_t i = 0; i < kSlices; ++i) sync_wait(cache.get(i * kBig));
   EXPECT_EQ(cache.slices(), kSlices);
@@ -442,7 +442,7 @@ TEST_F(PackedTableCacheTest, SlicesThatWereWrittenInOrderAreAllInMemory) {
   EXPECT_TRUE(std::ranges::equal(slice.bytes(), file_->get(5 * kBig, kBig)));
 }
 
-TEST_F(PackedTableCacheTest, AChangeUnpacksAndTheBoundStillHolds) {
+TEST_F(PackedTableCacheTest, AChangeUnpacksAndTheLimitStillHolds) {
   TableCache cache = make(4);
   for (uint64_t i = 0; i < kSlices; ++i) sync_wait(cache.get(i * kBig));
   for (uint64_t i = 0; i < kSlices; ++i) {
@@ -460,7 +460,7 @@ TEST_F(PackedTableCacheTest, AChangeUnpacksAndTheBoundStillHolds) {
   }
 }
 
-TEST_F(PackedTableCacheTest, WhatIsInDisorderStaysAsItIs) {
+TEST_F(PackedTableCacheTest, FragmentedSlicesStayUnpacked) {
   TableCache cache = make(8);
   for (uint64_t i = 0; i < kBig / 8; i += 3) store_big_endian(&bytes_[i * 8], i << 16);
   sync_wait(file_->write(0, ConstBytes(bytes_)));

@@ -3,11 +3,11 @@
 
 #include "unit/qcow2/written_image.h"
 
-// Compressed clusters are packed into host clusters one behind the other, so the allocator
-// remembers where it packed last. That host cluster may be freed and given to somebody else
-// meanwhile. QEMU 10.0.2 then goes on packing at the old byte, inside the stranger's cluster: guest
-// data is lost, and a cluster with COPIED set has refcount 2. Here each way to free and to take
-// such a cluster is tried, and after each compressed write the whole disk is compared.
+// Compressed clusters are packed into host clusters without gaps, so the allocator remembers where
+// it packed last. That host cluster may meanwhile be freed and allocated for something else. QEMU
+// 10.0.2 then continues to pack at the old byte, inside the reallocated cluster: guest data is
+// lost, and a cluster with COPIED set has refcount 2. Here each way to free and to reuse such a
+// cluster is tried, and after each compressed write the whole disk is compared.
 namespace byre::qcow2::test {
 namespace {
 
@@ -17,7 +17,7 @@ struct Shape {
   bool extended_l2 = false;
   CompressionType compression = CompressionType::kZlib;
   uint64_t refcount_bits = 16;
-  // Compressed clusters of more than half a cluster, so that most reach into the next one.
+  // Compressed clusters of more than half a cluster, so that most extend into the next one.
   bool is_bulky = false;
 };
 
@@ -32,7 +32,7 @@ constexpr Shape kShapes[] = {
     {.name = "Refcounts2Bulky", .refcount_bits = 2, .is_bulky = true},
 };
 
-// How compressed clusters come to be given up.
+// How compressed clusters are replaced or freed.
 enum class Removal { kWrite, kPartWrite, kZeroes, kUnmap, kDiscard, kCompressed };
 constexpr Removal kRemovals[] = {Removal::kWrite, Removal::kPartWrite, Removal::kZeroes,
                                  Removal::kUnmap, Removal::kDiscard,   Removal::kCompressed};
@@ -78,7 +78,7 @@ class CompressedPacking : public testing::TestWithParam<Shape> {
     loop_.run(image().write_zeroes(cluster * cluster_size(), count * cluster_size(), flags));
     model_->zero(cluster * cluster_size(), count * cluster_size());
   }
-  // In an image of version 3 without a backing file what is discarded reads as zeroes.
+  // In a version 3 image without a backing file, discarded clusters read as zeroes.
   void discard(uint64_t cluster, uint64_t count) {
     loop_.run(image().discard(cluster * cluster_size(), count * cluster_size()));
     model_->zero(cluster * cluster_size(), count * cluster_size());
@@ -121,15 +121,15 @@ class CompressedPacking : public testing::TestWithParam<Shape> {
   uint64_t seed_ = 0;
 };
 
-// `packed` compressed clusters, of which `removed` from `first_removed` on are given up; then
-// others are written, which get what became free; then more compressed ones.
+// Writes `packed` compressed clusters, of which `removed` from `first_removed` on are freed; then
+// others, which reuse the freed clusters; then more compressed ones.
 struct Sequence {
   uint64_t packed;
   uint64_t first_removed;
   uint64_t removed;
 };
 
-TEST_P(CompressedPacking, NeverGoesOnInWhatWasGivenToSomebodyElse) {
+TEST_P(CompressedPacking, NeverContinuesInAReallocatedCluster) {
   for (const Sequence& each : {Sequence{1, 0, 1}, Sequence{3, 0, 3}, Sequence{3, 0, 1},
                                Sequence{3, 2, 1}, Sequence{5, 1, 4}}) {
     for (const Removal how : kRemovals) {
@@ -158,12 +158,12 @@ TEST_P(CompressedPacking, NeverGoesOnInWhatWasGivenToSomebodyElse) {
   }
 }
 
-// The place is given to the next compressed write before, and in the same flush as, its neighbours
-// are given up.
-TEST_P(CompressedPacking, AClusterThatIsPackedIntoWhileItsFormerBytesAreGivenUpIsKept) {
+// The next compressed write is packed into the cluster before its neighbours are freed, and in the
+// same flush.
+TEST_P(CompressedPacking, AClusterThatIsPackedIntoWhileItsFormerBytesAreFreedIsKept) {
   write_compressed(0, 1);
-  write(0, 1);             // its host cluster waits to be free
-  write_compressed(1, 1);  // and is packed into once more
+  write(0, 1);             // its host cluster waits to be freed
+  write_compressed(1, 1);  // and is packed into again
   flush();
   write(2, 4);
   expect_disk("after the flush");
@@ -176,7 +176,7 @@ TEST_P(CompressedPacking, AClusterThatIsPackedIntoWhileItsFormerBytesAreGivenUpI
   close_and_check();
 }
 
-TEST_P(CompressedPacking, RandomRequestsLeaveEveryByteInItsPlace) {
+TEST_P(CompressedPacking, RandomRequestsLeaveEveryByteAtItsOffset) {
   for (uint64_t seed = 0; seed < 12; ++seed) {
     SCOPED_TRACE(seed);
     open();

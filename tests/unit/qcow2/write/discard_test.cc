@@ -7,14 +7,14 @@ namespace {
 
 constexpr uint64_t kCluster = 65536;
 
-// Discards, zeroes, and what the options make of them. What QEMU does was seen with qemu-io and
-// qemu-img map.
+// Discards and zeroes, and how the options affect them. QEMU's behaviour was determined with
+// qemu-io and qemu-img map.
 class Discard : public WritingTest {
  protected:
   std::vector<Extent> extents_of(uint64_t offset, uint64_t length) {
     return loop_.run(image().extents(offset, length, ExtentScope::kLayer));
   }
-  // One extent, as the range should be all the same.
+  // The single extent of a range that should be uniform.
   Extent extent(uint64_t offset, uint64_t length) {
     const std::vector<Extent> all = extents_of(offset, length);
     EXPECT_EQ(all.size(), 1u);
@@ -62,7 +62,7 @@ TEST_F(Discard, WholeClustersReadAsZeroesAndPartsStayAsTheyAre) {
   close_and_check();
 }
 
-TEST_F(Discard, TheShortLastClusterGoesWithTheEndOfTheDisk) {
+TEST_F(Discard, APartialLastClusterIsDiscardedWithTheEndOfTheDisk) {
   open(layout_of(kCluster + 4096, kCluster));
   write(kCluster, pattern(0, 4096, 1));
   discard(kCluster, 2048);
@@ -72,17 +72,17 @@ TEST_F(Discard, TheShortLastClusterGoesWithTheEndOfTheDisk) {
   close_and_check();
 }
 
-TEST_F(Discard, WhatTheBackingFileHasIsHiddenEvenWhereNothingIsAllocated) {
+TEST_F(Discard, TheBackingFileIsHiddenEvenIfNothingIsAllocated) {
   open(over_backing(3));
   write(0, pattern(0, kCluster, 1));
   discard(0, 3 * kCluster);
   expect_zero(0, 3 * kCluster, false);
-  discard(10 * kCluster, kCluster);  // behind the backing file, as in QEMU
+  discard(10 * kCluster, kCluster);  // past the backing file, as in QEMU
   expect_zero(10 * kCluster, kCluster, false);
   close_and_check();
 }
 
-TEST_F(Discard, ATableIsMadeForWhatOnlyTheBackingFileHas) {
+TEST_F(Discard, ATableIsCreatedForRangesThatOnlyTheBackingFileHas) {
   Layout layout = over_backing(3);
   layout.create.size = 2 * 512 * kMiB;
   open(layout);
@@ -92,14 +92,14 @@ TEST_F(Discard, ATableIsMadeForWhatOnlyTheBackingFileHas) {
   close_and_check();
 }
 
-// Behind the end of the backing file too, as QEMU does.
+// Also past the end of the backing file, as in QEMU.
 TEST_F(Discard, VersionTwoWithABackingFileKeepsItsBytes) {
   open(over_backing(2));
   const std::vector<uint8_t> bytes = pattern(0, kCluster, 1);
   write(0, bytes);
   discard(0, kCluster);
   expect_data(0, bytes);
-  write(8 * kCluster, bytes);  // behind the backing file: the same
+  write(8 * kCluster, bytes);  // past the backing file: the same
   discard(8 * kCluster, kCluster);
   expect_data(8 * kCluster, bytes);
   zero(0, kCluster, WriteFlags::kMayUnmap);
@@ -108,7 +108,7 @@ TEST_F(Discard, VersionTwoWithABackingFileKeepsItsBytes) {
   close_and_check();
 }
 
-TEST_F(Discard, ZeroesOfVersionTwoGiveClustersBackWithOrWithoutUnmapping) {
+TEST_F(Discard, ZeroesInVersionTwoFreeClustersWithOrWithoutUnmapping) {
   Layout layout = layout_of(kMiB, kCluster);
   layout.create.version = 2;
   open(layout);
@@ -122,7 +122,7 @@ TEST_F(Discard, ZeroesOfVersionTwoGiveClustersBackWithOrWithoutUnmapping) {
   close_and_check();
 }
 
-TEST_F(Discard, ZeroesKeepTheirClusterUnlessTheyMayUnmapAndDiscardsAreDone) {
+TEST_F(Discard, ZeroesKeepTheirClusterUnlessTheyMayUnmapAndDiscardsAreOn) {
   for (const DiscardPolicy policy : {DiscardPolicy::kUnmap, DiscardPolicy::kIgnore}) {
     open(layout_of(kMiB, kCluster), with_discard(policy));
     write(0, pattern(0, 4 * kCluster, 1));
@@ -140,7 +140,7 @@ TEST_F(Discard, ZeroesKeepTheirClusterUnlessTheyMayUnmapAndDiscardsAreDone) {
   }
 }
 
-TEST_F(Discard, DetectedZeroesBecomeZeroesOfTheEntries) {
+TEST_F(Discard, DetectedZeroesBecomeZeroClusters) {
   OpenOptions options = for_writing();
   for (const DetectZeroes detect : {DetectZeroes::kOff, DetectZeroes::kOn, DetectZeroes::kUnmap}) {
     options.policy.detect_zeroes = detect;
@@ -160,7 +160,7 @@ TEST_F(Discard, DetectedZeroesBecomeZeroesOfTheEntries) {
   }
 }
 
-TEST_F(Discard, FreedClustersAreDiscardedInTheFileWhereTheOptionsSaySoAndNotBeforeThatIsSafe) {
+TEST_F(Discard, FreedClustersAreDiscardedInTheFileIfTheOptionsSaySoAndOnlyWhenSafe) {
   struct Case {
     std::optional<bool> request;
     std::optional<bool> other;
@@ -179,7 +179,7 @@ TEST_F(Discard, FreedClustersAreDiscardedInTheFileWhereTheOptionsSaySoAndNotBefo
     flush();
     const uint64_t place = *extent(0, 2 * kCluster).host_offset;
     discard(0, 2 * kCluster);
-    EXPECT_EQ(discards(), 0u);  // the reference is on disk still
+    EXPECT_EQ(discards(), 0u);  // the reference is still on disk
     opened_.file->clear_events();
     flush();
     EXPECT_EQ(discards(), each.after_discard);
@@ -197,7 +197,7 @@ TEST_F(Discard, FreedClustersAreDiscardedInTheFileWhereTheOptionsSaySoAndNotBefo
   }
 }
 
-TEST_F(Discard, AClusterThatIsPackedByOthersIsNotDiscarded) {
+TEST_F(Discard, AClusterThatOtherCompressedDataSharesIsNotDiscarded) {
   OpenOptions options = for_writing();
   options.pass_discard.other = true;
   open(layout_of(kMiB, kCluster), options);
@@ -214,7 +214,7 @@ TEST_F(Discard, AClusterThatIsPackedByOthersIsNotDiscarded) {
   close_and_check();
 }
 
-TEST_F(Discard, AFailedDiscardOfTheFileIsNobodysError) {
+TEST_F(Discard, AFailedDiscardOfTheFileIsIgnored) {
   open(layout_of(kMiB, kCluster));
   write(0, pattern(0, kCluster, 1));
   flush();
@@ -226,7 +226,7 @@ TEST_F(Discard, AFailedDiscardOfTheFileIsNobodysError) {
   close_and_check();
 }
 
-TEST_F(Discard, WithoutUnreferencingClustersKeepTheirPlaceAndTheFileLosesTheirBytes) {
+TEST_F(Discard, WithDiscardNoUnrefClustersKeepTheirOffsetAndTheFileLosesTheirBytes) {
   OpenOptions options = for_writing();
   options.discard_no_unref = true;
   for (const bool extended : {false, true}) {
@@ -242,7 +242,7 @@ TEST_F(Discard, WithoutUnreferencingClustersKeepTheirPlaceAndTheFileLosesTheirBy
     discard(8 * kCluster, kCluster);
     expect_zero(0, 2 * kCluster, true);
     EXPECT_EQ(extent(0, 2 * kCluster).host_offset, place);
-    expect_zero(8 * kCluster, kCluster, false);  // no place to keep
+    expect_zero(8 * kCluster, kCluster, false);  // no offset to keep
     EXPECT_EQ(discards(), 0u);                   // the entries on disk still say "data"
     flush();
     EXPECT_EQ(discards(), 2u);  // both in one, and the compressed one's
@@ -252,7 +252,7 @@ TEST_F(Discard, WithoutUnreferencingClustersKeepTheirPlaceAndTheFileLosesTheirBy
   }
 }
 
-TEST_F(Discard, WhatASnapshotSharesIsNotDiscardedInTheFile) {
+TEST_F(Discard, SharedClustersOfASnapshotAreNotDiscardedInTheFile) {
   const Layout layout = layout_of(kMiB, kCluster);
   open(layout);
   const std::vector<uint8_t> before = pattern(0, kMiB, 1);
@@ -273,7 +273,7 @@ TEST_F(Discard, WhatASnapshotSharesIsNotDiscardedInTheFile) {
   }
 }
 
-TEST_F(Discard, ADataFileLosesTheBytesWhereDiscardsArePassedOn) {
+TEST_F(Discard, ADataFileLosesTheBytesIfDiscardsArePassedOn) {
   for (const bool passed : {true, false}) {
     Layout layout = layout_of(kMiB, kCluster);
     layout.create.data_filename = "data";
@@ -296,7 +296,7 @@ TEST_F(Discard, ADataFileLosesTheBytesWhereDiscardsArePassedOn) {
   }
 }
 
-TEST_F(Discard, ARawDataFileReadsAsTheDiskAfterDiscardsToo) {
+TEST_F(Discard, ARawDataFileReadsAsTheDiskAlsoAfterDiscards) {
   Layout layout = layout_of(3 * kCluster + 4096, kCluster);
   layout.create.data_filename = "data";
   layout.create.data_file_raw = true;
@@ -323,7 +323,7 @@ TEST_F(Discard, ZeroesOfARawDataFileHideWhatABackingFileHas) {
     layout.create.backing_format = "raw";
     layout.backing_size = layout.create.size;
     Disks disks = make_disks(layout);
-    // byre and QEMU refuse to make it so: the bit of raw external data.
+    // byre and QEMU refuse to create it: the bit of raw external data.
     const std::vector<uint8_t> autoclear = {2};
     sync_wait(disks.file->write(95, ConstBytes(autoclear)));
     open(std::move(disks), layout);
@@ -335,8 +335,8 @@ TEST_F(Discard, ZeroesOfARawDataFileHideWhatABackingFileHas) {
   }
 }
 
-// What says less than before waits for nothing: one flush, not two.
-TEST_F(Discard, OrZeroesAndAFlushCostOneFlushOfTheFile) {
+// Entries that refer to nothing new wait for nothing: one flush, not two.
+TEST_F(Discard, OrZeroesWithAFlushCostOneFlushOfTheFile) {
   open(layout_of(kMiB, kCluster));
   write(0, pattern(0, 4 * kCluster, 1));
   flush();

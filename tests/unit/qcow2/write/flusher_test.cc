@@ -9,11 +9,11 @@ namespace {
 
 constexpr uint64_t kCluster = 65536;
 
-// What a flush costs: each flush of the file is an fdatasync.
+// The cost of flushes: each flush of the file is an fdatasync.
 class Flushes : public WritingTest {
  protected:
   uint64_t flushes() { return file_count(faults::Operation::kFlush); }
-  // Of what `work` and a flush cost.
+  // The number of flushes of the file that `work` and a flush cause.
   template <class Work>
   uint64_t cost(Work work) {
     const uint64_t before = flushes();
@@ -70,7 +70,7 @@ TEST_F(Flushes, OfLazyRefcountsAreNoMoreAndWriteNone) {
   close_and_check();
 }
 
-TEST_F(Flushes, ThatComeTogetherShareOne) {
+TEST_F(Flushes, ThatArriveTogetherShareOne) {
   open(layout_of(kMiB, kCluster));
   write(0, pattern(0, kCluster, 1));
   flush();
@@ -80,12 +80,12 @@ TEST_F(Flushes, ThatComeTogetherShareOne) {
   std::vector<Task<void>> together;
   for (int i = 0; i < 20; ++i) together.push_back(image().flush());
   loop_.run(when_all(std::move(together)));
-  // The first is under way when the others come; they share the next.
+  // The first is in flight when the others arrive; they share the next one.
   EXPECT_LE(flushes() - before, 2u);
   close_and_check();
 }
 
-// A table that an eviction is writing is not on disk yet, though nothing is dirty any more.
+// A table that an eviction is still writing is not on disk yet, although nothing is dirty any more.
 TEST_F(Flushes, WaitForTablesThatAreBeingWritten) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     Layout layout = layout_of(4 * kMiB, 512);

@@ -2,8 +2,8 @@
 #include "qcow2/image/image_parts.h"
 #include "unit/qcow2/writing_test.h"
 
-// Which clusters zeroes make, and what becomes of entries that break the format's rules. What QEMU
-// does was seen with qemu-io and qemu-img map.
+// Which entries zeroing makes, and what happens to entries that break the format's rules. QEMU's
+// behaviour was determined with qemu-io and qemu-img map.
 namespace byre::qcow2::test {
 namespace {
 
@@ -41,7 +41,7 @@ Layout over_backing(int version, uint64_t backing_size) {
   return layout;
 }
 
-TEST_F(ZeroingTest, ZeroesWhereThereIsNoTableAreWrittenDown) {
+TEST_F(ZeroingTest, ZeroesInRangesWithoutATableAreRecorded) {
   open(layout_of(16 * kCluster, kCluster));
   zero(0, kCluster);
   zero(2 * kCluster, 100);
@@ -52,14 +52,14 @@ TEST_F(ZeroingTest, ZeroesWhereThereIsNoTableAreWrittenDown) {
   close_and_check();
 }
 
-TEST_F(ZeroingTest, AndPastTheEndOfAShorterBackingFileToo) {
+TEST_F(ZeroingTest, ZeroesPastTheEndOfAShorterBackingFile) {
   open(over_backing(3, 4 * kCluster));
   zero(3 * kCluster, 2 * kCluster);
   zero(8 * kCluster, kCluster);
   zero(10 * kCluster + 512, 512);
   EXPECT_EQ(map(), "---zz---z-z-----");
   close_and_check();
-  // A backing file that has grown does not show.
+  // A backing file that has grown does not show through.
   Disks disks = opened_.snapshot();
   open(std::move(disks), over_backing(3, 16 * kCluster));
   EXPECT_EQ(read(8 * kCluster, kCluster), std::vector<uint8_t>(kCluster));
@@ -80,7 +80,7 @@ TEST_F(ZeroingTest, SubclustersByThemselves) {
   close_and_check();
 }
 
-TEST_F(ZeroingTest, VersionTwoHasBytesOverABackingFileAndNothingWithout) {
+TEST_F(ZeroingTest, VersionTwoWritesBytesOverABackingFileAndNothingWithout) {
   Layout alone = layout_of(16 * kCluster, kCluster);
   alone.create.version = 2;
   open(alone);
@@ -129,7 +129,7 @@ TEST_F(ZeroingTest, PartsOfClustersOverABackingFileThatIsZeroThere) {
   }
 }
 
-TEST_F(ZeroingTest, AnEntryAtAnImpossiblePlaceGoesAndIsReported) {
+TEST_F(ZeroingTest, AnEntryWithAnImpossibleOffsetIsReplacedAndReported) {
   for (const int version : {2, 3}) {
     Layout layout = layout_of(8 * kCluster, kCluster);
     layout.create.version = version;
@@ -163,7 +163,7 @@ TEST_F(ZeroingTest, AnEntryAtAnImpossiblePlaceGoesAndIsReported) {
   }
 }
 
-TEST_F(ZeroingTest, ASmallerDiskLeavesSuchAnEntryAside) {
+TEST_F(ZeroingTest, AShrinkingDiskIgnoresSuchAnEntry) {
   const Layout layout = layout_of(8 * kCluster, kCluster);
   open(layout);
   write(0, pattern(0, 4 * kCluster, 1));
