@@ -7,8 +7,8 @@
 #include "byre/error.h"
 #include "qcow2/layout/bitmap.h"
 
-// Any bytes as a bitmaps extension and, behind its 24 bytes, the bitmap directory: a refusal, or
-// bitmaps that come back as they were. The first byte chooses the cluster size, the second the
+// Any bytes as a bitmaps extension and, after its 24 bytes, the bitmap directory: they are refused,
+// or give bitmaps that encode to the same. The first byte chooses the cluster size, the second the
 // logarithm of the disk's size.
 namespace {
 

@@ -10,8 +10,8 @@
 #include "qcow2/image/image_check.h"
 #include "storage/memory_device.h"
 
-// The bytes are an image, and a checker looks at it: it ends, in bounded time and memory, in an
-// error or a result; the result agrees with the findings, and looking again gives the same.
+// The bytes are an image that is checked: the check ends, in bounded time and memory, in an error
+// or a result; the result agrees with the findings, and a second check gives the same.
 namespace {
 
 using namespace byre;
@@ -33,7 +33,7 @@ void note(Seen* seen, const qcow2::Finding& finding) {
   seen->text_size += finding.text.size();
 }
 
-// False where the check could not be carried to its end.
+// Returns false if the check could not be completed.
 Task<bool> check(qcow2::Image* image, Seen* seen, qcow2::CheckResult* result) {
   qcow2::CheckOptions options;
   options.findings_max = kFindingsMax;
@@ -68,7 +68,7 @@ Task<void> run(const std::vector<uint8_t>* bytes) {
     BYRE_ASSERT(result.clusters.compressed <= result.clusters.fragmented);
     BYRE_ASSERT(result.image_end_offset > 0);
   }
-  // Every other image, to have more of them.
+  // Only every other image, so that more images are tried.
   if (bytes->back() % 2 != 0) co_return;
   Seen seen_again;
   qcow2::CheckResult result_again;

@@ -10,9 +10,9 @@
 #include "byre/error.h"
 #include "codec/codec.h"
 
-// Any bytes through the decompressors end in an error or in a full cluster; what a compressor makes
-// of any bytes comes back as it was. The first byte chooses the type and the cluster size, the
-// second the level.
+// Decompressing any bytes ends in an error or in a full cluster; compressing any bytes and
+// decompressing the result gives the same bytes. The first byte chooses the type and the cluster
+// size, the second the level.
 namespace {
 
 using namespace byre;

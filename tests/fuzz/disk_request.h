@@ -18,7 +18,7 @@ enum class Kind {
   kUnmap,
   kDiscard,
   kRead,
-  // By themselves:
+  // Never concurrent with other requests:
   kFlush,
   kResize,
   kReopen,
@@ -30,13 +30,13 @@ struct DiskRequest {
   Kind kind = Kind::kRead;
   uint64_t offset = 0;
   uint64_t length = 0;
-  std::vector<uint8_t> bytes;  // to write, or what was read
+  std::vector<uint8_t> bytes;  // to be written, or that were read
   std::optional<ErrorKind> error;
   bool changes() const { return kind != Kind::kRead; }
   uint64_t end() const { return offset + length; }
 };
 
-// Of one that may be in flight together with others.
+// Performs a request that may be in flight together with others.
 inline Task<void> perform(BlockDevice* device, DiskRequest* request) {
   try {
     const IoVector memory((Bytes(request->bytes)));

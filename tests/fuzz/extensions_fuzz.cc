@@ -8,9 +8,9 @@
 #include "byre/error.h"
 #include "qcow2/layout/extensions.h"
 
-// Any bytes as the header extensions of an image with clusters of 4 KiB. The first byte chooses
-// what the header says that the extensions depend on; the second is where a backing file name ends
-// them.
+// Any bytes as the header extensions of an image with clusters of 4 KiB. The first byte chooses the
+// header fields that the extensions depend on; the second is the offset of a backing file name,
+// which ends them.
 namespace {
 
 using namespace byre;
@@ -39,7 +39,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     Extensions extensions = Extensions::parse(bytes, header);
     const std::vector<uint8_t> encoded = extensions.encode();
-    // Padding that was missing, or the end marker, may no longer fit.
+    // Added padding, or the end marker, may no longer fit.
     if (encoded.size() > room) return 0;
     std::fill(bytes.begin() + header.header_length, bytes.end(), 0);
     std::copy(encoded.begin(), encoded.end(), bytes.begin() + header.header_length);

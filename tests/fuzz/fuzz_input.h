@@ -7,7 +7,7 @@
 
 namespace byre::fuzz {
 
-// The bytes of a fuzzer, taken from the front; zeroes once they are used up.
+// The fuzzer's bytes, consumed from the front; zeroes once they are used up.
 class FuzzInput {
  public:
   explicit FuzzInput(ConstBytes bytes) : bytes_(bytes) {}

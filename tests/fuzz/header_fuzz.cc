@@ -9,14 +9,14 @@
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/header_cluster.h"
 
-// Any bytes as the start of an image, zeroes behind them: a refusal, or a header that comes back
-// as it was, with extensions and a backing file name that come back as far as they are kept.
+// Any bytes as the start of an image, followed by zeroes: they are refused, or give a header that
+// encodes to the same, and extensions and a backing file name that do so as far as they are kept.
 namespace {
 
 using namespace byre;
 using namespace byre::qcow2::layout;
 
-// Larger clusters differ in the zeroes behind the same bytes.
+// Larger clusters only have more zeroes after the same bytes.
 constexpr size_t kEncodedSizeMax = 16384;
 
 void check_header(ConstBytes first_cluster, const Header& header) {
@@ -36,7 +36,7 @@ void check_cluster(HeaderCluster cluster) {
     BYRE_ASSERT(error.kind() == ErrorKind::kNoSpace);
     return;
   }
-  // Bitmaps that were not consistent are not written again.
+  // Inconsistent bitmaps are not written back.
   cluster.extensions.stale_bitmaps = false;
   BYRE_ASSERT(HeaderCluster::parse(bytes, {.for_check = true}) == cluster);
 }
@@ -44,7 +44,7 @@ void check_cluster(HeaderCluster cluster) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  // Always zeroes between runs: clearing the largest cluster each time would be most of the work.
+  // Always zeroes between runs: clearing the largest cluster each time would take most of the time.
   static std::vector<uint8_t> file(limits::kClusterSizeMax);
   size = std::min<size_t>(size, file.size());
   std::copy_n(data, size, file.begin());

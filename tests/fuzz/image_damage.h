@@ -18,11 +18,11 @@
 #include "qcow2/layout/refcount_entry.h"
 #include "storage/memory_device.h"
 
-// Where the metadata of an image in memory lies, and damage to it that means something: a random
-// byte of a file is nearly always guest data.
+// Finds the metadata of an image in memory, and damages it in meaningful ways: a random byte of a
+// file is nearly always guest data.
 namespace byre::fuzz {
 
-// Files and tables of fuzzed images are small; what lies or counts beyond is left alone.
+// Files and tables of fuzzed images are small; offsets and counts beyond this are left alone.
 inline constexpr uint64_t kEntriesMax = 4096;
 
 struct MetadataRange {
@@ -46,7 +46,7 @@ inline std::optional<qcow2::layout::Header> header_of(const storage::MemoryDevic
   }
 }
 
-// The words of a table, as far as they lie in the file.
+// The entries of a table, as far as they are inside the file.
 inline std::vector<uint64_t> words_of(const storage::MemoryDevice& file, uint64_t offset,
                                       uint64_t count) {
   std::vector<uint64_t> words;
@@ -84,7 +84,7 @@ inline std::vector<MetadataRange> metadata_of(const storage::MemoryDevice& file,
   return found;
 }
 
-// The refcount that the image has for a cluster, as far as its blocks lie in the file.
+// The image's refcount of a cluster, if its block is inside the file, else 0.
 inline uint64_t refcount_of(const storage::MemoryDevice& file, const qcow2::layout::Header& header,
                             uint64_t offset) {
   const qcow2::layout::Geometry geometry(header);
@@ -102,8 +102,8 @@ inline uint64_t refcount_of(const storage::MemoryDevice& file, const qcow2::layo
                                       geometry.refcount_order());
 }
 
-// Whether nothing else lies in the clusters that are written in place. A check finds nothing wrong
-// with an image whose L1 table is also a cluster of the guest, both counted; but writing the one
+// Whether the clusters that are written in place have no other use. A check finds nothing wrong
+// with an image whose L1 table is also a guest cluster, if both are counted; but writing one
 // changes the other.
 inline bool is_metadata_alone(const storage::MemoryDevice& file,
                               const qcow2::layout::Header& header) {
@@ -120,10 +120,10 @@ inline bool is_metadata_alone(const storage::MemoryDevice& file,
   return true;
 }
 
-// Whether the active disk refers to one cluster from two places, which no snapshot does. Once one
-// of them is written to, the other is the only one that is left, and nobody can find it to set its
-// copied flag: a check complains, QEMU's too, after QEMU's writes as after byre's. The guest's
-// bytes are right.
+// Whether the active disk refers to a cluster twice, which no snapshot causes. Once one of the two
+// references is replaced, the other is the only one left, and there is no way to find it and set
+// its copied flag: a check complains, QEMU's too, after QEMU's writes as well as byre's. The
+// guest's data is correct.
 inline bool is_shared_inside(const storage::MemoryDevice& file,
                              const qcow2::layout::Header& header) {
   const qcow2::layout::Geometry geometry(header);
@@ -145,12 +145,13 @@ inline bool is_shared_inside(const storage::MemoryDevice& file,
   return is_shared;
 }
 
-// What the check says of that other one: it could be written in place, and is copied instead.
+// Whether the finding is about that other reference: its cluster could be written in place, and is
+// copied instead.
 inline bool is_missing_flag(std::string_view finding) {
   return finding.starts_with("ERROR OFLAG_COPIED ") && finding.ends_with(" refcount=1");
 }
 
-// Takes six bytes of the input.
+// Consumes six bytes of the input.
 inline void damage(storage::MemoryDevice* file, FuzzInput* input) {
   const uint8_t which = input->byte();
   const uint16_t place = input->word();

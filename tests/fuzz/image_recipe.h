@@ -8,8 +8,8 @@
 
 namespace byre::fuzz {
 
-// Takes five bytes of the input and gives a new image by them; not every choice is legal. Images
-// are small, so that they have all kinds of tables and a run stays short.
+// Consumes five bytes of the input and makes options for a new image from them; not every choice is
+// valid. Images are small, so that they have all kinds of tables and a run stays short.
 inline qcow2::CreateOptions take_recipe(FuzzInput* input) {
   static constexpr uint64_t kClusterSizes[] = {512, 1024, 2048, 4096, 512, 1024, 16384, 32768};
   const uint8_t shape = input->byte();
@@ -34,7 +34,7 @@ inline qcow2::CreateOptions take_recipe(FuzzInput* input) {
     options.data_file_raw = (files & 16) != 0;
   }
   options.size = (uint64_t{size} >> 2 & 0x3f) * options.cluster_size + (size & 3) * 512;
-  // Several L2 tables even where one describes much.
+  // Several L2 tables even if one maps much.
   if ((size & 0x8000) != 0) options.size += options.cluster_size * (options.cluster_size / 8);
   return options;
 }

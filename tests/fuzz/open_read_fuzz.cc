@@ -12,14 +12,14 @@
 #include "qcow2/image/image.h"
 #include "storage/memory_device.h"
 
-// The bytes are an image. Opening it, asking what it holds, and reading it end in an error or in
-// bytes: the same bytes however the requests are cut, and zeroes where the image says zeroes. A
-// backing file and an external data file are there if the image names them.
+// The bytes are an image. Opening it, querying its contents, and reading it end in an error or in
+// bytes: the same bytes however the requests are split, and zeroes where the image reports zeroes.
+// A backing file and an external data file exist if the image names them.
 namespace {
 
 using namespace byre;
 
-// How much of a disk is read, from its start, and how many answers about extents are taken.
+// How many bytes of a disk are read, from its start, and how many lists of extents are queried.
 constexpr uint64_t kReadMax = 40 << 10;
 constexpr int kExtentAnswersMax = 16;
 constexpr uint64_t kOtherFileSize = 17000;
@@ -29,7 +29,7 @@ std::unique_ptr<BlockDevice> other_file() {
   return std::make_unique<storage::MemoryDevice>(ConstBytes(bytes));
 }
 
-// Nothing where the image gives an error.
+// nullopt if the image returns an error.
 Task<std::optional<std::vector<uint8_t>>> read(BlockDevice* device, uint64_t offset,
                                                uint64_t length, uint64_t step) {
   std::vector<uint8_t> bytes(length, 0xee);
@@ -104,8 +104,8 @@ Task<void> run(const std::vector<uint8_t>* bytes, qcow2::OpenOptions options, bo
 
 }  // namespace
 
-// The last byte of the image chooses what is asked of it: the active disk, its first snapshot, or
-// the view of a checker.
+// The last byte of the image chooses what is read: the active disk, its first snapshot, or a
+// checker's view.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
   const std::vector<uint8_t> bytes(data, data + size);

@@ -12,8 +12,8 @@
 #include "open/option_json.h"
 #include "open/option_list.h"
 
-// Any text as an image's name in JSON, as a list of options, and as a rules file of blkdebug: a
-// refusal in words, or options that can be taken out again.
+// Any text as an image's name in JSON, as a list of options, and as a rules file of blkdebug: it is
+// refused with a message, or gives options that can be consumed.
 namespace {
 
 using namespace byre;

@@ -20,15 +20,15 @@
 #include "qcow2/image/image_check.h"
 #include "storage/memory_device.h"
 
-// An image, and requests to it. The first byte says where the image comes from: odd, it is made by
-// a recipe (image_recipe.h); even, the next byte counts the requests and what follows them is the
-// image. Requests are of six bytes.
+// An image, and requests to it. The first byte tells where the image comes from: if odd, it is made
+// by a recipe (image_recipe.h); if even, the next byte is the number of requests and what follows
+// them is the image. Each request takes six bytes.
 //
-// - An image that byre made takes every legal request, its bytes are those that were written, and
-//   a check finds nothing, leaks only after a crash.
+// - An image that byre made accepts every legal request, its bytes are those that were written, and
+//   a check finds nothing, except leaks after a crash.
 // - An image that a check finds clean stays so, and its bytes are those that were written. Only
-//   copied flags may be missing where the disk referred to a cluster twice.
-// - Any other image ends in errors or results.
+//   copied flags may be missing if the disk referred to a cluster twice.
+// - Any other image gives errors or results.
 namespace {
 
 using namespace byre;
@@ -38,22 +38,22 @@ using fuzz::Kind;
 using fuzz::perform;
 using fuzz::SectorModel;
 
-// Small, so that runs are many.
+// Small, so that there are many runs.
 constexpr uint64_t kLengthMax = 6 << 10;
 constexpr uint64_t kClearedClustersMax = 24;
 constexpr size_t kRequestsMax = 20;
 constexpr size_t kBatchMax = 6;
 constexpr uint64_t kBackingSize = 17000;
-// More than images of this size can have.
+// More than images of this size can cause.
 constexpr uint64_t kFindingsMax = 100000;
 
 enum class Trust {
   kOurs,   // made by byre
-  kClean,  // made by anyone; its metadata is sound, its compressed data may not be
+  kClean,  // of any origin; its metadata is sound, its compressed data may not be
   kDamaged,
 };
 
-// What a request of a sound image may end in, besides success.
+// The errors that a request to a sound image may end in.
 bool is_refusal(ErrorKind kind) {
   return kind == ErrorKind::kUnsupported || kind == ErrorKind::kNoSpace ||
          kind == ErrorKind::kInvalidArgument;
@@ -148,12 +148,12 @@ Task<bool> Session::open(bool writable) {
   co_return true;
 }
 
-// As the first byte says; it chooses how the image is opened, each time.
+// As chosen by the first byte, which applies each time the image is opened.
 qcow2::OpenOptions Session::open_options() const {
   qcow2::OpenOptions options;
   const std::optional<qcow2::layout::Header> header = fuzz::header_of(*file_);
   if (!header) return options;
-  if ((choices_ & 2) != 0) {  // tables come and go
+  if ((choices_ & 2) != 0) {  // small caches, so that tables are evicted
     options.cache.l2_cache_size = 2 * header->cluster_size();
     options.cache.l2_cache_entry_size = 512;
     options.cache.refcount_cache_size = 4 * header->cluster_size();
@@ -202,7 +202,7 @@ Task<std::optional<qcow2::CheckResult>> Session::check() {
   co_return std::nullopt;
 }
 
-// What may be expected of an image that somebody else made or damaged.
+// Determines what can be expected of an image of unknown origin, or with damage.
 Task<void> Session::judge() {
   model_.forget_all();
   trust_ = Trust::kDamaged;
@@ -266,7 +266,7 @@ DiskRequest Session::take_request(Kind kind, uint16_t place, uint8_t size, uint8
   const uint64_t unit = units[size >> 6];
   request.length = (uint64_t{size} % 64 + 1) * unit;
   uint64_t length_max = kLengthMax;
-  // These need not touch the bytes.
+  // These do not have to change the bytes.
   if (kind == Kind::kDiscard || kind == Kind::kUnmap)
     length_max = kClearedClustersMax * cluster_size;
   if (kind == Kind::kCompressed) {
@@ -281,7 +281,7 @@ DiskRequest Session::take_request(Kind kind, uint16_t place, uint8_t size, uint8
   request.length = std::min({request.length, length_max, image_->size() - request.offset});
   const bool has_bytes = kind == Kind::kWrite || kind == Kind::kCompressed || kind == Kind::kRead;
   if (has_bytes) request.bytes.assign(request.length, static_cast<uint8_t>(seed | 1));
-  // Bytes that tell their place; those of some compressed writes do not become smaller.
+  // Bytes that identify their offset; those of some compressed writes are not compressible.
   const uint64_t step = kind == Kind::kCompressed && seed % 4 != 0 ? 64 : 1;
   for (uint64_t i = 0; kind != Kind::kRead && i < request.bytes.size(); i += step) {
     request.bytes[i] = static_cast<uint8_t>((request.offset + i) * 0x9e3779b9u >> 13) ^ seed;
@@ -289,7 +289,8 @@ DiskRequest Session::take_request(Kind kind, uint16_t place, uint8_t size, uint8
   return request;
 }
 
-// Requests of a batch are in flight together; such as touch the same bytes would have no order.
+// Requests of a batch are in flight together; requests that touch the same bytes would have no
+// defined order.
 void Session::add_to_batch(DiskRequest request, bool* is_full) {
   *is_full = batch_.size() >= kBatchMax;
   for (const DiskRequest& other : batch_) {
@@ -299,8 +300,8 @@ void Session::add_to_batch(DiskRequest request, bool* is_full) {
   if (!*is_full) batch_.push_back(std::move(request));
 }
 
-// Reads the sectors of a range and compares what is known of them. Of what cannot be read, nothing
-// is known.
+// Reads the sectors of a range and compares them with the model. Sectors that cannot be read become
+// unknown.
 Task<void> Session::learn(uint64_t offset, uint64_t length, const DiskRequest* discarded) {
   const uint64_t begin = align_down(offset, SectorModel::kSector);
   const uint64_t end = std::min(align_up(offset + length, SectorModel::kSector), image_->size());
@@ -333,7 +334,7 @@ Task<void> Session::finish_batch() {
   co_await when_all(std::move(tasks));
   if (!is_trusted()) co_return;
   for (const DiskRequest& request : batch) apply(request);
-  // What a discard left is read once all writes around it are known.
+  // The result of a discard is read once all writes around it are known.
   for (const DiskRequest& request : batch) {
     const bool is_short = request.length <= kLengthMax;
     if (request.kind != Kind::kDiscard || request.error || !is_short) continue;
@@ -341,7 +342,7 @@ Task<void> Session::finish_batch() {
   }
 }
 
-// What a request of a batch, which is done, means for the model.
+// Applies a finished request of a batch to the model.
 void Session::apply(const DiskRequest& request) {
   if (request.error) {
     BYRE_ASSERT(trust_ != Trust::kOurs || is_refusal(*request.error));
@@ -375,14 +376,14 @@ Task<void> Session::resize() {
     co_await image_->resize(new_size, Preallocation::kOff);
   } catch (const Error& error) {
     BYRE_ASSERT(trust_ != Trust::kOurs || is_refusal(error.kind()));
-    // What was to be cut off may have gone before the bad place was met.
+    // Bytes past the new end may have been dropped before the invalid entry was met.
     if (is_trusted() && shrinks) model_.forget(new_size, old_size - new_size);
     co_return;
   }
   BYRE_ASSERT(image_->size() == new_size);
   if (!is_trusted()) co_return;
   if (shrinks) model_.forget(new_size, old_size - new_size);
-  // What is new reads as zeroes, at both its ends at least.
+  // The new bytes read as zeroes; checked at both ends.
   if (new_size <= old_size) co_return;
   const uint64_t length = std::min<uint64_t>(new_size - old_size, 8 * SectorModel::kSector);
   const std::vector<uint8_t> zeroes(length);
@@ -392,7 +393,7 @@ Task<void> Session::resize() {
   }
 }
 
-// Requests that nothing else is in flight with. Without an image afterwards, it cannot be opened.
+// Runs a request alone. If there is no image afterwards, it could not be opened.
 Task<void> Session::run_alone(Kind kind) {
   if (kind == Kind::kResize) {
     co_await resize();

@@ -15,9 +15,9 @@
 #include "qcow2/layout/refcount_entry.h"
 #include "storage/memory_device.h"
 
-// The bytes are an image that is repaired: it ends, in bounded time and memory; what the repair
-// says of the image is what a check says afterwards; what a guest could read before, it reads
-// after. Clusters that lie on the image's own tables, which a repair changes, are left out of that.
+// The bytes are an image that is repaired: the repair ends, in bounded time and memory; its result
+// agrees with a check afterwards; what a guest could read before, it can read after. Guest clusters
+// on the image's own tables, which a repair changes, are excluded from that.
 namespace {
 
 using namespace byre;
@@ -34,7 +34,7 @@ Task<std::unique_ptr<qcow2::Image>> open(std::unique_ptr<BlockDevice> file) {
   co_return co_await qcow2::Image::open(std::move(file), std::move(options));
 }
 
-// Pieces of 4 KiB.
+// In pieces of 4 KiB.
 Task<View> view(std::unique_ptr<BlockDevice> file) {
   const std::unique_ptr<qcow2::Image> image = co_await open(std::move(file));
   View view;
@@ -51,7 +51,7 @@ Task<View> view(std::unique_ptr<BlockDevice> file) {
   co_return view;
 }
 
-// Whether some cluster has two roles: then the tables' own changes show through.
+// Whether some cluster has two roles: then changes of tables are visible to the guest.
 struct Roles {
   bool is_overlapping = false;
   std::vector<bool> tables;
@@ -70,8 +70,8 @@ uint64_t word_at(const storage::MemoryDevice& file, uint64_t offset) {
   return load_big_endian<uint64_t>(file.get(offset, 8).data());
 }
 
-// Looks at the active disk alone; images with snapshots or bitmaps count as overlapping where the
-// check found anything wrong.
+// Only looks at the active disk; images with snapshots or bitmaps count as overlapping if the check
+// found anything wrong.
 bool has_overlaps(const qcow2::Image& image, const storage::MemoryDevice& file) {
   const qcow2::layout::Header& header = image.header();
   const qcow2::layout::Geometry& geometry = image.geometry();
@@ -111,7 +111,7 @@ bool has_overlaps(const qcow2::Image& image, const storage::MemoryDevice& file) 
         const qcow2::layout::CompressedRange range = entry.compressed_range(geometry);
         if (is_table(range.offset.value())) return true;
         if (is_table(range.offset.value() + range.size - 1)) return true;
-        // The file grows, and what was cut off by its end is so no more.
+        // The file grows, and data that its end had cut off becomes complete.
         if (range.offset.value() + range.size > file.size()) return true;
       } else if (!entry.offset().is_zero() && is_table(entry.offset().value())) {
         return true;
@@ -141,8 +141,8 @@ Task<void> run(const std::vector<uint8_t>* bytes) {
   } catch (const Error& error) {
     co_return;
   }
-  // An L1 table may reach behind the end of the file, which then grows over it, and is copied where
-  // it overlaps.
+  // An L1 table may extend past the end of the file, which then grows over it, and is copied if it
+  // overlaps.
   const uint64_t growth_max = kFileMax + uint64_t{image->header().l1_size} * 8 * 8;
   qcow2::RepairOptions options;
   options.scope = bytes->back() % 4 == 0 ? qcow2::RepairScope::kLeaks : qcow2::RepairScope::kAll;
@@ -165,7 +165,7 @@ Task<void> run(const std::vector<uint8_t>* bytes) {
   try {
     checked = co_await qcow2::check(*again, check_options);
   } catch (const Error&) {
-    // A snapshot table that cannot be read ends a check, and a repair keeps it.
+    // An unreadable snapshot table ends a check, and a repair keeps it.
     BYRE_ASSERT(!result->is_clean());
   }
   if (!checked) co_return;

@@ -12,8 +12,8 @@
 
 namespace byre::fuzz {
 
-// What is known of a disk's contents, by sectors of 512 bytes; the others are unknown. The disk may
-// be of any size.
+// The known contents of a disk, by sectors of 512 bytes; the others are unknown. The disk may have
+// any size.
 class SectorModel {
  public:
   static constexpr uint64_t kSector = 512;
@@ -25,7 +25,7 @@ class SectorModel {
     }
     return true;
   }
-  // Whole sectors, read from the disk; those that are known already must be the same, else false.
+  // Learns whole sectors that were read from the disk; returns false if known ones differ.
   bool learn(uint64_t offset, ConstBytes bytes) {
     for (uint64_t done = 0; done + kSector <= bytes.size(); done += kSector) {
       const ConstBytes part = bytes.subspan(done, kSector);
@@ -38,8 +38,8 @@ class SectorModel {
     }
     return true;
   }
-  // After a discard: each byte of the range is what it was, or zero, else false. From now on it is
-  // what was read. Whole sectors.
+  // Learns whole sectors that were read after a discard: each byte of the range must be what it
+  // was, or zero, else returns false.
   bool learn_discarded(uint64_t offset, ConstBytes bytes, uint64_t begin, uint64_t end) {
     for (uint64_t i = 0; i < bytes.size(); ++i) {
       Sector* const known = find(offset + i);
@@ -52,7 +52,7 @@ class SectorModel {
     }
     return true;
   }
-  // A write; of sectors that it covers in part and that are not known nothing is known afterwards.
+  // Applies a write. Sectors that it covers in part and that were unknown stay unknown.
   void write(uint64_t offset, ConstBytes bytes) {
     for (uint64_t done = 0; done < bytes.size();) {
       const uint64_t at = first(offset + done);
@@ -66,7 +66,7 @@ class SectorModel {
       done += length;
     }
   }
-  // For what ended in an error, or is too much to look at.
+  // For requests that failed, or that are too large to read back.
   void forget(uint64_t offset, uint64_t length) {
     has_forgotten_ = true;
     sectors_.erase(sectors_.lower_bound(first(offset)), sectors_.lower_bound(offset + length));

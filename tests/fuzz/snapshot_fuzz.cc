@@ -8,8 +8,8 @@
 #include "byre/error.h"
 #include "qcow2/layout/snapshot.h"
 
-// Any bytes as a snapshot table, zeroes behind them: a refusal, or snapshots that come back as they
-// were. The first byte is the number of snapshots.
+// Any bytes as a snapshot table, followed by zeroes: they are refused, or give snapshots that
+// encode to the same. The first byte is the number of snapshots.
 namespace {
 
 using namespace byre;

@@ -13,7 +13,7 @@
 #include "qcow2/layout/refcount_entry.h"
 
 // Any bytes as table entries of every kind, in images of every geometry: each word has a kind, and
-// what the kinds promise holds. The first two bytes choose the geometry.
+// what the kinds guarantee is true. The first two bytes choose the geometry.
 namespace {
 
 using namespace byre;
@@ -103,7 +103,7 @@ void check_l2(const L2Entry& entry, const Geometry& geometry) {
   BYRE_ASSERT(any_invalid == (kind == ClusterKind::kInvalid));
 }
 
-// A refcount block: what is read is what is written, and nothing else changes.
+// A refcount block: reads return what was written, and nothing else changes.
 void check_refcounts(ConstBytes in, const Geometry& geometry) {
   std::vector<uint8_t> block(in.begin(), in.begin() + in.size() / 8 * 8);
   const uint32_t order = geometry.refcount_order();

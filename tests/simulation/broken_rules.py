@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the simulation would find a broken rule: breaks each rule on purpose, one at a time, in a
+"""Checks that the simulation finds broken rules: breaks each rule on purpose, one at a time, in a
 copy of the sources, and counts the crashes until a history fails.
 
-The rules are those of docs/decisions/0010-order-on-disk.md and what else keeps data safe. Each is
-broken by exact replacements, so that a rule whose code has changed is noticed here.
+The rules are those of docs/decisions/0010-order-on-disk.md and others that keep data safe. Each is
+broken by exact replacements, so that a rule whose code has changed is noticed.
 """
 import argparse
 import collections
@@ -25,7 +25,7 @@ Rule = collections.namedtuple("Rule", "name edits crashes_max")
 
 
 def rule(name, *edits, crashes_max=CRASHES_MAX):
-    """Edits of files below src; it is to be found within so many crashes."""
+    """Edits of files below src; it must be found within crashes_max crashes."""
     return Rule(name, [Edit("src/" + edit[0], *edit[1:]) for edit in edits], crashes_max)
 
 
@@ -35,25 +35,25 @@ NO_DATA_FLUSH = ("qcow2/write/linker.cc", """  tables_->l2_cache.depend_on_flush
 """, "")
 
 RULES = [
-    rule("refcounts before the L2 entries that need them: tables that leave the cache early",
+    rule("refcounts before the L2 entries that need them: on eviction",
          NO_DEPENDENCY),
     rule("refcounts before the L2 entries that need them: at a flush",
          NO_DEPENDENCY,
          ("qcow2/write/flusher.cc", "  if (with_refcounts) co_await tables_->refcount_cache.write_back();\n", "")),
-    rule("data before the L2 entry that shows it",
+    rule("data before the L2 entry that maps it",
          NO_DATA_FLUSH,
          ("qcow2/tables/table_cache_write.cc", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
   std::exception_ptr error;
   try {""", """  if (depends_on_ != nullptr) co_await depends_on_->write_back();
   std::exception_ptr error;
   if (false) try {""")),
-    rule("data in the external data file before the L2 entry that shows it",
+    rule("data in the external data file before the L2 entry that maps it",
          ("qcow2/tables/table_cache_write.cc",
           "    if (flush_needed_ && data_file != nullptr) co_await data_file->flush();\n", "")),
     rule("an L2 table before its L1 entry",
          ("qcow2/write/flusher.cc", """  co_await flush_devices();
   co_await write_l1_table();""", "  co_await write_l1_table();")),
-    rule("no table joins the L1 table between its L2 tables and itself",
+    rule("no L2 table is added between the writes of the L2 tables and of the L1 table",
          ("qcow2/write/flusher.cc", """  const Mutex::Guard guard = co_await linker_->l1_mutex().lock();
 """, "")),
     rule("a refcount block before its refcount table entry: not flushed",
@@ -69,11 +69,11 @@ RULES = [
     rule("the blocks of a new refcount table before the header names it",
          ("qcow2/space/refcount_table_growth.cc", """  co_await refcount_cache_->write_back();
 }""", "}")),
-    rule("the header names the new refcount table before the old one is free",
+    rule("the header names the new refcount table before the old one is freed",
          ("qcow2/core/header_store.cc", """    co_await file_->write(offset, from);
     co_await file_->flush();""", """    co_await file_->write(offset, from);
     if (offset != offsetof(RawHeader, refcount_table_offset)) co_await file_->flush();""")),
-    rule("the header names the new L1 table before the old one is free",
+    rule("the header names the new L1 table before the old one is freed",
          ("qcow2/core/header_store.cc", """    co_await file_->write(offset, from);
     co_await file_->flush();""", """    co_await file_->write(offset, from);
     if (offset != offsetof(RawHeader, l1_size)) co_await file_->flush();""")),
@@ -81,7 +81,7 @@ RULES = [
          ("qcow2/core/header_store.cc", """    co_await file_->flush();
     // What""", """    if (offset != offsetof(RawHeader, l1_size)) co_await file_->flush();
     // What""")),
-    rule("what the last cluster has behind the old end is cleared before the disk grows",
+    rule("the last cluster is zeroed past the old end before the disk grows",
          ("qcow2/resize/growth.cc", """  co_await zero_past_end(new_size, data_end);
   if (preallocation""", "  if (preallocation"),
          ("qcow2/resize/growth.cc", """  co_await context_->header_store.set_size(new_size);
@@ -89,21 +89,21 @@ RULES = [
   co_await zero_past_end(new_size, data_end);
   co_await flusher_->flush();
 """)),
-    rule("the last reference is gone before the refcount goes down",
+    rule("the last reference is durably removed before the refcount is decremented",
          ("qcow2/write/flusher.cc", """  Allocator::DeferredFrees frees = allocator_->take_deferred();
 """, """  co_await allocator_->release(allocator_->take_deferred());
   Allocator::DeferredFrees frees;
 """)),
-    rule("the last reference is gone before the cluster is given away",
+    rule("the last reference is durably removed before the cluster is allocated again",
          ("qcow2/write/flusher.cc", """co_await write_tables(with_refcounts);
     co_await flush_devices();""", "co_await write_tables(with_refcounts);")),
-    rule("after a failed flush nothing more is written: by requests that are under way",
+    rule("after a failed flush nothing more is written: by requests in flight",
          ("qcow2/image/write_parts.cc", """      context->health.check_not_failed();
       overlap.check(layout::HostOffset(offset), length, kind);""",
           "      overlap.check(layout::HostOffset(offset), length, kind);")),
     rule("after a failed flush nothing more is written",
          ("qcow2/core/health.cc", "  if (failure_ || is_retried) return;\n", "  if (is_retried || !is_retried) return;\n")),
-    rule("compressed clusters are not packed on into a cluster that was freed",
+    rule("compressed clusters are not packed into a cluster that was freed",
          ("qcow2/space/allocator.cc", """    packed_end_ = HostOffset();
   }
 }""", """  }
@@ -114,22 +114,22 @@ RULES = [
          ("qcow2/write/linker.cc", """  if (now.kind(geometry) == L1Kind::kTable && now.copied()) co_return;
 """, """  if (now.kind(geometry) == L1Kind::kTable) co_return;
 """)),
-    rule("who changes the mapping of a cluster has it for himself",
+    rule("a request that changes the mapping of a cluster locks it exclusively",
          ("qcow2/write/writer.cc", """        co_await context_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kExclusive);
 """, """        co_await context_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kShared);
 """)),
-    rule("a flush that is shared began after the request came",
+    rule("a shared flush began after the request arrived",
          ("qcow2/write/flusher.cc", """  co_await run(!context_->uses_lazy_refcounts());
   done_ = covered;""", """  co_await run(!context_->uses_lazy_refcounts());
   done_ = std::max(covered, requested_);""")),
-    rule("a flush waits for tables that somebody else is writing",
+    rule("a flush waits for tables that another request is writing",
          ("qcow2/tables/table_cache.h", "return dirty_count_ > 0 || write_mutex_.is_locked();",
           "return dirty_count_ > 0;")),
     rule("a flush reaches the image file",
          ("qcow2/core/context.cc", "    co_await file().flush();\n", "")),
     rule("a flush reaches the external data file",
          ("qcow2/core/context.cc", "    if (storage.data_file() != nullptr) co_await storage.data_file()->flush();\n", "")),
-    rule("a table that goes to disk has settled what it depends on",
+    rule("what a table depends on is durable before the table is written",
          ("qcow2/tables/table_cache_write.cc", """  try {
     co_await satisfy_dependencies_locked();
 """, """  try {
@@ -137,7 +137,7 @@ RULES = [
     rule("the dirty bit before the first change, with lazy refcounts",
          ("qcow2/write/preparation.cc", "    if (context_->uses_lazy_refcounts()) change.incompatible_set = "
           "layout::incompatible::kDirty;\n", "")),
-    rule("the dirty bit goes after the refcounts are there, with lazy refcounts",
+    rule("the dirty bit is cleared after the refcounts are written, with lazy refcounts",
          ("qcow2/image/write_parts.cc", """  if (!context->health.is_prepared()) co_return;
   co_await flusher.flush_all();""", """  if (!context->health.is_prepared()) co_return;
   co_await flusher.flush();"""),
@@ -160,33 +160,33 @@ RULES = [
 """, "  co_await below().discard(offset, length);\n")),
     rule("an L2 table has its space before a request that needs it is done",
          ("qcow2/write/linker.cc", "    co_await context_->file().reserve_space(table.value(), geometry.cluster_size());\n", "")),
-    rule("a cluster that stays is discarded when nothing on the disk reads it any more",
+    rule("a cluster that stays allocated is discarded when nothing on disk refers to its data",
          ("qcow2/write/flusher.cc", """  discards_->begin_flush();
 """, """  discards_->begin_flush();
   co_await discards_->run();
 """)),
     rule("a cluster that is written again is not discarded afterwards",
          ("qcow2/write/writer.cc", "discards_->is_idle()", "true")),
-    rule("a preallocated cluster reads as zeroes on a disk that held something",
+    rule("a preallocated cluster reads as zeroes on a disk with old data",
          ("qcow2/create/create.cc", "return offset < old_end_ && !options_.data_file_raw;", "return false;")),
     rule("what a repair has read is durable before it writes",
          ("qcow2/repair/repair.cc", """  // clusters which are free by the entries read now.
   co_await file().flush();
 """, """  // clusters which are free by the entries read now.
 """)),
-    rule("memory for what a change frees is there before the change",
+    rule("memory for deferred frees is reserved before the change",
          ("qcow2/write/linker.cc", "  if (!geometry.external_data_file()) allocator_->reserve_deferred(count);\n", "")),
     rule("bitmaps are marked in use before the first write",
          ("qcow2/bitmaps/bitmap_marks.cc", "    co_await context->file().write(place.value(), from);\n", "")),
     rule("the marks of bitmaps are durable before the first write",
          ("qcow2/bitmaps/bitmap_marks.cc", "    co_await context->file().flush();\n", "")),
-    rule("marks that an earlier process made are durable before the first write",
+    rule("marks that an earlier process set are durable before the first write",
          ("qcow2/bitmaps/bitmap_marks.cc", """    follows_writes |= bitmap.is_auto();
     if (!bitmap.is_auto() || bitmap.in_use()) continue;
 """, """    if (!bitmap.is_auto() || bitmap.in_use()) continue;
     follows_writes = true;
 """), crashes_max=100000),
-    rule("no request begins where a flush failed while it waited",
+    rule("no request begins if a flush failed while it waited",
          ("qcow2/write/preparation.cc", """  context_->health.check_may_write();
   context_->health.set_prepared();
 """, """  context_->health.set_prepared();
@@ -194,7 +194,7 @@ RULES = [
     if (!context_->health.is_prepared())""", "    if (!context_->health.is_prepared())")),
     rule("a flush of an image that was only read reaches its files",
          ("qcow2/image/image_write.cc", "  return context.flush_devices();\n", "  return ready();\n")),
-    rule("a flush fails where another one failed meanwhile",
+    rule("a flush fails if another one failed meanwhile",
          ("qcow2/core/context.cc", """  // Another flush failed meanwhile, and the host may have dropped what this one was for.
   health.check_not_failed();
 """, "")),
@@ -202,7 +202,7 @@ RULES = [
 
 
 def copy_sources(folder):
-    """What git would commit, changes included."""
+    """Copies what git would commit, changes included."""
     listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
                             cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.decode()
     for name in listed.split("\0"):
@@ -210,19 +210,19 @@ def copy_sources(folder):
             continue
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Only what differs, so that a folder that is kept is not built anew.
+        # Only what differs, so that a kept folder is not rebuilt completely.
         if not target.exists() or target.read_bytes() != (ROOT / name).read_bytes():
             shutil.copyfile(ROOT / name, target)
 
 
 def broken_texts(folder, one):
-    """{path: text with the rule broken}; None where the rule's code is not as it was."""
+    """{path: text with the rule broken}; None if the rule's code has changed."""
     texts = {}
     for edit in one.edits:
         path = folder / edit.file
         text = texts.get(path) or path.read_text()
         if text.count(edit.old) != 1:
-            print(f"{edit.file} has {text.count(edit.old)} times, instead of once:\n{edit.old}")
+            print(f"{edit.file} has this {text.count(edit.old)} times instead of once:\n{edit.old}")
             return None
         texts[path] = text.replace(edit.old, edit.new)
     return texts
@@ -245,7 +245,7 @@ Outcome = collections.namedtuple("Outcome", "found seeds crashes how")
 
 
 def simulate(folder, first, crashes_max):
-    """Seeds from `first` on, until one fails or ends the program."""
+    """Runs seeds from `first` on, until one fails or ends the program."""
     command = [str(folder / "build/release/tests/simulation"), "--from", str(first), "--seeds",
                str(crashes_max), "--crashes", str(crashes_max), "--failures", "1"]
     try:
@@ -273,7 +273,7 @@ def main():
     parser.add_argument("--from", type=int, default=1, dest="first", help="the first seed")
     parser.add_argument("--folder", type=pathlib.Path, help="where to build; kept, for the next run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--list", action="store_true", help="only tell whether all can be applied")
+    parser.add_argument("--list", action="store_true", help="only check that all can be applied")
     arguments = parser.parse_args()
     rules = [one for one in RULES if re.search(arguments.filter, one.name)]
     missed = []
@@ -292,7 +292,7 @@ def main():
 
 
 def is_whole_without_changes(folder, arguments):
-    """What fails without a broken rule proves nothing with one."""
+    """Whether no history fails without a broken rule: otherwise failures with one prove nothing."""
     copy_sources(folder)
     failure = build(folder, arguments.jobs)
     if failure:
@@ -300,7 +300,7 @@ def is_whole_without_changes(folder, arguments):
         return False
     outcome = simulate(folder, arguments.first, CRASHES_MAX // 4)
     if outcome.found:
-        print(f"without a broken rule, too, a history fails: {outcome.how}")
+        print(f"a history fails even without a broken rule: {outcome.how}")
     return not outcome.found
 
 

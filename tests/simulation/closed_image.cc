@@ -43,7 +43,7 @@ class Maker {
   std::optional<SparseBytes> add_snapshot(const std::string& id, uint64_t size_max) {
     std::vector<Snapshot> snapshots = read_snapshots();
     const Bytes8 l1 = read_l1(first_.header.l1_table_offset, first_.header.l1_size);
-    // Where what is in use ends; what lies behind is free.
+    // The end of what is in use; clusters past it are free.
     count_all(snapshots);
     snapshots.push_back(new_snapshot(id, take(l1.size())));
     image_.write(snapshots.back().l1_table_offset.value(), without_copied(l1));
@@ -58,7 +58,7 @@ class Maker {
     const std::vector<Snapshot> snapshots = read_snapshots();
     count_all(snapshots);
     BitmapEntry bitmap;
-    // An entry of zero stands for a cluster of the bitmap without a bit that is set.
+    // An entry of zero means a cluster of the bitmap without any bits set.
     bitmap.table_size = static_cast<uint32_t>(
         bitmap_table_entries_for(first_.header.size, bitmap.granularity_bits, geometry_));
     bitmap.table_offset = take(uint64_t{bitmap.table_size} * 8);
@@ -86,7 +86,7 @@ class Maker {
       image_.write(0, first_.encode());
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::kNoSpace) throw;
-      return std::nullopt;  // small clusters have no room for long names and more extensions
+      return std::nullopt;  // small clusters have no space for long names and more extensions
     }
     if (align_up(image_.size(), cluster_size_) > size_max) return std::nullopt;
     return std::move(image_);
@@ -122,7 +122,7 @@ class Maker {
     return l1;
   }
 
-  // Clusters behind everything that is in use.
+  // Allocates clusters past everything in use.
   HostOffset take(uint64_t size) {
     const uint64_t offset = end_;
     end_ += align_up(std::max<uint64_t>(size, 1), cluster_size_);
@@ -180,7 +180,7 @@ class Maker {
     }
   }
 
-  // A new table and all its blocks, behind everything else.
+  // Writes a new table and all its blocks, past everything else.
   bool write_refcounts() {
     const uint64_t per_block = geometry_.refcount_block_entries();
     const uint64_t begin = end_ / cluster_size_;
@@ -213,7 +213,7 @@ class Maker {
     return true;
   }
 
-  // The flags of the active disk's entries say what the refcounts say.
+  // Sets the copied flags of the active disk's entries according to the refcounts.
   void set_copied() {
     const uint64_t l1_offset = first_.header.l1_table_offset.value();
     Bytes8 l1 = read_l1(first_.header.l1_table_offset, first_.header.l1_size);

@@ -9,15 +9,17 @@
 
 namespace byre::simulation {
 
-// What another program could have made of an image while it was closed. The refcounts are counted
-// anew, so leaks are gone. Nothing where that cannot be: refcounts too narrow, no room below
-// `size_max` or in the first cluster. The image has no external data file.
+// Changes that another program could make to an image while it is closed. The refcounts are
+// computed anew, so leaks disappear. nullopt if the change is impossible: refcounts are too narrow,
+// or there is no space below `size_max` or in the first cluster.
+// REQUIRES: the image has no external data file.
 
-// With one more internal snapshot, of its disk as it is.
+// The image with another internal snapshot of its current disk.
 std::optional<storage::SparseBytes> make_snapshot(const storage::SparseBytes& image,
                                                   const std::string& id, uint64_t size_max);
 
-// With one bitmap that follows what is written, and no other: it says that nothing was since now.
+// The image with one bitmap that follows the guest's writes, and no others: the bitmap says that
+// nothing has been written since.
 std::optional<storage::SparseBytes> make_bitmap(const storage::SparseBytes& image,
                                                 uint64_t size_max);
 

@@ -41,7 +41,7 @@ Task<qcow2::CheckResult> check_files(const Files* files, bool shows_leaks, std::
   co_return result;
 }
 
-// `snapshot` empty: the active disk.
+// An empty `snapshot` means the active disk.
 Task<std::vector<uint8_t>> read_files(const Files* files, std::string snapshot) {
   const qcow2::OpenOptions options;
   const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options);
@@ -57,7 +57,7 @@ Task<std::vector<uint8_t>> read_files(const Files* files, std::string snapshot) 
   co_return bytes;
 }
 
-// A few writes, which must be there, with everything else, when it is closed.
+// Makes a few writes, which must be there, with everything else, after a close.
 Task<void> write_trials(const Files* files, std::vector<uint8_t>* expected, uint64_t seed,
                         Files* after) {
   qcow2::OpenOptions options;
@@ -111,7 +111,7 @@ std::optional<std::string> try_writes(const Files& files, std::vector<uint8_t> e
 }
 
 std::optional<std::string> check_snapshot(const Files& files, const FrozenSnapshot& snapshot) {
-  // It is read with the active disk's size.
+  // A snapshot is read with the active disk's size.
   std::vector<uint8_t> found = sync_wait(read_files(&files, snapshot.id));
   found.resize(std::min(found.size(), snapshot.bytes.size()));
   const std::optional<std::string> wrong =
@@ -129,7 +129,7 @@ Task<bool> has_saved_bitmap(const Files* files) {
   co_return has;
 }
 
-// A bitmap that is not marked as in use tells that nothing was written since it was made.
+// A bitmap that is not marked as in use means that nothing was written since it was made.
 std::optional<std::string> check_bitmap(const Files& files, ConstBytes guest,
                                         const std::vector<uint8_t>& of_bitmap) {
   if (!sync_wait(has_saved_bitmap(&files))) return std::nullopt;
@@ -201,7 +201,7 @@ std::optional<std::string> check_crash(const Files& files, const Promise& promis
           check_snapshot(files, (*promise.snapshots)[seed % promise.snapshots->size()]);
       if (changed) return changed;
     }
-    // Opened for writing, an image that is dirty is repaired.
+    // A dirty image is repaired when it is opened for writing.
     if (writes) return try_writes(files, std::move(bytes), seed);
     return std::nullopt;
   } catch (const Error& error) {

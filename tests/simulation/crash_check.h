@@ -16,46 +16,46 @@
 
 namespace byre::simulation {
 
-// The files of an image that stand still: after a crash, or once it is closed.
+// The files of an image that is not open: after a crash, or after a close.
 struct Files {
   storage::SparseBytes file;
   std::optional<storage::SparseBytes> data;     // the external data file
   std::optional<storage::SparseBytes> backing;  // never written to
 };
 
-// The devices are given to the image, in the same order. `parts`, unless nullptr, is set to the
-// image's parts.
+// Opens an image; it takes ownership of the devices.
 Task<std::unique_ptr<qcow2::Image>> open_image(std::unique_ptr<BlockDevice> file,
                                                std::unique_ptr<BlockDevice> data,
                                                const std::optional<storage::SparseBytes>* backing,
                                                qcow2::OpenOptions options,
                                                qcow2::ImageParts** parts = nullptr);
 
-// The dirty bit: with lazy refcounts a crash leaves them wrong, and says so.
+// Whether the dirty bit is set: with lazy refcounts a crash leaves them wrong, and the bit records
+// that.
 bool is_dirty(const storage::SparseBytes& image);
-// What is wrong with the image, in its own words; nothing: it is sound. Leaks are no fault after a
-// crash.
+// What is wrong with the image, as its check reports it; nullopt if it is sound. Leaks are no error
+// after a crash.
 std::optional<std::string> check_soundness(const Files& files, bool leaks_allowed);
-// All bytes of the guest's disk.
+// The contents of the guest's disk.
 std::vector<uint8_t> read_guest(const Files& files);
 
-// An internal snapshot, and what the guest's disk held when it was made.
+// An internal snapshot, and the contents of the guest's disk when it was made.
 struct FrozenSnapshot {
   std::string id;
   std::vector<uint8_t> bytes;
 };
 
-// What must hold whenever the image is looked at.
+// What must be true whenever the image is examined.
 struct Promise {
   const GuestModel* model = nullptr;
   const std::vector<FrozenSnapshot>* snapshots = nullptr;
-  // What the disk held when its bitmap was made.
+  // The contents of the disk when its bitmap was made.
   const std::optional<std::vector<uint8_t>>* of_bitmap = nullptr;
-  bool is_raw = false;  // the data file holds what the guest sees
+  bool is_raw = false;  // the data file has the guest's view
 };
 
-// Whether what a crash left is what was promised. With `writes`, also that the image takes writes
-// and is sound afterwards; what they are is drawn from `seed`.
+// Checks that the files left by a crash are as promised; returns what is wrong. With `writes`, also
+// that the image accepts writes, drawn from `seed`, and is sound afterwards.
 std::optional<std::string> check_crash(const Files& files, const Promise& promise, bool writes,
                                        uint64_t seed);
 

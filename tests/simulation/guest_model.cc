@@ -160,7 +160,7 @@ void GuestModel::resized(uint64_t size_now, bool is_known) {
   const uint64_t finished = clock_++;
   for (State& state : sectors_) {
     if (state.later.empty() || state.later.back().finished != 0) continue;
-    state.later.back().finished = finished;  // cut off
+    state.later.back().finished = finished;  // past the new end
     add(&state.visible, state.later.back().values);
   }
   size_ = size_now;

@@ -29,7 +29,7 @@ SparseBytes filled(uint64_t size, Content content) {
   return bytes;
 }
 
-// As a file system has a new file: chunks of zeroes are holes.
+// As in a new file of a file system: chunks of zeroes are holes.
 SparseBytes with_holes(SparseBytes bytes) {
   constexpr uint64_t kChunk = SparseBytes::kChunkSize;
   std::vector<uint8_t> part(kChunk);
@@ -40,14 +40,14 @@ SparseBytes with_holes(SparseBytes bytes) {
   return bytes;
 }
 
-// The image as it is made, all of it durable.
+// Creates the image, all of it durable.
 void make_image(World* world) {
   const Plan& plan = world->plan;
   const Content strangers{kStrangerGeneration, false};
   MemoryDevice file(plan.file_grows ? SparseBytes() : filled(plan.file_size, strangers));
   std::optional<MemoryDevice> data;
   if (plan.create.data_filename) {
-    // What a raw data file holds is the guest's; it begins empty.
+    // The contents of a raw data file are the guest's; it begins empty.
     const bool is_used = plan.data_is_strangers && !plan.create.data_file_raw;
     data.emplace(is_used ? filled(plan.create.size, strangers) : SparseBytes());
   }
@@ -56,7 +56,8 @@ void make_image(World* world) {
   if (data) world->data.emplace(data->contents());
 }
 
-// The image as somebody else made it while it was closed, all of it durable; what the guest sees.
+// Replaces the image by what another program made of it while it was closed, all of it durable;
+// returns the guest's view.
 std::vector<uint8_t> replace_image(World* world, SparseBytes made) {
   const Files files{std::move(made), std::nullopt, world->backing};
   std::vector<uint8_t> bytes = read_guest(files);
@@ -96,7 +97,7 @@ Session::End draw_end(Random& random, const Plan& plan) {
 }  // namespace
 
 Result run_history(uint64_t seed, std::function<void(const std::string&)> trace) {
-  frame_pool::trim();  // whether memory is asked for must not depend on earlier seeds
+  frame_pool::trim();  // allocations must not depend on earlier seeds
   World world;
   world.plan = make_plan(seed);
   world.trace = std::move(trace);
@@ -127,10 +128,10 @@ Result run_history(uint64_t seed, std::function<void(const std::string&)> trace)
       const uint32_t requests = world.plan.requests / sessions + 1;
       result.failure =
           Session(&world, random(), requests, end, Session::Guest::kReadsAndWrites).run();
-      // What a killed writer left unflushed, and others then read and flushed, stays.
+      // Data that a killed writer left unflushed, and that was read and flushed later, stays.
       const bool is_killed = end == Session::End::kKill || end == Session::End::kEarlyKill;
       if (result.failure || !is_killed || one_in(random, 2)) continue;
-      world.tell("somebody who only reads");
+      world.tell("a session that only reads");
       constexpr uint32_t kRequests = 8;
       result.failure =
           Session(&world, random(), kRequests, Session::End::kClose, Session::Guest::kOnlyReads)

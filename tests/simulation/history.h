@@ -16,8 +16,9 @@ struct Result {
   std::optional<std::string> failure;
 };
 
-// All that one seed simulates: an image is made and opened again and again. The same seed, the same
-// program: the same history, request by request. `trace` gets a line for each; it may be empty.
+// Simulates one seed: an image is created and opened again and again. The same seed and program
+// give the same history, request by request. `trace` is called with a line for each request; it may
+// be empty.
 Result run_history(uint64_t seed, std::function<void(const std::string&)> trace);
 
 }  // namespace byre::simulation

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // simulation --from SEED --seeds N [--crashes N] [--failures N] [--trace]
 //
-// Runs seeds one after another, until so many crashes or failures were seen, and prints what they
-// saw; scripts/simulate runs many of these. Each seed is named on standard output before it begins,
-// so that one that kills the program is known.
+// Runs seeds one after another, until that many crashes or failures have happened, and prints a
+// summary; scripts/simulate runs many of these. Each seed is printed on standard output before it
+// begins, so that one that kills the program is known.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -20,7 +20,7 @@ namespace {
 struct Arguments {
   uint64_t from = 1;
   uint64_t seeds = 1;
-  uint64_t crashes_max = UINT64_MAX;  // no seed begins after so many
+  uint64_t crashes_max = UINT64_MAX;  // no seed begins after this many
   uint64_t failures_max = UINT64_MAX;
   bool trace = false;
 };

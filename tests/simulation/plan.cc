@@ -13,7 +13,7 @@ namespace byre::simulation {
 
 namespace {
 
-// By weight.
+// A weighted choice.
 uint32_t pick_cluster_bits(Random& random) {
   struct Choice {
     uint32_t bits;
@@ -31,7 +31,7 @@ uint32_t pick_cluster_bits(Random& random) {
 
 void pick_size(Plan* plan, Random& random) {
   const uint64_t cluster_size = plan->create.cluster_size;
-  // Of a few clusters that all are fought over, up to several L2 tables.
+  // From a few clusters, all of them contended, up to several L2 tables.
   const uint64_t clusters_max = std::clamp<uint64_t>(512 * kKiB / cluster_size, 3, 400);
   const uint64_t clusters = 2 + random() % clusters_max;
   plan->create.size = clusters * cluster_size;
@@ -42,7 +42,7 @@ void pick_features(Plan* plan, Random& random) {
   qcow2::CreateOptions& create = plan->create;
   if (one_in(random, 6)) create.version = 2;
   if (create.version == 3) {
-    // Wide ones in small clusters make many refcount blocks.
+    // Wide refcounts in small clusters need many refcount blocks.
     create.refcount_bits = one_in(random, 4) ? 64 : uint64_t{1} << (random() % 7);
     if (create.cluster_size >= 16384) create.extended_l2 = !one_in(random, 3);
     create.lazy_refcounts = one_in(random, 8);
@@ -61,7 +61,7 @@ void pick_features(Plan* plan, Random& random) {
   }
 }
 
-// Enough is written that the refcount table, which begins as one cluster, has to grow soon.
+// Fills the disk so far that the refcount table, which begins as one cluster, soon has to grow.
 void pick_growing_refcount_table(Plan* plan, Random& random) {
   qcow2::CreateOptions& create = plan->create;
   create.version = 3;
@@ -72,7 +72,8 @@ void pick_growing_refcount_table(Plan* plan, Random& random) {
   create.data_file_raw = false;
   create.preallocation = Preallocation::kOff;
   create.size = 2304 * kKiB;
-  // Its one cluster counts 4096 clusters. So much data, with its tables, leaves some ten of them.
+  // Its only cluster counts 4096 clusters. This much data, with its tables, leaves about ten of
+  // them.
   plan->filled = 1978 * kKiB - random() % 6 * kKiB;
   plan->hot_begin = plan->filled;
   plan->hot_size = 96 * kKiB;
@@ -81,7 +82,7 @@ void pick_growing_refcount_table(Plan* plan, Random& random) {
   create.backing_format.reset();
 }
 
-// A disk of fixed size, with room for all that a history may need at once.
+// A disk of fixed size, with space for everything that a history may need at once.
 void fix_file_size(Plan* plan) {
   const uint64_t cluster_size = plan->create.cluster_size;
   plan->file_grows = false;
@@ -89,9 +90,9 @@ void fix_file_size(Plan* plan) {
       align_up(plan->create.size * 2 + plan->filled + 64 * cluster_size + 64 * kKiB, cluster_size);
 }
 
-// Flushes fail and little else does, while small caches push tables out and clusters hold what
-// strangers left: where a table that goes out after the failure shows. Flushes take long, so that
-// much is under way meanwhile, other flushes too.
+// Flushes fail and little else does, while small caches evict tables and free clusters have old
+// data: a table that is written after the failure is then noticed. Flushes take long, so that much
+// is in flight meanwhile, including other flushes.
 void pick_failing_flushes(Plan* plan, Random& random) {
   plan->error_odds = 16;
   plan->flush_error_odds = 65536 / (3 + random() % 6);
@@ -110,10 +111,10 @@ void pick_failing_flushes(Plan* plan, Random& random) {
 Plan make_plan(uint64_t seed) {
   Random random(seed * 0x9e3779b97f4a7c15u + 1);
   Plan plan;
-  // Extended L2 entries need clusters of 16 KiB and more: give them a share.
+  // Extended L2 entries need clusters of 16 KiB or more: give them a share.
   plan.create.cluster_size = uint64_t{1} << (one_in(random, 8) ? 14 : pick_cluster_bits(random));
   const bool is_full_at_once = one_in(random, 8);
-  // Tables that are in no chunk of the disk with anything else.
+  // Tables that share no chunk of the disk with anything else.
   if (is_full_at_once) plan.create.cluster_size = storage::SparseBytes::kChunkSize;
   pick_size(&plan, random);
   pick_features(&plan, random);
@@ -137,18 +138,19 @@ Plan make_plan(uint64_t seed) {
   plan.requests = 40 + random() % 200;
   plan.sessions = 1 + random() % 8;
   if (one_in(random, 4)) plan.error_odds = 65536 / (20 + random() % 400);
-  // After a failed flush an image takes no more writes: often in some seeds, rarely in the others.
+  // After a failed flush an image accepts no more writes: often in some seeds, rarely in the
+  // others.
   plan.flush_error_odds = one_in(random, 2) ? plan.error_odds * 4 : plan.error_odds / 4;
   if (one_in(random, 3)) plan.write_waits = 2 + random() % 6;
   if (one_in(random, 6)) pick_failing_flushes(&plan, random);
   plan.runs_full = plan.file_grows && (is_full_at_once || one_in(random, 6));
-  // Each seed looks at some dozens of power cuts; large disks take long to look at.
+  // Each seed tries some dozens of power cuts; large disks take long to check.
   plan.cuts_per_moment = one_in(random, 4) ? 2 : 1;
   plan.moment_odds = 40 + random() % 48;
   if (plan.create.size > kMiB) plan.moment_odds += 8;
   plan.writes_through = one_in(random, 10);
   if (one_in(random, 8)) plan.memory_odds = uint64_t{20} << random() % 8;
-  // Marks are lost where flushes fail.
+  // Marks are lost if flushes fail.
   plan.has_bitmap = plan.create.version == 3 && !plan.create.data_filename &&
                     one_in(random, plan.loses_one_of_two_flushes ? 2 : 4);
   plan.has_size_max = plan.runs_full && one_in(random, 3);
@@ -157,11 +159,11 @@ Plan make_plan(uint64_t seed) {
   if (!plan.file_grows && one_in(random, 2)) {
     plan.discards = faults::SimulatedDisk::Discards::kGarbage;
   }
-  // One that fills up, so that what is free must be found.
+  // A disk that fills up, so that free clusters must be found.
   if (!plan.file_grows && plan.filled == 0 && one_in(random, 4)) {
     plan.file_size = align_up(plan.create.size * 2 / 3 + 16 * cluster_size, cluster_size);
   } else if (!plan.file_grows && !plan.backing_size && one_in(random, 4)) {
-    // Clusters that are there from the start, on a disk that held something.
+    // Clusters that are allocated from the start, on a disk with old data.
     plan.create.preallocation = Preallocation::kMetadata;
   }
   return plan;

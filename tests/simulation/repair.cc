@@ -14,10 +14,10 @@ namespace {
 using faults::SimulatedDisk;
 using storage::MemoryDevice;
 
-// So many moments of a repair are looked at, more or less.
+// The approximate number of moments of a repair that are tried.
 constexpr uint64_t kLooks = 4;
 
-// The device is the image's, and goes with it: `left` is filled from it before that.
+// The device belongs to the image and is destroyed with it: `left` is filled from it before that.
 template <class Device, class Left>
 Task<qcow2::RepairResult> repair_on(std::unique_ptr<Device> file, Left* left,
                                     const std::optional<storage::SparseBytes>* backing,
@@ -35,7 +35,7 @@ Task<qcow2::RepairResult> repair_on(std::unique_ptr<Device> file, Left* left,
   co_return result;
 }
 
-// What a power cut left, repaired.
+// Repairs what a power cut left, and checks it.
 std::optional<std::string> check_cut(const World& world, storage::SparseBytes cut, uint64_t seed) {
   Files files{storage::SparseBytes(), std::nullopt, world.backing};
   const auto leave = [](const MemoryDevice& device) { return device.contents(); };
@@ -61,15 +61,17 @@ std::optional<std::string> repair_image(World* world, uint64_t seed) {
   options.grows = world->plan.file_grows;
   const storage::SparseBytes before = world->file->now();
   world->model->restart(read_guest({before, std::nullopt, world->backing}));
-  // The host may have had time, so that what is there is durable; or it was killed a moment ago.
-  faults::SimulatedCache cache = one_in(random, 2) ? faults::SimulatedCache(before) : *world->file;
+  // The host may have had the time to make everything durable; or the writer was killed a moment
+  // ago.
+  faults::SimulatedCache cache =
+      one_in(random, 2) ? faults::SimulatedCache(before) : *world->file;
   auto disk = std::make_unique<SimulatedDisk>(std::move(cache), options);
   SimulatedDisk* const file = disk.get();
   disk->set_trace(world->trace);
   std::optional<std::string> failure;
   bool has_written = false;
   disk->set_on_moment([&](SimulatedDisk::Moment moment, uint64_t) {
-    // Until the repair changes something a power cut is none of its business.
+    // Until the repair has changed something, power cuts do not concern it.
     has_written |= moment == SimulatedDisk::Moment::kWritten;
     if (!has_written || failure || random() % kLooks != 0) return;
     ++world->counts.crashes;
@@ -88,7 +90,7 @@ std::optional<std::string> repair_image(World* world, uint64_t seed) {
     return fmt::format("the repair fails: {} ({})", error.message(), error.hint());
   }
   if (failure) return "a power cut in a repair: " + *failure;
-  // All that it wrote is durable.
+  // Everything that it wrote is durable.
   const Files files{has_written ? left.power_cut(random()) : left.now(), std::nullopt,
                     world->backing};
   const std::optional<std::string> unsound = check_soundness(files, false);

@@ -14,7 +14,7 @@ namespace {
 
 using Kind = Request::Kind;
 
-// Large clusters are not written whole each time.
+// Large clusters are not always written as a whole.
 constexpr uint64_t kLengthMax = 256 * kKiB;
 
 Kind draw_kind(Random& random, const RequestBounds& bounds) {

@@ -10,18 +10,18 @@
 
 namespace byre::simulation {
 
-// One request of a guest, or of whoever works on the image.
+// One request of a guest, or of a program that manages the image.
 struct Request {
   enum class Kind { kRead, kWrite, kCompressed, kZeroes, kDiscard, kFlush, kResize };
 
-  uint64_t number = 0;  // and generation of what it writes
+  uint64_t number = 0;  // also the generation of what it writes
   Kind kind = Kind::kRead;
   uint64_t offset = 0;
   uint64_t length = 0;  // of a resize: the new size
   WriteFlags flags = WriteFlags::kNone;
   bool compresses = false;
 
-  // It changes the bytes of its range.
+  // Whether it changes the bytes of its range.
   bool changes() const {
     return kind == Kind::kWrite || kind == Kind::kCompressed || kind == Kind::kZeroes ||
            kind == Kind::kDiscard;
@@ -30,10 +30,10 @@ struct Request {
   std::string describe() const;
 };
 
-// What disk it is for.
+// The disk that requests are drawn for.
 struct RequestBounds {
   uint64_t disk_size = 0;
-  uint64_t hot_begin = 0;  // where half of the requests go, so that they meet
+  uint64_t hot_begin = 0;  // where half of the requests go, so that they overlap
   uint64_t hot_size = 0;
   uint64_t cluster_size = 0;
   bool can_compress = false;
@@ -41,7 +41,7 @@ struct RequestBounds {
   uint64_t size_max = 0;    // what it may grow to
 };
 
-// Any offset and length, but most often near one another and at the borders of clusters.
+// Any offset and length, but mostly near one another and at the boundaries of clusters.
 Request draw_request(Random& random, uint64_t number, const RequestBounds& bounds);
 
 }  // namespace byre::simulation

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the simulation over many seeds on all processors, and says what it saw.
+"""Runs the simulation over many seeds on all processors, and prints a summary.
 
 scripts/simulate builds it and calls this. The last line is the one that tests/run.py counts.
 """
@@ -21,7 +21,7 @@ SECONDS_A_SEED = 120
 
 
 class Sum:
-    """Numbers and features of many runs, and the seeds that failed with what they said."""
+    """Numbers and features of many runs, and the seeds that failed with their messages."""
 
     def __init__(self):
         self.counts = collections.Counter()
@@ -39,7 +39,7 @@ class Sum:
 
 
 def run_batch(program, first, count):
-    """Seeds [first, first + count). One that ends the program fails, and the rest go on."""
+    """Seeds [first, first + count). One that ends the program fails, and the others continue."""
     total = Sum()
     end = first + count
     while first < end:
@@ -64,7 +64,7 @@ def run_batch(program, first, count):
 
 
 def run_seeds(program, first, count, jobs, failures_max, report=None):
-    """All of them, `jobs` at a time; stops early after so many failures."""
+    """Runs all of them, `jobs` at a time; stops early after too many failures."""
     total = Sum()
     batches = [(at, min(BATCH, first + count - at)) for at in range(first, first + count, BATCH)]
     with concurrent.futures.ThreadPoolExecutor(max_workers=jobs) as pool:

@@ -10,7 +10,7 @@ namespace byre::simulation {
 
 namespace {
 
-// A sector begins with this; the low bit of the mark says how it goes on.
+// A sector begins with this; the low bit of the mark selects what follows.
 struct Head {
   uint32_t mark;
   uint32_t generation;
@@ -64,7 +64,7 @@ std::string describe(ConstBytes sector) {
     }
     return "bytes " + bytes + "...";
   }
-  // In part another's, where the request ended inside of the sector.
+  // Partly the data of another request, if the request ended inside the sector.
   Sector whole;
   bool is_whole = false;
   for (const bool compresses : {false, true}) {

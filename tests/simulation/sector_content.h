@@ -15,11 +15,11 @@ using Sector = std::array<uint8_t, kSectorSize>;
 // Shared and constant: a model holds many versions of many sectors.
 using SectorBytes = std::shared_ptr<const Sector>;
 
-// What a request writes tells where it belongs and which request wrote it, in every sector, so that
-// bytes that went astray, or came from another time, show and can be named.
+// The data that a request writes identifies its offset and the request, in every sector, so that
+// misplaced or outdated bytes are noticed and can be named.
 struct Content {
   uint32_t generation = 0;  // above 0
-  bool compresses = false;  // the rest of a sector repeats its first bytes, or is noise
+  bool compresses = false;  // the rest of a sector repeats its first bytes, else it is noise
 };
 
 // The bytes of a disk from `offset` on, as that request writes them.
@@ -30,7 +30,7 @@ std::string describe(ConstBytes sector);
 
 // Generations that no request has.
 inline constexpr uint32_t kBackingGeneration = 0xffff0001;
-inline constexpr uint32_t kStrangerGeneration = 0xffff0002;  // what the host's disk had before
+inline constexpr uint32_t kStrangerGeneration = 0xffff0002;  // old data of the host's disk
 
 SectorBytes zero_sector();
 

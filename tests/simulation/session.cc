@@ -21,9 +21,9 @@ using storage::SparseBytes;
 
 namespace {
 
-// Who meets so many errors one after another gives up.
+// A session ends after this many consecutive errors.
 constexpr uint32_t kErrorsInTurnMax = 6;
-// What a request threw; nothing where it threw nothing.
+// The error that a request threw; nullopt if it did not throw.
 std::optional<Error> error_of(std::exception_ptr thrown) {
   if (!thrown) return std::nullopt;
   try {
@@ -47,7 +47,7 @@ Session::Session(World* world, uint64_t seed, uint32_t requests, End end, Guest 
       guest_(guest) {
   const uint64_t moments = end_ == End::kEarlyKill ? 3 : uint64_t{6} * requests + 1;
   if (end_ != End::kClose) cut_at_ = 1 + cut_random_() % moments;
-  // Whether the marks are there before anything else.
+  // Checks that marks are there before anything else.
   if (world->plan.has_bitmap) rare_moments_left_ = kRareMoments;
 }
 
@@ -59,7 +59,7 @@ std::optional<std::string> Session::run() {
   try {
     loop.run(live());
   } catch (const Error& error) {
-    file_ = data_ = nullptr;  // who failed to open it closed them
+    file_ = data_ = nullptr;  // a failed open has closed them
     failure_ = fmt::format("it does not open: {} ({})", error.message(), error.hint());
     world_->tell("FAILURE: " + *failure_);
   }
@@ -125,7 +125,8 @@ Task<void> Session::live() {
     if (disk != nullptr) disk->set_odds(odds);
   }
   if (plan.is_full_at_once && world_->counts.sessions == 1) {
-    // With a cluster of data, its tables and the L1 table it is full, or it was a little before.
+    // With a cluster of data, its tables and the L1 table the disk is full, or was a little
+    // earlier.
     is_tight_ = true;
     ++tight_times_;
     file_->set_room(*file_->allocated_size() + (2 + random_() % 3) * SparseBytes::kChunkSize);
@@ -137,12 +138,12 @@ Task<void> Session::live() {
   try {
     co_await when_all(std::move(workers));
   } catch (const std::bad_alloc&) {
-    // Not all of them began.
+    // Not all requests began.
   }
   co_await std::move(last);
 }
 
-// In one piece, so that much is there early; the power stays on meanwhile.
+// Written in one piece, so that there is much data early; the power stays on meanwhile.
 Task<void> Session::fill() {
   is_filling_ = true;
   Request request;
@@ -180,16 +181,16 @@ Task<void> Session::work() {
     try {
       co_await do_request(request);
     } catch (const std::bad_alloc&) {
-      // It did not begin.
+      // The request did not begin.
     }
   }
 }
 
-// The disks run out of space, and after a while there is room again.
+// Makes the disks run out of space, and after a while provides space again.
 void Session::change_room() {
   is_tight_ = !is_tight_;
   if (is_tight_) ++tight_times_;
-  world_->tell(is_tight_ ? "the disks are nearly full" : "the disks have room again");
+  world_->tell(is_tight_ ? "the disks are nearly full" : "the disks have space again");
   set_room(is_tight_);
 }
 
@@ -215,7 +216,7 @@ Task<void> Session::do_request(Request request) {
   } else if (request.kind != Kind::kFlush) {
     const auto mode = request.changes() ? RangeLock::Mode::kExclusive : RangeLock::Mode::kShared;
     guard = co_await ranges_.acquire(begin_of_sectors, end - begin_of_sectors, mode);
-    // The disk may have another size meanwhile.
+    // The disk may have another size by now.
     const uint64_t request_end = request.offset + request.length;
     if (request_end > world_->model->size()) co_return;
     if (request.kind == Kind::kCompressed && request_end != world_->model->size() &&
@@ -239,8 +240,7 @@ Task<void> Session::do_request(Request request) {
   finish(request, begun, thrown);
 }
 
-// What it reads as now is durable, where requests are written through. No bytes: it could not be
-// read.
+// With writethrough, what is read now is durable. Leaves no bytes if it could not be read.
 Task<void> Session::read_back(Request request, std::vector<uint8_t>* bytes) {
   const IoVector to((Bytes(*bytes)));
   try {
@@ -282,14 +282,14 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
   if (error) {
     world_->tell(
         fmt::format("request {} fails: {} ({})", request.number, error->message(), error->hint()));
-    // Disks may have been full, and have room again.
+    // Disks may have been full, and have space again.
     if (!may_fail(request, *error, begun.was_tight || tight_times_ != begun.tight_before)) {
       fail(fmt::format("{} fails: {} ({})", request.describe(), error->message(), error->hint()));
     }
     ++world_->counts.errors;
     ++errors_in_turn_;
     world_->leaks_allowed = true;
-    // It may have done one thing in the data file and another in the tables.
+    // It may have changed the data file and not the tables, or the other way round.
     if (request.changes() || request.kind == Kind::kResize) world_->is_raw_equal = false;
   } else {
     world_->tell(fmt::format("request {} is done", request.number));
@@ -315,7 +315,7 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
     if (!error && world_->plan.writes_through) model.flushed(model.now());
   } else if (request.kind == Kind::kFlush && !error) {
     model.flushed(begun.called_at);
-    if (!is_filling_) look_at_cuts();  // now most is promised
+    if (!is_filling_) look_at_cuts();  // the guarantees are strongest now
   } else if (request.kind == Kind::kRead && !error) {
     const std::optional<std::string> wrong = model.check_read(request.offset, begun.bytes);
     if (wrong) fail(fmt::format("{}: {}", request.describe(), *wrong));
@@ -324,7 +324,7 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
 
 Task<void> Session::apply(Request request, std::vector<uint8_t>* bytes) {
   const IoVector vector((Bytes(*bytes)));
-  // Shrinking preallocates nothing.
+  // Shrinking does not preallocate.
   const Preallocation preallocation =
       request.length < image_->size() ? Preallocation::kOff : world_->plan.create.preallocation;
   switch (request.kind) {
@@ -352,15 +352,15 @@ Task<void> Session::apply(Request request, std::vector<uint8_t>* bytes) {
   }
 }
 
-// Without faults of the disks nothing may fail but what nobody promised.
+// Without faults of the disks only requests without a guarantee may fail.
 bool Session::may_fail(const Request& request, const Error& error, bool is_tight) const {
   if (world_->plan.error_odds != 0 || world_->plan.memory_odds != 0) return true;
   const bool is_refused = error.kind() == ErrorKind::kUnsupported;
-  // The size of an image with bitmaps cannot be changed.
+  // An image with bitmaps cannot be resized.
   const bool has_bitmap = world_->of_bitmap.has_value();
   if (request.kind == Request::Kind::kResize && (is_refused || has_bitmap)) return true;
   if (has_flag(request.flags, WriteFlags::kNoFallback) && is_refused) return true;
-  // What it needs was taken before the requests that it is for were done.
+  // The space for a flush was reserved before the requests that it is for completed.
   if (request.kind == Request::Kind::kFlush) return false;
   return error.kind() == ErrorKind::kNoSpace && (is_tight || !world_->plan.file_grows);
 }
@@ -385,14 +385,14 @@ void Session::finish_closing(uint64_t called_at, std::exception_ptr thrown) {
   const MemoryFaults::Pause pause;
   const std::optional<Error> error = error_of(thrown);
   if (!error && has_flush_failed_ && !has_written_) {
-    // The host may have forgotten what whoever wrote last did not flush, and this one was told.
+    // The host may have dropped what an earlier writer did not flush, and this one got the error.
     world_->leaks_allowed = true;
     world_->tell("closed after a flush had failed");
     return;
   }
   if (!error) {
     world_->tell("closed");
-    // Nobody promises that closing makes durable what was found when it was opened.
+    // Closing is not guaranteed to make durable what was found when the image was opened.
     if (has_written_) world_->model->flushed(called_at);
     is_closed_ = true;
     return;

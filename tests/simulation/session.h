@@ -21,16 +21,16 @@
 
 namespace byre::simulation {
 
-// What a run has seen; sums over seeds.
+// Counters of a run; summed over seeds.
 struct Counts {
-  uint64_t crashes = 0;   // power cuts and kills after which the image was looked at
-  uint64_t sessions = 0;  // openings
+  uint64_t crashes = 0;   // power cuts and kills after which the image was checked
+  uint64_t sessions = 0;  // sessions
   uint64_t requests = 0;
   uint64_t disk_requests = 0;
   uint64_t errors = 0;  // requests that failed
 };
 
-// What a history carries from one opening of the image to the next.
+// The state that a history carries from one opening of the image to the next.
 struct World {
   Plan plan;
   std::unique_ptr<GuestModel> model;
@@ -38,10 +38,10 @@ struct World {
   std::optional<faults::SimulatedCache> data;
   std::optional<storage::SparseBytes> backing;
   std::vector<FrozenSnapshot> snapshots;
-  std::optional<std::vector<uint8_t>> of_bitmap;  // what the disk held when the bitmap was made
-  // The data file is raw, and no crash has left it with more than the guest sees: see README.md.
+  std::optional<std::vector<uint8_t>> of_bitmap;  // contents of the disk when the bitmap was made
+  // The data file is raw, and no crash has left it different from the guest's view: see README.md.
   bool is_raw_equal = false;
-  bool leaks_allowed = false;  // something failed or was cut off, ever
+  bool leaks_allowed = false;  // something failed or was interrupted at some time
   uint64_t next_request = 1;
   Counts counts;
   std::function<void(const std::string&)> trace;  // may be empty
@@ -54,32 +54,32 @@ struct World {
 };
 
 // One opening of the image: requests, several at a time, until it is closed, killed, or the power
-// is cut; on the way, a look at what power cuts would have left. Ends with the world as whoever
-// opens the image next finds it.
+// is cut; meanwhile copies of the disks are checked as power cuts would leave them. Ends with the
+// world in the state that the next opening finds.
 class Session {
  public:
   enum class End {
     kClose,
     kKill,
-    kEarlyKill,  // right after the first that it writes: marks and feature bits
+    kEarlyKill,  // right after its first writes: marks and feature bits
     kPowerCut
   };
   enum class Guest { kReadsAndWrites, kOnlyReads };
 
   Session(World* world, uint64_t seed, uint32_t requests, End end, Guest guest);
 
-  // What is wrong; nothing if all was as promised.
+  // Returns what is wrong; nullopt if everything was as promised.
   std::optional<std::string> run();
 
  private:
-  // So many moments are looked at most often, once there is a reason.
+  // The number of moments that are tried most often after a special event.
   static constexpr uint32_t kRareMoments = 10;
 
   Task<void> live();
   Task<void> fill();
   Task<void> work();
   Task<void> do_request(Request request);
-  // What is noted when a request begins.
+  // Recorded when a request begins.
   struct Begun {
     std::vector<uint8_t> bytes;
     uint64_t called_at = 0;
@@ -128,7 +128,7 @@ class Session {
   bool has_written_ = false;  // a request changed something
   uint32_t errors_in_turn_ = 0;
   std::optional<std::string> failure_;
-  std::optional<Files> left_;  // by the power cut that ended it
+  std::optional<Files> left_;  // by the power cut that ended the session
   RangeLock ranges_;
   std::unique_ptr<BlockDevice> image_;
   qcow2::ImageParts* parts_ = nullptr;  // of the image

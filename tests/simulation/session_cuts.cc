@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a session looks at on the way, and how it ends.
+// What a session checks on the way, and how it ends.
 #include <fmt/format.h>
 
 #include "simulation/session.h"
@@ -10,13 +10,13 @@ using faults::SimulatedDisk;
 
 namespace {
 
-// Writes of so few bytes are looked at most often.
+// Moments of writes this small are tried most often.
 constexpr uint64_t kRareWriteMax = 24;
-// The header names another table.
+// A write of the header that names another table.
 constexpr uint64_t kTableWrite = 12;
 constexpr uint32_t kTableMoments = 16;
 constexpr uint32_t kCutsOfTableMoment = 6;
-// One look in so many also tries whether the image can be written to.
+// One in this many checks also tries whether the image can be written to.
 constexpr uint64_t kTrialOdds = 6;
 
 bool raw_begins_with(const Files& files, const std::vector<uint8_t>& bytes) {
@@ -30,8 +30,8 @@ bool raw_begins_with(const Files& files, const std::vector<uint8_t>& bytes) {
 
 void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
   if (is_off_ || is_filling_) return;
-  // A session does not end before it began: where opening writes, it repairs, and is only looked
-  // at.
+  // A session does not end before it has begun: if opening writes, it repairs, and is only
+  // observed.
   if (image_ && ++moments_ == cut_at_) {
     if (end_ == End::kPowerCut) {
       end_at_power_cut();
@@ -41,9 +41,9 @@ void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
     }
     return;
   }
-  // Before a flush most is at stake; and what is rare and small is the header, or an entry of the
-  // refcount table: there, and a while after that. Once a flush has failed few moments are left,
-  // those of what is under way: each is looked at.
+  // Most can be lost before a flush. Rare small writes are those of the header, or of an entry of
+  // the refcount table: more moments are tried there, and for a while after. Once a flush has
+  // failed few moments are left, those of what is in flight: each is tried.
   using Moment = SimulatedDisk::Moment;
   const bool is_flush = moment != Moment::kWritten;
   has_flush_failed_ |= moment == Moment::kFlushFailed;
@@ -91,12 +91,12 @@ void Session::look(const Files& files, bool writes) {
 
 void Session::end_at_power_cut() {
   left_ = cut_power(cut_random_());
-  world_->tell("the history goes on with what that left");
+  world_->tell("the history continues with what that left");
   look(*left_, true);
   power_off();
 }
 
-// The world as the next session finds it.
+// Prepares the world for the next session.
 std::optional<std::string> Session::settle_end() {
   world_->counts.disk_requests += file_->requests() + (data_ ? data_->requests() : 0);
   GuestModel& model = *world_->model;
@@ -142,7 +142,7 @@ std::optional<std::string> Session::settle_closed(const Files& files) {
   if (world_->is_raw_equal && !raw_begins_with(files, bytes)) {
     return "the raw data file is not what the guest sees";
   }
-  // A power cut changes nothing any more.
+  // After a close a power cut changes nothing.
   const Files later = cut_power(cut_random_());
   const std::optional<std::string> lost =
       check_crash(later, world_->promise(), false, cut_random_());
