@@ -293,7 +293,7 @@ Task<void> ReferenceCounter::count_owed() {
   }
   const std::vector<OverlappingRanges::Range> tables = owed_l1_.ranges();
   for (const OverlappingRanges::Range& range : tables) co_await count_l1_owed(range);
-  if (narrow_refcounts_) co_return;  // after as many reads all counts are saturated
+  if (narrow_refcounts_) co_return;  // after kReadsMax reads all counts are saturated
   for (const auto& [offset, shared] : shared_l2_) {
     if (shared.owed == 0) continue;
     if (options_->cancellation != nullptr) options_->cancellation->check();

@@ -16,7 +16,7 @@ namespace byre::qcow2 {
 
 // A part of one compressed cluster, and where to put it.
 struct CompressedPiece {
-  Run run;  // kCompressed; guest_offset and length say which part of the cluster
+  Run run;  // kCompressed; guest_offset and length select the part of the cluster
   IoVector to;
 };
 

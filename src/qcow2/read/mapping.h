@@ -47,7 +47,7 @@ struct Run {
 // Why a run is looked up.
 enum class Lookup : uint8_t {
   kNow,    // a request needs it
-  kAhead,  // read-ahead: a faulty entry throws, but does not make the image corrupt
+  kAhead,  // speculative: a faulty entry throws, but does not mark the image corrupt
 };
 
 // Maps guest offsets to host offsets, through the L1 table and the cache of L2 tables. Part of

@@ -15,7 +15,7 @@ namespace byre::qcow2 {
 class NewPlaces {
  public:
   enum class Where {
-    kPastEnd,  // past the end of the growing file, except where a reference leads there
+    kPastEnd,  // past the end of a growing file, except where a reference leads
     kInside,   // in free clusters of the file, which does not grow
   };
 

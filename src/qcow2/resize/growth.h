@@ -20,7 +20,8 @@ struct Tables;
 class Zeroing;
 
 // Makes the disk larger: the L1 table grows, in place or at another offset, then the size in the
-// header. Bytes past the old end read as zeroes before the new size is on disk. Part of WriteParts.
+// header. Bytes past the old end read as zeroes before the new size is on disk: wherever this
+// stops, the image is sound and has the old size or the new one. Part of WriteParts.
 class Growth {
  public:
   // `snapshots` and `bitmaps` are those of the image.

@@ -49,8 +49,7 @@ class Allocator {
   };
 
   // At least 1 and at most `count` consecutive clusters: fewer only if the first free range is
-  // smaller but large enough to be useful. Throws Error(kNoSpace) if there are none and the file
-  // cannot grow.
+  // smaller but large enough to be useful. Throws Error(kNoSpace) if there are none left.
   Task<Allocation> allocate(uint64_t count);
   // Exactly `count` consecutive clusters: for tables.
   Task<ClusterRange> allocate_all(uint64_t count);

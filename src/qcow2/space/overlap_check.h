@@ -67,7 +67,7 @@ class OverlapCheck {
                const std::vector<layout::Snapshot>* snapshots)
       : context_(context), checked_(checked), l1_(l1), snapshots_(snapshots) {}
 
-  // Call before the first check.
+  // Call before the first check; after a failure it may be called again.
   Task<void> load(const Refcounts& refcounts);
 
   // Throws Health::report_corruption() if the bytes belong to metadata of a kind that is checked.

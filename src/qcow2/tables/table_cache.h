@@ -205,7 +205,8 @@ class TableCache {
   Task<void> write_run(Run* run);
   // Satisfies the dependencies that were set before the call.
   Task<void> satisfy_dependencies();
-  // The same. REQUIRES: the caller holds write_mutex_.
+  // The same.
+  // REQUIRES: the caller holds write_mutex_.
   Task<void> satisfy_dependencies_locked();
   void report_failure(const std::exception_ptr& error, Health::Operation operation) const;
 

@@ -25,6 +25,8 @@ class Preparation;
 // then, in the order of the requests, they are allocated space one after another, without gaps. So
 // the same requests in the same order give the same image, whichever cluster was compressed first.
 // A cluster that does not become smaller is written uncompressed. Part of an image's WriteParts.
+//
+// After a failure each cluster of the request has either its old contents or its new ones.
 class CompressedWriter {
  public:
   CompressedWriter(Context* context, Preparation* preparation, Allocator* allocator, Linker* linker,

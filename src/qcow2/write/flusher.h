@@ -23,6 +23,9 @@ struct Tables;
 // what was freed before it began, and runs deferred discards. Steps that have nothing to do are
 // skipped: an image whose metadata did not change costs one flush of the data. Callers that arrive
 // while a flush runs share the next one.
+//
+// If a write or flush fails, nothing is freed, and what was to be freed or discarded waits for the
+// next flush; Health decides whether there can be one.
 class Flusher {
  public:
   Flusher(Context* context, Tables* tables, Allocator* allocator, DeferredDiscards* discards,

@@ -48,7 +48,7 @@ class Writer {
  private:
   enum class Place {
     kInPlace,   // all subclusters hold data that nothing shares
-    kReserved,  // the cluster is there, but some of the subclusters do not hold data
+    kReserved,  // the cluster is allocated, but some subclusters do not hold data
     kNew,       // a cluster is needed
   };
   // Consecutive clusters of a request that are written in the same way.

@@ -18,6 +18,8 @@ namespace byre::qcow2 {
 // Zeroing and discarding: changes L2 entries if the format can express "reads as zeroes", and
 // writes zero bytes if it cannot (version 2, parts of clusters or subclusters, raw external data
 // files). Part of WriteParts.
+//
+// Large ranges are split into pieces; a failure leaves those before it done.
 class Zeroing {
  public:
   Zeroing(Context* context, Mapping* mapping, const Allocator* allocator, Linker* linker,

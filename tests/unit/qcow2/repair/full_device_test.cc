@@ -120,7 +120,7 @@ TEST(RepairWithoutRoom, SaysHowMuchIsMissing) {
   Loop loop({.seed = 3});
   try {
     loop.run(repair_on(&disk, std::move(options)));
-    FAIL() << "there is no room";
+    FAIL() << "there is no space";
   } catch (const Error& error) {
     EXPECT_EQ(error.errno_value(), ENOSPC);
     EXPECT_THAT(error.hint(), testing::HasSubstr("bytes are missing"));
