@@ -26,7 +26,7 @@ class CheckerFile {
   uint64_t stored(uint64_t offset, uint64_t length) const;
 
   // Whether the range is known to read as zeroes without reading it. A sparse file may have
-  // terabytes of tables in its holes, at no cost to whoever made it.
+  // terabytes of tables in its holes, at no cost to an attacker.
   Task<bool> is_hole(uint64_t offset, uint64_t length);
 
   // The bytes [offset, offset + length), if they were read and have not been replaced yet.

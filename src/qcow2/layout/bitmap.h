@@ -26,9 +26,9 @@ struct BitmapsExtension {
   static BitmapsExtension parse(ConstBytes data, uint64_t cluster_size);
   std::vector<uint8_t> encode() const;
 
-  // Checks what QEMU checks only when it reads the directory: that it is not empty, and that its
-  // end is a valid file offset. Call it before memory for the directory is allocated;
-  // directory_size is bounded then.
+  // Checks what QEMU checks only when it reads the directory: that it is not empty, and that it is
+  // inside the largest device. Call it before memory for the directory is allocated; directory_size
+  // is bounded then.
   void check_directory() const;
 };
 

@@ -46,10 +46,10 @@ class RefcountRepairer {
   ReferenceCounts::PageCounts page_counts_;
 };
 
-// Sets the refcounts of all clusters from `end` on to 0, unless something refers to any of them: a
-// check does not look past the end of the file, and once the file has grown they would be leaks.
-// Writes blocks in place, does not flush, and reports nothing.
-// REQUIRES: a check finds nothing in the image.
+// Sets the refcounts of all clusters from `end` on to 0: a check does not look past the end of the
+// file, and once the file has grown they would be leaks. Writes blocks in place, does not flush,
+// and reports nothing.
+// REQUIRES: a check finds nothing in the image, and nothing refers to clusters from `end` on.
 class RefcountsPastEnd {
  public:
   // Both must outlive it.

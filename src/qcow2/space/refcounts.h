@@ -94,7 +94,8 @@ class Refcounts {
   };
 
   Task<void> put_into_table(NewBlock block);
-  // REQUIRES: the block that the entry names is on disk.
+  // Flushes first, so that the block that the entry names is on disk before the entry.
+  // REQUIRES: the block has been written.
   Task<void> write_table_entry(NewBlock block);
   layout::RefcountTableEntry entry_of(const NewBlock& block) const;
   uint64_t entries_per_slice() const;
