@@ -39,7 +39,7 @@ FileDevice::FileDevice(int fd, std::string filename, FileOptions options, const 
       size_(facts.size),
       file_(fd, io),
       space_(&file_, facts.is_block_device, std::max(facts.space_alignment, 1u),
-             facts.takes_space ? facts.size : 0) {
+             facts.untouched_from) {
   limits_.request_alignment = facts.request_alignment;
   limits_.memory_alignment = facts.memory_alignment;
   limits_.can_write_zeroes_unmapped = options.writable;

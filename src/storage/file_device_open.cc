@@ -12,9 +12,11 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/units.h"
 #include "byre/error.h"
 #include "storage/file_device.h"
 #include "storage/file_facts.h"
+#include "storage/file_space.h"
 
 namespace byre::storage {
 
@@ -22,6 +24,9 @@ namespace {
 
 // If the host does not report what O_DIRECT needs, a page is enough for every existing disk.
 constexpr uint32_t kSafeAlignment = 4096;
+// A file with no more space than this was probably just created: the first block of a new one is
+// allocated, as in QEMU, so that the alignment of O_DIRECT can be probed.
+constexpr uint64_t kFreshSpaceMax = 64 * kKiB;
 
 // Closes the descriptor unless its ownership was passed on.
 class Descriptor {
@@ -131,7 +136,11 @@ FileFacts look_at(int fd, const std::string& filename, const FileOptions& option
   facts.driver = checked_driver(options.driver, status.stx_mode, filename);
   facts.size = facts.is_host_device ? device_size(fd, filename, is_block_device) : status.stx_size;
   if (!facts.is_host_device && facts.size == 0) check_has_end(fd);
-  facts.takes_space = facts.is_host_device || status.stx_blocks != 0;
+  facts.untouched_from = facts.size;
+  const bool is_fresh = status.stx_blocks * kSectorSize <= kFreshSpaceMax;
+  if (!facts.is_host_device && options.writable && is_fresh) {
+    facts.untouched_from = status.stx_blocks == 0 ? 0 : FileSpace::end_of_data(fd, facts.size);
+  }
   // A device is the same under any of its names; no file has inode 0.
   facts.identity =
       facts.is_host_device

@@ -28,7 +28,8 @@ struct FileFacts {
   bool is_host_device = false;  // a block device, or a character device such as /dev/null
   bool is_block_device = false;
   uint64_t size = 0;
-  bool takes_space = true;  // any space on the host: a new file does not, whatever its size
+  // Past it the file has no space on the host yet; `size` if that is not known.
+  uint64_t untouched_from = 0;
   FileIdentity identity;
   uint32_t space_alignment = 1;    // of ranges to discard or to zero without writing
   uint32_t request_alignment = 1;  // of transfers; above 1 only with O_DIRECT

@@ -82,6 +82,13 @@ Task<int> FileSpace::allocate(uint64_t offset, uint64_t length) {
   co_return error;
 }
 
+uint64_t FileSpace::end_of_data(int fd, uint64_t size) {
+  const off_t hole = lseek(fd, 0, SEEK_HOLE);
+  if (hole < 0) return size;
+  const bool has_more = lseek(fd, hole, SEEK_DATA) >= 0 || errno != ENXIO;
+  return has_more ? size : static_cast<uint64_t>(hole);
+}
+
 bool FileSpace::note_write(uint64_t offset, uint64_t length) {
   const bool is_untouched = offset >= untouched_from_;
   untouched_from_ = std::max(untouched_from_, offset + length);

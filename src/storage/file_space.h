@@ -23,6 +23,10 @@ class FileSpace {
         alignment_(alignment),
         untouched_from_(untouched_from) {}
 
+  // Past this offset a file of that size has no data: the end of its first run of data, if that is
+  // the only one; otherwise `size`.
+  static uint64_t end_of_data(int fd, uint64_t size);
+
   uint32_t alignment() const { return alignment_; }
 
   // Makes the range read as zeroes; with `may_unmap` preferably as a hole. A range that ends past

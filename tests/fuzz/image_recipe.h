@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
 #include "fuzz/fuzz_input.h"
 #include "qcow2/create/create.h"
+#include "storage/memory_device.h"
 
 namespace byre::fuzz {
 
@@ -37,6 +40,20 @@ inline qcow2::CreateOptions take_recipe(FuzzInput* input) {
   // Several L2 tables even if one maps much.
   if ((size & 0x8000) != 0) options.size += options.cluster_size * (options.cluster_size / 8);
   return options;
+}
+
+inline constexpr uint64_t kBackingSize = 17000;
+
+inline const storage::MemoryDevice& backing_contents() {
+  static const storage::MemoryDevice device(ConstBytes(std::vector<uint8_t>(kBackingSize, 0x5a)));
+  return device;
+}
+
+// What images with a backing file are on: all bytes 0x5a.
+inline std::unique_ptr<BlockDevice> backing_file() {
+  std::unique_ptr<storage::MemoryDevice> device = backing_contents().clone();
+  device->set_read_only(true);
+  return device;
 }
 
 }  // namespace byre::fuzz

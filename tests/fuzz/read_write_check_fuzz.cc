@@ -12,6 +12,7 @@
 #include "base/assert.h"
 #include "byre/error.h"
 #include "filter/borrowed_device.h"
+#include "fuzz/chosen_request.h"
 #include "fuzz/disk_request.h"
 #include "fuzz/fuzz_input.h"
 #include "fuzz/image_damage.h"
@@ -35,15 +36,12 @@ using namespace byre;
 using fuzz::DiskRequest;
 using fuzz::FuzzInput;
 using fuzz::Kind;
+using fuzz::kLengthMax;
 using fuzz::perform;
 using fuzz::SectorModel;
 
-// Small, so that there are many runs.
-constexpr uint64_t kLengthMax = 6 << 10;
-constexpr uint64_t kClearedClustersMax = 24;
 constexpr size_t kRequestsMax = 20;
 constexpr size_t kBatchMax = 6;
-constexpr uint64_t kBackingSize = 17000;
 // More than images of this size can cause.
 constexpr uint64_t kFindingsMax = 100000;
 
@@ -59,17 +57,6 @@ bool is_refusal(ErrorKind kind) {
          kind == ErrorKind::kInvalidArgument;
 }
 
-const storage::MemoryDevice& backing_contents() {
-  static const storage::MemoryDevice device(ConstBytes(std::vector<uint8_t>(kBackingSize, 0x5a)));
-  return device;
-}
-
-std::unique_ptr<BlockDevice> backing_file() {
-  std::unique_ptr<storage::MemoryDevice> device = backing_contents().clone();
-  device->set_read_only(true);
-  return device;
-}
-
 class Session {
  public:
   explicit Session(ConstBytes bytes) : input_(bytes) {}
@@ -79,7 +66,6 @@ class Session {
  private:
   Task<bool> make();
   Task<bool> open(bool writable);
-  qcow2::OpenOptions open_options() const;
   Task<void> close();
   Task<std::optional<qcow2::CheckResult>> check();
   Task<void> judge();
@@ -91,8 +77,6 @@ class Session {
   void apply(const DiskRequest& request);
   Task<void> learn(uint64_t offset, uint64_t length, const DiskRequest* discarded);
   Task<void> expect_contents();
-  DiskRequest take_request(Kind kind, uint16_t place, uint8_t size, uint8_t seed);
-  uint64_t take_offset(uint16_t place) const;
   void add_to_batch(DiskRequest request, bool* is_full);
   bool is_trusted() const { return trust_ != Trust::kDamaged; }
 
@@ -131,12 +115,12 @@ Task<bool> Session::make() {
 }
 
 Task<bool> Session::open(bool writable) {
-  qcow2::OpenOptions options = open_options();
+  qcow2::OpenOptions options = fuzz::chosen_options(*file_, choices_);
   options.writable = writable;
   try {
     auto file = std::make_unique<filter::BorrowedDevice>(*file_);
     image_ = co_await qcow2::Image::open(std::move(file), std::move(options));
-    if (!image_->backing_filename().empty()) image_->set_backing(backing_file());
+    if (!image_->backing_filename().empty()) image_->set_backing(fuzz::backing_file());
     if (image_->has_external_data_file()) {
       image_->set_data_file(std::make_unique<filter::BorrowedDevice>(*data_));
     }
@@ -146,26 +130,6 @@ Task<bool> Session::open(bool writable) {
     co_return false;
   }
   co_return true;
-}
-
-// As chosen by the first byte, which applies each time the image is opened.
-qcow2::OpenOptions Session::open_options() const {
-  qcow2::OpenOptions options;
-  const std::optional<qcow2::layout::Header> header = fuzz::header_of(*file_);
-  if (!header) return options;
-  if ((choices_ & 2) != 0) {  // small caches, so that tables are evicted
-    options.cache.l2_cache_size = 2 * header->cluster_size();
-    options.cache.l2_cache_entry_size = 512;
-    options.cache.refcount_cache_size = 4 * header->cluster_size();
-  }
-  if ((choices_ & 4) != 0) options.policy.detect_zeroes = DetectZeroes::kUnmap;
-  if ((choices_ & 8) != 0) options.overlap_check.check = "all";
-  options.pass_discard.other = (choices_ & 16) != 0;
-  if (header->version >= 3) {
-    options.discard_no_unref = (choices_ & 32) != 0;
-    if ((choices_ & 64) != 0) options.lazy_refcounts = true;
-  }
-  return options;
 }
 
 Task<void> Session::close() {
@@ -222,71 +186,6 @@ Task<void> Session::expect_sound() {
   BYRE_ASSERT(found.has_value());
   BYRE_ASSERT(found->corruptions == 0 && found->check_errors == 0);
   BYRE_ASSERT(may_leak_ || found->leaks == 0);
-}
-
-uint64_t Session::take_offset(uint16_t place) const {
-  const qcow2::layout::Geometry& geometry = image_->geometry();
-  const uint64_t size = image_->size();
-  const uint64_t index = place & 0x1fff;
-  uint64_t offset = 0;
-  switch (place >> 13) {
-    case 0:
-      offset = index % 512 * SectorModel::kSector;
-      break;
-    case 1:
-      offset = index % 256 << geometry.cluster_bits();
-      break;
-    case 2:
-      offset = index * 7;
-      break;
-    case 3:
-      offset = (index / 32 + 1) * geometry.l2_coverage() - index % 32 * 700;
-      break;
-    case 4:
-      offset = size - std::min(size, index * SectorModel::kSector);
-      break;
-    case 5:
-      offset = size - std::min(size, index << geometry.cluster_bits());
-      break;
-    case 6:
-      offset = index << geometry.subcluster_bits();
-      break;
-    default:
-      offset = align_down(size / 0x2000 * index, geometry.cluster_size());
-      break;
-  }
-  return size == 0 ? 0 : offset % size;
-}
-
-DiskRequest Session::take_request(Kind kind, uint16_t place, uint8_t size, uint8_t seed) {
-  const uint64_t cluster_size = image_->geometry().cluster_size();
-  DiskRequest request{.kind = kind, .offset = take_offset(place)};
-  const uint64_t units[] = {1, SectorModel::kSector, image_->geometry().subcluster_size(),
-                            cluster_size};
-  const uint64_t unit = units[size >> 6];
-  request.length = (uint64_t{size} % 64 + 1) * unit;
-  uint64_t length_max = kLengthMax;
-  // These do not have to change the bytes.
-  if (kind == Kind::kDiscard || kind == Kind::kUnmap)
-    length_max = kClearedClustersMax * cluster_size;
-  if (kind == Kind::kCompressed) {
-    request.offset = align_down(request.offset, cluster_size);
-    request.length = align_up(request.length, cluster_size);
-    length_max = std::max(kLengthMax / cluster_size, uint64_t{1}) * cluster_size;
-  }
-  if (kind == Kind::kDiscard) {
-    request.offset = align_down(request.offset, SectorModel::kSector);
-    request.length = align_up(request.length, SectorModel::kSector);
-  }
-  request.length = std::min({request.length, length_max, image_->size() - request.offset});
-  const bool has_bytes = kind == Kind::kWrite || kind == Kind::kCompressed || kind == Kind::kRead;
-  if (has_bytes) request.bytes.assign(request.length, static_cast<uint8_t>(seed | 1));
-  // Bytes that identify their offset; those of some compressed writes are not compressible.
-  const uint64_t step = kind == Kind::kCompressed && seed % 4 != 0 ? 64 : 1;
-  for (uint64_t i = 0; kind != Kind::kRead && i < request.bytes.size(); i += step) {
-    request.bytes[i] = static_cast<uint8_t>((request.offset + i) * 0x9e3779b9u >> 13) ^ seed;
-  }
-  return request;
 }
 
 // Requests of a batch are in flight together; requests that touch the same bytes would have no
@@ -437,7 +336,7 @@ Task<void> Session::serve() {
       const uint16_t place = input_.word();
       const uint8_t size = input_.byte();
       const uint8_t seed = input_.byte();
-      DiskRequest request = take_request(kind, place, size, seed);
+      DiskRequest request = fuzz::chosen_request(*image_, kind, place, size, seed);
       if (request.length == 0) continue;
       bool is_full = false;
       add_to_batch(request, &is_full);

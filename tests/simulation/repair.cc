@@ -63,8 +63,7 @@ std::optional<std::string> repair_image(World* world, uint64_t seed) {
   world->model->restart(read_guest({before, std::nullopt, world->backing}));
   // The host may have had the time to make everything durable; or the writer was killed a moment
   // ago.
-  faults::SimulatedCache cache =
-      one_in(random, 2) ? faults::SimulatedCache(before) : *world->file;
+  faults::SimulatedCache cache = one_in(random, 2) ? faults::SimulatedCache(before) : *world->file;
   auto disk = std::make_unique<SimulatedDisk>(std::move(cache), options);
   SimulatedDisk* const file = disk.get();
   disk->set_trace(world->trace);

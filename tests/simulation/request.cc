@@ -108,4 +108,34 @@ std::string Request::describe() const {
   return text;
 }
 
+Task<void> perform(BlockDevice* disk, Request request, std::vector<uint8_t>* bytes,
+                   Preallocation preallocation) {
+  const IoVector vector((Bytes(*bytes)));
+  // Shrinking does not preallocate.
+  if (request.length < disk->size()) preallocation = Preallocation::kOff;
+  switch (request.kind) {
+    case Request::Kind::kRead:
+      co_await disk->read(request.offset, vector);
+      break;
+    case Request::Kind::kWrite:
+      co_await disk->write(request.offset, vector, request.flags);
+      break;
+    case Request::Kind::kCompressed:
+      co_await disk->write(request.offset, vector, request.flags | WriteFlags::kCompressed);
+      break;
+    case Request::Kind::kZeroes:
+      co_await disk->write_zeroes(request.offset, request.length, request.flags);
+      break;
+    case Request::Kind::kDiscard:
+      co_await disk->discard(request.offset, request.length);
+      break;
+    case Request::Kind::kFlush:
+      co_await disk->flush();
+      break;
+    case Request::Kind::kResize:
+      co_await disk->resize(request.length, preallocation);
+      break;
+  }
+}
+
 }  // namespace byre::simulation

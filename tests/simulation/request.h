@@ -44,4 +44,9 @@ struct RequestBounds {
 // Any offset and length, but mostly near one another and at the boundaries of clusters.
 Request draw_request(Random& random, uint64_t number, const RequestBounds& bounds);
 
+// Makes the request. `bytes` are those to write, or take what is read. A larger disk is preallocated
+// in that way.
+Task<void> perform(BlockDevice* disk, Request request, std::vector<uint8_t>* bytes,
+                   Preallocation preallocation);
+
 }  // namespace byre::simulation

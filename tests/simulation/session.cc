@@ -228,7 +228,7 @@ Task<void> Session::do_request(Request request) {
   Begun begun = begin(request);
   std::exception_ptr thrown;
   try {
-    co_await apply(request, &begun.bytes);
+    co_await perform(image_.get(), request, &begun.bytes, world_->plan.create.preallocation);
   } catch (...) {
     thrown = std::current_exception();
   }
@@ -319,36 +319,6 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
   } else if (request.kind == Kind::kRead && !error) {
     const std::optional<std::string> wrong = model.check_read(request.offset, begun.bytes);
     if (wrong) fail(fmt::format("{}: {}", request.describe(), *wrong));
-  }
-}
-
-Task<void> Session::apply(Request request, std::vector<uint8_t>* bytes) {
-  const IoVector vector((Bytes(*bytes)));
-  // Shrinking does not preallocate.
-  const Preallocation preallocation =
-      request.length < image_->size() ? Preallocation::kOff : world_->plan.create.preallocation;
-  switch (request.kind) {
-    case Request::Kind::kRead:
-      co_await image_->read(request.offset, vector);
-      break;
-    case Request::Kind::kWrite:
-      co_await image_->write(request.offset, vector, request.flags);
-      break;
-    case Request::Kind::kCompressed:
-      co_await image_->write(request.offset, vector, request.flags | WriteFlags::kCompressed);
-      break;
-    case Request::Kind::kZeroes:
-      co_await image_->write_zeroes(request.offset, request.length, request.flags);
-      break;
-    case Request::Kind::kDiscard:
-      co_await image_->discard(request.offset, request.length);
-      break;
-    case Request::Kind::kFlush:
-      co_await image_->flush();
-      break;
-    case Request::Kind::kResize:
-      co_await image_->resize(request.length, preallocation);
-      break;
   }
 }
 

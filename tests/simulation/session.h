@@ -91,7 +91,6 @@ class Session {
   void finish(const Request& request, const Begun& begun, std::exception_ptr thrown);
   Request draw();
   void finish_closing(uint64_t called_at, std::exception_ptr thrown);
-  Task<void> apply(Request request, std::vector<uint8_t>* bytes);
   Task<void> close();
   void change_room();
   RequestBounds bounds() const;

@@ -293,6 +293,32 @@ TEST(Convert, ProgressCountsWhatHasToBeDoneInOrder) {
   EXPECT_EQ(record.calls.back().first, uint64_t{4} << 20);
 }
 
+struct Unwatched : Record {
+  bool is_watched() const override { return false; }
+};
+
+TEST(Convert, TheSourceIsWalkedBeforeTheCopyOnlyWhereSomebodyWatches) {
+  Record watched;
+  Unwatched unwatched;
+  std::vector<uint64_t> walks;
+  for (Record* const progress : {&watched, static_cast<Record*>(&unwatched)}) {
+    auto memory = std::make_unique<MemoryDevice>(kSize);
+    memory->put(0, test::pattern(0, 4 << 20, 1));
+    faults::FaultDevice source(std::move(memory));
+    MemoryDevice target(kSize);
+    ConvertOptions options;
+    options.target_is_zero = true;
+    sync_wait(convert({&source}, target, options, progress, nullptr));
+    walks.push_back(source.count(faults::Operation::kExtents));
+  }
+  EXPECT_EQ(walks[0], 2 * walks[1]);
+  // It counts how far the copy has come.
+  ASSERT_FALSE(unwatched.calls.empty());
+  EXPECT_TRUE(std::ranges::is_sorted(unwatched.calls));
+  for (const auto& [done, total] : unwatched.calls) EXPECT_EQ(total, kSize);
+  EXPECT_EQ(unwatched.calls.back().first, kSize);
+}
+
 TEST(Convert, ARateLimitIsKept) {
   const auto bytes = test::pattern(0, 8 << 20, 1);
   MemoryDevice source{ConstBytes(bytes)};

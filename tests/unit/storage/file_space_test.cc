@@ -49,6 +49,22 @@ TEST(FileSpace, WhatIsPreparedReadsAsAHoleUntilItIsWritten) {
   EXPECT_EQ(run.end, 2 * kLength);
 }
 
+TEST(FileSpace, TheEndOfTheOnlyDataIsFoundAndOfSeveralTheEndOfTheFile) {
+  test::TemporaryFolder folder;
+  const std::string name = folder.make("file", {});
+  const int fd = ::open(name.c_str(), O_RDWR | O_CLOEXEC);
+  const HostFile owner(fd, {});
+  EXPECT_EQ(FileSpace::end_of_data(fd, 0), 0u);
+  ASSERT_EQ(ftruncate(fd, 4 * kLength), 0);
+  EXPECT_EQ(FileSpace::end_of_data(fd, 4 * kLength), 0u);
+  ASSERT_EQ(pwrite(fd, "x", 1, 0), 1);
+  const uint64_t end = FileSpace::end_of_data(fd, 4 * kLength);
+  EXPECT_GT(end, 0u);
+  EXPECT_LE(end, kLength);
+  ASSERT_EQ(pwrite(fd, "x", 1, 2 * kLength), 1);
+  EXPECT_EQ(FileSpace::end_of_data(fd, 4 * kLength), 4 * kLength);
+}
+
 TEST(FileSpace, OnlyLargeWritesIntoNewSpaceAreWorthPreparing) {
   HostFile file(-1, {});
   FileSpace space(&file, false, 1, kLength);

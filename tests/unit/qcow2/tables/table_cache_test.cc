@@ -1,67 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/tables/table_cache.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "async/loop.h"
 #include "async/when_all.h"
 #include "byre/error.h"
-#include "storage/memory_device.h"
-#include "testing/fault_device.h"
-#include "unit/support/pattern.h"
+#include "unit/qcow2/tables/table_cache_fixture.h"
 
-namespace byre::qcow2 {
+namespace byre::qcow2::test {
 namespace {
-
-using byre::test::pattern;
-using faults::FaultDevice;
-using faults::Operation;
-using testing::ElementsAre;
-
-constexpr uint32_t kSlice = 512;
-
-class TableCacheTest : public testing::Test {
- protected:
-  TableCacheTest() {
-    auto memory = std::make_unique<storage::MemoryDevice>(ConstBytes(pattern(0, 100 * kSlice, 1)));
-    memory_ = memory.get();
-    auto file = std::make_unique<FaultDevice>(std::move(memory));
-    file_ = file.get();
-    storage_ = std::make_unique<Storage>(std::move(file));
-  }
-
-  TableCache make(uint64_t slices_max = 8) {
-    return {storage_.get(), {"table", kSlice, slices_max}};
-  }
-
-  TableCache::Slice get(TableCache& cache, uint64_t index) {
-    return sync_wait(cache.get(index * kSlice));
-  }
-  void change(TableCache& cache, uint64_t index, uint8_t value) {
-    const TableCache::Slice slice = get(cache, index);
-    std::ranges::fill(slice.bytes(), value);
-    slice.mark_dirty();
-  }
-  uint8_t on_disk(uint64_t index) { return memory_->get(index * kSlice, 1).front(); }
-  // "w3" for a write of slice 3, "f" for a flush, and so on.
-  std::vector<std::string> changes() {
-    std::vector<std::string> result;
-    for (const faults::FaultEvent& event : file_->events()) {
-      if (event.operation == Operation::kFlush) result.push_back("f");
-      if (event.operation != Operation::kWrite) continue;
-      std::string text = "w" + std::to_string(event.offset / kSlice);
-      if (event.length > kSlice) text += "+" + std::to_string(event.length / kSlice - 1);
-      result.push_back(text);
-    }
-    file_->clear_events();
-    return result;
-  }
-
-  storage::MemoryDevice* memory_;
-  FaultDevice* file_;
-  std::unique_ptr<Storage> storage_;
-};
 
 TEST_F(TableCacheTest, ReadsASliceOnceAndFindsItAfterwards) {
   TableCache cache = make();
@@ -269,84 +214,6 @@ TEST_F(TableCacheTest, ASliceChangedWhileItIsWrittenIsWrittenAgain) {
   EXPECT_EQ(on_disk(1), 2);
 }
 
-TEST_F(TableCacheTest, WhatACacheDependsOnIsWrittenAndFlushedBeforeIt) {
-  TableCache l2 = make();
-  TableCache refcounts = make();
-  change(refcounts, 50, 1);
-  sync_wait(l2.depend_on(refcounts));
-  change(l2, 10, 1);
-  sync_wait(l2.write_back());
-  EXPECT_THAT(changes(), ElementsAre("w50", "f", "w10"));
-  change(l2, 10, 2);
-  sync_wait(l2.write_back());
-  EXPECT_THAT(changes(), ElementsAre("w10"));
-}
-
-TEST_F(TableCacheTest, AnEvictionKeepsTheOrderToo) {
-  TableCache l2 = make(2);
-  TableCache refcounts = make();
-  change(refcounts, 50, 1);
-  sync_wait(l2.depend_on(refcounts));
-  change(l2, 10, 1);
-  change(l2, 12, 1);
-  get(l2, 14);
-  EXPECT_THAT(changes(), ElementsAre("w50", "f", "w10", "w12"));
-}
-
-TEST_F(TableCacheTest, TheOppositeDependencyIsSatisfiedBeforeANewOneIsSet) {
-  TableCache l2 = make();
-  TableCache refcounts = make();
-  change(l2, 10, 1);
-  sync_wait(refcounts.depend_on(l2));
-  change(refcounts, 50, 1);
-  sync_wait(l2.depend_on(refcounts));
-  EXPECT_THAT(changes(), ElementsAre("w10", "f"));
-  change(l2, 10, 2);
-  sync_wait(l2.write_back());
-  EXPECT_THAT(changes(), ElementsAre("w50", "f", "w10"));
-}
-
-TEST_F(TableCacheTest, ADependencyOnAnotherCacheIsSatisfiedBeforeANewOneIsSet) {
-  TableCache l2 = make();
-  TableCache refcounts = make();
-  TableCache bitmaps = make();
-  change(bitmaps, 70, 1);
-  change(refcounts, 50, 1);
-  sync_wait(l2.depend_on(bitmaps));
-  sync_wait(l2.depend_on(refcounts));
-  EXPECT_THAT(changes(), ElementsAre("w70", "f"));
-}
-
-TEST_F(TableCacheTest, DataIsFlushedBeforeTheReferenceToIt) {
-  auto owned = std::make_unique<FaultDevice>(std::make_unique<storage::MemoryDevice>(kSlice));
-  const FaultDevice& data = *owned;
-  TableCache l2 = make();
-  change(l2, 10, 1);
-  l2.depend_on_flush();
-  sync_wait(l2.write_back());
-  EXPECT_THAT(changes(), ElementsAre("f", "w10"));
-  storage_->set_data_file(std::move(owned));
-  change(l2, 10, 2);
-  l2.depend_on_flush();
-  sync_wait(l2.write_back());
-  EXPECT_EQ(data.count(Operation::kFlush), 1u);
-}
-
-TEST_F(TableCacheTest, ADependencyWhoseFlushFailedRemains) {
-  TableCache l2 = make();
-  TableCache refcounts = make();
-  change(refcounts, 50, 1);
-  sync_wait(l2.depend_on(refcounts));
-  change(l2, 10, 1);
-  file_->add_rule({.operation = Operation::kFlush});
-  EXPECT_THROW(sync_wait(l2.write_back()), Error);
-  EXPECT_NE(on_disk(10), 1);
-  EXPECT_TRUE(l2.has_dirty());
-  file_->clear_events();
-  sync_wait(l2.write_back());
-  EXPECT_THAT(changes(), ElementsAre("f", "w10"));
-}
-
 TEST_F(TableCacheTest, AnInvalidatedSliceIsNeverWritten) {
   TableCache cache = make();
   change(cache, 1, 1);
@@ -402,71 +269,5 @@ TEST_F(TableCacheTest, ANewTableAtAnOffsetThatIsBeingReadWaitsForTheRead) {
   EXPECT_TRUE(is_all_zero(cache.find(kSlice).bytes()));
 }
 
-// L2 tables of a disk that was written sequentially.
-class PackedTableCacheTest : public testing::Test {
- protected:
-  static constexpr uint32_t kBig = 16384;
-  static constexpr uint64_t kSlices = 64;
-
-  PackedTableCacheTest() {
-    auto file = std::make_unique<storage::MemoryDevice>(contents());
-    file_ = file.get();
-    storage_ = std::make_unique<Storage>(std::move(file));
-  }
-
-  static uint64_t word(uint64_t index) { return layout::L2Entry::kCopied | (index + 100) << 16; }
-  ConstBytes contents() {
-    bytes_.resize(kSlices * kBig);
-    for (uint64_t i = 0; i < bytes_.size() / 8; ++i) store_big_endian(&bytes_[i * 8], word(i));
-    return bytes_;
-  }
-  TableCache make(uint64_t slices_max) {
-    return {storage_.get(),
-            {.slice_size = kBig, .slices_max = slices_max, .l2_geometry = &geometry_}};
-  }
-
-  const layout::Geometry geometry_{layout::Header{}};
-  std::vector<uint8_t> bytes_;
-  storage::MemoryDevice* file_;
-  std::unique_ptr<Storage> storage_;
-};
-
-TEST_F(PackedTableCacheTest, SequentiallyWrittenSlicesAreAllInMemory) {
-  TableCache cache = make(2);
-  for (uint64_t i = 0; i < kSlices; ++i) sync_wait(cache.get(i * kBig));
-  EXPECT_EQ(cache.slices(), kSlices);
-  EXPECT_LE(cache.memory(), 2 * kBig);
-  const TableCache::Slice slice = cache.find(5 * kBig);
-  EXPECT_EQ(slice.l2_entry(77).word(), word(5 * 2048 + 77));
-  EXPECT_EQ(slice.l2_stretch(77, 5000).count, 2048u - 77);
-  EXPECT_TRUE(std::ranges::equal(slice.bytes(), file_->get(5 * kBig, kBig)));
-}
-
-TEST_F(PackedTableCacheTest, AChangeUnpacksAndTheLimitStillHolds) {
-  TableCache cache = make(4);
-  for (uint64_t i = 0; i < kSlices; ++i) sync_wait(cache.get(i * kBig));
-  for (uint64_t i = 0; i < kSlices; ++i) {
-    const TableCache::Slice slice = sync_wait(cache.get(i * kBig));
-    layout::L2Entry(7).store(slice.bytes(), 3, geometry_);
-    slice.mark_dirty();
-    EXPECT_EQ(slice.l2_entry(3).word(), 7u);
-    EXPECT_EQ(slice.l2_stretch(4, 5000).count, 2048u - 4);
-    EXPECT_LE(cache.memory(), 6 * kBig);
-  }
-  sync_wait(cache.write_back());
-  for (uint64_t i = 0; i < kSlices; ++i) {
-    EXPECT_EQ(load_big_endian<uint64_t>(file_->get(i * kBig + 24, 8).data()), 7u);
-    EXPECT_EQ(sync_wait(cache.get(i * kBig)).l2_entry(3).word(), 7u);
-  }
-}
-
-TEST_F(PackedTableCacheTest, FragmentedSlicesStayUnpacked) {
-  TableCache cache = make(8);
-  for (uint64_t i = 0; i < kBig / 8; i += 3) store_big_endian(&bytes_[i * 8], i << 16);
-  sync_wait(file_->write(0, ConstBytes(bytes_)));
-  EXPECT_EQ(sync_wait(cache.get(0)).l2_entry(3).word(), 3u << 16);
-  EXPECT_EQ(cache.memory(), kBig);
-}
-
 }  // namespace
-}  // namespace byre::qcow2
+}  // namespace byre::qcow2::test
