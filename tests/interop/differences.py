@@ -145,7 +145,7 @@ DIFFERENCES = [
     Difference(
         "tables that overlap",
         "byre moves them apart; QEMU counts both and continues to change the shared cluster.",
-        _repairs_and(rb"Moving tables"), _nothing),
+        _repairs_and(rb"Moving overlapping tables"), _nothing),
     Difference(
         "repairs that QEMU gives up",
         "Its own checks find that it would overwrite metadata, or it reads refcounts that it should not need.",
