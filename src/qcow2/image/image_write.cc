@@ -56,7 +56,8 @@ Task<void> resize_disk(WriteParts* parts, uint64_t new_size, Preallocation preal
 // request finds the image corrupt, the image is marked so. `make_request` returns the request's
 // task.
 template <typename MakeRequest>
-Task<void> run(WriteParts* parts, MakeRequest make_request) {
+Task<void> run(ImageParts* image, MakeRequest make_request) {
+  image->cache_cleaner.clean_if_due();
   std::exception_ptr error;
   bool is_full = false;
   try {
@@ -68,7 +69,7 @@ Task<void> run(WriteParts* parts, MakeRequest make_request) {
   }
   if (!error) co_return;
   bool may_try_again = false;
-  if (is_full) may_try_again = co_await parts->flusher.make_room();
+  if (is_full) may_try_again = co_await image->writing->flusher.make_room();
   if (may_try_again) {
     error = nullptr;
     try {
@@ -78,7 +79,7 @@ Task<void> run(WriteParts* parts, MakeRequest make_request) {
       error = std::current_exception();
     }
   }
-  if (error) co_await parts->context->end_failed_request(error);
+  if (error) co_await image->context.end_failed_request(error);
 }
 
 }  // namespace
@@ -91,7 +92,7 @@ Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
     return write_zeroes(offset, from.size(), policy.detected_flags(flags));
   }
   WriteParts* const parts = &parts_->write_parts();
-  return run(parts, [parts, offset, from, flags] {
+  return run(parts_.get(), [parts, offset, from, flags] {
     return write_bytes(parts, GuestOffset(offset), from, flags);
   });
 }
@@ -101,7 +102,8 @@ Task<void> Image::write_vm_state(uint64_t offset, IoVector from) {
   const GuestOffset place = vm_state_offset(offset, from.size());
   if (from.size() == 0) return ready();
   WriteParts* const parts = &parts_->write_parts();
-  return run(parts, [parts, place, from] { return write_vm_state_bytes(parts, place, from); });
+  return run(parts_.get(),
+             [parts, place, from] { return write_vm_state_bytes(parts, place, from); });
 }
 
 Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
@@ -109,7 +111,7 @@ Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flag
   if (length == 0) return ready();
   WriteParts* const parts = &parts_->write_parts();
   const WriteFlags allowed = parts_->context.options.policy.zeroes_flags(flags);
-  return run(parts, [parts, offset, length, allowed] {
+  return run(parts_.get(), [parts, offset, length, allowed] {
     return zero_bytes(parts, GuestOffset(offset), length, allowed);
   });
 }
@@ -118,7 +120,7 @@ Task<void> Image::discard(uint64_t offset, uint64_t length) {
   check_writable(offset, length);
   if (length == 0 || parts_->context.options.policy.ignores_discards()) return ready();
   WriteParts* const parts = &parts_->write_parts();
-  return run(parts,
+  return run(parts_.get(),
              [parts, offset, length] { return discard_bytes(parts, GuestOffset(offset), length); });
 }
 
@@ -126,7 +128,7 @@ Task<void> Image::flush() {
   Context& context = parts_->context;
   if (!context.health.is_writable()) return ready();
   if (WriteParts* const parts = parts_->writing.get()) {
-    return run(parts, [parts] { return parts->flusher.flush(); });
+    return run(parts_.get(), [parts] { return parts->flusher.flush(); });
   }
   // Nothing was written here, but an earlier writer may have been killed: after this flush
   // everything that can be read is durable.
@@ -136,7 +138,7 @@ Task<void> Image::flush() {
 Task<void> Image::resize(uint64_t new_size, Preallocation preallocation) {
   check_writable(0, 0);
   WriteParts* const parts = &parts_->write_parts();
-  return run(parts, [parts, new_size, preallocation] {
+  return run(parts_.get(), [parts, new_size, preallocation] {
     return resize_disk(parts, new_size, preallocation);
   });
 }

@@ -138,5 +138,23 @@ TEST_F(OptionsOfImages, SlicesUnusedForTheIntervalLeaveTheCaches) {
   close_and_check();
 }
 
+TEST_F(OptionsOfImages, RequestsThatChangeTheDiskCleanTheCachesToo) {
+  OpenOptions options = for_writing();
+  options.cache.clean_interval = 10;
+  open(layout_of(64 * kMiB, 512), options);
+  write(32 * kMiB, pattern(0, 512, 1));
+  flush();
+  // One of these reads the clock, and an interval begins.
+  for (uint64_t i = 0; i < CacheCleaner::kRequestsPerClockRead; ++i) write(0, pattern(0, 512, i));
+  flush();
+  const uint64_t before = parts().tables.l2_cache.slices();
+  for (const int times : {1, 2}) {
+    parts().cache_cleaner.clean_at(loop_.now() + times * std::chrono::seconds(11));
+    if (times == 1) write(0, pattern(0, 512, 1));
+  }
+  EXPECT_LT(parts().tables.l2_cache.slices(), before);
+  close_and_check();
+}
+
 }  // namespace
 }  // namespace byre::qcow2::test
