@@ -3,8 +3,6 @@
 
 #include <utility>
 
-#include "base/checked.h"
-#include "base/units.h"
 #include "byre/error.h"
 
 namespace byre::qcow2 {
@@ -27,10 +25,6 @@ Context::Context(std::unique_ptr<BlockDevice> file, OpenOptions options_,
       health(storage.file(), first_phase(options, first_cluster.header, is_repaired),
              options.on_warning),
       header_store(std::move(first_cluster), &storage.file(), &health) {}
-
-uint64_t Context::disk_size() const {
-  return align_down(header().size, kSectorSize);
-}
 
 layout::GuestOffset Context::vm_state_start() const {
   return layout::GuestOffset(geometry.l1_entries_for(disk_size()) * geometry.l2_coverage());

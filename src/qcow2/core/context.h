@@ -7,6 +7,8 @@
 
 #include "async/range_lock.h"
 #include "async/task.h"
+#include "base/checked.h"
+#include "base/units.h"
 #include "block/block_device.h"
 #include "qcow2/core/header_store.h"
 #include "qcow2/core/health.h"
@@ -17,6 +19,11 @@
 #include "qcow2/layout/types.h"
 
 namespace byre::qcow2 {
+
+// The size of the guest's disk in bytes: whole sectors, as QEMU counts.
+inline uint64_t disk_size(const layout::Header& header) {
+  return align_down(header.size, kSectorSize);
+}
 
 // What every part of the engine may use of an open image. Any other part that it calls is an
 // argument of its constructor. An image belongs to one loop, so there are no locks between threads;
@@ -42,7 +49,7 @@ struct Context {
   const layout::Header& header() const { return header_store.header(); }
   const layout::Extensions& extensions() const { return header_store.extensions(); }
   // The size of the guest's disk in bytes: whole sectors, as QEMU counts.
-  uint64_t disk_size() const;
+  uint64_t disk_size() const { return qcow2::disk_size(header()); }
   // The guest offset at which the VM state area begins: the first L2 table past the disk's.
   layout::GuestOffset vm_state_start() const;
   // Refcounts are written late, and the dirty bit is set while the image is open for writing and

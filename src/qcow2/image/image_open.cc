@@ -44,11 +44,6 @@ Task<std::vector<layout::Snapshot>> read_snapshots(BlockDevice* file,
   co_return decoder.take();
 }
 
-// Whole sectors, as QEMU counts.
-uint64_t disk_size(const layout::Header& header) {
-  return align_down(header.size, kSectorSize);
-}
-
 Error with_filename(const Error& error, const std::string& filename) {
   return error.hint().empty() ? error
                               : error.with_hint(fmt::format("'{}': {}", filename, error.hint()));

@@ -145,12 +145,12 @@ Task<ClusterRange> Allocator::allocate_at_end(uint64_t count) {
   co_return co_await claim(range);
 }
 
-// The next cluster for compressed data: the one at `behind` if it is free, else any. `behind` 0:
+// The next cluster for compressed data: the one at `after` if it is free, else any. `after` 0:
 // any.
-Task<ClusterRange> Allocator::next_to_pack(HostCluster behind) {
-  if (!behind.is_zero()) {
-    const ClusterRange found = co_await refcounts_->find_free(behind, 1);
-    if (found.first == behind) {
+Task<ClusterRange> Allocator::next_to_pack(HostCluster after) {
+  if (!after.is_zero()) {
+    const ClusterRange found = co_await refcounts_->find_free(after, 1);
+    if (found.first == after) {
       check_end(found);
       co_await claim(found);
       co_return found;
@@ -214,9 +214,9 @@ Task<void> Allocator::ensure_blocks(ClusterRange range) {
 
 // A block is placed after the range that needed it, as in QEMU. If the refcount of its own cluster
 // is in another block that is missing as well, that one is made first and counts itself.
-Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster behind) {
+Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster after) {
   while (!refcounts_->has_block(table_index)) {
-    const ClusterRange place = co_await refcounts_->find_free(behind, 1);
+    const ClusterRange place = co_await refcounts_->find_free(after, 1);
     const uint64_t counted_by = refcounts_->table_index(place.first);
     check_end(place);
     if (counted_by >= refcounts_->table_entries()) {

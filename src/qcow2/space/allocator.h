@@ -95,10 +95,10 @@ class Allocator {
                                    HostCluster limit);
   Task<ClusterRange> find_at_end(uint64_t count, uint64_t count_min);
   Task<ClusterRange> claim(ClusterRange range);
-  Task<ClusterRange> next_to_pack(HostCluster behind);
+  Task<ClusterRange> next_to_pack(HostCluster after);
   Task<bool> share(HostCluster cluster);
   Task<void> ensure_blocks(ClusterRange range);
-  Task<void> ensure_block(uint64_t table_index, HostCluster behind);
+  Task<void> ensure_block(uint64_t table_index, HostCluster after);
   Task<void> drop_references(ClusterRange range);
   Task<void> drop_all_references(DeferredFrees frees);
   Task<void> discard_in_file(std::vector<ClusterRange> ranges);

@@ -17,18 +17,18 @@ namespace byre::qcow2 {
 
 using layout::RefcountTableEntry;
 
-void RefcountTableGrowth::plan(HostCluster behind, uint64_t table_index_min) {
+void RefcountTableGrowth::plan(HostCluster start, uint64_t table_index_min) {
   constexpr uint64_t kEntriesMax = layout::limits::kRefcountTableEntriesMax;
   const uint64_t per_cluster = context_->geometry.cluster_size() / 8;
   const uint64_t old_entries = refcounts_->table_entries();
-  first_new_index_ = refcounts_->table_index(behind);
+  first_new_index_ = refcounts_->table_index(start);
   BYRE_ASSERT(first_new_index_ >= old_entries);
   uint64_t blocks = 0;
   uint64_t entries =
       std::max(table_index_min + 1, std::min(old_entries + old_entries / 2, kEntriesMax));
   for (;;) {
     table_clusters_ = div_ceil(entries, per_cluster);
-    place_ = {behind, table_clusters_ + blocks};
+    place_ = {start, table_clusters_ + blocks};
     const uint64_t last = refcounts_->table_index(place_.end() - 1);
     if (last + 1 <= entries && last + 1 - first_new_index_ <= blocks) break;
     entries = std::max(entries, last + 1);
@@ -42,7 +42,7 @@ void RefcountTableGrowth::plan(HostCluster behind, uint64_t table_index_min) {
   table_ = refcounts_->table();
   table_.resize(table_clusters_ * per_cluster);
   for (uint64_t i = 0; i < blocks; ++i) {
-    const HostOffset block = context_->geometry.offset_of(behind + table_clusters_ + i);
+    const HostOffset block = context_->geometry.offset_of(start + table_clusters_ + i);
     table_[first_new_index_ + i] = RefcountTableEntry::block(block).word();
   }
 }
@@ -94,8 +94,8 @@ Task<void> RefcountTableGrowth::switch_to_table() {
   co_await allocator_->drop_references(old);
 }
 
-Task<void> RefcountTableGrowth::run(HostCluster behind, uint64_t table_index_min) {
-  plan(behind, table_index_min);
+Task<void> RefcountTableGrowth::run(HostCluster start, uint64_t table_index_min) {
+  plan(start, table_index_min);
   allocator_->check_end(place_);
   allocator_->note_written(place_);
   std::exception_ptr error;

@@ -29,13 +29,13 @@ class RefcountTableGrowth {
         refcounts_(refcounts),
         overlap_(overlap) {}
 
-  // The new table has room for the entry `table_index_min` and is placed at `behind`, which must
+  // The new table has room for the entry `table_index_min` and is placed at `start`, which must
   // not be below the range that the old table covers, so that everything from there on is free.
   // Throws Error(kNoSpace, EFBIG) if the new table would exceed the limit of refcount tables.
-  Task<void> run(HostCluster behind, uint64_t table_index_min);
+  Task<void> run(HostCluster start, uint64_t table_index_min);
 
  private:
-  void plan(HostCluster behind, uint64_t table_index_min);
+  void plan(HostCluster start, uint64_t table_index_min);
   Task<void> make_blocks();
   Task<void> write_table();
   Task<void> switch_to_table();

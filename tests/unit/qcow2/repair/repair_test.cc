@@ -16,16 +16,13 @@ using test::CheckedImage;
 using test::Damage;
 using test::GuestView;
 using test::Repaired;
+using test::view;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr uint64_t kCopied = layout::L2Entry::kCopied;
-
-GuestView view(const CheckedImage& image) {
-  return sync_wait(test::view_guest(const_cast<CheckedImage&>(image).file().clone()));
-}
 
 TEST(Repairer, ASoundImageIsNotTouched) {
   CheckedImage image;

@@ -253,6 +253,10 @@ inline Task<GuestView> view_guest(std::unique_ptr<BlockDevice> file,
   co_return view;
 }
 
+inline GuestView view(const CheckedImage& image) {
+  return sync_wait(view_guest(const_cast<CheckedImage&>(image).file().clone()));
+}
+
 // Nothing that could be read is lost or different.
 inline void expect_nothing_lost(const GuestView& before, const GuestView& after) {
   ASSERT_EQ(before.size(), after.size());
