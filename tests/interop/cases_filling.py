@@ -27,6 +27,7 @@ def add_ballast(folder):
     number = 0
     part = 2  # of what is too much: a file system takes some for itself
     while part <= 64:
+        subprocess.run(["sync", "-f", folder], check=True)  # btrfs frees what was removed when it commits
         status = os.statvfs(folder)
         surplus = status.f_bavail * status.f_frsize - FREE
         if surplus < MIB:

@@ -18,13 +18,12 @@ def source(world, name="disk.raw", size=16 * MIB):
 
 
 def shell(world, line, program=None, folder=None):
-    """A shell line in which $IMG is the subject."""
+    """A shell line in which $IMG is the subject: a function, since a script that was just written may be busy."""
     program = program or world.subject
-    wrapper = world.folder / f"{program.name}-{program.path.name}"
-    wrapper.write_text(f"#!/bin/bash\nexec -a {program.name} {shlex.quote(str(program.path))} \"$@\"\n")
-    wrapper.chmod(0o755)
-    return subprocess.run(["bash", "-c", line], cwd=folder or world.folder, capture_output=True, timeout=60,
-                          check=False, env={**os.environ, "LC_ALL": "C", "IMG": str(wrapper)})
+    path = shlex.quote(str(program.path.resolve()))
+    function = f"program() {{ (exec -a {program.name} {path} \"$@\"); }}\n"
+    return subprocess.run(["bash", "-c", function + line], cwd=folder or world.folder, capture_output=True, timeout=60,
+                          check=False, env={**os.environ, "LC_ALL": "C", "IMG": "program"})
 
 
 SAME = ["-c", "-c -o compression_type=zstd", "-c -o cluster_size=4k", "-c -o cluster_size=2M", "-c -S 0", "",
