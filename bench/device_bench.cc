@@ -74,7 +74,7 @@ class DeviceBench {
       const uint64_t offset = next_offset_;
       next_offset_ = (next_offset_ + step) % device_->size();
       ++issued_;
-      const IoVector memory(buffers_[index].bytes());
+      const ReadBuffers memory(buffers_[index].bytes());
       if (options_.writes) {
         co_await device_->write(offset, memory, WriteFlags::kNone);
       } else {

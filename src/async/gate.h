@@ -10,31 +10,16 @@
 
 namespace byre {
 
-// Counts the requests in flight, so that the code that closes what they use can wait for them. It
-// admits every request: whether new requests may still arrive is up to the owner. For coroutines of
-// one loop.
+// Counts tasks in flight (Task::count_in()), so that the code that closes what they use can wait for
+// them. It admits every task: whether new ones may still arrive is up to the owner. For coroutines
+// of one loop.
 class Gate {
  public:
-  // One request in flight.
-  class Pass {
-   public:
-    explicit Pass(Gate* owner) : owner_(owner) { ++owner_->count_; }
-    Pass(Pass&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
-    Pass& operator=(Pass&&) = delete;
-    ~Pass() {
-      if (owner_ != nullptr) owner_->leave();
-    }
-
-   private:
-    Gate* owner_;
-  };
-
   Gate() = default;
   ~Gate() { BYRE_ASSERT(waiting_ == nullptr); }
   Gate(const Gate&) = delete;
   Gate& operator=(const Gate&) = delete;
 
-  [[nodiscard]] Pass enter() { return Pass(this); }
   uint64_t count() const { return count_; }
 
   // `co_await gate.wait_until_empty();` One waiter at a time.
@@ -54,6 +39,9 @@ class Gate {
   }
 
  private:
+  friend void task_detail::enter(Gate* gate);
+  friend void task_detail::leave(Gate* gate) noexcept;
+
   void leave() noexcept {
     if (--count_ != 0 || waiting_ == nullptr) return;
     Loop::current().schedule(std::exchange(waiting_, nullptr));

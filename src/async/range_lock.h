@@ -33,28 +33,28 @@ class RangeLock {
       return overlap && (mode == Mode::kExclusive || other.mode == Mode::kExclusive);
     }
   };
-  using Place = std::list<Request>::iterator;
+  using Position = std::list<Request>::iterator;
 
  public:
   class Guard {
    public:
     Guard() = default;
-    Guard(RangeLock* owner, Place place) : owner_(owner), place_(place) {}
+    Guard(RangeLock* owner, Position position) : owner_(owner), position_(position) {}
     Guard(Guard&& other) noexcept
-        : owner_(std::exchange(other.owner_, nullptr)), place_(other.place_) {}
+        : owner_(std::exchange(other.owner_, nullptr)), position_(other.position_) {}
     Guard& operator=(Guard&& other) noexcept {
       std::swap(owner_, other.owner_);
-      std::swap(place_, other.place_);
+      std::swap(position_, other.position_);
       return *this;
     }
     ~Guard() { release(); }
     void release() {
-      if (owner_ != nullptr) std::exchange(owner_, nullptr)->release(place_);
+      if (owner_ != nullptr) std::exchange(owner_, nullptr)->release(position_);
     }
 
    private:
     RangeLock* owner_ = nullptr;
-    Place place_;
+    Position position_;
   };
 
   RangeLock() = default;
@@ -67,18 +67,18 @@ class RangeLock {
   auto acquire(uint64_t offset, uint64_t length, Mode mode) {
     struct Awaiter {
       RangeLock* owner;
-      Place place;
+      Position position;
       Waiter waiter = {};
-      bool await_ready() const { return place->granted; }
+      bool await_ready() const { return position->granted; }
       void await_suspend(std::coroutine_handle<> self) {
         waiter.coroutine = self;
-        place->waiting = &waiter;
+        position->waiting = &waiter;
       }
-      Guard await_resume() const { return Guard(owner, place); }
+      Guard await_resume() const { return Guard(owner, position); }
     };
-    const Place place = append({offset, length, mode, false, nullptr});
-    place->granted = may_go(place);
-    return Awaiter{this, place};
+    const Position position = append({offset, length, mode, false, nullptr});
+    position->granted = may_go(position);
+    return Awaiter{this, position};
   }
 
   // Asserts that no two requests that have the lock conflict, and that each one that waits does so
@@ -97,24 +97,24 @@ class RangeLock {
 
  private:
   // List nodes are reused: most requests come and go alone, and there are many.
-  Place append(const Request& request) {
+  Position append(const Request& request) {
     if (spare_.empty()) return requests_.insert(requests_.end(), request);
     spare_.front() = request;
     requests_.splice(requests_.end(), spare_, spare_.begin());
     return std::prev(requests_.end());
   }
 
-  bool may_go(Place place) {
-    for (Place earlier = requests_.begin(); earlier != place; ++earlier) {
-      if (place->conflicts_with(*earlier)) return false;
+  bool may_go(Position position) {
+    for (Position earlier = requests_.begin(); earlier != position; ++earlier) {
+      if (position->conflicts_with(*earlier)) return false;
     }
     return true;
   }
 
-  void release(Place place) noexcept {
-    const Request gone = *place;
-    Place later = std::next(place);
-    spare_.splice(spare_.begin(), requests_, place);
+  void release(Position position) noexcept {
+    const Request gone = *position;
+    Position later = std::next(position);
+    spare_.splice(spare_.begin(), requests_, position);
     if (spare_.size() > kSpareMax) spare_.pop_back();
     for (; later != requests_.end(); ++later) {
       if (later->granted || !later->conflicts_with(gone) || !may_go(later)) continue;

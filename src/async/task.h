@@ -12,15 +12,21 @@
 
 namespace byre {
 
+class Gate;
 template <class T>
 class Task;
 
 namespace task_detail {
 
+// Gate::enter() and Gate::leave(), for tasks that are counted; gate.h needs this file.
+void enter(Gate* gate);
+void leave(Gate* gate) noexcept;
+
 struct FinalAwaiter {
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> finished) const noexcept {
+    finished.promise().end();
     return finished.promise().continuation;
   }
   void await_resume() const noexcept {}
@@ -28,6 +34,10 @@ struct FinalAwaiter {
 
 class PromiseBase {
  public:
+  PromiseBase() = default;
+  PromiseBase(const PromiseBase&) = delete;
+  PromiseBase& operator=(const PromiseBase&) = delete;
+  ~PromiseBase() { end(); }
   std::suspend_always initial_suspend() const noexcept { return {}; }
   FinalAwaiter final_suspend() const noexcept { return {}; }
   void unhandled_exception() noexcept { exception = std::current_exception(); }
@@ -35,8 +45,18 @@ class PromiseBase {
   static void* operator new(size_t size) { return frame_pool::allocate(size); }
   static void operator delete(void* frame, size_t size) { frame_pool::release(frame, size); }
 
+  void count_in(Gate* counter) {
+    if (gate != nullptr) return;
+    enter(counter);
+    gate = counter;
+  }
+  void end() noexcept {
+    if (gate != nullptr) leave(std::exchange(gate, nullptr));
+  }
+
   std::coroutine_handle<> continuation = std::noop_coroutine();
   std::exception_ptr exception;
+  Gate* gate = nullptr;  // counts the task until it ends
 };
 
 template <class T>
@@ -73,6 +93,7 @@ class Promise<void> : public PromiseBase {
 template <class T = void>
 class [[nodiscard]] Task {
  public:
+  using Result = T;
   using promise_type = task_detail::Promise<T>;
   using Handle = std::coroutine_handle<promise_type>;
 
@@ -84,6 +105,11 @@ class [[nodiscard]] Task {
   ~Task() {
     if (handle_) handle_.destroy();
   }
+
+  // The gate counts the task, from now until its body ends or it is destroyed, unless another gate
+  // counts it already.
+  // REQUIRES: the gate outlives the task.
+  void count_in(Gate* gate) { handle_.promise().count_in(gate); }
 
   auto operator co_await() && noexcept {
     struct Awaiter {

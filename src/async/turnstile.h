@@ -40,7 +40,7 @@ class Turnstile {
         bool await_ready() const { return owner->current_ == number; }
         void await_suspend(std::coroutine_handle<> self) {
           waiter.coroutine = self;
-          owner->place_of(number).waiting = &waiter;
+          owner->slot_of(number).waiting = &waiter;
         }
         void await_resume() const noexcept {}
       };
@@ -65,36 +65,36 @@ class Turnstile {
 
   // Numbers 0, 1, 2, ... The turnstile outlives its tickets.
   Ticket take() {
-    places_.emplace_back();
-    return {this, current_ + places_.size() - 1};
+    slots_.emplace_back();
+    return {this, current_ + slots_.size() - 1};
   }
 
   // Whether there is a ticket that has not been passed.
-  bool is_in_use() const { return !places_.empty(); }
+  bool is_in_use() const { return !slots_.empty(); }
 
  private:
   // The state of a ticket.
-  struct Place {
+  struct Slot {
     Waiter* waiting = nullptr;
     bool is_passed = false;
   };
 
-  Place& place_of(uint64_t number) { return places_[number - current_]; }
+  Slot& slot_of(uint64_t number) { return slots_[number - current_]; }
 
   void pass(uint64_t number) noexcept {
-    place_of(number).is_passed = true;
+    slot_of(number).is_passed = true;
     if (number != current_) return;
-    while (!places_.empty() && places_.front().is_passed) {
-      places_.pop_front();
+    while (!slots_.empty() && slots_.front().is_passed) {
+      slots_.pop_front();
       ++current_;
     }
-    if (!places_.empty() && places_.front().waiting != nullptr) {
-      Loop::current().schedule(places_.front().waiting);
+    if (!slots_.empty() && slots_.front().waiting != nullptr) {
+      Loop::current().schedule(slots_.front().waiting);
     }
   }
 
   uint64_t current_ = 0;
-  std::deque<Place> places_;  // of the tickets from current_ on
+  std::deque<Slot> slots_;  // of the tickets from current_ on
 };
 
 }  // namespace byre

@@ -19,6 +19,112 @@ constexpr std::array<const char*, 4> kPreallocationNames{"off", "metadata", "fal
 
 }  // namespace
 
+Task<void> BlockDevice::read(uint64_t offset, ReadBuffers to) {
+  return start([&] {
+    check_readable(offset, to.size());
+    if (piece(offset, to.size()) < to.size()) return read_in_pieces(offset, std::move(to));
+    return do_read(offset, std::move(to));
+  });
+}
+
+WriteFlags BlockDevice::with_durability(WriteFlags flags) const {
+  return writes_through_ ? flags | WriteFlags::kFua : flags;
+}
+
+Task<void> BlockDevice::write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
+  return start([&] {
+    check_writable(offset, from.size());
+    flags = with_durability(flags);
+    if (policy_.becomes_zeroes(from)) {
+      return do_write_zeroes(offset, from.size(),
+                             policy_.zeroes_flags(policy_.detected_flags(flags)));
+    }
+    // Compressed writes are whole clusters: if split, they would be refused.
+    const bool may_split = !has_flag(flags, WriteFlags::kCompressed);
+    if (may_split && piece(offset, from.size()) < from.size()) {
+      return write_in_pieces(offset, std::move(from), flags);
+    }
+    return do_write(offset, std::move(from), flags);
+  });
+}
+
+Task<void> BlockDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
+  return start([&] {
+    check_writable(offset, length);
+    return do_write_zeroes(offset, length, policy_.zeroes_flags(with_durability(flags)));
+  });
+}
+
+Task<void> BlockDevice::discard(uint64_t offset, uint64_t length, WriteFlags flags) {
+  return start([&] {
+    check_range(offset, length);
+    check_writable(offset, length);
+    if (policy_.ignores_discards()) return ready();
+    return has_flag(with_durability(flags), WriteFlags::kFua) ? discard_durably(offset, length)
+                                                              : do_discard(offset, length);
+  });
+}
+
+Task<void> BlockDevice::discard_durably(uint64_t offset, uint64_t length) {
+  co_await do_discard(offset, length);
+  co_await do_flush();
+}
+
+Task<void> BlockDevice::reserve_space(uint64_t offset, uint64_t length) {
+  return start([&] {
+    check_writable(offset, length);
+    return do_reserve_space(offset, length);
+  });
+}
+
+Task<void> BlockDevice::flush() {
+  return start([&] {
+    check_open();
+    return do_flush();
+  });
+}
+
+Task<std::vector<Extent>> BlockDevice::extents(uint64_t offset, uint64_t length,
+                                               ExtentScope scope) {
+  return start([&] {
+    check_readable(offset, length);
+    return do_extents(offset, length, scope);
+  });
+}
+
+Task<void> BlockDevice::resize(uint64_t new_size, Preallocation preallocation) {
+  return start([&] {
+    check_writable(0, 0);
+    return writes_through_ ? resize_durably(new_size, preallocation)
+                           : do_resize(new_size, preallocation);
+  });
+}
+
+Task<void> BlockDevice::resize_durably(uint64_t new_size, Preallocation preallocation) {
+  co_await do_resize(new_size, preallocation);
+  co_await do_flush();
+}
+
+Task<void> BlockDevice::close() {
+  if (std::exchange(is_closed_, true)) co_return;
+  co_await in_flight_.wait_until_empty();
+  co_await do_close();
+}
+
+Task<bool> BlockDevice::copy_from(HostRange source, uint64_t offset, uint64_t length) {
+  return start([&] {
+    check_writable(offset, length);
+    return writes_through_ ? copy_durably(source, offset, length)
+                           : do_copy_from(source, offset, length);
+  });
+}
+
+Task<bool> BlockDevice::copy_durably(HostRange source, uint64_t offset, uint64_t length) {
+  const bool is_copied = co_await do_copy_from(source, offset, length);
+  if (is_copied) co_await do_flush();
+  co_return is_copied;
+}
+
 void BlockDevice::check_open() const {
   if (!is_closed_) return;
   throw Error(ErrorKind::kInvalidArgument, EBADF, fmt::format("'{}' is closed", filename()));
@@ -32,6 +138,11 @@ void BlockDevice::check_range(uint64_t offset, uint64_t length) const {
                           filename(), length, offset, size()));
 }
 
+void BlockDevice::check_readable(uint64_t offset, uint64_t length) {
+  if (!is_closed_ && !range_fits(offset, length, size())) refresh_size();
+  check_range(offset, length);
+}
+
 void BlockDevice::check_writable(uint64_t offset, uint64_t length) const {
   check_open();
   if (!limits().grows || !range_fits(offset, length, kSizeMax)) check_range(offset, length);
@@ -40,8 +151,42 @@ void BlockDevice::check_writable(uint64_t offset, uint64_t length) const {
   }
 }
 
-Task<void> BlockDevice::reserve_space(uint64_t, uint64_t) {
-  co_return;
+// Pieces end where the device prefers requests to end.
+uint64_t BlockDevice::piece(uint64_t offset, uint64_t left) const {
+  const Limits& limits = this->limits();
+  if (limits.transfer_max == 0) return left;
+  const uint64_t unit = limits.request_alignment;
+  const uint64_t max =
+      limits.transfer_max < unit ? limits.transfer_max : align_down(limits.transfer_max, unit);
+  if (left <= max) return left;
+  const uint64_t past_block = offset % unit;
+  return past_block < max ? max - past_block : max;
+}
+
+Task<void> BlockDevice::read_in_pieces(uint64_t offset, ReadBuffers to) {
+  for (uint64_t done = 0; done < to.size();) {
+    const uint64_t length = piece(offset + done, to.size() - done);
+    const ReadBuffers part = to.slice(done, length);
+    co_await do_read(offset + done, part);
+    done += length;
+  }
+}
+
+Task<void> BlockDevice::write_in_pieces(uint64_t offset, WriteBuffers from, WriteFlags flags) {
+  for (uint64_t done = 0; done < from.size();) {
+    const uint64_t length = piece(offset + done, from.size() - done);
+    const WriteBuffers part = from.slice(done, length);
+    co_await do_write(offset + done, part, flags);
+    done += length;
+  }
+}
+
+Task<void> BlockDevice::do_reserve_space(uint64_t, uint64_t) {
+  return ready();
+}
+
+Task<bool> BlockDevice::do_copy_from(HostRange, uint64_t, uint64_t) {
+  co_return false;
 }
 
 const char* preallocation_name(Preallocation preallocation) {

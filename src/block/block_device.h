@@ -8,9 +8,15 @@
 #include <utility>
 #include <vector>
 
+#include "async/gate.h"
+#include "async/ready.h"
 #include "async/task.h"
 #include "block/debug_event.h"
+#include "block/file_identity.h"
 #include "block/io_vector.h"
+#include "block/lock_permissions.h"
+#include "block/request_policy.h"
+#include "block/write_flags.h"
 
 namespace byre {
 
@@ -20,7 +26,8 @@ struct Limits {
   uint32_t request_alignment = 1;   // power of two; offsets and lengths that cost nothing extra
   uint32_t memory_alignment = 1;    // power of two; addresses that cost no copy
   uint32_t preferred_transfer = 0;  // 0: no preference; a subcluster, for qcow2
-  uint64_t transfer_max = 0;        // 0: unlimited
+  // A read or write of more is split. Compressed writes are not. 0: unlimited, or split below.
+  uint64_t transfer_max = 0;
   bool can_write_zeroes_unmapped = false;  // write_zeroes(kMayUnmap) frees space instead of writing
   // Reads past what was written return zeroes after create or resize: a new device needs no
   // clearing.
@@ -32,23 +39,6 @@ struct Limits {
   // compressed_write_size and have that length, or end at the end of the device.
   uint32_t compressed_write_size = 0;
 };
-
-enum class WriteFlags : uint32_t {
-  kNone = 0,
-  kFua = 1,         // durable when the request completes, as if a flush followed
-  kMayUnmap = 2,    // write_zeroes: the range may be deallocated
-  kNoFallback = 4,  // write_zeroes: fail with kUnsupported rather than write zero bytes
-  kCompressed = 8,  // write: store compressed, see Limits::compressed_write_size
-};
-constexpr WriteFlags operator|(WriteFlags a, WriteFlags b) {
-  return static_cast<WriteFlags>(static_cast<uint32_t>(a) | static_cast<uint32_t>(b));
-}
-constexpr bool has_flag(WriteFlags flags, WriteFlags flag) {
-  return (static_cast<uint32_t>(flags) & static_cast<uint32_t>(flag)) != 0;
-}
-constexpr WriteFlags without_flag(WriteFlags flags, WriteFlags flag) {
-  return static_cast<WriteFlags>(static_cast<uint32_t>(flags) & ~static_cast<uint32_t>(flag));
-}
 
 class BlockDevice;
 
@@ -82,6 +72,12 @@ struct ChildDevice {
   BlockDevice* device;
 };
 
+// Bytes in a file of the host, for the kernel to copy: see BlockDevice::copy_from().
+struct HostRange {
+  int fd;  // belongs to the device
+  uint64_t offset;
+};
+
 enum class Preallocation { kOff, kMetadata, kFalloc, kFull };
 // QEMU's names: "off", "metadata", "falloc", "full".
 const char* preallocation_name(Preallocation preallocation);
@@ -94,9 +90,17 @@ std::optional<Preallocation> preallocation_named(std::string_view name);
 // be in flight concurrently; two that overlap in bytes, one of them a write, have no defined order.
 // Done means visible to later requests; durable only after flush() or with kFua. A failed write
 // leaves the bytes of its range undefined (old, new, or a mix of them) and everything else
-// unchanged. Errors are byre::Error. Ranges must be inside [0, size()), except those of writes to a
-// device that grows; any other range is Error(kInvalidArgument), before anything is done. So is a
-// request after close().
+// unchanged.
+//
+// A request is in flight from the call until its task has ended. Everything that is wrong with it
+// is thrown at the await, as byre::Error. Ranges must be inside [0, size()), except those of writes
+// to a device that grows; any other range is Error(kInvalidArgument), and a change of a device that
+// is read-only Error(kPermission), before anything is done. So is a request after close():
+// Error(kInvalidArgument), EBADF.
+//
+// Each request has two methods: the public one checks it, applies the policy of the device, splits
+// it if the device does not accept as much, and counts it; a device implements the other one
+// (`do_...`), and gets only requests that it can accept.
 class BlockDevice {
  public:
   // No device is larger: file offsets of the host are signed.
@@ -114,34 +118,53 @@ class BlockDevice {
   virtual uint64_t size() const = 0;
   virtual const Limits& limits() const = 0;
   virtual bool is_read_only() const = 0;
+  // Looks the size up again, if other processes may have changed it. Called before a range is
+  // refused that is not inside size().
+  virtual void refresh_size() {}
 
-  virtual Task<void> read(uint64_t offset, IoVector to) = 0;
-  virtual Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) = 0;
-  virtual Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) = 0;
+  Task<void> read(uint64_t offset, ReadBuffers to);
+  Task<void> write(uint64_t offset, WriteBuffers from, WriteFlags flags = WriteFlags::kNone);
+  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags);
   // A hint that the bytes are not needed any more; afterwards they may read as any of their former
-  // values or as zeroes.
-  virtual Task<void> discard(uint64_t offset, uint64_t length) = 0;
+  // values or as zeroes. Of the flags only kFua has a meaning.
+  Task<void> discard(uint64_t offset, uint64_t length, WriteFlags flags = WriteFlags::kNone);
   // Allocates the space on the host's disk that writes to the range will need, so that they do not
   // fail for lack of it. The bytes are unchanged; the range may extend past the end of a device
   // that grows, which may then end where the range does. Throws Error(kNoSpace) if there is not
   // enough. Does nothing if a device has its space anyway, or cannot allocate it.
-  virtual Task<void> reserve_space(uint64_t offset, uint64_t length);
+  Task<void> reserve_space(uint64_t offset, uint64_t length);
   // When it completes, every write that was done before the call survives a power cut.
-  virtual Task<void> flush() = 0;
+  Task<void> flush();
   // The state of [offset, offset + length), in order, without gaps, starting at `offset`: at least
   // one extent, and perhaps not the whole range, so that answers stay small; adjacent extents may
   // have the same state. An empty range returns none.
-  virtual Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length,
-                                            ExtentScope scope) = 0;
+  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope);
   // New bytes read as zeroes.
-  virtual Task<void> resize(uint64_t new_size, Preallocation preallocation) = 0;
+  Task<void> resize(uint64_t new_size, Preallocation preallocation);
   // Waits for requests in flight, writes back what is not yet written, reports what fails, and
   // releases every resource. It is the last call; a second one does nothing. A device that was not
   // closed leaves its image as a crash would.
-  virtual Task<void> close() = 0;
+  Task<void> close();
+
+  // Writes bytes of a file of the host without passing them through this process; file systems that
+  // can share blocks do. Returns false if that cannot be done here: the result is then that of a
+  // failed write.
+  // REQUIRES: the file has these bytes, and nothing closes it meanwhile.
+  Task<bool> copy_from(HostRange source, uint64_t offset, uint64_t length);
+  // Where a range is stored, unchanged and in one piece; nothing if it is not in a file of the
+  // host.
+  virtual std::optional<HostRange> host_range(uint64_t /*offset*/, uint64_t /*length*/) {
+    return std::nullopt;
+  }
 
   // The number of bytes that it occupies on the host's disk; nothing if that has no meaning.
   virtual std::optional<uint64_t> allocated_size() const { return std::nullopt; }
+  // The file of the host that this is, whatever its names; nothing for anything else.
+  virtual std::optional<FileIdentity> identity() const { return std::nullopt; }
+  // Locks the bytes against other processes, in addition to the locks that it holds. Returns false
+  // if it has no locks, so that another process may change it; throws Error(kLocked) with QEMU's
+  // message if another process is in the way.
+  virtual bool add_lock(LockPermissions) { return false; }
 
   // The devices below it, first the one that it reads its bytes from; none for a file.
   virtual std::vector<ChildDevice> children() const { return {}; }
@@ -151,23 +174,63 @@ class BlockDevice {
   // The listener for the events of the device above this one; nullptr if there is none.
   virtual DebugListener* debug_listener() { return nullptr; }
 
-  // Conveniences for the common case.
-  Task<void> write(uint64_t offset, IoVector from) {
-    return write(offset, std::move(from), WriteFlags::kNone);
-  }
+  // What becomes of discards and of writes of zeroes. By default they are done as asked.
+  // REQUIRES: the device has had no request.
+  void set_policy(RequestPolicy policy) { policy_ = policy; }
+  // With `writes_through`, whatever a request changes is durable when it is done, including how it
+  // is found: the cache modes `writethrough` and `directsync`. Set on the device that the caller
+  // uses: it is a promise to the caller, and the layers below need not make each of their own
+  // writes durable.
+  void set_writes_through(bool writes_through) { writes_through_ = writes_through; }
 
  protected:
-  // close() begins with this: false if it was called before. From then on check_open() and the
-  // checks below throw Error(kInvalidArgument).
-  bool begin_close() { return !std::exchange(is_closed_, true); }
+  virtual Task<void> do_read(uint64_t offset, ReadBuffers to) = 0;
+  virtual Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) = 0;
+  virtual Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) = 0;
+  virtual Task<void> do_discard(uint64_t offset, uint64_t length) = 0;
+  virtual Task<void> do_reserve_space(uint64_t offset, uint64_t length);
+  virtual Task<void> do_flush() = 0;
+  virtual Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                               ExtentScope scope) = 0;
+  virtual Task<void> do_resize(uint64_t new_size, Preallocation preallocation) = 0;
+  // Called once, when no request is in flight any more.
+  virtual Task<void> do_close() = 0;
+  virtual Task<bool> do_copy_from(HostRange source, uint64_t offset, uint64_t length);
+  // Makes a request out of what `make` returns, a task: counts it, and moves what `make` throws to
+  // the await. A task that is already counted by the device below stays so: that one is closed
+  // after this one, and waits for it.
+  template <class Make>
+  auto start(Make make) -> decltype(make()) {
+    try {
+      auto task = make();
+      task.count_in(&in_flight_);
+      return task;
+    } catch (...) {
+      return failed<typename decltype(make())::Result>(std::current_exception());
+    }
+  }
+  // These throw the errors of a request that cannot be accepted.
   void check_open() const;
-  // Throws Error(kInvalidArgument) unless the range is inside the device.
+  // Inside the device.
   void check_range(uint64_t offset, uint64_t length) const;
-  // For writes: inside the device, or below kSizeMax if the device grows; and Error(kPermission) if
-  // it is read-only.
+  // For changes: inside the device, or below kSizeMax if the device grows; and it is not read-only.
   void check_writable(uint64_t offset, uint64_t length) const;
+  bool writes_through() const { return writes_through_; }
 
  private:
+  void check_readable(uint64_t offset, uint64_t length);
+  // The length of the first piece of a transfer, if it has to be split.
+  uint64_t piece(uint64_t offset, uint64_t left) const;
+  Task<void> read_in_pieces(uint64_t offset, ReadBuffers to);
+  Task<void> write_in_pieces(uint64_t offset, WriteBuffers from, WriteFlags flags);
+  Task<void> discard_durably(uint64_t offset, uint64_t length);
+  Task<void> resize_durably(uint64_t new_size, Preallocation preallocation);
+  Task<bool> copy_durably(HostRange source, uint64_t offset, uint64_t length);
+  WriteFlags with_durability(WriteFlags flags) const;
+
+  Gate in_flight_;
+  RequestPolicy policy_;
+  bool writes_through_ = false;
   bool is_closed_ = false;
 };
 

@@ -8,8 +8,10 @@
 
 namespace byre {
 
-void IoVector::append(void* data, size_t size) {
+// iovec has no type for memory that is only read: the two subclasses keep them apart.
+void IoVector::append(const void* bytes, size_t size) {
   if (size == 0) return;
+  void* const data = const_cast<void*>(bytes);
   if (size_ == 0) {
     one_ = {data, size};
   } else {
@@ -32,7 +34,7 @@ void IoVector::append(const IoVector& other) {
   for (const iovec& segment : other.segments()) append(segment.iov_base, segment.iov_len);
 }
 
-IoVector IoVector::slice(size_t offset, size_t length) const {
+IoVector IoVector::part(size_t offset, size_t length) const {
   BYRE_ASSERT(offset <= size_ && length <= size_ - offset);
   IoVector result;
   for (const iovec& segment : segments()) {
@@ -41,20 +43,20 @@ IoVector IoVector::slice(size_t offset, size_t length) const {
       offset -= segment.iov_len;
       continue;
     }
-    const size_t part = std::min(segment.iov_len - offset, length);
-    result.append(static_cast<uint8_t*>(segment.iov_base) + offset, part);
+    const size_t taken = std::min(segment.iov_len - offset, length);
+    result.append(static_cast<uint8_t*>(segment.iov_base) + offset, taken);
     offset = 0;
-    length -= part;
+    length -= taken;
   }
   return result;
 }
 
-void IoVector::fill_zero() const {
+void ReadBuffers::fill_zero() const {
   for (const iovec& segment : segments()) std::memset(segment.iov_base, 0, segment.iov_len);
 }
 
-void IoVector::copy_from(ConstBytes from) const {
-  BYRE_ASSERT(from.size() == size_);
+void ReadBuffers::copy_from(ConstBytes from) const {
+  BYRE_ASSERT(from.size() == size());
   const uint8_t* at = from.data();
   for (const iovec& segment : segments()) {
     std::memcpy(segment.iov_base, at, segment.iov_len);

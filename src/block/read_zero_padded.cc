@@ -5,7 +5,7 @@
 
 namespace byre {
 
-Task<void> read_zero_padded(BlockDevice* device, uint64_t offset, IoVector to) {
+Task<void> read_zero_padded(BlockDevice* device, uint64_t offset, ReadBuffers to) {
   const uint64_t size = device->size();
   const uint64_t stored = offset < size ? std::min<uint64_t>(to.size(), size - offset) : 0;
   if (stored == to.size()) {

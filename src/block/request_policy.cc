@@ -19,10 +19,6 @@ WriteFlags RequestPolicy::zeroes_flags(WriteFlags flags) const {
   return ignores_discards() ? without_flag(flags, WriteFlags::kMayUnmap) : flags;
 }
 
-bool RequestPolicy::becomes_zeroes(const IoVector& from) const {
-  return detect_zeroes != DetectZeroes::kOff && from.is_all_zero();
-}
-
 WriteFlags RequestPolicy::detected_flags(WriteFlags flags) const {
   const WriteFlags plain = without_flag(flags, WriteFlags::kCompressed);
   return detect_zeroes == DetectZeroes::kUnmap ? plain | WriteFlags::kMayUnmap : plain;

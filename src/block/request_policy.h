@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "block/block_device.h"
+#include "block/io_vector.h"
+#include "block/write_flags.h"
 
 namespace byre {
 
@@ -34,7 +35,9 @@ struct RequestPolicy {
   WriteFlags zeroes_flags(WriteFlags flags) const;
   // Whether a write is to be done as a write_zeroes(), and the flags for that. kCompressed is
   // dropped, as zeroes need no compression.
-  bool becomes_zeroes(const IoVector& from) const;
+  bool becomes_zeroes(const IoVector& from) const {
+    return detect_zeroes != DetectZeroes::kOff && from.is_all_zero();
+  }
   WriteFlags detected_flags(WriteFlags flags) const;
 };
 

@@ -175,8 +175,8 @@ class ConvertCommand {
     co_await open_target();
   }
 
-  std::set<storage::FileIdentity> source_files() const {
-    std::set<storage::FileIdentity> files;
+  std::set<FileIdentity> source_files() const {
+    std::set<FileIdentity> files;
     for (const auto& source : sources_) files.merge(jobs::files_below(*source));
     return files;
   }
@@ -188,7 +188,7 @@ class ConvertCommand {
       jobs::refuse_as_target(arguments_.target, source_files());
       jobs::refuse_as_target(options.get("data_file").value_or(""), source_files());
     }
-    const std::optional<storage::FileIdentity> target = jobs::identity_of(arguments_.target);
+    const std::optional<FileIdentity> target = jobs::identity_of(arguments_.target);
     if (!target) co_return;
     const std::string prefix = "Could not open '" + arguments_.target + "'";
     std::optional<Error> failure;
@@ -213,7 +213,7 @@ class ConvertCommand {
     co_await file->close();
   }
 
-  Task<void> check_backing(const TargetOptions& options, storage::FileIdentity target) {
+  Task<void> check_backing(const TargetOptions& options, FileIdentity target) {
     open::ImageOptions backing_options;
     backing_options.format = options.get("backing_fmt");
     backing_options.cache = target_mode_;
@@ -270,7 +270,7 @@ class ConvertCommand {
 
   // Compares only the target's own files: it may share a backing file with a source.
   void refuse_sources_as_target() const {
-    const std::set<storage::FileIdentity> files = source_files();
+    const std::set<FileIdentity> files = source_files();
     const BlockDevice& file = leaf_of(*target_);
     jobs::refuse_as_target(file.filename(), files);
     const qcow2::Image* image = open::as_qcow2(target_);

@@ -128,13 +128,13 @@ struct Backing {
 // opened are not examined: the new image may be meant to replace them.
 Task<void> refuse_to_lose_backing(std::string filename, std::string path,
                                   std::optional<std::string> format) {
-  const std::optional<storage::FileIdentity> target = jobs::identity_of(filename);
+  const std::optional<FileIdentity> target = jobs::identity_of(filename);
   if (!target) co_return;
   if (jobs::identity_of(path) == target) throw same_file();
   open::ImageOptions options;
   options.format = std::move(format);
   options.force_share = true;
-  std::set<storage::FileIdentity> files;
+  std::set<FileIdentity> files;
   try {
     const std::unique_ptr<BlockDevice> image = co_await open::open_image(path, options);
     files = jobs::files_below(*image);

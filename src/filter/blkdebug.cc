@@ -29,7 +29,7 @@ Blkdebug::Blkdebug(std::unique_ptr<BlockDevice> below, BlkdebugOptions options)
       align_(std::max<uint64_t>(options_.align, 1)),
       rules_(std::move(options_.rules)) {
   limits_.request_alignment = std::max<uint32_t>(limits_.request_alignment, options_.align);
-  if (options_.max_transfer != 0) limits_.transfer_max = options_.max_transfer;
+  limits_.transfer_max = 0;
   follow(DebugEvent::kNone, false);
 }
 
@@ -178,21 +178,19 @@ Task<void> Blkdebug::check_edges(uint64_t offset, uint64_t length) {
   co_await DebugEvents(this).raise(DebugEvent::kPwritevRmwAfterTail);
 }
 
-Task<void> Blkdebug::read(uint64_t offset, IoVector to) {
-  check_range(offset, to.size());
+Task<void> Blkdebug::do_read(uint64_t offset, ReadBuffers to) {
   uint64_t done = 0;
   while (done < to.size()) {
     const uint64_t place = offset + done;
     const uint64_t length = piece(place, to.size() - done, options_.max_transfer);
     co_await check_blocks(kReadRequest, place, length);
-    const IoVector part = to.slice(done, length);
+    const ReadBuffers part = to.slice(done, length);
     co_await below().read(place, part);
     done += length;
   }
 }
 
-Task<void> Blkdebug::write(uint64_t offset, IoVector from, WriteFlags flags) {
-  check_writable(offset, from.size());
+Task<void> Blkdebug::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   co_await check_edges(offset, from.size());
   co_await DebugEvents(this).raise(DebugEvent::kPwritev);
   uint64_t done = 0;
@@ -200,7 +198,7 @@ Task<void> Blkdebug::write(uint64_t offset, IoVector from, WriteFlags flags) {
     const uint64_t place = offset + done;
     const uint64_t length = piece(place, from.size() - done, options_.max_transfer);
     co_await check_blocks(kWriteRequest, place, length);
-    const IoVector part = from.slice(done, length);
+    const WriteBuffers part = from.slice(done, length);
     co_await below().write(place, part, flags);
     done += length;
   }
@@ -219,8 +217,7 @@ Task<void> Blkdebug::write_zero_piece(uint64_t offset, uint64_t length, WriteFla
   co_await below().write_zeroes(offset, length, flags);
 }
 
-Task<void> Blkdebug::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
-  check_writable(offset, length);
+Task<void> Blkdebug::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   co_await check_edges(offset, length);
   co_await DebugEvents(this).raise(DebugEvent::kPwritevZero);
   uint64_t done = 0;
@@ -248,8 +245,7 @@ uint64_t Blkdebug::discard_piece(uint64_t offset, uint64_t left) const {
 }
 
 // A discard is a hint: less than a block of the disk is left unchanged.
-Task<void> Blkdebug::discard(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
+Task<void> Blkdebug::do_discard(uint64_t offset, uint64_t length) {
   uint64_t done = 0;
   while (done < length) {
     const uint64_t place = offset + done;
@@ -262,13 +258,13 @@ Task<void> Blkdebug::discard(uint64_t offset, uint64_t length) {
   }
 }
 
-Task<void> Blkdebug::flush() {
+Task<void> Blkdebug::do_flush() {
   co_await check(kFlushRequest, 0, 0);
   co_await below().flush();
 }
 
-Task<std::vector<Extent>> Blkdebug::extents(uint64_t offset, uint64_t length, ExtentScope scope) {
-  check_range(offset, length);
+Task<std::vector<Extent>> Blkdebug::do_extents(uint64_t offset, uint64_t length,
+                                               ExtentScope scope) {
   co_await check(kBlockStatusRequest, offset, length);
   co_return co_await below().extents(offset, length, scope);
 }

@@ -38,17 +38,10 @@ class Blkdebug final : public FilterDevice, public DebugListener {
   const char* driver() const override { return "blkdebug"; }
   const Limits& limits() const override { return limits_; }
 
-  Task<void> read(uint64_t offset, IoVector to) override;
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
-  Task<void> discard(uint64_t offset, uint64_t length) override;
-  Task<void> flush() override;
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
   // Unknown, as in QEMU.
   std::optional<uint64_t> allocated_size() const override { return std::nullopt; }
   std::vector<ChildDevice> children() const override { return {{"image", &below()}}; }
   DebugListener* debug_listener() override { return this; }
-  using BlockDevice::write;
 
   bool on_event(DebugEvent event) override;
   void suspend(Waiter* request) override;
@@ -61,6 +54,14 @@ class Blkdebug final : public FilterDevice, public DebugListener {
   int state() const { return state_; }
 
  private:
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override;
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> do_discard(uint64_t offset, uint64_t length) override;
+  Task<void> do_flush() override;
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override;
+
   // A rule that fails requests, once its event has been raised.
   struct ActiveRule {
     BlkdebugRule rule;

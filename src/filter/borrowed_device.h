@@ -26,48 +26,42 @@ class BorrowedDevice final : public BlockDevice {
   uint64_t size() const override { return device_.size(); }
   const Limits& limits() const override { return device_.limits(); }
   bool is_read_only() const override { return device_.is_read_only(); }
-  Task<void> read(uint64_t offset, IoVector to) override {
-    check_open();
-    return device_.read(offset, std::move(to));
-  }
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {
-    check_open();
-    return device_.write(offset, std::move(from), flags);
-  }
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
-    check_open();
-    return device_.write_zeroes(offset, length, flags);
-  }
-  Task<void> discard(uint64_t offset, uint64_t length) override {
-    check_open();
-    return device_.discard(offset, length);
-  }
-  Task<void> reserve_space(uint64_t offset, uint64_t length) override {
-    check_open();
-    return device_.reserve_space(offset, length);
-  }
-  Task<void> flush() override {
-    check_open();
-    return device_.flush();
-  }
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override {
-    check_open();
-    return device_.extents(offset, length, scope);
-  }
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override {
-    check_open();
-    return device_.resize(new_size, preallocation);
-  }
-  Task<void> close() override {
-    if (begin_close() && at_close_ == AtClose::kFlush) co_await device_.flush();
-  }
+  void refresh_size() override { device_.refresh_size(); }
   std::optional<uint64_t> allocated_size() const override { return device_.allocated_size(); }
+  std::optional<FileIdentity> identity() const override { return device_.identity(); }
+  bool add_lock(LockPermissions permissions) override { return device_.add_lock(permissions); }
   std::vector<ChildDevice> children() const override { return device_.children(); }
   BlockDevice& itself() override { return device_.itself(); }
   DebugListener* debug_listener() override { return device_.debug_listener(); }
-  using BlockDevice::write;
 
  private:
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override {
+    co_await device_.read(offset, std::move(to));
+  }
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override {
+    co_await device_.write(offset, std::move(from), flags);
+  }
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
+    co_await device_.write_zeroes(offset, length, flags);
+  }
+  Task<void> do_discard(uint64_t offset, uint64_t length) override {
+    co_await device_.discard(offset, length);
+  }
+  Task<void> do_reserve_space(uint64_t offset, uint64_t length) override {
+    co_await device_.reserve_space(offset, length);
+  }
+  Task<void> do_flush() override { co_await device_.flush(); }
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override {
+    co_return co_await device_.extents(offset, length, scope);
+  }
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override {
+    co_await device_.resize(new_size, preallocation);
+  }
+  Task<void> do_close() override {
+    if (at_close_ == AtClose::kFlush) co_await device_.flush();
+  }
+
   BlockDevice& device_;
   const AtClose at_close_;
 };

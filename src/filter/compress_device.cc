@@ -17,11 +17,11 @@ CompressDevice::CompressDevice(std::unique_ptr<BlockDevice> below, std::string f
     : FilterDevice(std::move(below), std::move(filename)),
       limits_(FilterDevice::limits()),
       cluster_size_(limits_.compressed_write_size) {
+  limits_.transfer_max = 0;  // a part of a cluster would be compressed again and again
   if (cluster_size_ != 0) limits_.request_alignment = limits_.compressed_write_size;
 }
 
-Task<void> CompressDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
-  check_writable(offset, from.size());
+Task<void> CompressDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   if (cluster_size_ == 0) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP,
                 fmt::format("'{}' does not support compressed writes", below().filename()));
@@ -31,13 +31,13 @@ Task<void> CompressDevice::write(uint64_t offset, IoVector from, WriteFlags flag
     const uint64_t place = offset + done;
     const uint64_t room = cluster_size_ - place % cluster_size_;
     const uint64_t length = std::min<uint64_t>(from.size() - done, room);
-    const IoVector part = from.slice(done, length);
+    const WriteBuffers part = from.slice(done, length);
     co_await write_cluster(place, part, flags);
     done += length;
   }
 }
 
-Task<void> CompressDevice::write_cluster(uint64_t offset, IoVector from, WriteFlags flags) {
+Task<void> CompressDevice::write_cluster(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   const uint64_t start = align_down(offset, cluster_size_);
   const uint64_t length = std::min(cluster_size_, size() - start);
   const RangeLock::Guard guard =
@@ -47,7 +47,7 @@ Task<void> CompressDevice::write_cluster(uint64_t offset, IoVector from, WriteFl
     co_return;
   }
   Buffer buffer(length);
-  const IoVector whole(buffer.bytes());
+  const ReadBuffers whole(buffer.bytes());
   co_await below().read(start, whole);
   from.copy_to(buffer.bytes(offset - start, from.size()));
   co_await below().write(start, whole, flags | WriteFlags::kCompressed);

@@ -19,12 +19,12 @@ class CompressDevice final : public FilterDevice {
 
   const char* driver() const override { return "compress"; }
   const Limits& limits() const override { return limits_; }
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  using BlockDevice::write;
 
  private:
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+
   // Writes one cluster, or a part of it.
-  Task<void> write_cluster(uint64_t offset, IoVector from, WriteFlags flags);
+  Task<void> write_cluster(uint64_t offset, WriteBuffers from, WriteFlags flags);
 
   Limits limits_;
   const uint64_t cluster_size_;

@@ -62,7 +62,7 @@ Task<void> CopyOnReadDevice::copy(uint64_t offset, uint64_t length) {
 
 Task<void> CopyOnReadDevice::copy_run(uint64_t offset, uint64_t length) {
   Buffer buffer(length);
-  const IoVector bytes(buffer.bytes());
+  const ReadBuffers bytes(buffer.bytes());
   co_await below().read(offset, bytes);
   co_await events_.raise(DebugEvent::kCorWrite);
   if (bytes.is_all_zero()) {
@@ -72,27 +72,23 @@ Task<void> CopyOnReadDevice::copy_run(uint64_t offset, uint64_t length) {
   }
 }
 
-Task<void> CopyOnReadDevice::read(uint64_t offset, IoVector to) {
-  check_range(offset, to.size());
+Task<void> CopyOnReadDevice::do_read(uint64_t offset, ReadBuffers to) {
   if (to.size() > 0) co_await copy(offset, to.size());
   co_await below().read(offset, std::move(to));
 }
 
-Task<void> CopyOnReadDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
-  check_writable(offset, from.size());
+Task<void> CopyOnReadDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   const RangeLock::Guard guard =
       co_await ranges_.acquire(offset, from.size(), RangeLock::Mode::kShared);
   co_await below().write(offset, std::move(from), flags);
 }
 
-Task<void> CopyOnReadDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
-  check_writable(offset, length);
+Task<void> CopyOnReadDevice::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   const RangeLock::Guard guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
   co_await below().write_zeroes(offset, length, flags);
 }
 
-Task<void> CopyOnReadDevice::discard(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
+Task<void> CopyOnReadDevice::do_discard(uint64_t offset, uint64_t length) {
   const RangeLock::Guard guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
   co_await below().discard(offset, length);
 }

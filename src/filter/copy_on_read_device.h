@@ -22,13 +22,12 @@ class CopyOnReadDevice final : public FilterDevice {
   // For a device that is only read through, while the one below is written to.
   void set_read_only() { is_read_only_ = true; }
 
-  Task<void> read(uint64_t offset, IoVector to) override;
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
-  Task<void> discard(uint64_t offset, uint64_t length) override;
-  using BlockDevice::write;
-
  private:
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override;
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> do_discard(uint64_t offset, uint64_t length) override;
+
   Task<void> copy(uint64_t offset, uint64_t length);
   Task<void> copy_run(uint64_t offset, uint64_t length);
 

@@ -22,38 +22,36 @@ class FilterDevice : public BlockDevice {
   uint64_t size() const override { return below_->size(); }
   const Limits& limits() const override { return below_->limits(); }
   bool is_read_only() const override { return below_->is_read_only(); }
-
-  Task<void> read(uint64_t offset, IoVector to) override {
-    return below_->read(offset, std::move(to));
-  }
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {
-    return below_->write(offset, std::move(from), flags);
-  }
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
-    return below_->write_zeroes(offset, length, flags);
-  }
-  Task<void> discard(uint64_t offset, uint64_t length) override {
-    return below_->discard(offset, length);
-  }
-  Task<void> reserve_space(uint64_t offset, uint64_t length) override {
-    return below_->reserve_space(offset, length);
-  }
-  Task<void> flush() override { return below_->flush(); }
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override {
-    return below_->extents(offset, length, scope);
-  }
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override {
-    return below_->resize(new_size, preallocation);
-  }
-  Task<void> close() override {
-    begin_close();
-    return below_->close();
-  }
+  void refresh_size() override { below_->refresh_size(); }
   std::vector<ChildDevice> children() const override { return {{"file", below_.get()}}; }
   std::optional<uint64_t> allocated_size() const override { return below_->allocated_size(); }
-  using BlockDevice::write;
 
  protected:
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override {
+    return below_->read(offset, std::move(to));
+  }
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override {
+    return below_->write(offset, std::move(from), flags);
+  }
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
+    return below_->write_zeroes(offset, length, flags);
+  }
+  Task<void> do_discard(uint64_t offset, uint64_t length) override {
+    return below_->discard(offset, length);
+  }
+  Task<void> do_reserve_space(uint64_t offset, uint64_t length) override {
+    return below_->reserve_space(offset, length);
+  }
+  Task<void> do_flush() override { return below_->flush(); }
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override {
+    return below_->extents(offset, length, scope);
+  }
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override {
+    return below_->resize(new_size, preallocation);
+  }
+  Task<void> do_close() override { return below_->close(); }
+
   // `filename`: empty: that of the device below.
   explicit FilterDevice(std::unique_ptr<BlockDevice> below, std::string filename = "")
       : below_(std::move(below)), filename_(std::move(filename)) {

@@ -278,7 +278,7 @@ class Conversion {
         co_await write_zeroes(offset, run.length);
       } else {
         co_await rate_limit_.take(run.length);
-        co_await target_.write(offset, IoVector(bytes.first(run.length)), WriteFlags::kNone);
+        co_await target_.write(offset, WriteBuffers(bytes.first(run.length)), WriteFlags::kNone);
       }
       offset += run.length;
       bytes = bytes.subspan(run.length);
@@ -339,7 +339,7 @@ class Conversion {
   void add_clusters(uint64_t offset, ConstBytes bytes, std::vector<Task<void>>& clusters) {
     while (!bytes.empty()) {
       const ConstBytes cluster = bytes.first(std::min<size_t>(bytes.size(), cluster_size_));
-      clusters.push_back(target_.write(offset, IoVector(cluster), WriteFlags::kCompressed));
+      clusters.push_back(target_.write(offset, WriteBuffers(cluster), WriteFlags::kCompressed));
       offset += cluster.size();
       bytes = bytes.subspan(cluster.size());
     }

@@ -5,7 +5,6 @@
 
 #include "block/block_device.h"
 #include "jobs/source_sequence.h"
-#include "storage/file_device.h"
 
 namespace byre::jobs {
 
@@ -24,7 +23,8 @@ class CopyOffload {
 
  private:
   const SourceSequence& source_;
-  storage::FileDevice* target_;  // nullptr: not possible
+  BlockDevice& target_;
+  bool was_refused_ = false;
 };
 
 }  // namespace byre::jobs

@@ -83,7 +83,7 @@ class NewFiles {
     const bool was_there = identity_of(wanted.path).has_value();
     std::unique_ptr<storage::FileDevice> file =
         co_await open::open_new_file(wanted, open::OldContents::kKept);
-    if (!was_there) made_->add(wanted.path, file->identity());
+    if (!was_there) made_->add(wanted.path, file->identity().value());
     devices_.push_back(std::move(file));
     co_return devices_.back().get();
   }
@@ -164,7 +164,7 @@ Task<void> write_first_block(storage::FileDevice& file) {
   const bool has_block = !is_device(file) && file.size() >= kBlockSize;
   const uint64_t length = std::min(file.size(), has_block ? kBlockSize : kSectorSize);
   const Buffer zeroes = Buffer::zeroed(length);
-  const IoVector bytes(zeroes.bytes());
+  const WriteBuffers bytes(zeroes.bytes());
   std::exception_ptr error;
   try {
     co_await file.write(0, bytes);

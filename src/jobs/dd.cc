@@ -71,7 +71,7 @@ class Copy {
     // The clusters of a new image are in the order of the disk.
     co_await ticket.turn();
     try {
-      co_await output_.write(offset, IoVector(buffer), WriteFlags::kNone);
+      co_await output_.write(offset, WriteBuffers(buffer), WriteFlags::kNone);
     } catch (const Error& error) {
       throw failed("writing to output", error);
     }

@@ -6,32 +6,29 @@
 #include <cerrno>
 
 #include "byre/error.h"
-#include "storage/file_device.h"
 
 namespace byre::jobs {
 
-std::set<storage::FileIdentity> files_below(const BlockDevice& device) {
-  std::set<storage::FileIdentity> files;
-  if (const auto* file = dynamic_cast<const storage::FileDevice*>(&device)) {
-    files.insert(file->identity());
-  }
+std::set<FileIdentity> files_below(const BlockDevice& device) {
+  std::set<FileIdentity> files;
+  if (const std::optional<FileIdentity> file = device.identity()) files.insert(*file);
   for (const ChildDevice& child : device.children()) files.merge(files_below(*child.device));
   return files;
 }
 
-std::optional<storage::FileIdentity> identity_of(const std::string& path) {
+std::optional<FileIdentity> identity_of(const std::string& path) {
   const std::string plain = path.starts_with("file:") ? path.substr(5) : path;
   struct stat status{};
   if (stat(plain.c_str(), &status) != 0) return std::nullopt;
   // As in FileFacts: a device is the same under any of its names.
   if (S_ISBLK(status.st_mode) || S_ISCHR(status.st_mode)) {
-    return storage::FileIdentity{status.st_rdev, 0};
+    return FileIdentity{status.st_rdev, 0};
   }
-  return storage::FileIdentity{status.st_dev, status.st_ino};
+  return FileIdentity{status.st_dev, status.st_ino};
 }
 
-void refuse_as_target(const std::string& path, const std::set<storage::FileIdentity>& files) {
-  const std::optional<storage::FileIdentity> identity = identity_of(path);
+void refuse_as_target(const std::string& path, const std::set<FileIdentity>& files) {
+  const std::optional<FileIdentity> identity = identity_of(path);
   if (!identity || !files.contains(*identity)) return;
   throw Error(ErrorKind::kLocked, EAGAIN,
               "Cannot write to '" + path + "': the data to be copied is read from the same file");

@@ -27,7 +27,7 @@ Task<std::optional<codec::LuksHeader>> read_luks(qcow2::Image& image) {
   const auto& pointer = image.extensions().crypto_header;
   if (!pointer.has_value()) co_return std::nullopt;
   std::vector<uint8_t> bytes(codec::LuksHeader::kSize);
-  const IoVector to((Bytes(bytes)));
+  const ReadBuffers to((Bytes(bytes)));
   co_await read_zero_padded(&image.file(), pointer->offset.value(), to);
   co_return codec::LuksHeader::parse(bytes);
 }

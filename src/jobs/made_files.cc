@@ -9,7 +9,7 @@
 
 namespace byre::jobs {
 
-void MadeFiles::add(const std::string& path, storage::FileIdentity identity) {
+void MadeFiles::add(const std::string& path, FileIdentity identity) {
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(path, error);
   if (!error) files_.push_back({real.string(), identity});
@@ -19,7 +19,7 @@ void MadeFiles::remove() {
   for (const File& file : files_) {
     struct stat status{};
     if (lstat(file.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
-    if (storage::FileIdentity{status.st_dev, status.st_ino} == file.identity) {
+    if (FileIdentity{status.st_dev, status.st_ino} == file.identity) {
       ::unlink(file.path.c_str());
     }
   }

@@ -14,7 +14,7 @@ namespace byre::jobs {
 class MadeFiles {
  public:
   // Adds a file that did not exist before.
-  void add(const std::string& path, storage::FileIdentity identity);
+  void add(const std::string& path, FileIdentity identity);
   // Removes those that are still the same files. Failures are ignored, as nothing else could be
   // done.
   void remove();
@@ -22,7 +22,7 @@ class MadeFiles {
  private:
   struct File {
     std::string path;  // with links resolved
-    storage::FileIdentity identity;
+    FileIdentity identity;
   };
   std::vector<File> files_;
 };

@@ -68,8 +68,8 @@ Task<void> PipedImage::send(const Cancellation* cancellation) {
   for (uint64_t offset = 0; offset < size; offset += buffer.size()) {
     if (cancellation != nullptr) cancellation->check();
     const Bytes bytes = buffer.bytes(0, std::min<uint64_t>(buffer.size(), size - offset));
-    co_await file_->read(offset, IoVector(bytes));
-    co_await sink.write(offset, IoVector(bytes), WriteFlags::kNone);
+    co_await file_->read(offset, ReadBuffers(bytes));
+    co_await sink.write(offset, WriteBuffers(bytes), WriteFlags::kNone);
   }
   co_await sink.close();
 }

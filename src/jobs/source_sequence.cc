@@ -38,14 +38,14 @@ Task<void> SourceSequence::read(uint64_t offset, Bytes to) const {
     const size_t length = static_cast<size_t>(std::min<uint64_t>(to.size(), part.end - offset));
     const size_t own = static_cast<size_t>(
         std::min<uint64_t>(length, part.device_end - std::min(offset, part.device_end)));
-    if (own != 0) co_await part.device->read(offset - part.start, IoVector(to.first(own)));
+    if (own != 0) co_await part.device->read(offset - part.start, ReadBuffers(to.first(own)));
     std::memset(to.data() + own, 0, length - own);
     offset += length;
     to = to.subspan(length);
   }
 }
 
-SourceSequence::Place SourceSequence::place_of(uint64_t offset, uint64_t length) const {
+SourceSequence::Location SourceSequence::location_of(uint64_t offset, uint64_t length) const {
   const Part& part = part_at(offset);
   if (!range_fits(offset - part.start, length, part.device_end - part.start)) return {};
   return {part.device, offset - part.start};

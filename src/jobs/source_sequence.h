@@ -20,11 +20,11 @@ class SourceSequence {
   Task<void> read(uint64_t offset, Bytes to) const;
   // The device that has the whole range, and the offset there; nullptr if no single device has all
   // of it.
-  struct Place {
+  struct Location {
     BlockDevice* device = nullptr;
     uint64_t offset = 0;
   };
-  Place place_of(uint64_t offset, uint64_t length) const;
+  Location location_of(uint64_t offset, uint64_t length) const;
   // Like BlockDevice::extents(), with offsets in the sequence.
   Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) const;
 

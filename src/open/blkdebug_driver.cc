@@ -141,7 +141,6 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
 
 const Driver kBlkdebugDriver{.name = "blkdebug",
                              .is_protocol = true,
-                             .cuts_requests = true,
                              .parse_filename = parse_name,
                              .open = open_with_driver};
 

@@ -10,7 +10,6 @@
 #include "block/buffer.h"
 #include "block/read_zero_padded.h"
 #include "filter/borrowed_device.h"
-#include "filter/node_front.h"
 #include "open/driver.h"
 #include "open/image_name.h"
 #include "open/node_options.h"
@@ -124,7 +123,7 @@ void check_nothing_left(const NodeRequest& request) {
 // A drive without a disc is raw.
 Task<std::string> probe(BlockDevice* file) {
   Buffer first(kProbeSize);
-  const IoVector to(first.bytes());
+  const ReadBuffers to(first.bytes());
   try {
     co_await read_zero_padded(file, 0, to);
   } catch (const Error& error) {
@@ -218,10 +217,7 @@ Task<Node> Chain::open_driver(NodeRequest& request) {
     }
   }
   Node node = co_await driver.open(*this, request);
-  if (!driver.follows_policy) {
-    const uint64_t transfer_max = driver.cuts_requests ? 0 : node.device->limits().transfer_max;
-    node.device = filter::with_front(std::move(node.device), request.flags.policy, transfer_max);
-  }
+  node.device->set_policy(request.flags.policy);
   co_return node;
 }
 
@@ -330,8 +326,9 @@ Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
   if (failure) throw *failure;
 }
 
-void Chain::add_file(const storage::FileDevice& file, Role role) {
-  if (std::ranges::find(images_, file.identity()) != images_.end()) {
+void Chain::add_file(const BlockDevice& file, Role role) {
+  const FileIdentity identity = file.identity().value();
+  if (std::ranges::find(images_, identity) != images_.end()) {
     throw Error(ErrorKind::kCorrupt, ELOOP,
                 fmt::format("Image '{}' refers to itself", file.filename()),
                 "the chain of backing and data files contains a loop");
@@ -342,7 +339,7 @@ void Chain::add_file(const storage::FileDevice& file, Role role) {
                 fmt::format("Image '{}' has more than {} overlays above it", file.filename(),
                             kImagesMax - 1));
   }
-  images_.push_back(file.identity());
+  images_.push_back(identity);
 }
 
 }  // namespace byre::open

@@ -48,7 +48,7 @@ class Chain {
                                  std::optional<std::string> filename);
   // For drivers of files: throws if the file is already an image of the chain; a later node that
   // returns to it is refused then, unless it holds only data.
-  void add_file(const storage::FileDevice& file, Role role);
+  void add_file(const BlockDevice& file, Role role);
 
  private:
   struct NamedNode {
@@ -66,7 +66,7 @@ class Chain {
   void check_no_cycle(const std::string& name, const char* child) const;
   void take_node_name(NodeRequest& request);
 
-  std::vector<storage::FileIdentity> images_;  // from the top down
+  std::vector<FileIdentity> images_;  // from the top down
   std::map<std::string, NamedNode> named_;
   size_t nodes_ = 0;
 };

@@ -19,10 +19,6 @@ struct Driver {
   bool is_filter = false;
   bool needs_filename = false;  // the option "filename"
   bool supports_backing = false;
-  // Its devices apply RequestPolicy themselves; others get a front.
-  bool follows_policy = false;
-  // Its devices split requests themselves, or leave that to the ones below.
-  bool cuts_requests = false;
   // Turns a name ("file:disk.img") into options; nullptr: a name has no meaning. Throws Error with
   // QEMU's message.
   void (*parse_filename)(const std::string& filename, OptionTree& options) = nullptr;

@@ -99,7 +99,7 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
   options.io = request.image.io;
   options.force_share = request.flags.force_share;
   // Formats lock their file once they know its type.
-  options.lock = request.role == Role::kFile ? storage::kLockNothing : raw_lock(request);
+  options.lock = request.role == Role::kFile ? kLockNothing : raw_lock(request);
   take_aio(request.options, request.flags.direct, options.io);
   take_idle_options(request.options);
   const auto locking = request.options.take_text("locking");

@@ -54,8 +54,7 @@ Task<Node> open_compress(Chain&, NodeRequest& request) {
 }  // namespace
 
 const Driver kCopyOnReadDriver{
-    .name = "copy-on-read", .is_filter = true, .cuts_requests = true, .open = open_copy_on_read};
-const Driver kCompressDriver{
-    .name = "compress", .is_filter = true, .cuts_requests = true, .open = open_compress};
+    .name = "copy-on-read", .is_filter = true, .open = open_copy_on_read};
+const Driver kCompressDriver{.name = "compress", .is_filter = true, .open = open_compress};
 
 }  // namespace byre::open

@@ -54,7 +54,7 @@ Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file, OldConten
   options.create = is_file;
   options.truncate = old_contents == OldContents::kGone;
   options.driver = file.driver;
-  options.lock = storage::kLockCreate;
+  options.lock = kLockCreate;
   std::optional<Error> failure;
   try {
     if (file.path.empty()) {

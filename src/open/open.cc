@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "block/read_zero_padded.h"
-#include "filter/write_through_device.h"
 #include "open/chain.h"
 #include "open/raw_device.h"
 #include "storage/null_device.h"
@@ -71,9 +70,7 @@ Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions
       is_input ? open_standard_input(std::move(options)) : open_named(filename, std::move(options));
   std::unique_ptr<BlockDevice> device =
       co_await with_prefix(std::move(opening), fmt::format("Could not open '{}'", filename));
-  if (writes_through) {
-    device = std::make_unique<filter::WriteThroughDevice>(std::move(device));
-  }
+  device->set_writes_through(writes_through);
   if (!snapshot) co_return device;
   std::optional<Error> failure;
   try {
@@ -87,10 +84,6 @@ Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions
 
 qcow2::Image* as_qcow2(BlockDevice* device) {
   return device == nullptr ? nullptr : dynamic_cast<qcow2::Image*>(&device->itself());
-}
-
-bool writes_through(const BlockDevice& device) {
-  return dynamic_cast<const filter::WriteThroughDevice*>(&device) != nullptr;
 }
 
 }  // namespace byre::open

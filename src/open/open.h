@@ -64,8 +64,5 @@ Task<std::unique_ptr<BlockDevice>> open_image(std::string filename, ImageOptions
 
 // The qcow2 image of a device that open_image() returned, or nullptr if it is raw.
 qcow2::Image* as_qcow2(BlockDevice* device);
-// Whether a device that open_image() returned makes each request durable before it completes;
-// requests to the image itself, see as_qcow2(), are not made durable.
-bool writes_through(const BlockDevice& device);
 
 }  // namespace byre::open

@@ -122,7 +122,6 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
 
 }  // namespace
 
-const Driver kQcow2Driver{
-    .name = "qcow2", .supports_backing = true, .follows_policy = true, .open = open_with_driver};
+const Driver kQcow2Driver{.name = "qcow2", .supports_backing = true, .open = open_with_driver};
 
 }  // namespace byre::open

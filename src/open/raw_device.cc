@@ -22,12 +22,14 @@ RawDevice::RawDevice(std::unique_ptr<BlockDevice> file, RawOptions options)
       options_(std::move(options)),
       limits_(file_->limits()),
       events_(file_->debug_listener()) {
+  limits_.transfer_max = 0;
   if (options_.window.size) limits_.grows = false;
+  set_policy(options_.policy);
 }
 
-bool RawDevice::is_plain() const {
-  return options_.window.offset == 0 && !options_.window.size && !options_.guards_first_sector &&
-         options_.policy.detect_zeroes == DetectZeroes::kOff;
+std::optional<HostRange> RawDevice::host_range(uint64_t offset, uint64_t length) {
+  if (stored_length(offset, length) < length) return std::nullopt;
+  return file_->host_range(options_.window.offset + offset, length);
 }
 
 uint64_t RawDevice::size() const {
@@ -39,8 +41,8 @@ uint64_t RawDevice::size() const {
 
 uint64_t RawDevice::stored_size() const {
   const uint64_t file_size = file_->size();
-  const uint64_t behind = file_size - std::min(file_size, options_.window.offset);
-  return options_.window.size ? std::min(behind, *options_.window.size) : behind;
+  const uint64_t rest = file_size - std::min(file_size, options_.window.offset);
+  return options_.window.size ? std::min(rest, *options_.window.size) : rest;
 }
 
 uint64_t RawDevice::stored_length(uint64_t offset, uint64_t length) const {
@@ -48,8 +50,7 @@ uint64_t RawDevice::stored_length(uint64_t offset, uint64_t length) const {
   return offset < size ? std::min(length, size - offset) : 0;
 }
 
-Task<void> RawDevice::read(uint64_t offset, IoVector to) {
-  check_range(offset, to.size());
+Task<void> RawDevice::do_read(uint64_t offset, ReadBuffers to) {
   co_await events_.raise(DebugEvent::kReadAio);
   const uint64_t stored = stored_length(offset, to.size());
   if (stored < to.size()) to.slice(stored).fill_zero();
@@ -65,7 +66,7 @@ Task<void> RawDevice::read(uint64_t offset, IoVector to) {
 // The first sector must not look like another format after the write. Bytes that are not written
 // are not read here but treated as zero: only a write that includes the start of the sector can
 // create a magic number there.
-void RawDevice::check_first_sector(uint64_t offset, const IoVector& from) const {
+void RawDevice::check_first_sector(uint64_t offset, const WriteBuffers& from) const {
   if (offset >= kProbeSize || from.size() == 0) return;
   std::array<uint8_t, kProbeSize> sector{};
   const size_t length = static_cast<size_t>(std::min<uint64_t>(from.size(), kProbeSize - offset));
@@ -77,41 +78,41 @@ void RawDevice::check_first_sector(uint64_t offset, const IoVector& from) const 
                   "it look like another format; specify the raw format");
 }
 
-Task<void> RawDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
-  check_writable(offset, from.size());
+Task<void> RawDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   if (options_.guards_first_sector) check_first_sector(offset, from);
-  if (options_.policy.becomes_zeroes(from)) {
-    return write_zeroes(offset, from.size(), options_.policy.detected_flags(flags));
-  }
   const uint64_t place = options_.window.offset + offset;
   if (!events_.has_listener()) return file_->write(place, std::move(from), flags);
   return write_and_tell(place, std::move(from), flags);
 }
 
-Task<void> RawDevice::write_and_tell(uint64_t place, IoVector from, WriteFlags flags) {
+Task<void> RawDevice::write_and_tell(uint64_t place, WriteBuffers from, WriteFlags flags) {
   co_await events_.raise(DebugEvent::kWriteAio);
   co_await file_->write(place, std::move(from), flags);
 }
 
-Task<void> RawDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
-  check_writable(offset, length);
-  return file_->write_zeroes(options_.window.offset + offset, length,
-                             options_.policy.zeroes_flags(flags));
+Task<void> RawDevice::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
+  return file_->write_zeroes(options_.window.offset + offset, length, flags);
 }
 
-Task<void> RawDevice::discard(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
+Task<void> RawDevice::do_discard(uint64_t offset, uint64_t length) {
   const uint64_t stored = stored_length(offset, length);
-  if (stored == 0 || options_.policy.ignores_discards()) co_return;
+  if (stored == 0) co_return;
   co_await file_->discard(options_.window.offset + offset, stored);
 }
 
-Task<void> RawDevice::reserve_space(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
+Task<void> RawDevice::do_reserve_space(uint64_t offset, uint64_t length) {
   return file_->reserve_space(options_.window.offset + offset, length);
 }
 
-Task<void> RawDevice::flush() {
+// What the bytes are is not known here, so that a first sector that is guarded cannot be copied.
+Task<bool> RawDevice::do_copy_from(HostRange source, uint64_t offset, uint64_t length) {
+  const bool is_guarded = options_.guards_first_sector && offset < kProbeSize;
+  if (is_guarded || events_.has_listener())
+    return BlockDevice::do_copy_from(source, offset, length);
+  return file_->copy_from(source, options_.window.offset + offset, length);
+}
+
+Task<void> RawDevice::do_flush() {
   return events_.has_listener() ? flush_and_tell() : file_->flush();
 }
 
@@ -121,8 +122,7 @@ Task<void> RawDevice::flush_and_tell() {
   co_await file_->flush();
 }
 
-Task<std::vector<Extent>> RawDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
-  check_range(offset, length);
+Task<std::vector<Extent>> RawDevice::do_extents(uint64_t offset, uint64_t length, ExtentScope) {
   const uint64_t stored = stored_length(offset, length);
   std::vector<Extent> result;
   if (stored > 0) {
@@ -144,7 +144,7 @@ Task<std::vector<Extent>> RawDevice::extents(uint64_t offset, uint64_t length, E
   co_return result;
 }
 
-Task<void> RawDevice::resize(uint64_t new_size, Preallocation preallocation) {
+Task<void> RawDevice::do_resize(uint64_t new_size, Preallocation preallocation) {
   if (options_.window.size) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot resize fixed-size raw disks");
   }

@@ -43,35 +43,32 @@ class RawDevice final : public BlockDevice {
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return !options_.writable || file_->is_read_only(); }
 
-  Task<void> read(uint64_t offset, IoVector to) override;
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
-  Task<void> discard(uint64_t offset, uint64_t length) override;
-  Task<void> reserve_space(uint64_t offset, uint64_t length) override;
-  Task<void> flush() override;
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
-  Task<void> close() override {
-    begin_close();
-    return file_->close();
-  }
   std::optional<uint64_t> allocated_size() const override { return file_->allocated_size(); }
   std::vector<ChildDevice> children() const override { return {{"file", file_.get()}}; }
   DebugListener* debug_listener() override { return file_->debug_listener(); }
-  using BlockDevice::write;
 
-  // Whether offsets here are those of the file, and requests are passed on unchanged.
-  bool is_plain() const;
-  BlockDevice& file() const { return *file_; }
+  std::optional<HostRange> host_range(uint64_t offset, uint64_t length) override;
 
  private:
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override;
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> do_discard(uint64_t offset, uint64_t length) override;
+  Task<void> do_reserve_space(uint64_t offset, uint64_t length) override;
+  Task<void> do_flush() override;
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override;
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<bool> do_copy_from(HostRange source, uint64_t offset, uint64_t length) override;
+  Task<void> do_close() override { return file_->close(); }
+
   // The number of bytes of the file that may belong to the image.
   uint64_t stored_size() const;
   // The number of bytes of [offset, offset + length) that the file has.
   uint64_t stored_length(uint64_t offset, uint64_t length) const;
-  Task<void> write_and_tell(uint64_t place, IoVector from, WriteFlags flags);
+  Task<void> write_and_tell(uint64_t place, WriteBuffers from, WriteFlags flags);
   Task<void> flush_and_tell();
-  void check_first_sector(uint64_t offset, const IoVector& from) const;
+  void check_first_sector(uint64_t offset, const WriteBuffers& from) const;
 
   std::unique_ptr<BlockDevice> file_;
   const RawOptions options_;

@@ -75,6 +75,6 @@ Task<Node> open_with_driver(Chain&, NodeRequest& request) {
 
 }  // namespace
 
-const Driver kRawDriver{.name = "raw", .follows_policy = true, .open = open_with_driver};
+const Driver kRawDriver{.name = "raw", .open = open_with_driver};
 
 }  // namespace byre::open

@@ -30,7 +30,7 @@ bool DirectIo::is_aligned(uint64_t offset, const IoVector& memory) const {
   return true;
 }
 
-Task<int> DirectIo::read(uint64_t offset, IoVector to, size_t* done) {
+Task<int> DirectIo::read(uint64_t offset, ReadBuffers to, size_t* done) {
   *done = 0;
   if (is_aligned(offset, to)) {
     const int error = co_await file_->read(offset, to, done);
@@ -43,7 +43,7 @@ Task<int> DirectIo::read(uint64_t offset, IoVector to, size_t* done) {
     const uint64_t until =
         std::min(align_up(offset + to.size(), request_alignment_), start + kPieceSize);
     if (buffer.size() < until - start) buffer = Buffer(until - start, memory_alignment_);
-    const IoVector piece(buffer.bytes(0, until - start));
+    const ReadBuffers piece(buffer.bytes(0, until - start));
     size_t read = 0;
     const int error = co_await file_->read(start, piece, &read);
     if (error != 0) co_return error;
@@ -56,7 +56,7 @@ Task<int> DirectIo::read(uint64_t offset, IoVector to, size_t* done) {
   co_return 0;
 }
 
-Task<int> DirectIo::write(uint64_t offset, IoVector from, bool durable) {
+Task<int> DirectIo::write(uint64_t offset, WriteBuffers from, bool durable) {
   if (is_aligned(offset, from)) {
     const int error = co_await write_aligned(offset, from, durable);
     co_return error;
@@ -66,7 +66,7 @@ Task<int> DirectIo::write(uint64_t offset, IoVector from, bool durable) {
     const uint64_t at = offset + done;
     const uint64_t until = align_down(at, request_alignment_) + kPieceSize;
     const size_t length = std::min<uint64_t>(from.size() - done, until - at);
-    const IoVector piece = from.slice(done, length);
+    const WriteBuffers piece = from.slice(done, length);
     const int error = co_await write_piece(at, piece, durable);
     if (error != 0) co_return error;
     done += length;
@@ -74,7 +74,7 @@ Task<int> DirectIo::write(uint64_t offset, IoVector from, bool durable) {
   co_return 0;
 }
 
-Task<int> DirectIo::write_aligned(uint64_t offset, IoVector from, bool durable) {
+Task<int> DirectIo::write_aligned(uint64_t offset, WriteBuffers from, bool durable) {
   const RangeLock::Guard guard =
       co_await ranges_->acquire(offset, from.size(), RangeLock::Mode::kShared);
   const int error = co_await file_->write(offset, from, durable);
@@ -83,7 +83,7 @@ Task<int> DirectIo::write_aligned(uint64_t offset, IoVector from, bool durable) 
 }
 
 // REQUIRES: at most kPieceSize including its edges; any alignment.
-Task<int> DirectIo::write_piece(uint64_t offset, IoVector from, bool durable) {
+Task<int> DirectIo::write_piece(uint64_t offset, WriteBuffers from, bool durable) {
   const uint64_t end = offset + from.size();
   const uint64_t start = align_down(offset, request_alignment_);
   const uint64_t until = align_up(end, request_alignment_);
@@ -103,7 +103,7 @@ Task<int> DirectIo::write_piece(uint64_t offset, IoVector from, bool durable) {
     if (error != 0) co_return error;
   }
   from.copy_to(buffer.bytes(offset - start, from.size()));
-  const IoVector whole(buffer.bytes());
+  const ReadBuffers whole(buffer.bytes());
   const int error = co_await file_->write(start, whole, durable);
   if (error != 0) co_return error;
   *file_size_ = std::max(*file_size_, end);
@@ -115,7 +115,7 @@ Task<int> DirectIo::write_piece(uint64_t offset, IoVector from, bool durable) {
 
 Task<int> DirectIo::read_block(uint64_t offset, uint8_t* to) {
   size_t read = 0;
-  const IoVector block(to, request_alignment_);
+  const ReadBuffers block(to, request_alignment_);
   const int error = co_await file_->read(offset, block, &read);
   if (error == 0) std::memset(to + read, 0, request_alignment_ - read);
   co_return error;

@@ -31,13 +31,13 @@ class DirectIo {
         request_alignment_(request_alignment),
         memory_alignment_(memory_alignment) {}
 
-  Task<int> read(uint64_t offset, IoVector to, size_t* done);
-  Task<int> write(uint64_t offset, IoVector from, bool durable);
+  Task<int> read(uint64_t offset, ReadBuffers to, size_t* done);
+  Task<int> write(uint64_t offset, WriteBuffers from, bool durable);
 
  private:
   bool is_aligned(uint64_t offset, const IoVector& memory) const;
-  Task<int> write_aligned(uint64_t offset, IoVector from, bool durable);
-  Task<int> write_piece(uint64_t offset, IoVector from, bool durable);
+  Task<int> write_aligned(uint64_t offset, WriteBuffers from, bool durable);
+  Task<int> write_piece(uint64_t offset, WriteBuffers from, bool durable);
   Task<int> read_block(uint64_t offset, uint8_t* to);
 
   HostFile* file_;

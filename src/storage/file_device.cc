@@ -58,6 +58,17 @@ void FileDevice::set_lock(LockPermissions permissions) {
   locked_ = permissions;
 }
 
+bool FileDevice::add_lock(LockPermissions permissions) {
+  set_lock({static_cast<uint8_t>(locked_.held | permissions.held),
+            static_cast<uint8_t>(locked_.unshared | permissions.unshared)});
+  return true;
+}
+
+std::optional<HostRange> FileDevice::host_range(uint64_t offset, uint64_t length) {
+  if (!range_fits(offset, length, size_)) return std::nullopt;
+  return HostRange{file_.fd(), offset};
+}
+
 // A disc may be inserted at any time. Its removal is reported by the host itself.
 void FileDevice::check_medium() {
   if (has_medium_) return;
@@ -83,15 +94,12 @@ void FileDevice::fail(int error, const char* what, uint64_t offset, uint64_t len
       .with_hint(fmt::format("'{}': {} bytes at offset {}", filename_, length, offset));
 }
 
-Task<void> FileDevice::read(uint64_t offset, IoVector to) {
-  const Gate::Pass pass = in_flight_.enter();
+Task<void> FileDevice::do_read(uint64_t offset, ReadBuffers to) {
   check_medium();
-  if (!range_fits(offset, to.size(), size_)) refresh_size();
-  check_range(offset, to.size());
   if (to.size() == 0) co_return;
   size_t done = file_.read_cached(offset, to);
   if (done == to.size()) co_return;
-  const IoVector rest = to.slice(done);
+  const ReadBuffers rest = to.slice(done);
   size_t more = 0;
   int error = 0;
   if (direct_) {
@@ -104,7 +112,7 @@ Task<void> FileDevice::read(uint64_t offset, IoVector to) {
   if (more < rest.size()) rest.slice(more).fill_zero();
 }
 
-Task<int> FileDevice::write_bytes(uint64_t offset, IoVector from, bool durable) {
+Task<int> FileDevice::write_bytes(uint64_t offset, WriteBuffers from, bool durable) {
   const uint64_t end = offset + from.size();
   int error = 0;
   const bool is_into_new_space = space_.note_write(offset, from.size());
@@ -122,10 +130,8 @@ Task<int> FileDevice::write_bytes(uint64_t offset, IoVector from, bool durable) 
   co_return error;
 }
 
-Task<void> FileDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
+Task<void> FileDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   check_medium();
-  check_writable(offset, from.size());
-  const Gate::Pass pass = in_flight_.enter();
   const size_t length = from.size();
   if (length == 0) co_return;
   note_write_up_to(offset + length);
@@ -135,10 +141,8 @@ Task<void> FileDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
   if (!durable) ++writes_done_;
 }
 
-Task<void> FileDevice::flush() {
-  check_open();
-  const Gate::Pass pass = in_flight_.enter();
-  co_await make_durable();
+Task<void> FileDevice::do_flush() {
+  return make_durable();
 }
 
 Task<void> FileDevice::make_durable() {
@@ -160,7 +164,7 @@ Task<int> FileDevice::write_zero_bytes(uint64_t offset, uint64_t length, bool du
   const Buffer zeroes = Buffer::zeroed(std::min(length, kZeroPieceSize));
   for (uint64_t done = 0; done < length;) {
     const uint64_t part = std::min<uint64_t>(length - done, zeroes.size());
-    const IoVector piece(zeroes.bytes(0, part));
+    const WriteBuffers piece(zeroes.bytes(0, part));
     const int error = co_await write_bytes(offset + done, piece, durable);
     if (error != 0) co_return error;
     done += part;
@@ -219,10 +223,8 @@ Task<int> FileDevice::zero_to_new_end(uint64_t offset, uint64_t end, bool may_un
   co_return 0;
 }
 
-Task<void> FileDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
+Task<void> FileDevice::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   check_medium();
-  check_writable(offset, length);
-  const Gate::Pass pass = in_flight_.enter();
   if (length == 0) co_return;
   note_write_up_to(offset + length);
   const bool may_unmap = has_flag(flags, WriteFlags::kMayUnmap);
@@ -238,11 +240,8 @@ Task<void> FileDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags
   if (is_durable(flags)) co_await make_durable();
 }
 
-Task<void> FileDevice::discard(uint64_t offset, uint64_t length) {
+Task<void> FileDevice::do_discard(uint64_t offset, uint64_t length) {
   check_medium();
-  check_range(offset, length);
-  check_writable(offset, length);
-  const Gate::Pass pass = in_flight_.enter();
   const uint64_t start = align_up(offset, space_.alignment());
   const uint64_t until = align_down(offset + length, space_.alignment());
   if (start >= until) co_return;
@@ -253,8 +252,7 @@ Task<void> FileDevice::discard(uint64_t offset, uint64_t length) {
   ++writes_done_;
 }
 
-Task<void> FileDevice::reserve_space(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
+Task<void> FileDevice::do_reserve_space(uint64_t offset, uint64_t length) {
   if (is_host_device_ || length == 0) co_return;
   // The file is extended: a limit on its length must refuse that now and not at a later write.
   const uint64_t end = offset + length;
@@ -270,9 +268,7 @@ Task<void> FileDevice::reserve_space(uint64_t offset, uint64_t length) {
   if (error != 0 && error != EOPNOTSUPP) fail(error, "allocate space for", offset, length);
 }
 
-Task<std::vector<Extent>> FileDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
-  if (!range_fits(offset, length, size_)) refresh_size();
-  check_range(offset, length);
+Task<std::vector<Extent>> FileDevice::do_extents(uint64_t offset, uint64_t length, ExtentScope) {
   std::vector<Extent> result;
   const uint64_t end = offset + length;
   while (offset < end && result.size() < kExtentsMax) {
@@ -295,10 +291,7 @@ std::optional<uint64_t> FileDevice::allocated_size() const {
   return static_cast<uint64_t>(status.st_blocks) * kSectorSize;
 }
 
-Task<void> FileDevice::close() {
-  if (!begin_close()) co_return;
-  // Once closed, the descriptor may be reused for another file at any moment.
-  co_await in_flight_.wait_until_empty();
+Task<void> FileDevice::do_close() {
   const int error = file_.close();
   locked_ = kLockNothing;
   if (error != 0) fail(error, "close", 0, size_);

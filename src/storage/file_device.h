@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "async/gate.h"
 #include "async/mutex.h"
 #include "async/range_lock.h"
 #include "block/block_device.h"
@@ -70,27 +69,13 @@ class FileDevice final : public BlockDevice {
   uint64_t size() const override { return size_; }
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return !options_.writable; }
+  void refresh_size() override;
 
-  Task<void> read(uint64_t offset, IoVector to) override;
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
-  Task<void> discard(uint64_t offset, uint64_t length) override;
-  Task<void> reserve_space(uint64_t offset, uint64_t length) override;
-  Task<void> flush() override;
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
-  // The descriptor and its locks are released, even if it throws. Does not flush.
-  Task<void> close() override;
   std::optional<uint64_t> allocated_size() const override;
-  using BlockDevice::write;
 
-  // Copies bytes of another file, which must be inside it, without passing them through this
-  // process; file systems that can share blocks do. Otherwise like a write. Returns false if the
-  // host cannot do it for these two files: the result is then that of a failed write.
-  Task<bool> copy_from(FileDevice& source, uint64_t source_offset, uint64_t offset,
-                       uint64_t length);
-
-  FileIdentity identity() const { return identity_; }
+  std::optional<FileIdentity> identity() const override { return identity_; }
+  std::optional<HostRange> host_range(uint64_t offset, uint64_t length) override;
+  bool add_lock(LockPermissions permissions) override;
   const FileOptions& options() const { return options_; }
   // Acquires and releases locks so that exactly these are held; see change_lock(). Does nothing
   // with force_share.
@@ -98,16 +83,28 @@ class FileDevice final : public BlockDevice {
   LockPermissions lock() const { return locked_; }
 
  private:
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override;
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> do_discard(uint64_t offset, uint64_t length) override;
+  Task<void> do_reserve_space(uint64_t offset, uint64_t length) override;
+  Task<void> do_flush() override;
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override;
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<bool> do_copy_from(HostRange source, uint64_t offset, uint64_t length) override;
+  // The descriptor and its locks are released, even if it throws. Does not flush.
+  Task<void> do_close() override;
+
   FileDevice(int fd, std::string filename, FileOptions options, const FileFacts& facts,
              HostFile::Options io);
 
   // Throws if the drive has no disc.
   void check_medium();
   bool is_durable(WriteFlags flags) const;
-  void refresh_size();
   [[noreturn]] void fail(int error, const char* what, uint64_t offset, uint64_t length) const;
   Task<void> make_durable();
-  Task<int> write_bytes(uint64_t offset, IoVector from, bool durable);
+  Task<int> write_bytes(uint64_t offset, WriteBuffers from, bool durable);
   Task<int> write_zero_bytes(uint64_t offset, uint64_t length, bool durable);
   Task<int> zero_inside(uint64_t offset, uint64_t length, bool may_unmap, bool may_write);
   Task<int> zero_to_new_end(uint64_t offset, uint64_t end, bool may_unmap, bool may_write);
@@ -127,7 +124,6 @@ class FileDevice final : public BlockDevice {
   HostFile file_;
   FileSpace space_;
   LockPermissions locked_;
-  Gate in_flight_;
   // A request that extends the file holds the range that it writes, shared; one that sets the size
   // holds everything from there on, exclusively, so that no extending write is truncated. See also
   // DirectIo.

@@ -34,16 +34,11 @@ bool is_refusal(int error) {
 
 }  // namespace
 
-Task<bool> FileDevice::copy_from(FileDevice& source, uint64_t source_offset, uint64_t offset,
-                                 uint64_t length) {
-  source.check_range(source_offset, length);
-  check_writable(offset, length);
-  const Gate::Pass pass_of_source = source.in_flight_.enter();
-  const Gate::Pass pass = in_flight_.enter();
+Task<bool> FileDevice::do_copy_from(HostRange source, uint64_t offset, uint64_t length) {
   if (length == 0) co_return true;
   const auto guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
-  const auto copy = [from = source.file_.fd(), source_offset, to = file_.fd(), offset, length] {
-    return copy_whole_range(from, source_offset, to, offset, length);
+  const auto copy = [source, to = file_.fd(), offset, length] {
+    return copy_whole_range(source.fd, source.offset, to, offset, length);
   };
   const int error = co_await file_.run_blocking(copy);
   if (is_refusal(error)) co_return false;

@@ -20,7 +20,6 @@ constexpr uint64_t kQuickShrinkMax = 64 * kMiB;
 }  // namespace
 
 void FileDevice::check_resize(uint64_t new_size, Preallocation preallocation) const {
-  check_writable(0, 0);
   if (is_host_device_) {
     if (preallocation != Preallocation::kOff) {
       throw Error(ErrorKind::kUnsupported, ENOTSUP,
@@ -41,9 +40,8 @@ void FileDevice::check_resize(uint64_t new_size, Preallocation preallocation) co
   if (new_size > kSizeMax) throw Error::from_errno(EFBIG, "Could not resize file");
 }
 
-Task<void> FileDevice::resize(uint64_t new_size, Preallocation preallocation) {
+Task<void> FileDevice::do_resize(uint64_t new_size, Preallocation preallocation) {
   check_resize(new_size, preallocation);
-  const Gate::Pass pass = in_flight_.enter();
   if (is_host_device_) co_return;
   const uint64_t old_size = size_;
   if (preallocation == Preallocation::kOff) {

@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/types.h>
-
-#include <compare>
 #include <cstdint>
 #include <string>
 
-namespace byre::storage {
+#include "block/file_identity.h"
 
-// Identifies a file of the host, whatever its names: used to detect a chain that contains itself.
-struct FileIdentity {
-  dev_t device = 0;
-  ino_t inode = 0;
-  auto operator<=>(const FileIdentity&) const = default;
-};
+namespace byre::storage {
 
 // How a host file is opened, QEMU's drivers: as a regular file, as a device, as a drive whose disc
 // may be missing.

@@ -50,14 +50,14 @@ int64_t result_of(ssize_t returned) {
 }
 
 // The number of bytes written, perhaps not all, or a negative errno.
-int64_t write_call(int fd, uint64_t offset, const IoVector& from, int flags) {
+int64_t write_call(int fd, uint64_t offset, const WriteBuffers& from, int flags) {
   const std::span<const iovec> segments = call_segments(from);
   return result_of(pwritev2(fd, segments.data(), static_cast<int>(segments.size()),
                             static_cast<off_t>(offset), flags));
 }
 
 // The same with one call per kWorkerCallMax bytes.
-int64_t write_in_pieces(int fd, uint64_t offset, const IoVector& from) {
+int64_t write_in_pieces(int fd, uint64_t offset, const WriteBuffers& from) {
   size_t done = 0;
   while (done < from.size()) {
     const size_t size = std::min(from.size() - done, kWorkerCallMax);
@@ -87,7 +87,7 @@ Ring* HostFile::ring() const {
   return options_.backend == IoBackend::kThreads ? nullptr : Ring::of(Loop::current());
 }
 
-size_t HostFile::read_cached(uint64_t offset, const IoVector& to) {
+size_t HostFile::read_cached(uint64_t offset, const ReadBuffers& to) {
   if (cached_reads_ == CachedReads::kNone) return 0;
   const std::span<const iovec> segments = call_segments(to);
   const int flags = cached_reads_ == CachedReads::kNoWait ? RWF_NOWAIT : 0;
@@ -109,7 +109,7 @@ void HostFile::cannot_tell_what_is_cached() {
   cached_reads_ = may_be_plain ? CachedReads::kPlain : CachedReads::kNone;
 }
 
-Task<int64_t> HostFile::read_some(uint64_t offset, IoVector to) {
+Task<int64_t> HostFile::read_some(uint64_t offset, ReadBuffers to) {
   const std::span<const iovec> segments = call_segments(to);
   const auto count = static_cast<unsigned>(segments.size());
   if (Ring* const on = ring()) {
@@ -124,10 +124,10 @@ Task<int64_t> HostFile::read_some(uint64_t offset, IoVector to) {
   co_return result;
 }
 
-Task<int> HostFile::read(uint64_t offset, IoVector to, size_t* done) {
+Task<int> HostFile::read(uint64_t offset, ReadBuffers to, size_t* done) {
   *done = 0;
   while (*done < to.size()) {
-    const IoVector rest = to.slice(*done, std::min(to.size() - *done, kCallMax));
+    const ReadBuffers rest = to.slice(*done, std::min(to.size() - *done, kCallMax));
     const int64_t result = co_await read_some(offset + *done, rest);
     if (is_transient(result)) continue;
     if (result < 0) co_return static_cast<int>(-result);
@@ -147,7 +147,7 @@ bool HostFile::is_for_worker(size_t size) const {
          (size >= kBesideWorkersMin && WorkerPool::shared().is_busy());
 }
 
-Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
+Task<int64_t> HostFile::write_some(uint64_t offset, WriteBuffers from, int flags) {
   const auto write_here = [this, offset, &from, flags] {
     return write_call(fd_, offset, from, flags);
   };
@@ -173,10 +173,10 @@ Task<int64_t> HostFile::write_some(uint64_t offset, IoVector from, int flags) {
   co_return result;
 }
 
-Task<int> HostFile::write(uint64_t offset, IoVector from, bool durable) {
+Task<int> HostFile::write(uint64_t offset, WriteBuffers from, bool durable) {
   size_t done = 0;
   while (done < from.size()) {
-    const IoVector rest = from.slice(done, std::min(from.size() - done, kCallMax));
+    const WriteBuffers rest = from.slice(done, std::min(from.size() - done, kCallMax));
     const int64_t result = co_await write_some(offset + done, rest, durable ? RWF_DSYNC : 0);
     if (is_transient(result)) continue;
     if (result < 0) co_return static_cast<int>(-result);

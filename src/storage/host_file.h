@@ -34,12 +34,12 @@ class HostFile {
 
   // The number of bytes that the page cache returned immediately, from the start of `to`; perhaps
   // 0.
-  size_t read_cached(uint64_t offset, const IoVector& to);
+  size_t read_cached(uint64_t offset, const ReadBuffers& to);
   // `*done` is the number of bytes read; fewer than requested, without an error, at the end of the
   // file.
-  Task<int> read(uint64_t offset, IoVector to, size_t* done);
+  Task<int> read(uint64_t offset, ReadBuffers to, size_t* done);
   // With `durable`, the bytes and the file's size survive a power cut once it is done.
-  Task<int> write(uint64_t offset, IoVector from, bool durable);
+  Task<int> write(uint64_t offset, WriteBuffers from, bool durable);
   // fdatasync; inline if the loop has nothing else to do meanwhile.
   Task<int> sync_data();
   // fallocate. Long ranges are passed to a worker.
@@ -61,8 +61,8 @@ class HostFile {
   Ring* ring() const;
   void cannot_tell_what_is_cached();
   bool is_for_worker(size_t size) const;
-  Task<int64_t> read_some(uint64_t offset, IoVector to);
-  Task<int64_t> write_some(uint64_t offset, IoVector from, int flags);
+  Task<int64_t> read_some(uint64_t offset, ReadBuffers to);
+  Task<int64_t> write_some(uint64_t offset, WriteBuffers from, int flags);
 
   int fd_;
   Options options_;

@@ -33,8 +33,7 @@ MemoryDevice::MemoryDevice(ConstBytes contents, std::string filename)
 
 MemoryDevice::~MemoryDevice() = default;
 
-Task<void> MemoryDevice::read(uint64_t offset, IoVector to) {
-  check_range(offset, to.size());
+Task<void> MemoryDevice::do_read(uint64_t offset, ReadBuffers to) {
   for (const iovec& segment : to.segments()) {
     contents_.read(offset, {static_cast<uint8_t*>(segment.iov_base), segment.iov_len});
     offset += segment.iov_len;
@@ -42,8 +41,7 @@ Task<void> MemoryDevice::read(uint64_t offset, IoVector to) {
   co_return;
 }
 
-Task<void> MemoryDevice::write(uint64_t offset, IoVector from, WriteFlags) {
-  check_writable(offset, from.size());
+Task<void> MemoryDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags) {
   for (const iovec& segment : from.segments()) {
     put(offset, {static_cast<const uint8_t*>(segment.iov_base), segment.iov_len});
     offset += segment.iov_len;
@@ -67,38 +65,31 @@ std::unique_ptr<MemoryDevice> MemoryDevice::clone() const {
   return copy;
 }
 
-Task<void> MemoryDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags) {
-  check_writable(offset, length);
+Task<void> MemoryDevice::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags) {
   contents_.clear(offset, length);
   co_return;
 }
 
-Task<void> MemoryDevice::discard(uint64_t offset, uint64_t length) {
-  check_range(offset, length);
-  check_writable(offset, length);
+Task<void> MemoryDevice::do_discard(uint64_t offset, uint64_t length) {
   contents_.clear(offset, length);
   co_return;
 }
 
-Task<void> MemoryDevice::flush() {
-  check_open();
+Task<void> MemoryDevice::do_flush() {
   co_return;
 }
 
-Task<std::vector<Extent>> MemoryDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
-  check_range(offset, length);
+Task<std::vector<Extent>> MemoryDevice::do_extents(uint64_t offset, uint64_t length, ExtentScope) {
   co_return extents_of(contents_, offset, length, kExtentsMax, this);
 }
 
-Task<void> MemoryDevice::resize(uint64_t new_size, Preallocation) {
-  check_writable(0, 0);
+Task<void> MemoryDevice::do_resize(uint64_t new_size, Preallocation) {
   if (new_size > kSizeMax) throw Error::from_errno(EFBIG, "Failed to resize the file");
   contents_.resize(new_size);
   co_return;
 }
 
-Task<void> MemoryDevice::close() {
-  begin_close();
+Task<void> MemoryDevice::do_close() {
   co_return;
 }
 

@@ -29,16 +29,7 @@ class MemoryDevice final : public BlockDevice {
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return is_read_only_; }
 
-  Task<void> read(uint64_t offset, IoVector to) override;
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
-  Task<void> discard(uint64_t offset, uint64_t length) override;
-  Task<void> flush() override;
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
-  Task<void> close() override;
   std::optional<uint64_t> allocated_size() const override;
-  using BlockDevice::write;
 
   // Direct access, for tests and for code that builds an image in memory; needs no loop.
   void set_read_only(bool read_only) { is_read_only_ = read_only; }
@@ -49,6 +40,16 @@ class MemoryDevice final : public BlockDevice {
   std::unique_ptr<MemoryDevice> clone() const;
 
  private:
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override;
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> do_discard(uint64_t offset, uint64_t length) override;
+  Task<void> do_flush() override;
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override;
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> do_close() override;
+
   std::string filename_;
   SparseBytes contents_;
   Limits limits_;

@@ -17,34 +17,28 @@ Task<void> NullDevice::wait() const {
   co_await Loop::current().sleep_for(options_.latency);
 }
 
-Task<void> NullDevice::read(uint64_t offset, IoVector to) {
-  check_range(offset, to.size());
+Task<void> NullDevice::do_read(uint64_t offset, ReadBuffers to) {
   if (options_.read_zeroes) to.fill_zero();
   if (options_.latency.count() > 0) co_await wait();
 }
 
-Task<void> NullDevice::write(uint64_t offset, IoVector from, WriteFlags) {
-  check_writable(offset, from.size());
+Task<void> NullDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags) {
   if (options_.latency.count() > 0) co_await wait();
 }
 
-Task<void> NullDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags) {
-  check_writable(offset, length);
+Task<void> NullDevice::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags) {
   if (options_.latency.count() > 0) co_await wait();
 }
 
-Task<void> NullDevice::discard(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
+Task<void> NullDevice::do_discard(uint64_t offset, uint64_t length) {
   if (options_.latency.count() > 0) co_await wait();
 }
 
-Task<void> NullDevice::flush() {
-  check_open();
+Task<void> NullDevice::do_flush() {
   if (options_.latency.count() > 0) co_await wait();
 }
 
-Task<std::vector<Extent>> NullDevice::extents(uint64_t offset, uint64_t length, ExtentScope) {
-  check_range(offset, length);
+Task<std::vector<Extent>> NullDevice::do_extents(uint64_t offset, uint64_t length, ExtentScope) {
   std::vector<Extent> result;
   if (length == 0) co_return result;
   Extent extent{.offset = offset, .length = length, .present = true};
@@ -56,14 +50,12 @@ Task<std::vector<Extent>> NullDevice::extents(uint64_t offset, uint64_t length, 
   co_return result;
 }
 
-Task<void> NullDevice::resize(uint64_t new_size, Preallocation) {
-  check_writable(0, 0);
+Task<void> NullDevice::do_resize(uint64_t new_size, Preallocation) {
   options_.size = new_size;
   co_return;
 }
 
-Task<void> NullDevice::close() {
-  begin_close();
+Task<void> NullDevice::do_close() {
   co_return;
 }
 

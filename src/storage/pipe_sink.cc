@@ -60,11 +60,11 @@ int wait_for_room(int fd) {
 }
 
 // Sends all of it; returns 0 or an errno. Blocks while the pipe is full.
-int send_all(int fd, const IoVector& from) {
+int send_all(int fd, const WriteBuffers& from) {
   const NoPipeSignal scope;
   size_t done = 0;
   while (done < from.size()) {
-    const IoVector rest = from.slice(done);
+    const WriteBuffers rest = from.slice(done);
     const auto segments = rest.segments();
     const auto count = static_cast<int>(std::min<size_t>(segments.size(), IOV_MAX));
     const ssize_t result = writev(fd, segments.data(), count);
@@ -90,14 +90,13 @@ PipeSink::PipeSink(int fd, uint64_t size, std::string filename)
   fcntl(fd_, F_SETPIPE_SZ, kPipeSize);
 }
 
-Task<void> PipeSink::read(uint64_t, IoVector) {
+Task<void> PipeSink::do_read(uint64_t, ReadBuffers) {
   throw Error(ErrorKind::kUnsupported, ENOTSUP,
               fmt::format("'{}' is a pipe and cannot be read back", filename_));
   co_return;
 }
 
 void PipeSink::take_turn(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
   if (offset < asked_) {
     throw Error(ErrorKind::kUnsupported, ESPIPE,
                 fmt::format("'{}' is a pipe: writes must be sequential", filename_),
@@ -107,7 +106,7 @@ void PipeSink::take_turn(uint64_t offset, uint64_t length) {
   asked_ = offset + length;
 }
 
-Task<void> PipeSink::send(IoVector from) {
+Task<void> PipeSink::send(WriteBuffers from) {
   if (failed_) {
     throw Error(ErrorKind::kIo, EPIPE,
                 fmt::format("Could not write to '{}': an earlier write failed", filename_));
@@ -125,12 +124,12 @@ Task<void> PipeSink::send_zeroes(uint64_t until) {
   if (sent_ >= until) co_return;
   const Buffer zeroes = Buffer::zeroed(std::min(until - sent_, kZeroPieceSize));
   while (sent_ < until) {
-    const IoVector piece(zeroes.bytes(0, std::min<uint64_t>(until - sent_, zeroes.size())));
+    const WriteBuffers piece(zeroes.bytes(0, std::min<uint64_t>(until - sent_, zeroes.size())));
     co_await send(piece);
   }
 }
 
-Task<void> PipeSink::write(uint64_t offset, IoVector from, WriteFlags) {
+Task<void> PipeSink::do_write(uint64_t offset, WriteBuffers from, WriteFlags) {
   take_turn(offset, from.size());
   const Mutex::Guard guard = co_await sending_.lock();
   co_await send_zeroes(offset);
@@ -138,23 +137,21 @@ Task<void> PipeSink::write(uint64_t offset, IoVector from, WriteFlags) {
 }
 
 // The bytes go out with the next write, or at the end.
-Task<void> PipeSink::write_zeroes(uint64_t offset, uint64_t length, WriteFlags) {
+Task<void> PipeSink::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags) {
   take_turn(offset, length);
   co_return;
 }
 
-Task<void> PipeSink::discard(uint64_t offset, uint64_t length) {
-  check_range(offset, length);
+Task<void> PipeSink::do_discard(uint64_t offset, uint64_t length) {
   co_return;
 }
 
-Task<void> PipeSink::flush() {
+Task<void> PipeSink::do_flush() {
   co_return;
 }
 
 // What was skipped so far would read as zeroes.
-Task<std::vector<Extent>> PipeSink::extents(uint64_t offset, uint64_t length, ExtentScope) {
-  check_range(offset, length);
+Task<std::vector<Extent>> PipeSink::do_extents(uint64_t offset, uint64_t length, ExtentScope) {
   std::vector<Extent> result;
   if (length == 0) co_return result;
   Extent extent{.offset = offset, .length = length, .present = true};
@@ -165,7 +162,7 @@ Task<std::vector<Extent>> PipeSink::extents(uint64_t offset, uint64_t length, Ex
   co_return result;
 }
 
-Task<void> PipeSink::resize(uint64_t new_size, Preallocation) {
+Task<void> PipeSink::do_resize(uint64_t new_size, Preallocation) {
   if (new_size < asked_) {
     throw Error(ErrorKind::kUnsupported, ESPIPE,
                 fmt::format("'{}' is a pipe and cannot be truncated", filename_));
@@ -174,7 +171,7 @@ Task<void> PipeSink::resize(uint64_t new_size, Preallocation) {
   co_return;
 }
 
-Task<void> PipeSink::close() {
+Task<void> PipeSink::do_close() {
   const Mutex::Guard guard = co_await sending_.lock();
   asked_ = size_;
   co_await send_zeroes(size_);

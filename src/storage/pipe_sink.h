@@ -24,20 +24,20 @@ class PipeSink final : public BlockDevice {
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return false; }
 
-  Task<void> read(uint64_t offset, IoVector to) override;
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
-  Task<void> discard(uint64_t offset, uint64_t length) override;
-  Task<void> flush() override;
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
-  // Not to less than what has been written.
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
-  Task<void> close() override;
-  using BlockDevice::write;
-
  private:
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override;
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> do_discard(uint64_t offset, uint64_t length) override;
+  Task<void> do_flush() override;
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override;
+  // Not to less than what has been written.
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> do_close() override;
+
   void take_turn(uint64_t offset, uint64_t length);
-  Task<void> send(IoVector from);
+  Task<void> send(WriteBuffers from);
   Task<void> send_zeroes(uint64_t until);
 
   int fd_;

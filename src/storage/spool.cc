@@ -88,7 +88,7 @@ Task<void> store(FileDevice* file, uint64_t offset, ConstBytes bytes) {
       end += part;
     }
     if (end > start) {
-      const IoVector data(bytes.subspan(start, end - start));
+      const WriteBuffers data(bytes.subspan(start, end - start));
       co_await file->write(offset + start, data);
     }
     done = std::min(end + kHoleSize, bytes.size());

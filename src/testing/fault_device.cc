@@ -110,16 +110,14 @@ void FaultDevice::fail(Operation operation, int errno_value) const {
       errno_value, fmt::format("'{}': injected {} failure", filename(), operation_name(operation)));
 }
 
-Task<void> FaultDevice::read(uint64_t offset, IoVector to) {
-  check_range(offset, to.size());
+Task<void> FaultDevice::do_read(uint64_t offset, ReadBuffers to) {
   co_await delay();
   const Fault fault = begin(Operation::kRead, offset, to.size(), WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kRead, fault.errno_value);
   co_await below().read(offset, std::move(to));
 }
 
-Task<void> FaultDevice::write(uint64_t offset, IoVector from, WriteFlags flags) {
-  check_writable(offset, from.size());
+Task<void> FaultDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   co_await delay();
   const Fault fault = begin(Operation::kWrite, offset, from.size(), flags);
   if (fault.errno_value != 0) {
@@ -128,44 +126,43 @@ Task<void> FaultDevice::write(uint64_t offset, IoVector from, WriteFlags flags) 
     const uint64_t end = align_down(offset + from.size() / 2, kSectorSize);
     if (fault.written == Written::kHalf) length = end > offset ? end - offset : 0;
     if (fault.written == Written::kAll) length = from.size();
-    const IoVector part = from.slice(0, length);
+    const WriteBuffers part = from.slice(0, length);
     if (length > 0) co_await below().write(offset, part, WriteFlags::kNone);
     fail(Operation::kWrite, fault.errno_value);
   }
   co_await below().write(offset, std::move(from), flags);
 }
 
-Task<void> FaultDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
-  check_writable(offset, length);
+Task<void> FaultDevice::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   co_await delay();
   const Fault fault = begin(Operation::kWriteZeroes, offset, length, flags);
   if (fault.errno_value != 0) fail(Operation::kWriteZeroes, fault.errno_value);
   co_await below().write_zeroes(offset, length, flags);
 }
 
-Task<void> FaultDevice::discard(uint64_t offset, uint64_t length) {
+Task<void> FaultDevice::do_discard(uint64_t offset, uint64_t length) {
   co_await delay();
   const Fault fault = begin(Operation::kDiscard, offset, length, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kDiscard, fault.errno_value);
   co_await below().discard(offset, length);
 }
 
-Task<void> FaultDevice::reserve_space(uint64_t offset, uint64_t length) {
+Task<void> FaultDevice::do_reserve_space(uint64_t offset, uint64_t length) {
   co_await delay();
   const Fault fault = begin(Operation::kReserveSpace, offset, length, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kReserveSpace, fault.errno_value);
   co_await below().reserve_space(offset, length);
 }
 
-Task<void> FaultDevice::flush() {
+Task<void> FaultDevice::do_flush() {
   co_await delay();
   const Fault fault = begin(Operation::kFlush, 0, 0, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kFlush, fault.errno_value);
   co_await below().flush();
 }
 
-Task<std::vector<Extent>> FaultDevice::extents(uint64_t offset, uint64_t length,
-                                               ExtentScope scope) {
+Task<std::vector<Extent>> FaultDevice::do_extents(uint64_t offset, uint64_t length,
+                                                  ExtentScope scope) {
   co_await delay();
   const Fault fault = begin(Operation::kExtents, offset, length, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kExtents, fault.errno_value);
@@ -177,15 +174,14 @@ Task<std::vector<Extent>> FaultDevice::extents(uint64_t offset, uint64_t length,
   co_return result;
 }
 
-Task<void> FaultDevice::resize(uint64_t new_size, Preallocation preallocation) {
+Task<void> FaultDevice::do_resize(uint64_t new_size, Preallocation preallocation) {
   co_await delay();
   const Fault fault = begin(Operation::kResize, 0, new_size, WriteFlags::kNone);
   if (fault.errno_value != 0) fail(Operation::kResize, fault.errno_value);
   co_await below().resize(new_size, preallocation);
 }
 
-Task<void> FaultDevice::close() {
-  begin_close();
+Task<void> FaultDevice::do_close() {
   co_await delay();
   const Fault fault = begin(Operation::kClose, 0, 0, WriteFlags::kNone);
   // Like a file's close: it is closed, and the error is reported.

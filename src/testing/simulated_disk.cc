@@ -31,7 +31,7 @@ struct SimulatedDisk::Change {
   const char* name = "";
   uint64_t offset = 0;
   uint64_t length = 0;
-  const IoVector* from = nullptr;
+  const WriteBuffers* from = nullptr;
   bool frees_space = false;
   WriteFlags flags = WriteFlags::kNone;
 };
@@ -104,10 +104,10 @@ Task<void> SimulatedDisk::wait() {
   co_await loop.sleep_for(while_);
 }
 
-void SimulatedDisk::do_read(uint64_t offset, const IoVector& to) {
+void SimulatedDisk::perform_read(uint64_t offset, const ReadBuffers& to) {
   const MemoryFaults::Pause pause;
   if (is_unlucky(odds_.read)) fail("read", offset, to.size(), EIO);
-  check_range(offset, to.size());
+  if (!range_fits(offset, to.size(), size())) fail("read", offset, to.size(), EINVAL);
   uint64_t at = offset;
   for (const iovec& segment : to.segments()) {
     cache_.now().read(at, {static_cast<uint8_t*>(segment.iov_base), segment.iov_len});
@@ -116,23 +116,20 @@ void SimulatedDisk::do_read(uint64_t offset, const IoVector& to) {
   tell("read", offset, to.size(), "");
 }
 
-Task<void> SimulatedDisk::read(uint64_t offset, IoVector to) {
-  check_range(offset, to.size());
+Task<void> SimulatedDisk::do_read(uint64_t offset, ReadBuffers to) {
   co_await wait();
   check_power();
-  do_read(offset, to);
+  perform_read(offset, to);
   co_await wait();
   check_power();
 }
 
-Task<void> SimulatedDisk::write(uint64_t offset, IoVector from, WriteFlags flags) {
-  check_writable(offset, from.size());
+Task<void> SimulatedDisk::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   const Change change{"write", offset, from.size(), &from, false, flags};
   co_await apply(change);
 }
 
-Task<void> SimulatedDisk::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
-  check_writable(offset, length);
+Task<void> SimulatedDisk::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   const bool frees = has_flag(flags, WriteFlags::kMayUnmap);
   const Change change{"write_zeroes", offset, length, nullptr, frees, flags};
   co_await apply(change);
@@ -148,14 +145,13 @@ std::vector<uint8_t> SimulatedDisk::draw_garbage(uint64_t length) {
   return garbage;
 }
 
-Task<void> SimulatedDisk::discard(uint64_t offset, uint64_t length) {
-  check_range(offset, length);
+Task<void> SimulatedDisk::do_discard(uint64_t offset, uint64_t length) {
   if (options_.discards == Discards::kKeep) {
     tell("discard", offset, length, "ignored");
     co_return;
   }
   const std::vector<uint8_t> garbage = draw_garbage(length);
-  const IoVector from((ConstBytes(garbage)));
+  const WriteBuffers from((ConstBytes(garbage)));
   const Change change{"discard", offset,           length, garbage.empty() ? nullptr : &from,
                       true,      WriteFlags::kNone};
   co_await apply(change);
@@ -169,7 +165,7 @@ void SimulatedDisk::change_contents(const Change& change, uint64_t begin, uint64
     cache_.clear(begin, end - begin, write);
     return;
   }
-  const IoVector part = change.from->slice(begin - change.offset, end - begin);
+  const WriteBuffers part = change.from->slice(begin - change.offset, end - begin);
   std::vector<uint8_t> joined;
   ConstBytes bytes = part.contiguous();
   if (bytes.size() != part.size()) {
@@ -209,7 +205,7 @@ std::shared_ptr<SimulatedDisk::Write> SimulatedDisk::make_write() {
 }
 
 // Applies all of it, or nothing, or any of its sectors; throws if it fails.
-void SimulatedDisk::do_change(const Change& change, const std::shared_ptr<Write>& write) {
+void SimulatedDisk::perform_change(const Change& change, const std::shared_ptr<Write>& write) {
   const MemoryFaults::Pause pause;
   int errno_value = refusal(change);
   const bool is_full = errno_value != 0;
@@ -238,7 +234,7 @@ Task<void> SimulatedDisk::apply(Change change) {
   co_await wait();
   check_power();
   const Ending ending(make_write(), &clock_);
-  do_change(change, ending.write);
+  perform_change(change, ending.write);
   if (has_flag(change.flags, WriteFlags::kFua)) {
     ending.end();
     cache_.make_durable(ending.write->done_at);
@@ -249,7 +245,7 @@ Task<void> SimulatedDisk::apply(Change change) {
   check_power();
 }
 
-void SimulatedDisk::do_reserve(uint64_t offset, uint64_t length) {
+void SimulatedDisk::perform_reserve(uint64_t offset, uint64_t length) {
   const MemoryFaults::Pause pause;
   const Change change{"reserve_space", offset, length, nullptr, false, WriteFlags::kNone};
   const int errno_value = refusal(change);
@@ -262,14 +258,13 @@ void SimulatedDisk::do_reserve(uint64_t offset, uint64_t length) {
   tell(change.name, offset, length, "");
 }
 
-Task<void> SimulatedDisk::reserve_space(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
+Task<void> SimulatedDisk::do_reserve_space(uint64_t offset, uint64_t length) {
   co_await wait();
   check_power();
-  do_reserve(offset, length);
+  perform_reserve(offset, length);
 }
 
-void SimulatedDisk::do_flush(uint64_t called_at) {
+void SimulatedDisk::perform_flush(uint64_t called_at) {
   const MemoryFaults::Pause pause;
   ++next_id_;
   moment(Moment::kFlushEnd, 0);
@@ -290,22 +285,21 @@ void SimulatedDisk::do_flush(uint64_t called_at) {
   tell("flush", 0, 0, "");
 }
 
-Task<void> SimulatedDisk::flush() {
+Task<void> SimulatedDisk::do_flush() {
   check_power();
   const uint64_t called_at = clock_++;
   const Count under_way(&flushes_under_way_);
   moment(Moment::kFlushing, 0);
   for (uint32_t i = 0; i < options_.flush_waits; ++i) co_await wait();
   check_power();
-  do_flush(called_at);
+  perform_flush(called_at);
 }
 
-Task<std::vector<Extent>> SimulatedDisk::extents(uint64_t offset, uint64_t length, ExtentScope) {
-  check_range(offset, length);
+Task<std::vector<Extent>> SimulatedDisk::do_extents(uint64_t offset, uint64_t length, ExtentScope) {
   co_return extents_of(cache_.now(), offset, length, kExtentsMax, this);
 }
 
-void SimulatedDisk::do_resize(uint64_t new_size) {
+void SimulatedDisk::perform_resize(uint64_t new_size) {
   const MemoryFaults::Pause pause;
   if (!options_.grows && new_size != size()) fail("resize", 0, new_size, ENOTSUP);
   if (is_unlucky(odds_.write)) fail("resize", 0, new_size, EIO);
@@ -315,14 +309,13 @@ void SimulatedDisk::do_resize(uint64_t new_size) {
   moment(Moment::kWritten, 0);
 }
 
-Task<void> SimulatedDisk::resize(uint64_t new_size, Preallocation) {
-  check_writable(0, 0);
+Task<void> SimulatedDisk::do_resize(uint64_t new_size, Preallocation) {
   co_await wait();
   check_power();
-  do_resize(new_size);
+  perform_resize(new_size);
 }
 
-Task<void> SimulatedDisk::close() {
+Task<void> SimulatedDisk::do_close() {
   co_return;
 }
 

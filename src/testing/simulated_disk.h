@@ -66,17 +66,7 @@ class SimulatedDisk final : public BlockDevice {
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return false; }
 
-  Task<void> read(uint64_t offset, IoVector to) override;
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
-  Task<void> discard(uint64_t offset, uint64_t length) override;
-  Task<void> reserve_space(uint64_t offset, uint64_t length) override;
-  Task<void> flush() override;
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
-  Task<void> close() override;
   std::optional<uint64_t> allocated_size() const override { return cache_.now().allocated(); }
-  using BlockDevice::write;
 
   void set_odds(Odds odds) { odds_ = odds; }
   // A write that would exceed this amount of space in total fails with ENOSPC.
@@ -96,6 +86,17 @@ class SimulatedDisk final : public BlockDevice {
   uint64_t requests() const { return next_id_ - first_id_; }
 
  private:
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override;
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> do_discard(uint64_t offset, uint64_t length) override;
+  Task<void> do_reserve_space(uint64_t offset, uint64_t length) override;
+  Task<void> do_flush() override;
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override;
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> do_close() override;
+
   using Write = SimulatedCache::Write;
   struct Change;
   struct Ending;
@@ -104,11 +105,11 @@ class SimulatedDisk final : public BlockDevice {
   Task<void> wait();
   Task<void> apply(Change change);
   std::shared_ptr<Write> make_write();
-  void do_change(const Change& change, const std::shared_ptr<Write>& write);
-  void do_read(uint64_t offset, const IoVector& to);
-  void do_reserve(uint64_t offset, uint64_t length);
-  void do_flush(uint64_t called_at);
-  void do_resize(uint64_t new_size);
+  void perform_change(const Change& change, const std::shared_ptr<Write>& write);
+  void perform_read(uint64_t offset, const ReadBuffers& to);
+  void perform_reserve(uint64_t offset, uint64_t length);
+  void perform_flush(uint64_t called_at);
+  void perform_resize(uint64_t new_size);
   std::vector<uint8_t> draw_garbage(uint64_t length);
   // 0, or the reason why the change is not possible: ENOSPC, EFBIG.
   int refusal(const Change& change) const;

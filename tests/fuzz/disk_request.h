@@ -39,7 +39,7 @@ struct DiskRequest {
 // Performs a request that may be in flight together with others.
 inline Task<void> perform(BlockDevice* device, DiskRequest* request) {
   try {
-    const IoVector memory((Bytes(request->bytes)));
+    const ReadBuffers memory((Bytes(request->bytes)));
     switch (request->kind) {
       case Kind::kWrite:
         co_await device->write(request->offset, memory, WriteFlags::kNone);

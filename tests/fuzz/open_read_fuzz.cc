@@ -35,7 +35,7 @@ Task<std::optional<std::vector<uint8_t>>> read(BlockDevice* device, uint64_t off
   std::vector<uint8_t> bytes(length, 0xee);
   try {
     for (uint64_t done = 0; done < length; done += step) {
-      const IoVector part(Bytes(bytes).subspan(done, std::min(step, length - done)));
+      const ReadBuffers part(Bytes(bytes).subspan(done, std::min(step, length - done)));
       co_await device->read(offset + done, part);
     }
   } catch (const Error&) {

@@ -40,7 +40,7 @@ Task<View> view(std::unique_ptr<BlockDevice> file) {
   View view;
   for (uint64_t at = 0; at < std::min(image->size(), kViewMax); at += 4096) {
     std::vector<uint8_t> bytes(std::min<uint64_t>(4096, image->size() - at));
-    const IoVector to((Bytes(bytes)));
+    const ReadBuffers to((Bytes(bytes)));
     view.emplace_back();
     try {
       co_await image->read(at, to);

@@ -198,7 +198,7 @@ MAPPING_DAMAGE = {
     "L1 entry unaligned": l1(0, lambda image, old: old + 512 if image.cluster_size > 512 else old + 8),
     "L1 entry reserved bits": l1(0, lambda image, old: old | 0x7F),
     "L1 entry high bits": l1(0, lambda image, old: old | 1 << 57),
-    "L1 entry behind the end": l1(0, lambda image, old: end(image) + 3 * image.cluster_size | COPIED),
+    "L1 entry past the end": l1(0, lambda image, old: end(image) + 3 * image.cluster_size | COPIED),
     "L1 entry far away": l1(0, 0x00FFFFFFFFFF0000 | COPIED),
     "L1 entry on the header": l1(0, lambda image, old: image.cluster_size * 0 | COPIED),
     "L1 entry on the L1 table": l1(0, lambda image, old: image.get("l1_table_offset") | COPIED),
@@ -208,7 +208,7 @@ MAPPING_DAMAGE = {
     "L2 entry unaligned": l2(0, lambda image, old: old + 512 if image.cluster_size > 512 else old + 8),
     "L2 entry reserved bits": l2(1, lambda image, old: old | 0xFE),
     "L2 entry high bits": l2(1, lambda image, old: old | 1 << 58),
-    "L2 entry behind the end": l2(1, lambda image, old: end(image) + image.cluster_size | COPIED),
+    "L2 entry past the end": l2(1, lambda image, old: end(image) + image.cluster_size | COPIED),
     "L2 entry far away": l2(1, 0x00FFFFFFFFF00000 | COPIED),
     "L2 entry on the L1 table": l2(1, lambda image, old: image.get("l1_table_offset") | COPIED),
     "L2 entry on the L2 table": l2(1, lambda image, old: image.l2_table(0) | COPIED),
@@ -221,7 +221,7 @@ MAPPING_DAMAGE = {
     "L2 entry zero, unaligned": l2(3, 0x1201),
     "L2 entry zero and copied": l2(3, COPIED | 1),
     "compressed and copied": l2(11, lambda image, old: old | COPIED),
-    "compressed behind the end": l2(11, lambda image, old: COMPRESSED | end(image) + 100),
+    "compressed past the end": l2(11, lambda image, old: COMPRESSED | end(image) + 100),
     "compressed far away": l2(11, COMPRESSED | (1 << 53)),
     "compressed of one sector": l2(11, lambda image, old: COMPRESSED | (old & (1 << 54) - 1)),
     "compressed of too many sectors": l2(11, lambda image, old: old | 0x3FC0000000000000),
@@ -235,7 +235,7 @@ REFCOUNT_DAMAGE = {
     "refcount block nowhere": at(lambda image: image.refcount_table_entry(0), 0),
     "refcount block unaligned": at(lambda image: image.refcount_table_entry(0), lambda image, old: old + 512),
     "refcount block off by bits": at(lambda image: image.refcount_table_entry(0), lambda image, old: old | 0x1FF),
-    "refcount block behind the end": at(lambda image: image.refcount_table_entry(0), lambda image, old: end(image)),
+    "refcount block past the end": at(lambda image: image.refcount_table_entry(0), lambda image, old: end(image)),
     "refcount block far away": at(lambda image: image.refcount_table_entry(0), 1 << 55),
     "refcount block on the header": at(lambda image: image.refcount_table_entry(0), lambda image, old: 512 * 0),
     "refcount block twice": at(lambda image: image.refcount_table_entry(1), lambda image, old: image.refcount_block(0)),
@@ -246,7 +246,7 @@ REFCOUNT_DAMAGE = {
     "refcount of data 0": refcount(6, 0), "refcount of data 9": refcount(6, 9), "refcount all ones": refcount(6, 0xFFFF),
     "refcounts of all 0": lambda image: image.bytes.__setitem__(
         slice(image.refcount_block(0), image.refcount_block(0) + 64), bytes(64)),
-    "refcount behind the end": refcount(200, 1),
+    "refcount past the end": refcount(200, 1),
 }
 
 
@@ -286,7 +286,7 @@ SIZE_DAMAGE = {
 }
 
 EVERYWHERE = {**SIZE_DAMAGE, **{name: MAPPING_DAMAGE[name] for name in (
-    "L1 entry unaligned", "L1 entry behind the end", "L2 entry unaligned", "L2 entry behind the end",
+    "L1 entry unaligned", "L1 entry past the end", "L2 entry unaligned", "L2 entry past the end",
     "L2 entry reserved bits", "L2 entry gone", "L2 entry zero and data", "L2 entries the same")}}
 
 

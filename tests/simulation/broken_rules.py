@@ -151,13 +151,12 @@ RULES = [
           """    co_await parts->writer.write(offset, std::move(from));
   }""")),
     rule("with writethrough a write is durable when it is done",
-         ("filter/write_through_device.h", "std::move(from), flags | WriteFlags::kFua", "std::move(from), flags")),
+         ("block/block_device.cc", "    flags = with_durability(flags);\n", "")),
     rule("with writethrough zeroes are durable when they are done",
-         ("filter/write_through_device.h", "length, flags | WriteFlags::kFua", "length, flags")),
+         ("block/block_device.cc", "policy_.zeroes_flags(with_durability(flags))", "policy_.zeroes_flags(flags)")),
     rule("with writethrough a discard is durable when it is done",
-         ("filter/write_through_device.cc", """  co_await below().discard(offset, length);
-  co_await below().flush();
-""", "  co_await below().discard(offset, length);\n")),
+         ("block/block_device.cc", "  co_await do_discard(offset, length);\n  co_await do_flush();\n",
+          "  co_await do_discard(offset, length);\n")),
     rule("an L2 table has its space before a request that needs it is done",
          ("qcow2/write/linker.cc", "    co_await context_->file().reserve_space(table.value(), geometry.cluster_size());\n", "")),
     rule("a cluster that stays allocated is discarded when nothing on disk refers to its data",

@@ -51,7 +51,7 @@ Task<std::vector<uint8_t>> read_files(const Files* files, std::string snapshot) 
     co_await image->load_snapshot(selector);
   }
   std::vector<uint8_t> bytes(image->size());
-  const IoVector to((Bytes(bytes)));
+  const ReadBuffers to((Bytes(bytes)));
   co_await image->read(0, to);
   co_await image->close();
   co_return bytes;
@@ -78,7 +78,7 @@ Task<void> write_trials(const Files* files, std::vector<uint8_t>* expected, uint
     std::vector<uint8_t> bytes(length);
     fill_content(bytes, offset, {static_cast<uint32_t>(kGenerationOfTrials + i), false});
     std::copy(bytes.begin(), bytes.end(), expected->begin() + static_cast<ptrdiff_t>(offset));
-    const IoVector from((ConstBytes(bytes)));
+    const WriteBuffers from((ConstBytes(bytes)));
     co_await image->write(offset, from);
   }
   co_await image->close();
@@ -145,8 +145,8 @@ Task<std::unique_ptr<qcow2::Image>> open_image(std::unique_ptr<BlockDevice> file
                                                const std::optional<storage::SparseBytes>* backing,
                                                qcow2::OpenOptions options,
                                                qcow2::ImageParts** parts) {
-  qcow2::LoadedImage loaded = co_await qcow2::load_image(std::move(file), std::move(options));
-  auto owned = std::make_unique<qcow2::ImageParts>(std::move(loaded));
+  std::unique_ptr<qcow2::ImageParts> owned =
+      co_await qcow2::ImageParts::open(std::move(file), std::move(options));
   if (parts != nullptr) *parts = owned.get();
   auto image = std::make_unique<qcow2::Image>(std::move(owned));
   if (data) image->set_data_file(std::move(data));

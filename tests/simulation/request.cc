@@ -110,7 +110,7 @@ std::string Request::describe() const {
 
 Task<void> perform(BlockDevice* disk, Request request, std::vector<uint8_t>* bytes,
                    Preallocation preallocation) {
-  const IoVector vector((Bytes(*bytes)));
+  const ReadBuffers vector((Bytes(*bytes)));
   // Shrinking does not preallocate.
   if (request.length < disk->size()) preallocation = Preallocation::kOff;
   switch (request.kind) {

@@ -11,7 +11,6 @@
 #include "async/loop.h"
 #include "async/when_all.h"
 #include "base/checked.h"
-#include "filter/write_through_device.h"
 
 namespace byre::simulation {
 
@@ -115,9 +114,7 @@ Task<void> Session::live() {
   options.discard_no_unref = plan.keeps_discarded;
   image_ =
       co_await open_image(std::move(file), std::move(data), &world_->backing, options, &parts_);
-  if (plan.writes_through) {
-    image_ = std::make_unique<filter::WriteThroughDevice>(std::move(image_));
-  }
+  image_->set_writes_through(plan.writes_through);
   if (image_->size() != world_->model->size()) fail("the disk's size is not what it was");
   if (plan.filled > 0 && world_->counts.sessions == 1) co_await fill();
   const SimulatedDisk::Odds odds{plan.error_odds / 2, plan.error_odds, plan.flush_error_odds};
@@ -242,7 +239,7 @@ Task<void> Session::do_request(Request request) {
 
 // With writethrough, what is read now is durable. Leaves no bytes if it could not be read.
 Task<void> Session::read_back(Request request, std::vector<uint8_t>* bytes) {
-  const IoVector to((Bytes(*bytes)));
+  const ReadBuffers to((Bytes(*bytes)));
   try {
     co_await image_->read(request.offset, to);
   } catch (const std::exception&) {

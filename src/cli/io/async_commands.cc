@@ -20,7 +20,7 @@ struct AsyncRequest {
   Loop::Clock::time_point start;
 
   uint64_t length() const { return total_of(lengths); }
-  IoVector memory() { return segments_of(buffer.bytes(), lengths); }
+  ReadBuffers memory() { return segments_of(buffer.bytes(), lengths); }
   BlockDevice& device() const { return session->device(); }
 };
 
@@ -37,7 +37,7 @@ void tell(const AsyncRequest& request, const char* verb, std::chrono::nanosecond
 // The output of a request comes from the loop, never from the command that started it.
 Task<void> read_beside(AsyncRequest request) {
   std::optional<Error> failure;
-  const IoVector to = request.memory();
+  const ReadBuffers to = request.memory();
   try {
     co_await checked_read(request.device(), request.offset, to);
   } catch (const Error& error) {
@@ -61,7 +61,7 @@ Task<void> read_beside(AsyncRequest request) {
 
 Task<void> write_beside(AsyncRequest request) {
   std::optional<Error> failure;
-  const IoVector from = request.memory();
+  const WriteBuffers from = request.memory();
   const uint64_t length = request.length();
   try {
     if (request.options.zeroes) {

@@ -86,7 +86,7 @@ void read_and_show(Session& session, const ReadArguments& arguments, const char*
   const auto offset = static_cast<uint64_t>(arguments.offset);
   Buffer buffer = make_buffer(total_of(arguments.lengths));
   const Bytes bytes = buffer.bytes(0, total_of(arguments.lengths));
-  const IoVector to = segments_of(bytes, arguments.lengths);
+  const ReadBuffers to = segments_of(bytes, arguments.lengths);
   Task<void> request = arguments.options.vm_state ? read_vm_state(session.image(), offset, to)
                                                   : checked_read(session.device(), offset, to);
   const auto duration = run_timed(session, what, std::move(request));

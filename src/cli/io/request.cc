@@ -34,17 +34,18 @@ std::chrono::nanoseconds run_timed(Session& session, const std::string& what, Ta
   return Loop::Clock::now() - start;
 }
 
-Task<void> checked_read(BlockDevice& device, uint64_t offset, IoVector to) {
+Task<void> checked_read(BlockDevice& device, uint64_t offset, ReadBuffers to) {
   check_inside(device, offset, to.size());
   co_await device.read(offset, std::move(to));
 }
 
-Task<void> checked_write(BlockDevice& device, uint64_t offset, IoVector from, WriteFlags flags) {
+Task<void> checked_write(BlockDevice& device, uint64_t offset, WriteBuffers from,
+                         WriteFlags flags) {
   check_inside(device, offset, from.size());
   co_await device.write(offset, std::move(from), flags);
 }
 
-Task<void> checked_compressed_write(BlockDevice& device, uint64_t offset, IoVector from) {
+Task<void> checked_compressed_write(BlockDevice& device, uint64_t offset, WriteBuffers from) {
   check_inside(device, offset, from.size());
   const uint64_t unit = device.limits().compressed_write_size;
   if (unit == 0) {
@@ -58,7 +59,7 @@ Task<void> checked_compressed_write(BlockDevice& device, uint64_t offset, IoVect
     co_return;
   }
   for (uint64_t done = 0; done < from.size(); done += unit) {
-    const IoVector piece = from.slice(done, std::min<uint64_t>(unit, from.size() - done));
+    const WriteBuffers piece = from.slice(done, std::min<uint64_t>(unit, from.size() - done));
     co_await device.write(offset + done, piece, WriteFlags::kCompressed);
   }
 }
@@ -73,8 +74,8 @@ Task<void> checked_discard(BlockDevice& device, uint64_t offset, uint64_t length
   co_await device.discard(offset, length);
 }
 
-IoVector segments_of(Bytes memory, const std::vector<uint64_t>& lengths) {
-  IoVector segments;
+ReadBuffers segments_of(Bytes memory, const std::vector<uint64_t>& lengths) {
+  ReadBuffers segments;
   size_t done = 0;
   for (const uint64_t length : lengths) {
     if (length > 0) segments.append(memory.data() + done, length);

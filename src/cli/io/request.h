@@ -25,16 +25,16 @@ Refusal failure_of(const std::string& what, const Error& error);
 std::chrono::nanoseconds run_timed(Session& session, const std::string& what, Task<void> request);
 
 // The requests of a device, preceded by check_inside().
-Task<void> checked_read(BlockDevice& device, uint64_t offset, IoVector to);
-Task<void> checked_write(BlockDevice& device, uint64_t offset, IoVector from, WriteFlags flags);
+Task<void> checked_read(BlockDevice& device, uint64_t offset, ReadBuffers to);
+Task<void> checked_write(BlockDevice& device, uint64_t offset, WriteBuffers from, WriteFlags flags);
 // Writes whole clusters, one at a time. Throws Error(EINVAL) unless the range consists of whole
 // clusters, or ends at the disk's end; Error(ENOTSUP) if the device cannot compress.
-Task<void> checked_compressed_write(BlockDevice& device, uint64_t offset, IoVector from);
+Task<void> checked_compressed_write(BlockDevice& device, uint64_t offset, WriteBuffers from);
 Task<void> checked_zeroes(BlockDevice& device, uint64_t offset, uint64_t length, WriteFlags flags);
 Task<void> checked_discard(BlockDevice& device, uint64_t offset, uint64_t length);
 
 // One segment of memory for each length, consecutive in `memory`.
-IoVector segments_of(Bytes memory, const std::vector<uint64_t>& lengths);
+ReadBuffers segments_of(Bytes memory, const std::vector<uint64_t>& lengths);
 uint64_t total_of(const std::vector<uint64_t>& lengths);
 
 // "Pattern verification failed at offset <offset>, <length> bytes", with a line end.

@@ -28,15 +28,14 @@ void check_sector(uint64_t value, const char* what) {
 
 }  // namespace
 
-Task<void> read_vm_state(BlockDevice& device, uint64_t offset, IoVector to) {
+Task<void> read_vm_state(BlockDevice& device, uint64_t offset, ReadBuffers to) {
   qcow2::Image& image = image_of(device);
   co_await image.read_vm_state(offset, std::move(to));
 }
 
-Task<void> write_vm_state(BlockDevice& device, uint64_t offset, IoVector from) {
+Task<void> write_vm_state(BlockDevice& device, uint64_t offset, WriteBuffers from) {
   qcow2::Image& image = image_of(device);
   co_await image.write_vm_state(offset, std::move(from));
-  if (open::writes_through(device)) co_await image.flush();
 }
 
 void check_sectors(int64_t offset, uint64_t length) {

@@ -11,8 +11,8 @@
 namespace byre::cli::io {
 
 // Throw Error(ENOTSUP) for a device without one.
-Task<void> read_vm_state(BlockDevice& device, uint64_t offset, IoVector to);
-Task<void> write_vm_state(BlockDevice& device, uint64_t offset, IoVector from);
+Task<void> read_vm_state(BlockDevice& device, uint64_t offset, ReadBuffers to);
+Task<void> write_vm_state(BlockDevice& device, uint64_t offset, WriteBuffers from);
 
 // Throws Refusal unless both are multiples of 512, which -b requires.
 void check_sectors(int64_t offset, uint64_t length);

@@ -100,7 +100,7 @@ void write_and_tell(Session& session, const WriteArguments& arguments, const cha
     return;
   }
   Buffer payload = payload_of(arguments);
-  const IoVector from =
+  const WriteBuffers from =
       segments_of(payload.bytes(0, total_of(arguments.lengths)), arguments.lengths);
   Task<void> request = arguments.options.vm_state ? write_vm_state(session.image(), offset, from)
                        : arguments.options.compressed

@@ -65,7 +65,7 @@ Task<void> find_bad_entries(BlockDevice* file, layout::Geometry geometry, TableR
       continue;
     }
     const uint64_t length = std::min(kReadMax, end - place);
-    const IoVector to(buffer.bytes(0, length));
+    const ReadBuffers to(buffer.bytes(0, length));
     co_await read_zero_padded(file, place, to);
     for (uint64_t i = 0; i + 8 <= length; i += 8) {
       const layout::BitmapTableEntry entry(load_big_endian<uint64_t>(buffer.data() + i));
@@ -87,7 +87,7 @@ Task<std::vector<layout::BitmapEntry>> read_bitmap_list(BlockDevice* file,
   extension.check_directory();
   // At most 64 MiB, by the extension's limits.
   Buffer directory(extension.directory_size);
-  const IoVector to(directory.bytes());
+  const ReadBuffers to(directory.bytes());
   co_await read_zero_padded(file, extension.directory_offset.value(), to);
   bitmaps = layout::parse_bitmap_directory(directory.bytes(), extension, geometry, disk_size);
 

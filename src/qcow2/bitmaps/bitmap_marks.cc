@@ -29,7 +29,7 @@ Task<void> mark_bitmaps_in_use(Context* context, const OverlapCheck& overlap,
     uint8_t bytes[4];
     store_big_endian<uint32_t>(bytes, bitmap.flags | layout::bitmap_flag::kInUse);
     overlap.check(place, sizeof bytes, MetadataKind::kBitmapDirectory);
-    const IoVector from((Bytes(bytes)));
+    const WriteBuffers from((Bytes(bytes)));
     co_await context->file().write(place.value(), from);
   }
   // Flush even if all marks were set already: the writer that set them may have been killed before

@@ -59,7 +59,7 @@ Task<void> CopiedFlagChecker::check_l1_piece(uint64_t offset, uint64_t length, u
 
 Task<void> CopiedFlagChecker::write(uint64_t offset, ConstBytes table, ChangedRange changed) {
   if (changed.is_empty()) co_return;
-  const IoVector from(table.subspan(changed.begin(), changed.size()));
+  const WriteBuffers from(table.subspan(changed.begin(), changed.size()));
   co_await file_->device().write(offset + changed.begin(), from, WriteFlags::kNone);
   file_->forget();
   l2_file_.forget();

@@ -47,7 +47,7 @@ Task<ConstBytes> CheckerFile::read(uint64_t offset, uint64_t length, uint64_t ah
   const uint64_t wanted = length + stored(offset + length, more);
   kept_ = 0;
   if (buffer_.size() < wanted) buffer_ = Buffer(wanted);
-  co_await read_zero_padded(file_, offset, IoVector(buffer_.bytes(0, wanted)));
+  co_await read_zero_padded(file_, offset, ReadBuffers(buffer_.bytes(0, wanted)));
   start_ = offset;
   kept_ = wanted;
   co_return ConstBytes(buffer_.bytes(0, length));

@@ -44,14 +44,14 @@ void RangeSet::add(uint64_t start, uint64_t end) {
 }
 
 uint64_t RangeSet::end_of(uint64_t place) const {
-  const auto behind = ends_.upper_bound(place);
-  if (behind == ends_.begin()) return place;
-  return std::max(place, std::prev(behind)->second);
+  const auto next = ends_.upper_bound(place);
+  if (next == ends_.begin()) return place;
+  return std::max(place, std::prev(next)->second);
 }
 
 uint64_t RangeSet::last_end_before(uint64_t end) const {
-  const auto behind = ends_.lower_bound(end);
-  return behind == ends_.begin() ? 0 : std::prev(behind)->second;
+  const auto next = ends_.lower_bound(end);
+  return next == ends_.begin() ? 0 : std::prev(next)->second;
 }
 
 }  // namespace byre::qcow2

@@ -28,7 +28,7 @@ Task<void> StoredRefcounts::read_table() {
   const uint64_t size = file_->stored(table_offset_, table_size_);
   if (size == 0) co_return;
   Buffer bytes(size);
-  co_await read_zero_padded(&file_->device(), table_offset_, IoVector(bytes.bytes()));
+  co_await read_zero_padded(&file_->device(), table_offset_, ReadBuffers(bytes.bytes()));
   table_.reserve(size / 8);
   for (uint64_t i = 0; i < size; i += 8) {
     table_.emplace_back(load_big_endian<uint64_t>(bytes.data() + i));
@@ -256,25 +256,26 @@ void StoredRefcounts::report_difference(uint64_t cluster, uint64_t refcount, uin
       });
 }
 
-StoredRefcounts::Place StoredRefcounts::place_of(RefcountTableEntry entry, uint64_t cluster) const {
+StoredRefcounts::Location StoredRefcounts::location_of(RefcountTableEntry entry,
+                                                       uint64_t cluster) const {
   const uint64_t bit = (cluster & (geometry_.refcount_block_entries() - 1))
                        << geometry_.refcount_order();
   const uint64_t byte = align_down(bit / 8, slice_size_);
-  Place place;
-  place.offset = entry.offset().value() + byte;
-  place.index = (bit - byte * 8) >> geometry_.refcount_order();
-  place.slot = (place.offset / slice_size_) % kSlices;
-  return place;
+  Location location;
+  location.offset = entry.offset().value() + byte;
+  location.index = (bit - byte * 8) >> geometry_.refcount_order();
+  location.slot = (location.offset / slice_size_) % kSlices;
+  return location;
 }
 
 StoredRefcounts::Lookup StoredRefcounts::find(uint64_t cluster) const {
   const RefcountTableEntry entry = this->entry(cluster / geometry_.refcount_block_entries());
   if (!can_read(entry)) return {true, std::nullopt};
   if (entry.offset().is_zero()) return {true, 0};
-  const Place place = place_of(entry, cluster);
-  if (slice_offsets_.empty() || slice_offsets_[place.slot] != place.offset) return {};
-  const ConstBytes slice = slices_.bytes(place.slot * slice_size_, slice_size_);
-  return {true, layout::load_refcount(slice, place.index, geometry_.refcount_order())};
+  const Location location = location_of(entry, cluster);
+  if (slice_offsets_.empty() || slice_offsets_[location.slot] != location.offset) return {};
+  const ConstBytes slice = slices_.bytes(location.slot * slice_size_, slice_size_);
+  return {true, layout::load_refcount(slice, location.index, geometry_.refcount_order())};
 }
 
 Task<std::optional<uint64_t>> StoredRefcounts::read(uint64_t cluster) {
@@ -285,18 +286,18 @@ Task<std::optional<uint64_t>> StoredRefcounts::read(uint64_t cluster) {
     slice_offsets_.assign(kSlices, kNoSlice);
   }
   const RefcountTableEntry entry = this->entry(cluster / geometry_.refcount_block_entries());
-  const Place place = place_of(entry, cluster);
-  slice_offsets_[place.slot] = kNoSlice;
-  const Bytes slice = slices_.bytes(place.slot * slice_size_, slice_size_);
+  const Location location = location_of(entry, cluster);
+  slice_offsets_[location.slot] = kNoSlice;
+  const Bytes slice = slices_.bytes(location.slot * slice_size_, slice_size_);
   bool is_read = true;
   try {
-    co_await read_zero_padded(&file_->device(), place.offset, IoVector(slice));
+    co_await read_zero_padded(&file_->device(), location.offset, ReadBuffers(slice));
   } catch (const Error&) {
     is_read = false;
   }
   if (!is_read) co_return std::nullopt;
-  slice_offsets_[place.slot] = place.offset;
-  co_return layout::load_refcount(slice, place.index, geometry_.refcount_order());
+  slice_offsets_[location.slot] = location.offset;
+  co_return layout::load_refcount(slice, location.index, geometry_.refcount_order());
 }
 
 }  // namespace byre::qcow2

@@ -86,12 +86,12 @@ class StoredRefcounts {
   bool agrees(ConstBytes block, uint64_t index, uint64_t first, uint64_t count);
   void compare_block(ConstBytes block, uint64_t first, uint64_t count);
 
-  struct Place {
+  struct Location {
     uint64_t offset = 0;  // of the slice in the file
     uint64_t index = 0;   // of the refcount in the slice
     size_t slot = 0;
   };
-  Place place_of(layout::RefcountTableEntry entry, uint64_t cluster) const;
+  Location location_of(layout::RefcountTableEntry entry, uint64_t cluster) const;
 
   const layout::Geometry geometry_;
   const uint64_t table_offset_;

@@ -20,7 +20,7 @@ Task<void> HeaderStore::write(size_t offset, ConstBytes bytes) {
     // bits do not name anything, and one of them records damage.
     const bool names_tables = offset != offsetof(RawHeader, incompatible_features);
     if (names_tables) health_->check_not_failed();
-    const IoVector from(bytes);
+    const WriteBuffers from(bytes);
     is_begun = true;
     co_await file_->write(offset, from);
     co_await file_->flush();

@@ -112,7 +112,7 @@ class TableWriter {
 
   Task<void> finish() {
     if (used_ == 0) co_return;
-    const IoVector all(buffer_.bytes(0, used_));
+    const WriteBuffers all(buffer_.bytes(0, used_));
     co_await file_->write(offset_, all);
     offset_ += used_;
     used_ = 0;
@@ -145,7 +145,7 @@ class Creation {
     try {
       co_await reserve_data();
       co_await write_tables();
-      const IoVector header((ConstBytes(header_)));
+      const WriteBuffers header((ConstBytes(header_)));
       co_await file_->write(0, header);
       if (data_file_ != nullptr) co_await data_file_->flush();
       co_await file_->flush();

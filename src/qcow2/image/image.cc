@@ -13,6 +13,7 @@ namespace byre::qcow2 {
 
 Image::Image(std::unique_ptr<ImageParts> parts) : parts_(std::move(parts)) {
   update_limits();
+  set_policy(parts_->context.options.policy);
 }
 
 Image::~Image() = default;
@@ -50,7 +51,6 @@ void Image::update_limits() {
   const layout::Geometry& geometry = context.geometry;
   limits_.request_alignment = below.request_alignment;
   limits_.memory_alignment = below.memory_alignment;
-  limits_.transfer_max = below.transfer_max;
   limits_.preferred_transfer = static_cast<uint32_t>(geometry.subcluster_size());
   limits_.can_write_zeroes_unmapped = geometry.version() >= 3;
   limits_.is_zero_initialised = !has_data_file || (data_file() && below.is_zero_initialised);
@@ -58,7 +58,7 @@ void Image::update_limits() {
       has_data_file ? 0 : static_cast<uint32_t>(geometry.cluster_size());
 }
 
-Task<void> Image::read_guest(GuestOffset offset, IoVector to) {
+Task<void> Image::read_guest(GuestOffset offset, ReadBuffers to) {
   parts_->cache_cleaner.clean_if_due();
   Context& context = parts_->context;
   if (!context.health.is_writable()) {
@@ -77,8 +77,7 @@ Task<void> Image::read_guest(GuestOffset offset, IoVector to) {
   if (error) co_await context.end_failed_request(error);
 }
 
-Task<void> Image::read(uint64_t offset, IoVector to) {
-  check_range(offset, to.size());
+Task<void> Image::do_read(uint64_t offset, ReadBuffers to) {
   return read_guest(GuestOffset(offset), std::move(to));
 }
 
@@ -99,10 +98,16 @@ layout::GuestOffset Image::vm_state_offset(uint64_t offset, uint64_t length) con
   return layout::GuestOffset(start + offset);
 }
 
-Task<void> Image::read_vm_state(uint64_t offset, IoVector to) {
-  const GuestOffset place = vm_state_offset(offset, to.size());
+Task<void> Image::read_vm_state(uint64_t offset, ReadBuffers to) {
+  return start([&] {
+    check_open();
+    return do_read_vm_state(vm_state_offset(offset, to.size()), std::move(to));
+  });
+}
+
+Task<void> Image::do_read_vm_state(GuestOffset offset, ReadBuffers to) {
   co_await parts_->context.events().raise(DebugEvent::kVmstateLoad);
-  co_await read_guest(place, std::move(to));
+  co_await read_guest(offset, std::move(to));
 }
 
 namespace {
@@ -125,13 +130,7 @@ Error as_close_error(const Tables& tables, const Error& error) {
 
 }  // namespace
 
-Task<void> Image::close() {
-  if (!begin_close()) co_return;
-  {
-    // Waits for requests in flight.
-    const RangeLock::Guard guard =
-        co_await parts_->context.guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
-  }
+Task<void> Image::do_close() {
   // Everything is closed even if something fails; the first error is thrown.
   std::exception_ptr first_error;
   try {

@@ -53,25 +53,16 @@ class Image : public BlockDevice {
   uint64_t size() const override;
   const Limits& limits() const override;
   bool is_read_only() const override;
-  Task<void> read(uint64_t offset, IoVector to) override;
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override;
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
-  Task<void> discard(uint64_t offset, uint64_t length) override;
-  Task<void> flush() override;
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override;
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override;
-  Task<void> close() override;
   // The VM state area: bytes past the guest's disk in the same tables, where QEMU keeps the state
   // of a virtual machine while it saves or loads a snapshot. `offset` counts from the start of the
   // area. Bytes that were never written read as zeroes. Limits and errors are those of reads and
   // writes; the area is bounded by the size of L1 tables.
-  Task<void> read_vm_state(uint64_t offset, IoVector to);
-  Task<void> write_vm_state(uint64_t offset, IoVector from);
+  Task<void> read_vm_state(uint64_t offset, ReadBuffers to);
+  Task<void> write_vm_state(uint64_t offset, WriteBuffers from);
   // The guest offset of its start.
   uint64_t vm_state_start() const;
   std::optional<uint64_t> allocated_size() const override;
   std::vector<ChildDevice> children() const override;
-  using BlockDevice::write;
 
   const layout::Header& header() const;
   const layout::Extensions& extensions() const;
@@ -96,7 +87,18 @@ class Image : public BlockDevice {
   explicit Image(std::unique_ptr<ImageParts> parts);
 
  private:
-  Task<void> read_guest(layout::GuestOffset offset, IoVector to);
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override;
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> do_discard(uint64_t offset, uint64_t length) override;
+  Task<void> do_flush() override;
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override;
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;
+  Task<void> do_close() override;
+
+  Task<void> do_read_vm_state(layout::GuestOffset offset, ReadBuffers to);
+  Task<void> read_guest(layout::GuestOffset offset, ReadBuffers to);
   // The guest offset of a range of the VM state area.
   layout::GuestOffset vm_state_offset(uint64_t offset, uint64_t length) const;
   void update_limits();

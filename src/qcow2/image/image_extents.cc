@@ -119,8 +119,7 @@ Task<void> collect(ImageParts* parts, uint64_t offset, uint64_t end, ExtentScope
 
 }  // namespace
 
-Task<std::vector<Extent>> Image::extents(uint64_t offset, uint64_t length, ExtentScope scope) {
-  check_range(offset, length);
+Task<std::vector<Extent>> Image::do_extents(uint64_t offset, uint64_t length, ExtentScope scope) {
   Context& context = parts_->context;
   context.health.check_not_corrupt();
   RangeLock::Guard guard;

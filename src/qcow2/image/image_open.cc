@@ -23,11 +23,11 @@ namespace {
 
 Task<layout::HeaderCluster> read_header(BlockDevice* file, layout::HeaderUse use) {
   Buffer first(layout::Header::kProbeSize);
-  const IoVector to_first(first.bytes());
+  const ReadBuffers to_first(first.bytes());
   co_await read_zero_padded(file, 0, to_first);
   // probe_cluster_size() limits it to 2 MiB.
   Buffer cluster(layout::Header::probe_cluster_size(first.bytes()));
-  const IoVector to_cluster(cluster.bytes());
+  const ReadBuffers to_cluster(cluster.bytes());
   co_await read_zero_padded(file, 0, to_cluster);
   co_return layout::HeaderCluster::parse(cluster.bytes(), use);
 }
@@ -37,7 +37,7 @@ Task<std::vector<layout::Snapshot>> read_snapshots(BlockDevice* file,
   layout::SnapshotTableDecoder decoder(header);
   while (!decoder.done()) {
     Buffer part(decoder.wanted());
-    const IoVector to(part.bytes());
+    const ReadBuffers to(part.bytes());
     co_await read_zero_padded(file, decoder.offset().value(), to);
     decoder.feed(part.bytes());
   }
@@ -225,9 +225,16 @@ Task<LoadedImage> load_image(std::unique_ptr<BlockDevice> file, OpenOptions opti
   throw *failure;
 }
 
-Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, OpenOptions options) {
+Task<std::unique_ptr<ImageParts>> ImageParts::open(std::unique_ptr<BlockDevice> file,
+                                                   OpenOptions options) {
   LoadedImage loaded = co_await load_image(std::move(file), std::move(options));
-  co_return std::make_unique<Image>(std::make_unique<ImageParts>(std::move(loaded)));
+  co_return std::make_unique<ImageParts>(std::move(loaded));
+}
+
+Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, OpenOptions options) {
+  std::unique_ptr<ImageParts> parts =
+      co_await ImageParts::open(std::move(file), std::move(options));
+  co_return std::make_unique<Image>(std::move(parts));
 }
 
 Task<void> Image::load_snapshot(SnapshotSelector selector) {

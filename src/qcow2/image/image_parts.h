@@ -41,6 +41,9 @@ Task<LoadedImage> load_image(std::unique_ptr<BlockDevice> file, OpenOptions opti
 // knows the parts that its constructor gets, and none of them knows this struct.
 struct ImageParts {
   explicit ImageParts(LoadedImage loaded);
+  // Of the image in that file; see load_image().
+  static Task<std::unique_ptr<ImageParts>> open(std::unique_ptr<BlockDevice> file,
+                                                OpenOptions options);
 
   // The parts that write, created by the first call.
   WriteParts& write_parts();

@@ -10,7 +10,7 @@ namespace byre::qcow2 {
 
 namespace {
 
-Task<void> write_bytes(WriteParts* parts, GuestOffset offset, IoVector from, WriteFlags flags) {
+Task<void> write_bytes(WriteParts* parts, GuestOffset offset, WriteBuffers from, WriteFlags flags) {
   if (has_flag(flags, WriteFlags::kCompressed)) {
     // Calls Preparation::begin() itself, after it has taken its turn in the order of requests.
     co_await parts->compressed.write(offset, std::move(from));
@@ -21,11 +21,13 @@ Task<void> write_bytes(WriteParts* parts, GuestOffset offset, IoVector from, Wri
   if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();
 }
 
-Task<void> write_vm_state_bytes(WriteParts* parts, GuestOffset offset, IoVector from) {
+Task<void> write_vm_state_bytes(WriteParts* parts, GuestOffset offset, WriteBuffers from,
+                                bool is_durable) {
   if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
   co_await parts->context->events().raise(DebugEvent::kVmstateSave);
   co_await parts->growth.make_l1_entries(offset + from.size());
   co_await parts->writer.write(offset, std::move(from));
+  if (is_durable) co_await parts->flusher.flush();
 }
 
 Task<void> zero_bytes(WriteParts* parts, GuestOffset offset, uint64_t length, WriteFlags flags) {
@@ -84,47 +86,42 @@ Task<void> run(ImageParts* image, MakeRequest make_request) {
 
 }  // namespace
 
-Task<void> Image::write(uint64_t offset, IoVector from, WriteFlags flags) {
-  check_writable(offset, from.size());
+Task<void> Image::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   if (from.size() == 0) return ready();
-  const RequestPolicy& policy = parts_->context.options.policy;
-  if (policy.becomes_zeroes(from)) {
-    return write_zeroes(offset, from.size(), policy.detected_flags(flags));
-  }
   WriteParts* const parts = &parts_->write_parts();
   return run(parts_.get(), [parts, offset, from, flags] {
     return write_bytes(parts, GuestOffset(offset), from, flags);
   });
 }
 
-Task<void> Image::write_vm_state(uint64_t offset, IoVector from) {
-  check_writable(0, 0);
-  const GuestOffset place = vm_state_offset(offset, from.size());
-  if (from.size() == 0) return ready();
-  WriteParts* const parts = &parts_->write_parts();
-  return run(parts_.get(),
-             [parts, place, from] { return write_vm_state_bytes(parts, place, from); });
-}
-
-Task<void> Image::write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
-  check_writable(offset, length);
-  if (length == 0) return ready();
-  WriteParts* const parts = &parts_->write_parts();
-  const WriteFlags allowed = parts_->context.options.policy.zeroes_flags(flags);
-  return run(parts_.get(), [parts, offset, length, allowed] {
-    return zero_bytes(parts, GuestOffset(offset), length, allowed);
+Task<void> Image::write_vm_state(uint64_t offset, WriteBuffers from) {
+  return start([&] {
+    check_writable(0, 0);
+    const GuestOffset place = vm_state_offset(offset, from.size());
+    if (from.size() == 0) return ready();
+    WriteParts* const parts = &parts_->write_parts();
+    return run(parts_.get(), [parts, place, from, is_durable = writes_through()] {
+      return write_vm_state_bytes(parts, place, from, is_durable);
+    });
   });
 }
 
-Task<void> Image::discard(uint64_t offset, uint64_t length) {
-  check_writable(offset, length);
-  if (length == 0 || parts_->context.options.policy.ignores_discards()) return ready();
+Task<void> Image::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
+  if (length == 0) return ready();
+  WriteParts* const parts = &parts_->write_parts();
+  return run(parts_.get(), [parts, offset, length, flags] {
+    return zero_bytes(parts, GuestOffset(offset), length, flags);
+  });
+}
+
+Task<void> Image::do_discard(uint64_t offset, uint64_t length) {
+  if (length == 0) return ready();
   WriteParts* const parts = &parts_->write_parts();
   return run(parts_.get(),
              [parts, offset, length] { return discard_bytes(parts, GuestOffset(offset), length); });
 }
 
-Task<void> Image::flush() {
+Task<void> Image::do_flush() {
   Context& context = parts_->context;
   if (!context.health.is_writable()) return ready();
   if (WriteParts* const parts = parts_->writing.get()) {
@@ -135,8 +132,7 @@ Task<void> Image::flush() {
   return context.flush_devices();
 }
 
-Task<void> Image::resize(uint64_t new_size, Preallocation preallocation) {
-  check_writable(0, 0);
+Task<void> Image::do_resize(uint64_t new_size, Preallocation preallocation) {
   WriteParts* const parts = &parts_->write_parts();
   return run(parts_.get(), [parts, new_size, preallocation] {
     return resize_disk(parts, new_size, preallocation);

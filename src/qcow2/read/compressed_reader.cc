@@ -78,7 +78,7 @@ Task<void> CompressedReader::read(std::vector<CompressedPiece> pieces) {
 Task<void> CompressedReader::read_group(Group group) {
   const Semaphore::Permit permit = co_await groups_.acquire();
   Buffer compressed(group.size);
-  const IoVector to(compressed.bytes());
+  const ReadBuffers to(compressed.bytes());
   co_await context_->events().raise(DebugEvent::kReadCompressed);
   co_await read_zero_padded(&context_->file(), group.host_offset.value(), to);
   const uint64_t cluster_size = context_->geometry.cluster_size();

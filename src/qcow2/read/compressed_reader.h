@@ -17,7 +17,7 @@ namespace byre::qcow2 {
 // A part of one compressed cluster, and where to put it.
 struct CompressedPiece {
   Run run;  // kCompressed; guest_offset and length select the part of the cluster
-  IoVector to;
+  ReadBuffers to;
 };
 
 // Reads compressed clusters. Clusters whose compressed bytes adjoin are read with one storage read;

@@ -34,7 +34,7 @@ Reader::Reader(Context* context, Mapping* mapping)
 
 Reader::~Reader() = default;
 
-Task<void> Reader::read(GuestOffset offset, IoVector to) {
+Task<void> Reader::read(GuestOffset offset, ReadBuffers to) {
   if (to.size() == 0) co_return;
   std::optional<Run> run = mapping_->find_run(offset, to.size());
   if (!run) run = co_await mapping_->run_at(offset, to.size());
@@ -46,7 +46,7 @@ Task<void> Reader::read(GuestOffset offset, IoVector to) {
 }
 
 // REQUIRES: `to` has the run's length.
-Task<void> Reader::read_plain(const Run& run, IoVector to) {
+Task<void> Reader::read_plain(const Run& run, ReadBuffers to) {
   if (run.kind == RunKind::kData) {
     Task<void> reading =
         read_zero_padded(&context_->data_device(), run.host_offset.value(), std::move(to));
@@ -61,7 +61,7 @@ Task<void> Reader::read_plain(const Run& run, IoVector to) {
   return ready();
 }
 
-Task<void> Reader::read_backing(GuestOffset offset, IoVector to) {
+Task<void> Reader::read_backing(GuestOffset offset, ReadBuffers to) {
   if (context_->backing()) {
     Task<void> reading = read_zero_padded(context_->backing(), offset.value(), std::move(to));
     if (!context_->events().has_listener()) return reading;
@@ -72,7 +72,7 @@ Task<void> Reader::read_backing(GuestOffset offset, IoVector to) {
 }
 
 // Reads several runs, of which `run` is the first, concurrently within bounds.
-Task<void> Reader::read_runs(Run run, IoVector to) {
+Task<void> Reader::read_runs(Run run, ReadBuffers to) {
   const GuestOffset start = run.guest_offset;
   const GuestOffset end = start + to.size();
   std::vector<Task<void>> reads;
@@ -88,7 +88,7 @@ Task<void> Reader::read_runs(Run run, IoVector to) {
       next_offset += next->length;
       next.reset();
     }
-    IoVector part = to.slice(run.guest_offset - start, run.length);
+    ReadBuffers part = to.slice(run.guest_offset - start, run.length);
     if (run.kind == RunKind::kCompressed) {
       compressed.push_back({run, std::move(part)});
     } else {

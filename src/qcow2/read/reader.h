@@ -26,15 +26,15 @@ class Reader {
   // [offset, offset + to.size()) is inside the disk or its last cluster: the part of that cluster
   // past the disk's end is read like any other (copy on write needs it). Acquires no lock.
   // REQUIRES: the caller holds Context::guest_lock for the range, if the image may be written.
-  Task<void> read(GuestOffset offset, IoVector to);
+  Task<void> read(GuestOffset offset, ReadBuffers to);
   // From the backing file alone: zeroes past its end, or where there is none.
-  Task<void> read_backing(GuestOffset offset, IoVector to);
+  Task<void> read_backing(GuestOffset offset, ReadBuffers to);
   // Drops cached decompressed clusters whose compressed bytes are in the range: they were freed.
   void drop_compressed(HostOffset host_offset, uint64_t length);
 
  private:
-  Task<void> read_plain(const Run& run, IoVector to);
-  Task<void> read_runs(Run run, IoVector to);
+  Task<void> read_plain(const Run& run, ReadBuffers to);
+  Task<void> read_runs(Run run, ReadBuffers to);
 
   Context* context_;
   Mapping* mapping_;

@@ -26,14 +26,14 @@ Task<bool> begins_bitmap_directory(BlockDevice& file, layout::BitmapsExtension e
   const std::vector<uint8_t> wanted = layout::encode_bitmap_directory(bitmaps);
   if (wanted.size() > extension.directory_size) co_return false;
   Buffer stored(wanted.size());
-  const IoVector to(stored.bytes());
+  const ReadBuffers to(stored.bytes());
   co_await read_zero_padded(&file, extension.directory_offset.value(), to);
   co_return std::ranges::equal(stored.bytes(), wanted);
 }
 
 Task<void> BitmapsSwitch::write_bytes(uint64_t offset, std::vector<uint8_t> bytes) {
   co_await file_->flush();
-  const IoVector from((Bytes(bytes)));
+  const WriteBuffers from((Bytes(bytes)));
   co_await file_->write(offset, from, WriteFlags::kNone);
   co_await file_->flush();
 }
@@ -56,7 +56,7 @@ Task<void> BitmapsSwitch::remove(uint64_t place, bool is_last) {
 
 Task<void> BitmapsSwitch::write(std::optional<layout::BitmapsExtension> extension) {
   Buffer first(header_->cluster_size());
-  const IoVector to(first.bytes());
+  const ReadBuffers to(first.bytes());
   co_await read_zero_padded(file_, 0, to);
   layout::ExtensionWalker walker(first.bytes(), *header_);
   uint64_t place = 0;

@@ -59,7 +59,7 @@ Task<void> EntryRepairer::repair_l1_piece(uint64_t offset, uint64_t length) {
     }
   }
   if (changed.is_empty()) co_return;
-  const IoVector from(l1_.bytes(changed.begin(), changed.size()));
+  const WriteBuffers from(l1_.bytes(changed.begin(), changed.size()));
   co_await pass_->file().device().write(offset + changed.begin(), from, WriteFlags::kNone);
   has_written_ = true;
   l1_file_.forget();
@@ -90,7 +90,7 @@ Task<void> EntryRepairer::repair_l2_table(uint64_t offset) {
     changed.add(uint64_t{i} * geometry.l2_entry_size(), uint64_t{i + 1} * geometry.l2_entry_size());
   }
   if (changed.is_empty()) co_return;
-  const IoVector from(l2_.bytes(changed.begin(), changed.size()));
+  const WriteBuffers from(l2_.bytes(changed.begin(), changed.size()));
   co_await pass_->file().device().write(offset + changed.begin(), from, WriteFlags::kNone);
   has_written_ = true;
   l1_file_.forget();

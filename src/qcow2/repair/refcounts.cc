@@ -83,7 +83,7 @@ Task<void> RefcountRepairer::repair_block(uint64_t index, uint64_t first, uint64
 }
 
 Task<void> RefcountRepairer::write_block(layout::HostOffset offset) {
-  const IoVector from(block_.bytes());
+  const WriteBuffers from(block_.bytes());
   block_file_.forget();
   co_await pass_->file().device().write(offset.value(), from, WriteFlags::kNone);
 }
@@ -128,7 +128,7 @@ Task<bool> RefcountsPastEnd::visit(bool clears) {
   const uint64_t table_size = uint64_t{header_.refcount_table_clusters} << header_.cluster_bits;
   Buffer table(file_.stored(header_.refcount_table_offset.value(), table_size));
   if (table.size() == 0) co_return false;
-  const IoVector to(table.bytes());
+  const ReadBuffers to(table.bytes());
   co_await read_zero_padded(&file_.device(), header_.refcount_table_offset.value(), to);
   const uint64_t per_block = geometry_.refcount_block_entries();
   Buffer block(geometry_.cluster_size());
@@ -144,7 +144,7 @@ Task<bool> RefcountsPastEnd::visit(bool clears) {
     if (!clear_in(block.bytes(), index * per_block)) continue;
     has_any = true;
     if (!clears) break;
-    const IoVector from(block.bytes());
+    const WriteBuffers from(block.bytes());
     co_await file_.device().write(entry.offset().value(), from, WriteFlags::kNone);
   }
   co_return has_any;

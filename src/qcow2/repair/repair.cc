@@ -67,7 +67,7 @@ class Repairer {
   Task<bool> try_to_build(NewPlaces::Where where);
   Task<void> repair_refcounts();
   Task<void> repair_copied();
-  Task<void> clear_behind_end(uint64_t end);
+  Task<void> clear_past_end(uint64_t end);
   Task<void> write_features(uint64_t incompatible, uint64_t autoclear);
   Task<void> clear_bits();
   void say(FindingKind kind, Severity severity, std::string text);
@@ -105,7 +105,7 @@ Task<void> Repairer::write_features(uint64_t incompatible, uint64_t autoclear) {
   store_big_endian<uint64_t>(bytes + 8, subject_.header.compatible_features);
   store_big_endian<uint64_t>(bytes + 16, autoclear);
   co_await file().flush();
-  const IoVector from((ConstBytes(bytes)));
+  const WriteBuffers from((ConstBytes(bytes)));
   co_await file().write(offsetof(RawHeader, incompatible_features), from, WriteFlags::kNone);
   co_await file().flush();
   subject_.header.incompatible_features = incompatible;
@@ -326,12 +326,12 @@ Task<void> Repairer::repair_copied() {
 
 // The check has looked at `end` clusters. QEMU prints nothing about the others, so they are not
 // reported.
-Task<void> Repairer::clear_behind_end(uint64_t end) {
-  RefcountsPastEnd behind(subject_, options_.check, end);
-  const bool has_any = co_await behind.has_any();
+Task<void> Repairer::clear_past_end(uint64_t end) {
+  RefcountsPastEnd past_end(subject_, options_.check, end);
+  const bool has_any = co_await past_end.has_any();
   if (!has_any) co_return;
   co_await begin_writing();
-  co_await behind.clear();
+  co_await past_end.clear();
   co_await file().flush();
 }
 
@@ -372,7 +372,7 @@ Task<RepairResult> Repairer::run() {
     if (!is_told) result.check.findings_unreported = 0;
   }
   if (result.is_clean()) {
-    if (!is_incomplete) co_await clear_behind_end(end);
+    if (!is_incomplete) co_await clear_past_end(end);
     co_await clear_bits();
   }
   co_return result;

@@ -54,7 +54,7 @@ Task<uint64_t> StructureBuilder::write_table(std::vector<uint8_t> table) {
   const uint64_t clusters = geometry_.clusters_for(table.size());
   table.resize(clusters << geometry_.cluster_bits());
   const uint64_t offset = take(clusters);
-  const IoVector from((Bytes(table)));
+  const WriteBuffers from((Bytes(table)));
   co_await file().write(offset, from, WriteFlags::kNone);
   co_return offset;
 }
@@ -91,7 +91,7 @@ Task<void> StructureBuilder::move_l1_table() {
     std::ranges::fill(piece.bytes(), uint8_t{0});
     std::ranges::copy(bytes, piece.data());
     co_await move_l2_tables(piece.bytes());
-    const IoVector from(piece.bytes());
+    const WriteBuffers from(piece.bytes());
     co_await file().write(offset + at, from, WriteFlags::kNone);
   }
   header_.l1_table_offset = HostOffset(offset);
@@ -114,7 +114,7 @@ Task<void> StructureBuilder::move_l2_tables(Bytes l1_piece) {
       Buffer table(geometry_.cluster_size());
       const ConstBytes bytes = co_await source.read(old_offset, table.size(), 0);
       std::ranges::copy(bytes, table.data());
-      const IoVector from(table.bytes());
+      const WriteBuffers from(table.bytes());
       co_await file().write(offset, from, WriteFlags::kNone);
     }
     const layout::L1Entry moved = layout::L1Entry::table(HostOffset(offset), entry.copied());
@@ -203,12 +203,12 @@ Task<void> StructureBuilder::write_refcounts(CheckPass* counted) {
     if (pass_->options().cancellation != nullptr) pass_->options().cancellation->check();
     const uint64_t offset = plan.block_cluster(i) << geometry_.cluster_bits();
     fill_refcount_block(counts, geometry_, plan.blocks[i], block.bytes());
-    const IoVector from(block.bytes());
+    const WriteBuffers from(block.bytes());
     co_await file().write(offset, from, WriteFlags::kNone);
     const uint64_t word = layout::RefcountTableEntry::block(HostOffset(offset)).word();
     store_big_endian<uint64_t>(table.data() + plan.blocks[i] * 8, word);
   }
-  const IoVector from(table.bytes());
+  const WriteBuffers from(table.bytes());
   co_await file().write(plan.first << geometry_.cluster_bits(), from, WriteFlags::kNone);
   header_.refcount_table_offset = HostOffset(plan.first << geometry_.cluster_bits());
   header_.refcount_table_clusters = static_cast<uint32_t>(plan.table_clusters);
@@ -222,7 +222,7 @@ Task<void> StructureBuilder::write_header() {
   const ConstBytes fields = ConstBytes(bytes).subspan(kStart, kEnd - kStart);
   has_switched_ = true;
   co_await file().flush();
-  const IoVector from(fields);
+  const WriteBuffers from(fields);
   co_await file().write(kStart, from, WriteFlags::kNone);
   co_await file().flush();
 }

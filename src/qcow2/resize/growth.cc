@@ -131,7 +131,7 @@ Task<void> Growth::grow_l1_table(uint64_t entries) {
       const uint64_t entry = index < tables_->l1.size() ? tables_->l1.entry(index) : 0;
       store_big_endian<uint64_t>(bytes.data() + index * 8, entry);
     }
-    const IoVector from(bytes.bytes());
+    const WriteBuffers from(bytes.bytes());
     co_await context_->events().raise(DebugEvent::kL1GrowWriteTable);
     co_await context_->file().write(geometry.offset_of(place.first).value(), from);
     co_await tables_->refcount_cache.write_back();

@@ -212,8 +212,8 @@ bool OverlapCheck::hits(MetadataKind kind, uint64_t begin, uint64_t end) const {
     case MetadataKind::kSnapshotTable:
       return touches(header.snapshots_offset.value(), snapshot_table_size_);
     case MetadataKind::kInactiveL1: {
-      const auto behind = std::ranges::upper_bound(inactive_l1_tables_, begin, {}, &Range::end);
-      return behind != inactive_l1_tables_.end() && behind->begin < end;
+      const auto table = std::ranges::upper_bound(inactive_l1_tables_, begin, {}, &Range::end);
+      return table != inactive_l1_tables_.end() && table->begin < end;
     }
     case MetadataKind::kInactiveL2:
       return has(inactive_l2_tables_);

@@ -54,7 +54,7 @@ Task<uint64_t> count_used_clusters(Context* context, TableCache* refcount_cache,
     const uint64_t in_part = index % kTableEntriesMax;
     if (in_part == 0) {
       const uint64_t part = std::min(kTableEntriesMax, table_entries - index);
-      const IoVector to(table.bytes(0, part * 8));
+      const ReadBuffers to(table.bytes(0, part * 8));
       co_await read_zero_padded(&context->file(), header.refcount_table_offset.value() + index * 8,
                                 to);
     }

@@ -72,7 +72,7 @@ Task<void> RefcountTableGrowth::write_table() {
   for (size_t i = 0; i < table_.size(); ++i) {
     store_big_endian<uint64_t>(bytes.data() + i * 8, table_[i]);
   }
-  const IoVector from(bytes.bytes());
+  const WriteBuffers from(bytes.bytes());
   co_await context_->events().raise(DebugEvent::kRefblockAllocWriteTable);
   co_await context_->file().write(context_->geometry.offset_of(place_.first).value(), from);
   // set_refcount_table() flushes before it names the table.

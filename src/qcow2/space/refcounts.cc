@@ -237,7 +237,7 @@ Task<void> Refcounts::set_in_new_block(HostOffset block, HostCluster cluster) {
 Task<void> Refcounts::write_table_entry(NewBlock block) {
   uint8_t bytes[8];
   store_big_endian<uint64_t>(bytes, entry_of(block).word());
-  const IoVector from((Bytes(bytes)));
+  const WriteBuffers from((Bytes(bytes)));
   const uint64_t offset =
       context_->header().refcount_table_offset.value() + block.table_index * sizeof bytes;
   Health::Operation operation = Health::Operation::kFlush;

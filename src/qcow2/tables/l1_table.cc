@@ -32,7 +32,7 @@ Task<L1Table> L1Table::load(BlockDevice* file, uint64_t offset, uint32_t size) {
     const size_t length = std::min<uint64_t>(buffer.size(), stored_bytes - done);
     const Bytes part = buffer.bytes(0, align_up(length, kEntrySize));
     std::ranges::fill(part.subspan(length), uint8_t{0});
-    const IoVector to(part.first(length));
+    const ReadBuffers to(part.first(length));
     co_await file->read(offset + done, to);
     for (size_t at = 0; at < part.size(); at += kEntrySize) {
       table.entries_[(done + at) / kEntrySize] = load_big_endian<uint64_t>(&part[at]);

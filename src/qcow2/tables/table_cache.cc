@@ -294,7 +294,7 @@ Task<std::exception_ptr> TableCache::read_slices(std::span<const Slice> slices) 
   const uint64_t offset = slices.front().entry_->offset;
   std::exception_ptr error;
   try {
-    IoVector to;
+    ReadBuffers to;
     for (const Slice& slice : slices) to.append(slice.entry_->buffer.data(), options_.slice_size);
     co_await storage_->events().raise(options_.load_event);
     co_await read_zero_padded(&storage_->file(), offset, std::move(to));

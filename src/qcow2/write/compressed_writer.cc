@@ -45,7 +45,7 @@ CompressedWriter::CompressedWriter(Context* context, Preparation* preparation, A
 
 CompressedWriter::~CompressedWriter() = default;
 
-Task<void> CompressedWriter::write(GuestOffset offset, IoVector from) {
+Task<void> CompressedWriter::write(GuestOffset offset, WriteBuffers from) {
   const uint64_t cluster_size = context_->geometry.cluster_size();
   const uint64_t end = offset.value() + from.size();
   if (context_->header().has_external_data_file()) {
@@ -83,7 +83,7 @@ std::unique_ptr<CompressedWriter::CompressionContext> CompressedWriter::take_con
   return compression;
 }
 
-Task<std::optional<size_t>> CompressedWriter::compress(IoVector from, Bytes out) {
+Task<std::optional<size_t>> CompressedWriter::compress(WriteBuffers from, Bytes out) {
   const uint64_t cluster_size = context_->geometry.cluster_size();
   const Semaphore::Permit permit = co_await compressing_.acquire();
   std::unique_ptr<CompressionContext> compression = take_context();
@@ -102,7 +102,7 @@ Task<std::optional<size_t>> CompressedWriter::compress(IoVector from, Bytes out)
   co_return size;
 }
 
-Task<void> CompressedWriter::write_cluster(GuestOffset offset, IoVector from) {
+Task<void> CompressedWriter::write_cluster(GuestOffset offset, WriteBuffers from) {
   const uint64_t cluster_size = context_->geometry.cluster_size();
   Turnstile::Ticket ticket = places_.take();
   const Semaphore::Permit permit = co_await under_way_.acquire();
@@ -145,7 +145,7 @@ Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes com
                   "the host offset is too large for the descriptor of a compressed cluster");
     }
     overlap_->check(place, compressed.size());
-    const IoVector from(compressed);
+    const WriteBuffers from(compressed);
     co_await context_->storage.data_events().raise(DebugEvent::kWriteCompressed);
     co_await context_->file().write(place.value(), from);
     const L2Entry entry = L2Entry::compressed(place, compressed.size(), geometry);

@@ -36,7 +36,7 @@ class CompressedWriter {
   // Writes whole clusters; the last one may end at the end of the disk. Throws
   // Error(kInvalidArgument) for other ranges, Error(kUnsupported) if there is an external data
   // file.
-  Task<void> write(GuestOffset offset, IoVector from);
+  Task<void> write(GuestOffset offset, WriteBuffers from);
 
  private:
   // What compressing one cluster needs; reused for the next.
@@ -45,9 +45,9 @@ class CompressedWriter {
     Buffer in;  // the cluster, if the request has it in pieces or ends inside it
   };
 
-  Task<void> write_cluster(GuestOffset offset, IoVector from);
+  Task<void> write_cluster(GuestOffset offset, WriteBuffers from);
   // The compressed size in `out`, or nullopt if it would not be smaller.
-  Task<std::optional<size_t>> compress(IoVector from, Bytes out);
+  Task<std::optional<size_t>> compress(WriteBuffers from, Bytes out);
   Task<void> write_compressed(GuestOffset offset, ConstBytes compressed, Turnstile::Ticket ticket);
   std::unique_ptr<CompressionContext> take_context();
 

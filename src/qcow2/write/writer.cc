@@ -38,14 +38,14 @@ uint64_t Writer::piece_size_max() const {
   return std::min(std::max(kPieceSizeMax, context_->geometry.cluster_size()), linked);
 }
 
-Task<void> Writer::write(GuestOffset offset, IoVector from) {
+Task<void> Writer::write(GuestOffset offset, WriteBuffers from) {
   const uint64_t cluster_size = context_->geometry.cluster_size();
   const uint64_t piece_max = piece_size_max();
   for (uint64_t done = 0; done < from.size();) {
     const GuestOffset at = offset + done;
     const uint64_t length = std::min<uint64_t>(
         from.size() - done, piece_max - context_->geometry.offset_in_cluster(at));
-    const IoVector piece = from.slice(done, length);
+    const WriteBuffers piece = from.slice(done, length);
     const uint64_t lock_begin = context_->geometry.cluster_start(at).value();
     const uint64_t lock_length = align_up(at.value() + length, cluster_size) - lock_begin;
     done += length;
@@ -53,7 +53,7 @@ Task<void> Writer::write(GuestOffset offset, IoVector from) {
       const RangeLock::Guard guard =
           co_await context_->guest_lock.acquire(lock_begin, lock_length, RangeLock::Mode::kShared);
       const std::optional<Part> part = part_in_memory(at, at + length);
-      if (part && part->place == Place::kInPlace) {
+      if (part && part->state == State::kInPlace) {
         co_await write_to(part->host + context_->geometry.offset_in_cluster(at), piece);
         continue;
       }
@@ -67,31 +67,31 @@ Task<void> Writer::write(GuestOffset offset, IoVector from) {
 }
 
 // Writes only if all of the range can be written in place.
-Task<bool> Writer::write_in_place(GuestOffset offset, IoVector from) {
+Task<bool> Writer::write_in_place(GuestOffset offset, WriteBuffers from) {
   std::vector<Part> parts;
   const GuestOffset end = offset + from.size();
   for (GuestOffset at = offset; at < end;) {
     const Part part = co_await part_at(at, end);
-    if (part.place != Place::kInPlace) co_return false;
+    if (part.state != State::kInPlace) co_return false;
     parts.push_back(part);
     at = part.end;
   }
   for (const Part& part : parts) {
-    const IoVector piece = from.slice(part.begin - offset, part.end - part.begin);
+    const WriteBuffers piece = from.slice(part.begin - offset, part.end - part.begin);
     co_await write_to(part.host + context_->geometry.offset_in_cluster(part.begin), piece);
   }
   co_return true;
 }
 
-Task<void> Writer::write_locked(GuestOffset offset, IoVector from) {
+Task<void> Writer::write_locked(GuestOffset offset, WriteBuffers from) {
   const GuestOffset end = offset + from.size();
   for (GuestOffset at = offset; at < end;) {
     const Part part = co_await part_at(at, end);
-    const IoVector piece = from.slice(part.begin - offset, part.end - part.begin);
+    const WriteBuffers piece = from.slice(part.begin - offset, part.end - part.begin);
     at = part.end;
-    if (part.place == Place::kInPlace) {
+    if (part.state == State::kInPlace) {
       co_await write_to(part.host + context_->geometry.offset_in_cluster(part.begin), piece);
-    } else if (part.place == Place::kReserved) {
+    } else if (part.state == State::kReserved) {
       co_await write_reserved(part, piece);
     } else {
       const Part written = co_await write_new(part, piece);
@@ -124,9 +124,9 @@ Writer::Part Writer::classify(const L2Entry& entry, GuestOffset begin, GuestOffs
     return part;
   }
   part.host = entry.offset();
-  part.place = Place::kInPlace;
+  part.state = State::kInPlace;
   for (uint32_t i = first; i <= last; ++i) {
-    if (entry.subcluster(i, geometry) != SubclusterKind::kNormal) part.place = Place::kReserved;
+    if (entry.subcluster(i, geometry) != SubclusterKind::kNormal) part.state = State::kReserved;
   }
   // Subclusters that hold data need no copying around the request.
   if (entry.subcluster(first, geometry) == SubclusterKind::kNormal) part.copy_begin = begin;
@@ -135,10 +135,10 @@ Writer::Part Writer::classify(const L2Entry& entry, GuestOffset begin, GuestOffs
 }
 
 bool Writer::joins(const Part& part, const Part& next) const {
-  if (part.place != next.place) return false;
+  if (part.state != next.state) return false;
   // Copying is only possible at the ends of a part.
   if (part.copy_end != part.end || next.copy_begin != next.begin) return false;
-  if (part.place == Place::kNew) return true;
+  if (part.state == State::kNew) return true;
   return next.host - part.host == next.begin - part.first_cluster(context_->geometry);
 }
 
@@ -196,7 +196,7 @@ Task<Writer::Part> Writer::part_at(GuestOffset begin, GuestOffset end) {
   co_return part;
 }
 
-Task<void> Writer::write_to(HostOffset host, IoVector from) {
+Task<void> Writer::write_to(HostOffset host, WriteBuffers from) {
   if (!context_->storage.data_file()) overlap_->check(host, from.size());
   Task<void> writing =
       context_->data_device().write(host.value(), std::move(from), WriteFlags::kNone);
@@ -223,7 +223,7 @@ Task<Writer::Part> Writer::without_zeroes(Part part) {
   co_return part;
 }
 
-Task<void> Writer::write_joined(Part part, HostOffset host, IoVector from) {
+Task<void> Writer::write_joined(Part part, HostOffset host, WriteBuffers from) {
   const Geometry& geometry = context_->geometry;
   const uint64_t head = part.begin - part.copy_begin;
   const uint64_t tail = part.copy_end - part.end;
@@ -233,14 +233,14 @@ Task<void> Writer::write_joined(Part part, HostOffset host, IoVector from) {
     co_return;
   }
   Buffer copied(head + tail);
-  const IoVector before(copied.bytes(0, head));
-  const IoVector behind(copied.bytes(head, tail));
+  const ReadBuffers before(copied.bytes(0, head));
+  const ReadBuffers after(copied.bytes(head, tail));
   co_await context_->events().raise(DebugEvent::kCowRead);
   if (head > 0) co_await reader_->read(part.copy_begin, before);
-  if (tail > 0) co_await reader_->read(part.end, behind);
-  IoVector all = before;
+  if (tail > 0) co_await reader_->read(part.end, after);
+  WriteBuffers all = before;
   all.append(from);
-  all.append(behind);
+  all.append(after);
   co_await context_->storage.data_events().raise(DebugEvent::kCowWrite);
   co_await write_to(host_begin, all);
 }
@@ -252,14 +252,14 @@ Task<void> Writer::withdraw_discards(Part part, HostOffset host) {
   co_await discards_->withdraw(begin, part.copy_end - part.copy_begin);
 }
 
-Task<void> Writer::write_reserved(Part part, IoVector from) {
+Task<void> Writer::write_reserved(Part part, WriteBuffers from) {
   co_await withdraw_discards(part, part.host);
   co_await write_joined(part, part.host, from);
   co_await link(part, part.host);
 }
 
 // Writes as much as fits into one run of free clusters; returns what was written.
-Task<Writer::Part> Writer::write_new(Part part, IoVector from) {
+Task<Writer::Part> Writer::write_new(Part part, WriteBuffers from) {
   const Geometry& geometry = context_->geometry;
   const GuestOffset start = part.first_cluster(geometry);
   // In a growing file the table that maps a cluster comes before it, as in QEMU, and the clusters
@@ -269,7 +269,7 @@ Task<Writer::Part> Writer::write_new(Part part, IoVector from) {
                               geometry.l2_coverage());
   if (table_end < part.end) part.end = part.copy_end = table_end;
   if (geometry.external_data_file()) {
-    const IoVector piece = from.slice(0, part.end - part.begin);
+    const WriteBuffers piece = from.slice(0, part.end - part.begin);
     co_await withdraw_discards(part, part.host);
     co_await write_joined(part, part.host, piece);
     co_await link(part, part.host);
@@ -283,7 +283,7 @@ Task<Writer::Part> Writer::write_new(Part part, IoVector from) {
   const HostOffset host = geometry.offset_of(range.first);
   std::exception_ptr error;
   try {
-    const IoVector piece = from.slice(0, part.end - part.begin);
+    const WriteBuffers piece = from.slice(0, part.end - part.begin);
     Part written = part;
     if (place.is_blank) written = co_await without_zeroes(part);
     co_await write_joined(written, host, piece);

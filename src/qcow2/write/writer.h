@@ -37,23 +37,23 @@ class Writer {
         discards_(discards),
         overlap_(overlap) {}
 
-  Task<void> write(GuestOffset offset, IoVector from);
+  Task<void> write(GuestOffset offset, WriteBuffers from);
   // The range has at most Linker::clusters_max() clusters.
   // REQUIRES: the caller holds Context::guest_lock exclusively for the clusters of the range.
-  Task<void> write_locked(GuestOffset offset, IoVector from);
+  Task<void> write_locked(GuestOffset offset, WriteBuffers from);
 
   // The most bytes that one piece of a request has, a multiple of the cluster size.
   uint64_t piece_size_max() const;
 
  private:
-  enum class Place {
+  enum class State {
     kInPlace,   // all subclusters hold data that nothing shares
     kReserved,  // the cluster is allocated, but some subclusters do not hold data
     kNew,       // a cluster is needed
   };
   // Consecutive clusters of a request that are written in the same way.
   struct Part {
-    Place place = Place::kNew;
+    State state = State::kNew;
     GuestOffset begin;  // of the request
     GuestOffset end;
     GuestOffset copy_begin;  // including what is copied around it: [copy_begin, copy_end)
@@ -64,20 +64,20 @@ class Writer {
     }
   };
 
-  Task<bool> write_in_place(GuestOffset offset, IoVector from);
+  Task<bool> write_in_place(GuestOffset offset, WriteBuffers from);
   std::optional<Part> part_in_memory(GuestOffset begin, GuestOffset end);
   Task<Part> part_at(GuestOffset begin, GuestOffset end);
   Part classify(const layout::L2Entry& entry, GuestOffset begin, GuestOffset end) const;
   void check_entry(const layout::L2Entry& entry, GuestOffset offset, uint64_t length) const;
   bool joins(const Part& part, const Part& next) const;
-  Task<Part> write_new(Part part, IoVector from);
+  Task<Part> write_new(Part part, WriteBuffers from);
   Task<void> withdraw_discards(Part part, HostOffset host);
-  Task<void> write_reserved(Part part, IoVector from);
+  Task<void> write_reserved(Part part, WriteBuffers from);
   Task<Part> without_zeroes(Part part);
   // One storage write: the bytes copied before, `from`, the bytes copied after.
-  Task<void> write_joined(Part part, HostOffset host, IoVector from);
+  Task<void> write_joined(Part part, HostOffset host, WriteBuffers from);
   Task<void> link(Part part, HostOffset host);
-  Task<void> write_to(HostOffset host, IoVector from);
+  Task<void> write_to(HostOffset host, WriteBuffers from);
 
   Context* context_;
   Mapping* mapping_;

@@ -260,7 +260,7 @@ Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFl
   const Buffer zeroes = Buffer::zeroed(std::min(end - begin, kZeroBytesMax));
   for (GuestOffset at = begin; at < end;) {
     const uint64_t length = std::min<uint64_t>(end - at, zeroes.size());
-    const IoVector from(zeroes.bytes(0, length));
+    const WriteBuffers from(zeroes.bytes(0, length));
     co_await writer_->write_locked(at, from);
     at += length;
   }

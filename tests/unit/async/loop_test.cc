@@ -222,8 +222,7 @@ TEST(WorkerPool, AThreadIsTriedForAgainWhenTheHostHasOne) {
   EXPECT_NE(loop.run(thread_of_job(&pool, nullptr)), std::this_thread::get_id());
 }
 
-Task<void> pass_after(Gate* gate, int turns, int* done) {
-  const Gate::Pass pass = gate->enter();
+Task<void> end_after(int turns, int* done) {
   for (int i = 0; i < turns; ++i) co_await Loop::current().yield();
   ++*done;
 }
@@ -234,17 +233,37 @@ Task<void> wait_at(Gate* gate, const int* done, int* seen) {
   *seen = *done;
 }
 
-TEST(Gate, WhoeverWaitsGoesOnWhenTheLastOneHasLeft) {
+TEST(Gate, WhoeverWaitsGoesOnWhenTheLastOneHasEnded) {
   Gate gate;
   int done = 0;
   int seen = 0;
   std::vector<Task<void>> tasks;
-  tasks.push_back(pass_after(&gate, 5, &done));
-  tasks.push_back(pass_after(&gate, 2, &done));
+  tasks.push_back(end_after(5, &done));
+  tasks.push_back(end_after(2, &done));
+  for (Task<void>& task : tasks) task.count_in(&gate);
+  EXPECT_EQ(gate.count(), 2u);
   tasks.push_back(wait_at(&gate, &done, &seen));
   Loop loop;
   loop.run(when_all(std::move(tasks)));
   EXPECT_EQ(seen, 2);
+  EXPECT_EQ(gate.count(), 0u);
+}
+
+TEST(Gate, ATaskIsCountedOnceAndUntilItsBodyHasEnded) {
+  Gate gate;
+  Gate other;
+  int done = 0;
+  {
+    Task<void> dropped = end_after(0, &done);
+    dropped.count_in(&gate);
+    dropped.count_in(&other);
+    EXPECT_EQ(gate.count(), 1u);
+    EXPECT_EQ(other.count(), 0u);
+  }
+  EXPECT_EQ(gate.count(), 0u);
+  Task<void> kept = end_after(0, &done);
+  kept.count_in(&gate);
+  sync_wait(std::move(kept));
   EXPECT_EQ(gate.count(), 0u);
 }
 

@@ -13,14 +13,14 @@ TEST(IoVector, ASliceCrossesSegments) {
   std::iota(a.begin(), a.end(), 0);
   std::iota(b.begin(), b.end(), 10);
   std::iota(c.begin(), c.end(), 20);
-  IoVector all;
+  ReadBuffers all;
   all.append(a.data(), 10);
   all.append(b.data(), 10);
   all.append(c.data(), 10);
   EXPECT_EQ(all.size(), 30u);
   for (size_t offset = 0; offset <= 30; ++offset) {
     for (size_t length = 0; length <= 30 - offset; ++length) {
-      const IoVector part = all.slice(offset, length);
+      const ReadBuffers part = all.slice(offset, length);
       ASSERT_EQ(part.size(), length);
       std::vector<uint8_t> flat(length);
       part.copy_to(flat);
@@ -31,7 +31,7 @@ TEST(IoVector, ASliceCrossesSegments) {
 
 TEST(IoVector, SegmentsThatTouchBecomeOne) {
   std::vector<uint8_t> bytes(10);
-  IoVector vector;
+  ReadBuffers vector;
   vector.append(bytes.data(), 5);
   vector.append(bytes.data() + 5, 5);
   EXPECT_EQ(vector.segments().size(), 1u);
@@ -39,13 +39,13 @@ TEST(IoVector, SegmentsThatTouchBecomeOne) {
 }
 
 TEST(IoVector, AnEmptyOneHasNoSegments) {
-  EXPECT_TRUE(IoVector().segments().empty());
-  EXPECT_TRUE(IoVector().is_all_zero());
+  EXPECT_TRUE(ReadBuffers().segments().empty());
+  EXPECT_TRUE(ReadBuffers().is_all_zero());
 }
 
 TEST(IoVector, CopiesInAndClears) {
   std::vector<uint8_t> a(3), b(4), from{1, 2, 3, 4, 5, 6, 7};
-  IoVector vector;
+  ReadBuffers vector;
   vector.append(a.data(), 3);
   vector.append(b.data(), 4);
   vector.copy_from(from);

@@ -34,7 +34,7 @@ TEST(RequestPolicy, ZeroesKeepTheirSpaceWhereDiscardsAreIgnored) {
 
 TEST(RequestPolicy, OnlyZeroBytesBecomeZeroesAndOnlyWhereTheyAreLookedFor) {
   std::vector<uint8_t> bytes(4096);
-  const IoVector from((Bytes(bytes)));
+  const WriteBuffers from((Bytes(bytes)));
   RequestPolicy policy;
   EXPECT_FALSE(policy.becomes_zeroes(from));
   policy.detect_zeroes = DetectZeroes::kOn;

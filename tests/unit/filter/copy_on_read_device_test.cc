@@ -29,22 +29,21 @@ class Layer final : public FilterDevice {
   }
   const char* driver() const override { return "layer"; }
   const Limits& limits() const override { return limits_; }
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags) override {
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags) override {
     note("w", offset, from.size());
     co_return;
   }
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags) override {
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags) override {
     note("z", offset, length);
     co_return;
   }
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope) override {
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length, ExtentScope) override {
     const uint64_t unit = offset / kUnit;
     Extent extent{.offset = offset};
     extent.length = std::min(length, (unit + 1) * kUnit - offset);
     extent.present = unit < present.size() && present[unit] == 'p';
     co_return std::vector<Extent>{extent};
   }
-  using BlockDevice::write;
 
   std::string present;
   std::string record;

@@ -52,7 +52,7 @@ int error_of(const std::function<Task<void>()>& request) {
 void expect_refusals(BlockDevice& device) {
   SCOPED_TRACE(device.driver());
   std::vector<uint8_t> bytes(512);
-  const IoVector vector{Bytes(bytes)};
+  const ReadBuffers vector{Bytes(bytes)};
   const std::function<Task<void>()> requests[] = {
       [&] { return device.read(0, vector); },
       [&] { return device.write(0, vector); },

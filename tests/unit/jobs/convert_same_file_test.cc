@@ -49,7 +49,7 @@ struct Way {
 Task<void> fill(BlockDevice* image) {
   for (uint64_t at = 0; at < kSize; at += 1 << 20) {
     const std::vector<uint8_t> bytes = test::pattern(at, 70000, 9);
-    const IoVector from((ConstBytes(bytes)));
+    const WriteBuffers from((ConstBytes(bytes)));
     co_await image->write(at, from);
   }
 }

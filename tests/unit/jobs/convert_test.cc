@@ -65,7 +65,7 @@ TEST(Convert, TheTargetReadsAsTheSourceForEveryOrderSparsenessAndNumberOfRequest
         options.in_flight = in_flight;
         sync_wait(convert({&source}, target, options, nullptr, nullptr));
         EXPECT_EQ(target.get(0, kSize), bytes) << sparse_size << " " << in_flight;
-        EXPECT_EQ(target.get(kSize, 512), test::pattern(kSize, 512, 2)) << "behind the source";
+        EXPECT_EQ(target.get(kSize, 512), test::pattern(kSize, 512, 2)) << "past the source";
       }
     }
   }

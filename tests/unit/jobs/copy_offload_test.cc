@@ -30,7 +30,7 @@ std::unique_ptr<BlockDevice> open_raw(Loop& loop, const std::string& path, bool 
 
 std::vector<uint8_t> read_all(Loop& loop, BlockDevice& device) {
   std::vector<uint8_t> bytes(device.size());
-  loop.run(device.read(0, IoVector(Bytes(bytes))));
+  loop.run(device.read(0, ReadBuffers(Bytes(bytes))));
   return bytes;
 }
 
@@ -50,6 +50,36 @@ TEST(CopyOffload, RawFilesAreCopiedByTheHost) {
   EXPECT_EQ(read_all(loop, *target), bytes);
   loop.run(source->close());
   loop.run(target->close());
+}
+
+// A raw image may be a part of its file: `offset` and `size` of the driver.
+TEST(CopyOffload, PartsOfFilesAreCopiedFromAndToTheirOwnOffsets) {
+  const test::TemporaryFolder folder;
+  const auto bytes = test::pattern(0, 3 << 20, 1);
+  const auto before = test::pattern(0, 4 << 20, 2);
+  write_file(folder.file("source"), bytes);
+  write_file(folder.file("target"), before);
+  const auto part = [&folder](const char* name, uint64_t offset, uint64_t size) {
+    return R"(json:{"driver":"raw","offset":)" + std::to_string(offset) + R"(,"size":)" +
+           std::to_string(size) + R"(,"file":{"driver":"file","filename":")" + folder.file(name) +
+           R"("}})";
+  };
+  Loop loop;
+  const auto source = open_raw(loop, part("source", 1 << 20, 1 << 20), false);
+  const auto target = open_raw(loop, part("target", 2 << 20, 1 << 20), true);
+  const SourceSequence sequence({source.get()});
+  CopyOffload offload(sequence, *target);
+  if (!loop.run(offload.copy(0, 4096))) GTEST_SKIP() << "no copy_file_range here";
+  EXPECT_TRUE(loop.run(offload.copy(4096, (1 << 20) - 4096)));
+  // A write of a part does not pass its end.
+  EXPECT_FALSE(loop.run(offload.copy((1 << 20) - 4096, 8192)));
+  loop.run(source->close());
+  loop.run(target->close());
+  auto expected = before;
+  std::copy_n(bytes.begin() + (1 << 20), 1 << 20, expected.begin() + (2 << 20));
+  const auto whole = open_raw(loop, folder.file("target"), false);
+  EXPECT_EQ(read_all(loop, *whole), expected);
+  loop.run(whole->close());
 }
 
 TEST(CopyOffload, ConversionWithItGivesTheSameBytes) {

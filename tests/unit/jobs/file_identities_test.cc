@@ -14,10 +14,10 @@
 namespace byre::jobs {
 namespace {
 
-Task<std::set<storage::FileIdentity>> files_of(std::string path) {
+Task<std::set<FileIdentity>> files_of(std::string path) {
   const open::ImageOptions options;
   const std::unique_ptr<BlockDevice> image = co_await open::open_image(path, options);
-  const std::set<storage::FileIdentity> files = files_below(*image);
+  const std::set<FileIdentity> files = files_below(*image);
   co_await image->close();
   co_return files;
 }
@@ -50,7 +50,7 @@ TEST(FileIdentities, TheFilesOfAWholeChainAreNoTargets) {
   over.options.backing_format = "qcow2";
   sync_wait(create_image(over));
   folder.make("other", {});
-  const std::set<storage::FileIdentity> files = sync_wait(files_of(folder.file("over")));
+  const std::set<FileIdentity> files = sync_wait(files_of(folder.file("over")));
   EXPECT_EQ(files.size(), 3u);
   for (const char* name : {"base", "over", "data"}) {
     EXPECT_THROW(refuse_as_target(folder.file(name), files), Error) << name;

@@ -40,7 +40,7 @@ class MapJobTest : public testing::Test {
     options.writable = true;
     std::unique_ptr<BlockDevice> device = co_await open::open_image(path, options);
     std::vector<uint8_t> bytes = test::pattern(offset, length, 1);
-    const IoVector from{Bytes(bytes)};
+    const WriteBuffers from{Bytes(bytes)};
     co_await device->write(offset, from, WriteFlags::kNone);
     co_await device->close();
   }

@@ -30,24 +30,25 @@ class ScriptedDevice final : public BlockDevice {
   uint64_t size() const override { return memory_.size(); }
   const Limits& limits() const override { return scripted_limits; }
   bool is_read_only() const override { return false; }
-  Task<void> read(uint64_t offset, IoVector to) override { return memory_.read(offset, to); }
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override { return memory_.read(offset, to); }
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override {
     started.push_back({offset, from.size(), false, has_flag(flags, WriteFlags::kCompressed)});
     co_await Loop::current().yield();
     co_await memory_.write(offset, from, WriteFlags::kNone);
   }
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
     started.push_back({offset, length, true, false});
     co_await memory_.write_zeroes(offset, length, flags);
   }
-  Task<void> discard(uint64_t offset, uint64_t length) override {
+  Task<void> do_discard(uint64_t offset, uint64_t length) override {
     return memory_.discard(offset, length);
   }
-  Task<void> flush() override {
+  Task<void> do_flush() override {
     ++flushes;
     return memory_.flush();
   }
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override {
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override {
     scopes.push_back(scope);
     if (scripted_extents.empty()) {
       std::vector<Extent> answer = co_await memory_.extents(offset, length, scope);
@@ -64,11 +65,10 @@ class ScriptedDevice final : public BlockDevice {
     }
     co_return answer;
   }
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override {
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override {
     return memory_.resize(new_size, preallocation);
   }
-  Task<void> close() override { return memory_.close(); }
-  using BlockDevice::write;
+  Task<void> do_close() override { return memory_.close(); }
 
   std::vector<uint8_t> contents() const { return memory_.get(0, memory_.size()); }
   storage::MemoryDevice& memory() { return memory_; }

@@ -46,7 +46,7 @@ TEST(BlkdebugRules, AFileHasSectionsOfNamesAndQuotedValues) {
       "state = \"1\"\n"
       "new_state = \"2\"\n"
       "[inject-error \"first\"] # named\n"
-      "  event = \"read_aio\" # behind it\n"
+      "  event = \"read_aio\" # after it\n"
       "errno = \"28\"\nsector = \"3\"\nonce = \"on\"\nimmediately = \"on\"\nstate = \"2\"\n"
       "iotype = \"read\"");
   ASSERT_EQ(rules.size(), 2u);

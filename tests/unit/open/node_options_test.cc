@@ -159,19 +159,19 @@ class Plain final : public filter::FilterDevice {
 
 TEST_F(NodeOptionsTest, NoDeviceIsLeftUnlocked) {
   folder_.make("f", pattern(0, kSize, 1));
-  auto file = loop_.run(storage::FileDevice::open("f", {.lock = storage::kLockNothing}));
+  auto file = loop_.run(storage::FileDevice::open("f", {.lock = kLockNothing}));
   storage::FileDevice& below = *file;
   Plain plain(std::move(file));
-  lock_file_below(plain, storage::kLockRead);
-  EXPECT_EQ(below.lock(), storage::kLockRead);
+  lock_file_below(plain, kLockRead);
+  EXPECT_EQ(below.lock(), kLockRead);
   // When two nodes share one file, neither releases the other's locks.
-  lock_file_below(plain, storage::kLockReadRaw);
-  EXPECT_EQ(below.lock(), storage::kLockRead);
+  lock_file_below(plain, kLockReadRaw);
+  EXPECT_EQ(below.lock(), kLockRead);
   loop_.run(plain.close());
   Forgetful forgetful(std::make_unique<storage::MemoryDevice>(kSize));
-  EXPECT_THROW(lock_file_below(forgetful, storage::kLockRead), Error);
+  EXPECT_THROW(lock_file_below(forgetful, kLockRead), Error);
   storage::NullDevice null({});
-  lock_file_below(null, storage::kLockRead);
+  lock_file_below(null, kLockRead);
 }
 
 }  // namespace

@@ -61,10 +61,11 @@ TEST(RawDevice, AWriteToTheLastSectorExtendsTheFile) {
   sync_wait(raw.device->close());
 }
 
-TEST(RawDevice, ShowsDataHolesAndTheTailBehindTheFilesEnd) {
+TEST(RawDevice, ShowsDataHolesAndTheTailPastTheFilesEnd) {
   // In a disk in memory only what is written is data.
   auto memory = std::make_unique<storage::MemoryDevice>(3 * 4096 + 100);
   memory->put(4096, Contents(4096, 1));
+  const BlockDevice& file = *memory;
   RawDevice device(std::move(memory));
   const auto extents = sync_wait(device.extents(0, device.size(), ExtentScope::kChain));
   ASSERT_EQ(extents.size(), 4u);
@@ -72,7 +73,7 @@ TEST(RawDevice, ShowsDataHolesAndTheTailBehindTheFilesEnd) {
   for (const Extent& extent : extents) {
     EXPECT_EQ(extent.offset, offset);
     EXPECT_EQ(extent.host_offset, offset);
-    EXPECT_EQ(extent.file, &device.file());
+    EXPECT_EQ(extent.file, &file);
     EXPECT_TRUE(extent.present);
     EXPECT_EQ(extent.data, offset == 4096);
     EXPECT_EQ(extent.zero, offset != 4096);

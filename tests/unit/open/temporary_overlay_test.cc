@@ -22,7 +22,7 @@ std::unique_ptr<storage::MemoryDevice> filled_disk() {
 
 std::vector<uint8_t> read_all(Loop& loop, BlockDevice& device) {
   std::vector<uint8_t> bytes(device.size());
-  loop.run(device.read(0, IoVector(Bytes(bytes))));
+  loop.run(device.read(0, ReadBuffers(Bytes(bytes))));
   return bytes;
 }
 
@@ -40,7 +40,7 @@ TEST(TemporaryOverlay, TakesWritesAndLeavesTheImageAsItIs) {
   std::vector<uint8_t> after = before;
   const std::vector<uint8_t> written(5000, 9);
   std::copy(written.begin(), written.end(), after.begin() + 70000);
-  loop.run(overlay->write(70000, IoVector(ConstBytes(written))));
+  loop.run(overlay->write(70000, WriteBuffers(ConstBytes(written))));
   EXPECT_EQ(read_all(loop, *overlay), after);
   EXPECT_EQ(below->get(0, kSize), before);
   loop.run(overlay->close());

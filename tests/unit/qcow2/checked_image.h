@@ -141,13 +141,13 @@ class CheckedImage {
     if (has_data_file) image->set_data_file(std::move(data));
     const uint64_t size = image->geometry().cluster_size();
     std::vector<uint8_t> bytes = byre::test::pattern(0, 3 * size, 1);
-    const IoVector three{Bytes(bytes)};
+    const ReadBuffers three{Bytes(bytes)};
     co_await image->write(0, three, WriteFlags::kNone);
     co_await image->write_zeroes(2 * size, size, WriteFlags::kNone);
     co_await image->write_zeroes(3 * size, size, WriteFlags::kMayUnmap);
     if (!has_data_file) {
       std::vector<uint8_t> equal(size, 0x61);
-      const IoVector one{Bytes(equal)};
+      const ReadBuffers one{Bytes(equal)};
       co_await image->write(4 * size, one, WriteFlags::kCompressed);
     }
     co_await image->flush();

@@ -147,7 +147,7 @@ class ImageBuilder {
   }
   // Opens only its parts.
   std::unique_ptr<ImageParts> open_parts(OpenOptions options = {}) {
-    return std::make_unique<ImageParts>(sync_wait(load_image(finish(), std::move(options))));
+    return sync_wait(ImageParts::open(finish(), std::move(options)));
   }
 
   layout::HeaderCluster first_cluster;

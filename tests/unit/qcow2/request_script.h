@@ -62,7 +62,7 @@ inline std::vector<uint8_t> bytes_of(const Request& request) {
 
 inline Task<void> apply(BlockDevice* device, Request request) {
   const std::vector<uint8_t> bytes = bytes_of(request);
-  const IoVector from((ConstBytes(bytes)));
+  const WriteBuffers from((ConstBytes(bytes)));
   switch (request.kind) {
     case Request::Kind::kWrite:
       co_await device->write(request.offset, from);

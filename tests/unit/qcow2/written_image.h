@@ -94,8 +94,8 @@ inline Task<OpenImage> open_disks(Disks disks, std::optional<uint64_t> backing_s
   opened.file_memory = disks.file.get();
   auto file = std::make_unique<faults::FaultDevice>(std::move(disks.file));
   opened.file = file.get();
-  LoadedImage loaded = co_await load_image(std::move(file), std::move(options));
-  auto parts = std::make_unique<ImageParts>(std::move(loaded));
+  std::unique_ptr<ImageParts> parts =
+      co_await ImageParts::open(std::move(file), std::move(options));
   opened.parts = parts.get();
   opened.image = std::make_unique<Image>(std::move(parts));
   if (disks.data) {
@@ -119,7 +119,7 @@ inline OpenOptions for_writing() {
 
 inline Task<std::vector<uint8_t>> read_all(Image* image) {
   std::vector<uint8_t> bytes(image->size());
-  const IoVector to((Bytes(bytes)));
+  const ReadBuffers to((Bytes(bytes)));
   co_await image->read(0, to);
   co_return bytes;
 }

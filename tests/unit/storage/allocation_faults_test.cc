@@ -65,8 +65,8 @@ std::vector<Request> make_requests() {
   return all;
 }
 
-IoVector scattered(Contents& memory) {
-  IoVector vector;
+ReadBuffers scattered(Contents& memory) {
+  ReadBuffers vector;
   for (size_t at = 0; at < memory.size(); at += 1000) {
     vector.append(memory.data() + at, std::min<size_t>(1000, memory.size() - at));
   }
@@ -84,7 +84,7 @@ Task<void> make(FileDevice* device, Request* request) {
       co_await device->write(request->offset, ConstBytes(request->memory));
       break;
     case kScattered: {
-      const IoVector from = scattered(request->memory);
+      const WriteBuffers from = scattered(request->memory);
       co_await device->write(request->offset, from);
       break;
     }

@@ -98,7 +98,7 @@ TEST_F(FileDeviceOpen, WhatANameHasToBeIsRefusedUnderTheNameOfItsDriver) {
   const auto drive = open("/dev/null", {.driver = HostDriver::kHostCdrom});
   EXPECT_STREQ(drive->driver(), "host_cdrom");
   Contents bytes(0);
-  const IoVector to{Bytes(bytes)};
+  const ReadBuffers to{Bytes(bytes)};
   EXPECT_EQ(error_of_call([&] { return drive->read(0, to); }).errno_value(), ENOMEDIUM);
 }
 
@@ -144,7 +144,7 @@ TEST_F(FileDeviceOpen, WithoutTheCacheTheRingIsUsedWhereTheHostAllowsOne) {
 TEST_F(FileDeviceOpen, AReadOnlyFileTakesNoWrites) {
   const auto device = open(folder_.make("file", pattern(0, 100, 1)), {});
   const Contents bytes(10);
-  const IoVector from{ConstBytes(bytes)};
+  const WriteBuffers from{ConstBytes(bytes)};
   EXPECT_TRUE(device->is_read_only());
   EXPECT_EQ(error_of_call([&] { return device->write(0, from); }).kind(), ErrorKind::kPermission);
   EXPECT_EQ(error_of_call([&] { return device->write_zeroes(0, 10, WriteFlags::kNone); }).kind(),
@@ -158,7 +158,7 @@ TEST_F(FileDeviceOpen, AReadOnlyFileTakesNoWrites) {
 TEST_F(FileDeviceOpen, ReadsPastTheEndAreRefused) {
   const auto device = open(folder_.make("file", pattern(0, 100, 1)), {});
   Contents bytes(10);
-  const IoVector to{Bytes(bytes)};
+  const ReadBuffers to{Bytes(bytes)};
   EXPECT_EQ(error_of_call([&] { return device->read(91, to); }).kind(),
             ErrorKind::kInvalidArgument);
   EXPECT_EQ(error_of_call([&] { return device->read(UINT64_MAX - 3, to); }).kind(),
@@ -168,7 +168,7 @@ TEST_F(FileDeviceOpen, ReadsPastTheEndAreRefused) {
 TEST_F(FileDeviceOpen, AWriteBeyondWhatAnyFileCanHoldIsRefused) {
   const auto device = open(folder_.file("file"), {.writable = true, .create = true});
   const Contents bytes(10);
-  const IoVector from{ConstBytes(bytes)};
+  const WriteBuffers from{ConstBytes(bytes)};
   EXPECT_EQ(error_of_call([&] { return device->write(INT64_MAX - 5, from); }).kind(),
             ErrorKind::kInvalidArgument);
   EXPECT_EQ(
@@ -268,7 +268,7 @@ TEST_F(FileDeviceOpen, AWriteThatTheHostCutsShortEndsInItsError) {
   const FileSizeLimit limit(65536);
   for (const size_t length : {size_t{100000}, size_t{3000000}}) {
     const Contents data = pattern(0, length, 1);
-    const IoVector from{ConstBytes(data)};
+    const WriteBuffers from{ConstBytes(data)};
     const Error error = error_of_call([&] { return device->write(0, from); });
     EXPECT_EQ(error.errno_value(), EFBIG);
     EXPECT_EQ(error.kind(), ErrorKind::kNoSpace);

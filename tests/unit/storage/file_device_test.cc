@@ -133,7 +133,7 @@ TEST_P(FileDeviceWays, RequestsOfManySegmentsAreWhole) {
   const auto device = create("disk");
   const Contents bytes = pattern(0, 3000 * 48, 1);
   Contents scattered(3000 * 50);
-  IoVector vector;
+  ReadBuffers vector;
   for (size_t i = 0; i < 3000; ++i) {
     std::copy_n(bytes.begin() + static_cast<ptrdiff_t>(i * 48), 48,
                 scattered.begin() + static_cast<ptrdiff_t>(i * 50));
@@ -246,7 +246,7 @@ Task<void> close_meanwhile(FileDevice* device) {
 TEST_P(FileDeviceWays, CloseWaitsForWhatIsInFlightAndThenNothingIsTaken) {
   const auto device = create("disk");
   const Contents data = pattern(0, 4 << 20, 9);
-  const IoVector from{ConstBytes(data)};
+  const WriteBuffers from{ConstBytes(data)};
   std::vector<Task<void>> tasks;
   tasks.push_back(device->write(0, from, WriteFlags::kNone));
   tasks.push_back(device->write_zeroes(8 << 20, 1 << 20, WriteFlags::kFua));
@@ -256,7 +256,7 @@ TEST_P(FileDeviceWays, CloseWaitsForWhatIsInFlightAndThenNothingIsTaken) {
   ASSERT_EQ(written.size(), size_t{9} << 20);
   EXPECT_TRUE(std::equal(data.begin(), data.end(), written.begin()));
   Contents bytes(512);
-  const IoVector to{Bytes(bytes)};
+  const ReadBuffers to{Bytes(bytes)};
   EXPECT_THROW(loop_.run(device->read(0, to)), Error);
   EXPECT_THROW(loop_.run(device->write(0, to)), Error);
   EXPECT_THROW(loop_.run(device->write_zeroes(0, 512, WriteFlags::kNone)), Error);

@@ -48,8 +48,8 @@ bool forbid_io_uring() {
 Task<bool> reads_back(HostFile* file) {
   const Contents bytes = pattern(0, 100000, 1);
   Contents back(bytes.size());
-  const IoVector from{ConstBytes(bytes)};
-  const IoVector to{Bytes(back)};
+  const WriteBuffers from{ConstBytes(bytes)};
+  const ReadBuffers to{Bytes(back)};
   const int write_error = co_await file->write(0, from, true);
   size_t done = 0;
   const int read_error = co_await file->read(0, to, &done);
@@ -76,7 +76,7 @@ TEST(HostFileDeathTest, WorkersDoTheWorkWhereIoUringIsForbidden) {
 
 Task<void> write_and_sync(HostFile* file) {
   const Contents bytes = pattern(0, 1000, 1);
-  const IoVector from{ConstBytes(bytes)};
+  const WriteBuffers from{ConstBytes(bytes)};
   const int write_error = co_await file->write(0, from, false);
   const int sync_error = co_await file->sync_data();
   EXPECT_EQ(write_error, 0);
@@ -116,7 +116,7 @@ struct Seen {
 
 Task<void> write_and_look(HostFile* file, size_t size, Seen* seen, std::latch* written) {
   const Contents bytes = pattern(0, size, 1);
-  const IoVector from{ConstBytes(bytes)};
+  const WriteBuffers from{ConstBytes(bytes)};
   const int error = co_await file->write(0, from, false);
   EXPECT_EQ(error, 0);
   seen->next_began_during_write = seen->next_has_begun;
@@ -160,7 +160,7 @@ TEST(HostFile, ALargeWriteOfManySegmentsArrivesWhole) {
   const std::string name = folder.make("file", {});
   HostFile file(::open(name.c_str(), O_RDWR | O_CLOEXEC), {});
   const Contents bytes = pattern(0, 3 * kMiB + 12345, 1);
-  IoVector from;
+  WriteBuffers from;
   for (const size_t end : {7ul, 40000ul, 40001ul, 1500000ul, bytes.size()}) {
     from.append(const_cast<uint8_t*>(bytes.data()) + from.size(), end - from.size());
   }
@@ -168,7 +168,7 @@ TEST(HostFile, ALargeWriteOfManySegmentsArrivesWhole) {
   size_t done = 0;
   Loop loop;
   EXPECT_EQ(loop.run(file.write(321, from, false)), 0);
-  EXPECT_EQ(loop.run(file.read(321, IoVector{Bytes(back)}, &done)), 0);
+  EXPECT_EQ(loop.run(file.read(321, ReadBuffers{Bytes(back)}, &done)), 0);
   EXPECT_EQ(done, bytes.size());
   EXPECT_EQ(back, bytes);
 }
@@ -185,10 +185,10 @@ TEST(HostFile, ALargeWriteThatEndsInTheMiddleGivesTheError) {
   int error = 0;
   {
     const test::FileSizeLimit limit(kLimit);
-    error = loop.run(file.write(0, IoVector{ConstBytes(bytes)}, false));
+    error = loop.run(file.write(0, WriteBuffers{ConstBytes(bytes)}, false));
   }
   EXPECT_EQ(error, EFBIG);
-  EXPECT_EQ(loop.run(file.read(0, IoVector{Bytes(back)}, &done)), 0);
+  EXPECT_EQ(loop.run(file.read(0, ReadBuffers{Bytes(back)}, &done)), 0);
   EXPECT_EQ(done, kLimit);
   EXPECT_TRUE(std::equal(back.begin(), back.begin() + kLimit, bytes.begin()));
 }
@@ -197,7 +197,7 @@ TEST(HostFile, ErrorsAreTheHostsNumbers) {
   Loop loop;
   HostFile file(::open("/dev/null", O_RDONLY | O_CLOEXEC), {});
   Contents bytes(10);
-  const IoVector memory{Bytes(bytes)};
+  const ReadBuffers memory{Bytes(bytes)};
   EXPECT_EQ(loop.run(file.write(0, memory, false)), EBADF);
   EXPECT_EQ(loop.run(file.allocate(0, 0, 10)), EBADF);
   size_t done = 7;

@@ -57,7 +57,7 @@ Task<void> write_all(PipeSink* sink, const Contents* bytes, size_t piece) {
   std::vector<Task<void>> writes;
   for (size_t offset = 0; offset < bytes->size(); offset += piece) {
     const size_t length = std::min(piece, bytes->size() - offset);
-    const IoVector from{ConstBytes(bytes->data() + offset, length)};
+    const WriteBuffers from{ConstBytes(bytes->data() + offset, length)};
     writes.push_back(sink->write(offset, from));
   }
   co_await when_all(std::move(writes));
@@ -104,7 +104,7 @@ TEST(PipeSink, NothingGoesBackAndNothingIsRead) {
   Collector collector;
   PipeSink sink(collector.in(), 10000, "-");
   Contents bytes(1000);
-  const IoVector memory{Bytes(bytes)};
+  const ReadBuffers memory{Bytes(bytes)};
   loop.run(sink.write(1000, memory));
   EXPECT_EQ(kind_of_error([&] { loop.run(sink.write(1999, memory)); }), ErrorKind::kUnsupported);
   EXPECT_EQ(kind_of_error([&] { loop.run(sink.write_zeroes(0, 1, WriteFlags::kNone)); }),

@@ -116,7 +116,7 @@ TEST_F(FaultDeviceTest, EveryOperationCanFailAndIsNoted) {
     device_.add_rule({.operation = static_cast<Operation>(i), .errno_value = ENXIO});
   }
   Contents bytes(5);
-  const IoVector memory_of_five{Bytes(bytes)};
+  const ReadBuffers memory_of_five{Bytes(bytes)};
   EXPECT_EQ(error_of([&] { loop_.run(device_.read(1, memory_of_five)); }), ENXIO);
   EXPECT_EQ(error_of([&] { loop_.run(device_.write(2, memory_of_five, WriteFlags::kFua)); }),
             ENXIO);

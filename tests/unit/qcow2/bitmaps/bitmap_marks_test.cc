@@ -151,15 +151,14 @@ class PoorDevice final : public filter::FilterDevice {
  public:
   explicit PoorDevice(std::unique_ptr<BlockDevice> below) : FilterDevice(std::move(below)) {}
   const char* driver() const override { return below().driver(); }
-  Task<void> flush() override {
+  Task<void> do_flush() override {
     if (flushes++ == 0) throw std::bad_alloc();
     return below().flush();
   }
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override {
     lengths.push_back(flushes > 1 ? 0 : from.size());
     return below().write(offset, std::move(from), flags);
   }
-  using BlockDevice::write;
 
   uint64_t flushes = 0;
   std::vector<uint64_t> lengths;  // of writes before the first flush that succeeded; 0: after it

@@ -183,7 +183,7 @@ TEST(Create, PreallocatedClustersReadAsZeroesOnADiskFullOfOldBytes) {
     expect_sound(disks, false);
     const auto image = sync_wait(Image::open(file.clone(), {}));
     std::vector<uint8_t> bytes(2 * kMiB, 1);
-    sync_wait(image->read(0, IoVector(Bytes(bytes))));
+    sync_wait(image->read(0, ReadBuffers(Bytes(bytes))));
     EXPECT_EQ(bytes, std::vector<uint8_t>(2 * kMiB));
   }
 }
@@ -231,7 +231,7 @@ TEST(Create, ADiskThatIsTooSmallForPreallocationStaysAsItIs) {
       EXPECT_EQ(error.message(), refusal.message);
     }
     std::vector<uint8_t> left(4 * kMiB);
-    sync_wait(disk.read(0, IoVector(Bytes(left))));
+    sync_wait(disk.read(0, ReadBuffers(Bytes(left))));
     EXPECT_EQ(left, pattern(0, 4 * kMiB, 1));
   }
 }
@@ -255,7 +255,7 @@ TEST(Create, ADiskThatIsTooSmallForTheTablesStaysAsItIs) {
     EXPECT_EQ(told, message);
     if (told.empty()) continue;
     std::vector<uint8_t> left(size);
-    sync_wait(disk.read(0, IoVector(Bytes(left))));
+    sync_wait(disk.read(0, ReadBuffers(Bytes(left))));
     EXPECT_EQ(left, pattern(0, size, 1));
   }
 }

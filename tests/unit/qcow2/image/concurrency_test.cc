@@ -30,29 +30,29 @@ class Gate final : public BlockDevice {
   uint64_t size() const override { return below_->size(); }
   const Limits& limits() const override { return below_->limits(); }
   bool is_read_only() const override { return below_->is_read_only(); }
-  Task<void> read(uint64_t offset, IoVector to) override {
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override {
     co_await pass(offset, to.size());
     co_await below_->read(offset, to);
   }
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override {
     co_await pass(offset, from.size());
     co_await below_->write(offset, from, flags);
   }
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
     return below_->write_zeroes(offset, length, flags);
   }
-  Task<void> discard(uint64_t offset, uint64_t length) override {
+  Task<void> do_discard(uint64_t offset, uint64_t length) override {
     return below_->discard(offset, length);
   }
-  Task<void> flush() override { return below_->flush(); }
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override {
+  Task<void> do_flush() override { return below_->flush(); }
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override {
     return below_->extents(offset, length, scope);
   }
-  Task<void> resize(uint64_t size, Preallocation preallocation) override {
+  Task<void> do_resize(uint64_t size, Preallocation preallocation) override {
     return below_->resize(size, preallocation);
   }
-  Task<void> close() override { return below_->close(); }
-  using BlockDevice::write;
+  Task<void> do_close() override { return below_->close(); }
 
  private:
   struct Pass {

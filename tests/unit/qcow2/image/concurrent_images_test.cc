@@ -51,11 +51,11 @@ Task<void> lane(Image* image, std::vector<uint8_t>* disk, uint64_t index, uint64
   for (int i = 0; i < kRequests; ++i) {
     const uint64_t offset = random() % kClusters * kClusterSize + index * kSlice;
     const uint64_t length = 1 + random() % kSlice;
-    const IoVector whole(Bytes(memory).first(length));
+    const ReadBuffers whole(Bytes(memory).first(length));
     const uint64_t kind = random() % 10;
     if (kind < 5) {
       const std::vector<uint8_t> bytes = pattern(offset, length, seed + i);
-      const IoVector from((ConstBytes(bytes)));
+      const WriteBuffers from((ConstBytes(bytes)));
       co_await image->write(offset, from);
       std::ranges::copy(bytes, disk->begin() + static_cast<ptrdiff_t>(offset));
     } else if (kind < 7) {
@@ -83,10 +83,10 @@ Task<void> compressed_lane(Image* image, std::vector<uint8_t>* disk, uint64_t se
     for (size_t at = 0; at < bytes.size(); ++at) {
       if (at % 8 < 6) bytes[at] = static_cast<uint8_t>(i);
     }
-    const IoVector from((ConstBytes(bytes)));
+    const WriteBuffers from((ConstBytes(bytes)));
     co_await image->write(offset, from, WriteFlags::kCompressed);
     std::ranges::copy(bytes, disk->begin() + static_cast<ptrdiff_t>(offset));
-    const IoVector to((Bytes(memory)));
+    const ReadBuffers to((Bytes(memory)));
     co_await image->read(offset, to);
     EXPECT_EQ(memory, bytes);
   }
@@ -112,7 +112,7 @@ Task<void> work_on_image(std::string filename, Way way, uint64_t seed) {
   lanes.push_back(compressed_lane(image.get(), &disk, seed));
   co_await when_all(std::move(lanes));
   std::vector<uint8_t> found(kDiskSize);
-  const IoVector to((Bytes(found)));
+  const ReadBuffers to((Bytes(found)));
   co_await image->read(0, to);
   EXPECT_EQ(found, disk);
   co_await image->close();

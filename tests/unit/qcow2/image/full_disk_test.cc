@@ -104,7 +104,7 @@ TEST_F(FullDisk, ATableInAHoleHasItsSpaceBeforeARequestIsAcknowledged) {
   for (uint64_t at = 0; at < contents_.size(); at += SparseBytes::kChunkSize) {
     std::vector<uint8_t> chunk(std::min<uint64_t>(SparseBytes::kChunkSize, contents_.size() - at));
     contents_.read(at, chunk);
-    if (!IoVector(Bytes(chunk)).is_all_zero()) sparse.write(at, chunk);
+    if (!ReadBuffers(Bytes(chunk)).is_all_zero()) sparse.write(at, chunk);
   }
   ASSERT_LT(sparse.allocated(), contents_.allocated());
   contents_ = sparse;

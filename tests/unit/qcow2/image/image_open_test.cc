@@ -112,11 +112,11 @@ TEST(ImageOpen, ALargeDiskTakesLittleMemory) {
   ImageBuilder builder({.size = uint64_t{2} << 40});
   auto file = std::make_unique<FaultDevice>(builder.finish());
   FaultDevice& counted = *file;
-  const ImageParts image(sync_wait(load_image(std::move(file), {})));
+  const auto image = sync_wait(ImageParts::open(std::move(file), {}));
   uint64_t bytes_read = 0;
   for (const faults::FaultEvent& event : counted.events()) bytes_read += event.length;
   EXPECT_LE(bytes_read, 2 * kCluster);
-  EXPECT_EQ(image.tables.l2_cache.slices(), 0u);
+  EXPECT_EQ(image->tables.l2_cache.slices(), 0u);
 }
 
 TEST(ImageOpen, RefusesOtherFilesWithTheirNameInTheHint) {

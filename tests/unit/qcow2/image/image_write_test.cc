@@ -108,7 +108,7 @@ Range random_range(std::mt19937_64& random, uint64_t begin, uint64_t end, uint64
 // Takes the result of a discard, old bytes or zeroes, over into the model.
 Task<void> take_over_discarded(Image* image, Model* model, uint64_t offset, uint64_t length) {
   std::vector<uint8_t> now(length);
-  const IoVector to((Bytes(now)));
+  const ReadBuffers to((Bytes(now)));
   co_await image->read(offset, to);
   // A byte that is neither old nor zero is found by the comparison at the end.
   uint8_t* const expected = model->bytes().data() + offset;
@@ -125,7 +125,7 @@ Task<void> random_requests(Image* image, Model* model, const Layout* setup, uint
     const uint64_t op = random() % 100;
     if (op < 55) {
       const std::vector<uint8_t> bytes = pattern(range.offset, range.length, random());
-      const IoVector from((ConstBytes(bytes)));
+      const WriteBuffers from((ConstBytes(bytes)));
       co_await image->write(range.offset, from);
       model->put(range.offset, bytes);
     } else if (op < 70 && setup->compresses) {
@@ -133,7 +133,7 @@ Task<void> random_requests(Image* image, Model* model, const Layout* setup, uint
           align_up(begin, cluster_size) + align_down(range.offset - begin, cluster_size);
       if (offset + cluster_size > end) continue;
       const std::vector<uint8_t> bytes = compressible(offset, cluster_size, random());
-      const IoVector from((ConstBytes(bytes)));
+      const WriteBuffers from((ConstBytes(bytes)));
       co_await image->write(offset, from, WriteFlags::kCompressed);
       model->put(offset, bytes);
     } else if (op < 85) {

@@ -51,7 +51,7 @@ TEST(Features, UnknownBitsAreListedAsQemuListsThem) {
   EXPECT_EQ(feature_list(0x60, {{0, 6, "six"}, {0, 6, "again"}}),
             "six, Unknown incompatible feature: 20");
   EXPECT_EQ(feature_list(0x20, {{1, 5, "compatible"}}), "Unknown incompatible feature: 20");
-  EXPECT_EQ(feature_list(0x20, {{0, 1, ""}, {0, 5, "behind the end"}}),
+  EXPECT_EQ(feature_list(0x20, {{0, 1, ""}, {0, 5, "past the end"}}),
             "Unknown incompatible feature: 20");
 }
 

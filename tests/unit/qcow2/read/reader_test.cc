@@ -29,7 +29,7 @@ struct Counted {
   explicit Counted(ImageBuilder& builder) {
     auto fault = std::make_unique<FaultDevice>(builder.finish());
     file = fault.get();
-    auto owned = std::make_unique<ImageParts>(sync_wait(load_image(std::move(fault), {})));
+    auto owned = sync_wait(ImageParts::open(std::move(fault), {}));
     parts = owned.get();
     image = std::make_unique<Image>(std::move(owned));
   }
@@ -83,8 +83,8 @@ TEST(Reader, ReadsIntoScatteredMemory) {
   builder.put_compressed(1, compressible(kCluster, 2));
   const auto image = builder.open();
   Contents first(100), second(2 * kCluster - 100);
-  IoVector to(Bytes{first});
-  to.append(IoVector(Bytes{second}));
+  ReadBuffers to(Bytes{first});
+  to.append(ReadBuffers(Bytes{second}));
   sync_wait(image->read(0, to));
   Contents all = first;
   all.insert(all.end(), second.begin(), second.end());
@@ -255,7 +255,7 @@ TEST(Reader, AFailedStorageReadIsReported) {
 }
 
 Task<void> read_at(Image* image, uint64_t offset, Contents* to) {
-  const IoVector vector{Bytes(*to)};
+  const ReadBuffers vector{Bytes(*to)};
   co_await image->read(offset, vector);
 }
 

@@ -22,7 +22,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr uint64_t kCopied = layout::L2Entry::kCopied;
 
 class EachDamage : public testing::TestWithParam<Damage> {};
 
@@ -76,7 +75,7 @@ TEST_P(EachDamage, CanBeWrittenOverAfterTheRepair) {
   file = clone.get();
   const std::unique_ptr<Image> opened = sync_wait(Image::open(std::move(clone), options));
   std::vector<uint8_t> bytes = byre::test::pattern(0, opened->size(), 9);
-  sync_wait(opened->write(0, IoVector(Bytes(bytes))));
+  sync_wait(opened->write(0, WriteBuffers(Bytes(bytes))));
   sync_wait(opened->flush());
   std::unique_ptr<storage::MemoryDevice> written = file->clone();
   const GuestView after = sync_wait(test::view_guest(written->clone()));

@@ -122,7 +122,7 @@ TEST(OnePartialImage, CanBeWrittenToMeanwhile) {
       storage::MemoryDevice* const written = clone.get();
       const auto opened = sync_wait(Image::open(std::move(clone), options));
       std::vector<uint8_t> bytes(4096, 0x77);
-      sync_wait(opened->write(uint64_t{9} * 4096, IoVector(Bytes(bytes))));
+      sync_wait(opened->write(uint64_t{9} * 4096, WriteBuffers(Bytes(bytes))));
       sync_wait(opened->flush());
       auto after = written->clone();
       sync_wait(opened->close());

@@ -242,7 +242,7 @@ inline Task<GuestView> view_guest(std::unique_ptr<BlockDevice> file,
   GuestView view;
   for (uint64_t at = 0; at < image->size(); at += cluster_size) {
     std::vector<uint8_t> bytes(std::min(cluster_size, image->size() - at));
-    const IoVector to((Bytes(bytes)));
+    const ReadBuffers to((Bytes(bytes)));
     view.emplace_back();
     try {
       co_await image->read(at, to);

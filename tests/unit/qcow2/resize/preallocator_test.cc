@@ -21,27 +21,27 @@ class Partition final : public BlockDevice {
   uint64_t size() const override { return bytes_->size(); }
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return false; }
-  Task<void> read(uint64_t offset, IoVector to) override { return bytes_->read(offset, to); }
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override { return bytes_->read(offset, to); }
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override {
     check_writable(offset, from.size());
     return bytes_->write(offset, from, flags);
   }
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
     check_writable(offset, length);
     ++zeroes;
     return bytes_->write_zeroes(offset, length, flags);
   }
-  Task<void> discard(uint64_t, uint64_t) override { co_return; }
-  Task<void> flush() override { co_return; }
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override {
+  Task<void> do_discard(uint64_t, uint64_t) override { co_return; }
+  Task<void> do_flush() override { co_return; }
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override {
     return bytes_->extents(offset, length, scope);
   }
-  Task<void> resize(uint64_t, Preallocation) override {
+  Task<void> do_resize(uint64_t, Preallocation) override {
     throw Error(ErrorKind::kUnsupported, ENOTSUP, "a partition has its size");
     co_return;
   }
-  Task<void> close() override { co_return; }
-  using BlockDevice::write;
+  Task<void> do_close() override { co_return; }
 
   uint64_t zeroes = 0;
 
@@ -70,7 +70,8 @@ class PreallocatorTest : public testing::Test {
     const std::vector<uint8_t> all = loop_.run(read_all(image_.get()));
     EXPECT_EQ(first_difference(all, std::vector<uint8_t>(all.size())), std::nullopt);
     const std::vector<uint8_t> bytes = pattern(0, 512, 1);
-    loop_.run(image_->write(3 * kCluster + 512, IoVector(ConstBytes(bytes)), WriteFlags::kNone));
+    loop_.run(
+        image_->write(3 * kCluster + 512, WriteBuffers(ConstBytes(bytes)), WriteFlags::kNone));
     std::vector<uint8_t> around(3 * 512);
     loop_.run(image_->read(3 * kCluster, Bytes(around)));
     std::vector<uint8_t> expected(3 * 512);

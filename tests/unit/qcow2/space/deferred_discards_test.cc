@@ -29,15 +29,15 @@ class DestroyingDevice final : public BlockDevice {
   uint64_t size() const override { return now_->size(); }
   const Limits& limits() const override { return now_->limits(); }
   bool is_read_only() const override { return false; }
-  Task<void> read(uint64_t offset, IoVector to) override { return now_->read(offset, to); }
-  Task<void> write(uint64_t offset, IoVector from, WriteFlags flags) override {
+  Task<void> do_read(uint64_t offset, ReadBuffers to) override { return now_->read(offset, to); }
+  Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override {
     return now_->write(offset, from, flags);
   }
-  Task<void> write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override {
     return now_->write_zeroes(offset, length, flags);
   }
   // Slow: begins and ends some turns of the loop later.
-  Task<void> discard(uint64_t offset, uint64_t length) override {
+  Task<void> do_discard(uint64_t offset, uint64_t length) override {
     ++discards;
     for (int turn = 0; turn < 20; ++turn) co_await Loop::current().yield();
     const std::vector<uint8_t> garbage(length, kGarbage);
@@ -45,19 +45,19 @@ class DestroyingDevice final : public BlockDevice {
     if (offset + length <= durable_->size()) durable_->put(offset, garbage);
     for (int turn = 0; turn < 20; ++turn) co_await Loop::current().yield();
   }
-  Task<void> flush() override {
+  Task<void> do_flush() override {
     if (fails_flushes) throw Error::from_errno(ENOSPC, "flush");
     durable_ = now_->clone();
     co_return;
   }
-  Task<std::vector<Extent>> extents(uint64_t offset, uint64_t length, ExtentScope scope) override {
+  Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
+                                       ExtentScope scope) override {
     return now_->extents(offset, length, scope);
   }
-  Task<void> resize(uint64_t new_size, Preallocation preallocation) override {
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override {
     return now_->resize(new_size, preallocation);
   }
-  Task<void> close() override { return now_->close(); }
-  using BlockDevice::write;
+  Task<void> do_close() override { return now_->close(); }
 
   std::unique_ptr<MemoryDevice> after_power_cut() const { return durable_->clone(); }
 
@@ -89,7 +89,7 @@ class DeferredDiscardsTest : public testing::TestWithParam<Where> {
     image_->set_data_file(std::move(data));
   }
   void write(uint64_t offset, const std::vector<uint8_t>& bytes) {
-    loop_.run(image_->write(offset, IoVector(ConstBytes(bytes)), WriteFlags::kNone));
+    loop_.run(image_->write(offset, WriteBuffers(ConstBytes(bytes)), WriteFlags::kNone));
   }
   void discard(uint64_t offset, uint64_t length) { loop_.run(image_->discard(offset, length)); }
   void flush() { loop_.run(image_->flush()); }
@@ -154,7 +154,7 @@ TEST_P(DeferredDiscardsTest, WhatIsWrittenAgainBeforeTheFlushStays) {
 Task<void> write_after(Image* image, int turns, uint64_t offset,
                        const std::vector<uint8_t>* bytes) {
   for (int turn = 0; turn < turns; ++turn) co_await Loop::current().yield();
-  const IoVector from((ConstBytes(*bytes)));
+  const WriteBuffers from((ConstBytes(*bytes)));
   co_await image->write(offset, from, WriteFlags::kNone);
 }
 
@@ -229,7 +229,7 @@ TEST(DiscardsOfFreedClusters, EndBeforeTheClusterIsReallocated) {
       return options;
     }()));
     std::vector<uint8_t> expected = pattern(0, 32 * kCluster, 1);
-    const IoVector half(Bytes(expected).first(16 * kCluster));
+    const ReadBuffers half(Bytes(expected).first(16 * kCluster));
     loop.run(image->write(0, half, WriteFlags::kNone));
     loop.run(image->flush());
     loop.run(image->discard(0, 16 * kCluster));
@@ -240,7 +240,7 @@ TEST(DiscardsOfFreedClusters, EndBeforeTheClusterIsReallocated) {
     loop.run(when_all(std::move(both)));
     // Reuses what was freed, at the latest now.
     const std::vector<uint8_t> again = pattern(0, 8 * kCluster, 2);
-    loop.run(image->write(0, IoVector(ConstBytes(again)), WriteFlags::kNone));
+    loop.run(image->write(0, WriteBuffers(ConstBytes(again)), WriteFlags::kNone));
     loop.run(image->flush());
     EXPECT_GT(device->discards, 0u);
     std::ranges::copy(again, expected.begin());
