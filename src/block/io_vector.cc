@@ -36,6 +36,10 @@ void IoVector::append(const IoVector& other) {
 
 IoVector IoVector::part(size_t offset, size_t length) const {
   BYRE_ASSERT(offset <= size_ && length <= size_ - offset);
+  if (more_.empty()) {
+    return length == 0 ? IoVector()
+                       : IoVector(static_cast<const uint8_t*>(one_.iov_base) + offset, length);
+  }
   IoVector result;
   for (const iovec& segment : segments()) {
     if (length == 0) break;

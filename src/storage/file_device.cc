@@ -113,20 +113,26 @@ Task<void> FileDevice::do_read(uint64_t offset, ReadBuffers to) {
 }
 
 Task<int> FileDevice::write_bytes(uint64_t offset, WriteBuffers from, bool durable) {
-  const uint64_t end = offset + from.size();
-  int error = 0;
   const bool is_into_new_space = space_.note_write(offset, from.size());
-  if (is_into_new_space && !direct_ && !durable) co_await space_.prepare(offset, from.size());
-  if (direct_) {
-    error = co_await direct_->write(offset, std::move(from), durable);
-  } else if (end > size_) {  // a file: a device of the host does not grow
-    const RangeLock::Guard guard =
-        co_await ranges_.acquire(offset, end - offset, RangeLock::Mode::kShared);
-    error = co_await file_.write(offset, std::move(from), durable);
-    if (error == 0) size_ = std::max(size_, end);
-  } else {
-    error = co_await file_.write(offset, std::move(from), durable);
+  if (direct_) return direct_->write(offset, std::move(from), durable);
+  const bool may_prepare = is_into_new_space && !durable;
+  if (!may_prepare && offset + from.size() <= size_) {
+    return file_.write(offset, std::move(from), durable);
   }
+  return write_to_new_space(offset, std::move(from), durable, may_prepare);
+}
+
+Task<int> FileDevice::write_to_new_space(uint64_t offset, WriteBuffers from, bool durable,
+                                         bool may_prepare) {
+  const uint64_t end = offset + from.size();
+  if (may_prepare) co_await space_.prepare(offset, from.size());
+  RangeLock::Guard guard;
+  // A file: a device of the host does not grow.
+  if (end > size_) {
+    guard = co_await ranges_.acquire(offset, end - offset, RangeLock::Mode::kShared);
+  }
+  const int error = co_await file_.write(offset, std::move(from), durable);
+  if (error == 0) size_ = std::max(size_, end);
   co_return error;
 }
 

@@ -105,6 +105,7 @@ class FileDevice final : public BlockDevice {
   [[noreturn]] void fail(int error, const char* what, uint64_t offset, uint64_t length) const;
   Task<void> make_durable();
   Task<int> write_bytes(uint64_t offset, WriteBuffers from, bool durable);
+  Task<int> write_to_new_space(uint64_t offset, WriteBuffers from, bool durable, bool may_prepare);
   Task<int> write_zero_bytes(uint64_t offset, uint64_t length, bool durable);
   Task<int> zero_inside(uint64_t offset, uint64_t length, bool may_unmap, bool may_write);
   Task<int> zero_to_new_end(uint64_t offset, uint64_t end, bool may_unmap, bool may_write);

@@ -147,14 +147,16 @@ bool HostFile::is_for_worker(size_t size) const {
          (size >= kBesideWorkersMin && WorkerPool::shared().is_busy());
 }
 
-Task<int64_t> HostFile::write_some(uint64_t offset, WriteBuffers from, int flags) {
+bool HostFile::writes_inline(size_t size, int flags) const {
+  const bool waits_for_disk = is_direct_ || flags != 0;
+  return options_.inline_io && !waits_for_disk && !is_for_worker(size);
+}
+
+Task<int64_t> HostFile::write_elsewhere(uint64_t offset, WriteBuffers from, int flags) {
   const auto write_here = [this, offset, &from, flags] {
     return write_call(fd_, offset, from, flags);
   };
   const bool waits_for_disk = is_direct_ || flags != 0;
-  if (options_.inline_io && !waits_for_disk && !is_for_worker(from.size())) {
-    co_return write_here();
-  }
   // The kernel does buffered writes of most file systems on a thread of its own; the pool's threads
   // are faster to reach, so the ring is used only if it was requested.
   const bool prefers_ring = waits_for_disk || options_.backend == IoBackend::kUring;
@@ -177,7 +179,13 @@ Task<int> HostFile::write(uint64_t offset, WriteBuffers from, bool durable) {
   size_t done = 0;
   while (done < from.size()) {
     const WriteBuffers rest = from.slice(done, std::min(from.size() - done, kCallMax));
-    const int64_t result = co_await write_some(offset + done, rest, durable ? RWF_DSYNC : 0);
+    const int flags = durable ? RWF_DSYNC : 0;
+    int64_t result = 0;
+    if (writes_inline(rest.size(), flags)) {
+      result = write_call(fd_, offset + done, rest, flags);
+    } else {
+      result = co_await write_elsewhere(offset + done, rest, flags);
+    }
     if (is_transient(result)) continue;
     if (result < 0) co_return static_cast<int>(-result);
     size_t written = static_cast<size_t>(result);

@@ -62,7 +62,10 @@ class HostFile {
   void cannot_tell_what_is_cached();
   bool is_for_worker(size_t size) const;
   Task<int64_t> read_some(uint64_t offset, ReadBuffers to);
-  Task<int64_t> write_some(uint64_t offset, WriteBuffers from, int flags);
+  // Whether a write is done on the loop's thread, at once.
+  bool writes_inline(size_t size, int flags) const;
+  // On the ring, or on a worker thread.
+  Task<int64_t> write_elsewhere(uint64_t offset, WriteBuffers from, int flags);
 
   int fd_;
   Options options_;

@@ -60,11 +60,12 @@ void Image::update_limits() {
 
 Task<void> Image::read_guest(GuestOffset offset, ReadBuffers to) {
   parts_->cache_cleaner.clean_if_due();
+  if (!parts_->context.health.is_writable()) return parts_->reader.read(offset, std::move(to));
+  return read_beside_writes(offset, std::move(to));
+}
+
+Task<void> Image::read_beside_writes(GuestOffset offset, ReadBuffers to) {
   Context& context = parts_->context;
-  if (!context.health.is_writable()) {
-    co_await parts_->reader.read(offset, std::move(to));
-    co_return;
-  }
   context.health.check_not_corrupt();
   const RangeLock::Guard guard =
       co_await context.guest_lock.acquire(offset.value(), to.size(), RangeLock::Mode::kShared);

@@ -10,7 +10,8 @@ namespace byre::qcow2 {
 
 namespace {
 
-Task<void> write_bytes(WriteParts* parts, GuestOffset offset, WriteBuffers from, WriteFlags flags) {
+Task<void> write_in_order(WriteParts* parts, GuestOffset offset, WriteBuffers from,
+                          WriteFlags flags) {
   if (has_flag(flags, WriteFlags::kCompressed)) {
     // Calls Preparation::begin() itself, after it has taken its turn in the order of requests.
     co_await parts->compressed.write(offset, std::move(from));
@@ -19,6 +20,15 @@ Task<void> write_bytes(WriteParts* parts, GuestOffset offset, WriteBuffers from,
     co_await parts->writer.write(offset, std::move(from));
   }
   if (has_flag(flags, WriteFlags::kFua)) co_await parts->flusher.flush();
+}
+
+Task<void> write_bytes(WriteParts* parts, GuestOffset offset, WriteBuffers from, WriteFlags flags) {
+  const bool is_plain =
+      !has_flag(flags, WriteFlags::kCompressed) && !has_flag(flags, WriteFlags::kFua);
+  if (is_plain && parts->preparation.begin_at_once()) {
+    return parts->writer.write(offset, std::move(from));
+  }
+  return write_in_order(parts, offset, std::move(from), flags);
 }
 
 Task<void> write_vm_state_bytes(WriteParts* parts, GuestOffset offset, WriteBuffers from,

@@ -22,7 +22,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-
 class EachDamage : public testing::TestWithParam<Damage> {};
 
 TEST_P(EachDamage, IsRepairedAndNothingIsLost) {
