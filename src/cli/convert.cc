@@ -13,20 +13,20 @@
 #include <utility>
 
 #include "async/loop.h"
-#include "base/checked.h"
 #include "base/units.h"
 #include "cli/convert_arguments.h"
 #include "cli/image_opts.h"
 #include "cli/messages.h"
 #include "cli/options.h"
 #include "cli/signals.h"
-#include "cli/target_options.h"
 #include "jobs/convert.h"
 #include "jobs/create.h"
 #include "jobs/file_identities.h"
 #include "jobs/info.h"
 #include "jobs/piped_image.h"
 #include "jobs/source_sequence.h"
+#include "open/driver.h"
+#include "open/image_creation.h"
 #include "open/open.h"
 #include "storage/cache_mode.h"
 
@@ -112,11 +112,9 @@ class ConvertCommand {
   }
 
   // The options of the new image, complete and checked as far as possible without files.
-  TargetOptions target_options(uint64_t size) const {
-    TargetOptions options(arguments_.target_format);
-    jobs::require_file(arguments_.target);
-    options.set_filename(arguments_.target);
-    options.apply(arguments_.target_options);
+  open::CreationOptions target_options(uint64_t size) const {
+    open::CreationOptions options(arguments_.target_format, arguments_.target);
+    options.apply(arguments_.target_options.entries());
     options.set_size(size);
     if (arguments_.backing_filename.has_value()) {
       if (!options.has_option("backing_file")) {
@@ -142,7 +140,7 @@ class ConvertCommand {
       }
     }
     if (arguments_.compressed) {
-      if (options.format() != "qcow2") {
+      if (!options.driver().creation->supports_compression) {
         throw invalid("Compression not supported for this file format");
       }
       if (options.get("data_file").has_value()) {
@@ -156,16 +154,17 @@ class ConvertCommand {
   }
 
   Task<void> make_target(uint64_t size) {
-    const TargetOptions options = target_options(size);
+    const open::CreationOptions options = target_options(size);
     has_backing_ = options.get("backing_file").has_value();
     target_mode_ = cache_mode(arguments_.target_cache, "cache");
     if (arguments_.writes_pipe()) {
-      co_await make_piped_target(options, size);
+      pipe_ = std::make_unique<jobs::PipedImage>(STDOUT_FILENO);
+      target_ = co_await pipe_->make(options, arguments_.compression_level.value_or(0));
       co_return;
     }
     co_await check_target_before_loss(options);
     try {
-      jobs::NewImage image = options.to_image(arguments_.target);
+      jobs::NewImage image{arguments_.target, options};
       image.on_warning = [this](const std::string& text) { print_warning(invocation_, text); };
       co_await jobs::create_image(std::move(image), &made_);
     } catch (const Error& error) {
@@ -183,7 +182,7 @@ class ConvertCommand {
 
   // Checks for errors that would otherwise show only when the new image is opened, which is too
   // late for the existing one.
-  Task<void> check_target_before_loss(const TargetOptions& options) {
+  Task<void> check_target_before_loss(const open::CreationOptions& options) {
     if (arguments_.force_share) {
       jobs::refuse_as_target(arguments_.target, source_files());
       jobs::refuse_as_target(options.get("data_file").value_or(""), source_files());
@@ -213,7 +212,7 @@ class ConvertCommand {
     co_await file->close();
   }
 
-  Task<void> check_backing(const TargetOptions& options, storage::FileIdentity target) {
+  Task<void> check_backing(const open::CreationOptions& options, storage::FileIdentity target) {
     open::ImageOptions backing_options;
     backing_options.format = options.get("backing_fmt");
     backing_options.cache = target_mode_;
@@ -236,17 +235,6 @@ class ConvertCommand {
     const bool is_target = jobs::files_below(*backing).contains(target);
     co_await backing->close();
     if (is_target) throw invalid("the backing file is the image itself, or depends on it");
-  }
-
-  Task<void> make_piped_target(const TargetOptions& options, uint64_t size) {
-    pipe_ = std::make_unique<jobs::PipedImage>(STDOUT_FILENO);
-    if (options.format() == "raw") {
-      target_ = pipe_->make_raw(align_up(size, kSectorSize));
-    } else {
-      const qcow2::CreateOptions create_options = options.to_qcow2();
-      target_ =
-          co_await pipe_->make_qcow2(create_options, arguments_.compression_level.value_or(0));
-    }
   }
 
   Task<void> open_target() {
@@ -293,7 +281,7 @@ class ConvertCommand {
   // Without -W, the same sources and options give the same file, byte for byte. In a raw image each
   // byte has a fixed offset; other formats allocate in the order of the requests.
   jobs::WriteOrder write_order() const {
-    if (pipe_ && arguments_.target_format == "raw") return jobs::WriteOrder::kOneByOne;
+    if (pipe_ && pipe_->is_sequential()) return jobs::WriteOrder::kOneByOne;
     if (arguments_.out_of_order) return jobs::WriteOrder::kAny;
     const bool finds_places = std::string_view(target_->driver()) != "raw";
     return finds_places && !arguments_.compressed ? jobs::WriteOrder::kOneByOne
@@ -361,7 +349,7 @@ class ConvertCommand {
   std::vector<std::unique_ptr<BlockDevice>> sources_;
   storage::CacheMode target_mode_ = storage::CacheMode::kUnsafe;
   bool has_backing_ = false;
-  jobs::MadeFiles made_;
+  open::MadeFiles made_;
   std::unique_ptr<jobs::PipedImage> pipe_;
   std::unique_ptr<BlockDevice> owned_target_;
   BlockDevice* target_ = nullptr;  // in owned_target_ or in pipe_

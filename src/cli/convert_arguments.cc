@@ -6,10 +6,10 @@
 #include "base/units.h"
 #include "byre/error.h"
 #include "cli/numbers.h"
+#include "cli/option_list.h"
 #include "cli/options.h"
 #include "cli/sizes.h"
 #include "cli/snapshot_option.h"
-#include "cli/target_options.h"
 #include "codec/codec.h"
 
 namespace byre::cli {

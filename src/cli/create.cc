@@ -9,9 +9,9 @@
 #include "async/loop.h"
 #include "cli/command.h"
 #include "cli/messages.h"
+#include "cli/option_list.h"
 #include "cli/options.h"
 #include "cli/sizes.h"
-#include "cli/target_options.h"
 #include "jobs/create.h"
 #include "jobs/file_identities.h"
 #include "jobs/info.h"
@@ -92,7 +92,7 @@ CreateArguments read_arguments(Invocation& invocation) {
 }
 
 // -b and -F are equivalent to -o backing_file= and backing_fmt=.
-void apply_backing_arguments(const CreateArguments& arguments, TargetOptions& options) {
+void apply_backing_arguments(const CreateArguments& arguments, open::CreationOptions& options) {
   if (arguments.backing_filename) {
     if (!options.has_option("backing_file")) {
       throw invalid("Backing file not supported for file format '" + options.format() + "'");
@@ -160,7 +160,7 @@ Task<Backing> look_at_backing(std::string path, std::optional<std::string> forma
 
 // Opens the backing image, unless -u is given: it must exist and have the specified format, and it
 // determines the size if none was given.
-void apply_backing_image(const CreateArguments& arguments, TargetOptions& options) {
+void apply_backing_image(const CreateArguments& arguments, open::CreationOptions& options) {
   const std::optional<std::string> name = options.get("backing_file");
   if (!name) return;
   const std::optional<std::string> format = options.get("backing_fmt");
@@ -190,10 +190,8 @@ void apply_backing_image(const CreateArguments& arguments, TargetOptions& option
 }
 
 void create(const Invocation& invocation, const CreateArguments& arguments) {
-  TargetOptions options(arguments.format);
-  jobs::require_file(arguments.filename);
-  options.set_filename(arguments.filename);
-  options.apply(arguments.options);
+  open::CreationOptions options(arguments.format, arguments.filename);
+  options.apply(arguments.options.entries());
   apply_backing_arguments(arguments, options);
   if (arguments.size) {
     if (options.get("size")) throw invalid("The image size must be specified only once");
@@ -210,7 +208,7 @@ void create(const Invocation& invocation, const CreateArguments& arguments) {
           options.to_text() + "\n");
   }
   Loop loop;
-  jobs::NewImage image = options.to_image(arguments.filename);
+  jobs::NewImage image{arguments.filename, options};
   image.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
   loop.run(jobs::create_image(std::move(image)));
 }

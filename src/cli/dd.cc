@@ -17,7 +17,6 @@
 #include "cli/options.h"
 #include "cli/signals.h"
 #include "cli/sizes.h"
-#include "cli/target_options.h"
 #include "jobs/create.h"
 #include "jobs/dd.h"
 #include "jobs/file_identities.h"
@@ -132,7 +131,7 @@ class DdCommand {
     input_ = co_await open::open_image(*arguments_.input, input_options);
 
     const jobs::DdPlan plan = jobs::plan_dd(arguments_.range, input_->size());
-    TargetOptions target = target_options();
+    open::CreationOptions target = target_options();
     jobs::require_file(*arguments_.output);
     target.set_size(align_up(plan.length, kSectorSize));
     co_await create(target);
@@ -150,20 +149,20 @@ class DdCommand {
   }
 
   // QEMU does not name the format here.
-  TargetOptions target_options() const {
+  open::CreationOptions target_options() const {
     try {
-      return TargetOptions(arguments_.output_format);
+      return open::CreationOptions(arguments_.output_format);
     } catch (const Error& error) {
       throw Error(error.kind(), error.errno_value(), "Unknown file format", error.message());
     }
   }
 
-  Task<void> create(const TargetOptions& target) {
+  Task<void> create(const open::CreationOptions& target) {
     try {
       if (arguments_.force_share) {
         jobs::refuse_as_target(*arguments_.output, jobs::files_below(*input_));
       }
-      jobs::NewImage image = target.to_image(*arguments_.output);
+      jobs::NewImage image{*arguments_.output, target};
       co_await jobs::create_image(std::move(image), &made_);
     } catch (const Error& error) {
       throw error.with_prefix(*arguments_.output + ": error while creating output image");
@@ -173,7 +172,7 @@ class DdCommand {
   const Invocation& invocation_;
   const DdArguments& arguments_;
   Cancellation& cancellation_;
-  jobs::MadeFiles made_;
+  open::MadeFiles made_;
   std::unique_ptr<BlockDevice> input_;
   std::unique_ptr<BlockDevice> output_;
 };

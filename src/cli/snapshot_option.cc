@@ -10,9 +10,9 @@
 namespace byre::cli {
 namespace {
 
-constexpr OptionDescription kOptions[] = {
-    {"snapshot.id", OptionKind::kString, "snapshot id"},
-    {"snapshot.name", OptionKind::kString, "snapshot name"},
+constexpr open::OptionDescription kOptions[] = {
+    {"snapshot.id", open::OptionKind::kString, "snapshot id"},
+    {"snapshot.name", open::OptionKind::kString, "snapshot name"},
 };
 
 // Name and value of a name without a value.

@@ -12,10 +12,8 @@ namespace {
 class CheckJobTest : public testing::Test {
  protected:
   std::string make(const std::string& name, const std::string& format) {
-    NewImage image;
-    image.filename = folder_.file(name);
-    image.format = format;
-    image.options.size = 1 << 20;
+    NewImage image{folder_.file(name), open::CreationOptions(format)};
+    image.options.set_size(1 << 20);
     Loop loop;
     loop.run(create_image(std::move(image)));
     return folder_.file(name);

@@ -27,13 +27,11 @@ class Info : public testing::Test {
   std::string path(const std::string& name) const { return folder_ + "/" + name; }
 
   void make(const std::string& name, const std::string& backing, const std::string& format) {
-    NewImage image;
-    image.filename = path(name);
-    image.format = "qcow2";
-    image.options.size = 1 << 20;
+    NewImage image{path(name), open::CreationOptions("qcow2")};
+    image.options.set_size(1 << 20);
     if (!backing.empty()) {
-      image.options.backing_filename = backing;
-      image.options.backing_format = format;
+      image.options.set("backing_file", backing);
+      image.options.set("backing_fmt", format);
     }
     Loop loop;
     loop.run(create_image(std::move(image)));
