@@ -46,18 +46,7 @@ open::CreationOptions ConvertTarget::creation_options(uint64_t size) const {
   open::CreationOptions options(format(), task_.target);
   options.apply(task_.target_options);
   options.set_size(size);
-  if (task_.backing_filename) {
-    if (!options.has_option("backing_file")) {
-      throw invalid("Backing file not supported for file format '" + options.format() + "'");
-    }
-    options.set("backing_file", *task_.backing_filename);
-  }
-  if (task_.backing_format) {
-    if (!options.has_option("backing_fmt")) {
-      throw invalid("Backing file format not supported for file format '" + options.format() + "'");
-    }
-    options.set("backing_fmt", *task_.backing_format);
-  }
+  options.set_backing(task_.backing_filename, task_.backing_format);
   if (options.get("backing_file")) check_backing_options(options);
   if (task_.copy.compressed) check_compression(options);
   return options;

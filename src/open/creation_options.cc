@@ -187,6 +187,22 @@ void CreationOptions::set_size(uint64_t size) {
   set("size", std::to_string(size));
 }
 
+void CreationOptions::set_backing(const std::optional<std::string>& filename,
+                                  const std::optional<std::string>& backing_format) {
+  if (filename) {
+    if (!has_option("backing_file")) {
+      throw invalid("Backing file not supported for file format '" + format() + "'");
+    }
+    set("backing_file", *filename);
+  }
+  if (backing_format) {
+    if (!has_option("backing_fmt")) {
+      throw invalid("Backing file format not supported for file format '" + format() + "'");
+    }
+    set("backing_fmt", *backing_format);
+  }
+}
+
 std::optional<std::string> CreationOptions::get(const std::string& name) const {
   const Entry* entry = find(name);
   return entry == nullptr ? std::nullopt : entry->text;

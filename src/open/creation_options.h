@@ -31,7 +31,7 @@ const Driver& creatable_driver(const std::string& format);
 //
 //   CreationOptions options(format, filename);  // "Unknown file format 'x'"
 //   options.apply(list);                  // "Invalid parameter 'x'", values of the wrong kind
-//   options.set("backing_file", name);    // from other arguments
+//   options.set_backing(name, format);    // "Backing file not supported ..."
 //   options.set_size(bytes);
 //   print("Formatting ... " + options.to_text());
 //   options.driver().creation->validate(options);  // "Parameter 'x' does not accept value 'y'"
@@ -54,6 +54,10 @@ class CreationOptions {
   // Sets one value; throws the same errors.
   void set(const std::string& name, const std::string& text);
   void set_size(uint64_t size);
+  // Sets backing_file and backing_fmt, as far as they are given; throws Error with QEMU's message
+  // for a format without backing files.
+  void set_backing(const std::optional<std::string>& filename,
+                   const std::optional<std::string>& backing_format);
   // The text as given or by default; nothing if there is neither.
   std::optional<std::string> get(const std::string& name) const;
   // The value of a number, a size or a bool (1 is "on"); 0 if there is none.
