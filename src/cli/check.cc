@@ -47,6 +47,7 @@ void read_repair(CheckArguments& arguments, const std::string& text) {
 
 CheckArguments read_arguments(Invocation& invocation) {
   CheckArguments arguments;
+  arguments.image = image_options(invocation);
   std::vector<LongOption> options{{"help", 'h'},
                                   {"format", 'f', true},
                                   {"repair", 'r', true},
@@ -197,8 +198,6 @@ jobs::CheckReport run_job(const Invocation& invocation, const CheckArguments& ar
   jobs::CheckJob job;
   job.filename = arguments.filename;
   job.image = arguments.image;
-  job.image.on_warning = open_warning_printer(invocation);
-  job.image.reads_pipes = !invocation.as_qemu();
   job.options.cancellation = &interruptible.cancellation();
   job.options.on_finding = [&findings](const qcow2::Finding& finding) {
     findings.print_finding(finding);

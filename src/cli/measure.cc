@@ -55,6 +55,7 @@ void read_names(const std::vector<std::string>& names, MeasureArguments& argumen
 
 MeasureArguments read_arguments(Invocation& invocation) {
   MeasureArguments arguments;
+  arguments.image = image_options(invocation);
   OptionReader reader(invocation, "hf:l:o:O:U",
                       {{"help", 'h'},
                        {"target-format", 'O', true},
@@ -131,8 +132,6 @@ std::string to_text(const jobs::MeasureReport& report, OutputFormat output) {
 
 int run_measure(Invocation& invocation) {
   MeasureArguments arguments = read_arguments(invocation);
-  arguments.image.on_warning = open_warning_printer(invocation);
-  arguments.image.reads_pipes = !invocation.as_qemu();
   InterruptibleScope interruptible;
   Loop loop;
   // The source comes first, as in QEMU: its errors are reported before those of the target.
