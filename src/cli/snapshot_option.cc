@@ -28,9 +28,9 @@ std::pair<std::string, std::string> as_switch(const std::string& written,
 
 }  // namespace
 
-qcow2::SnapshotSelector parse_snapshot_option(const std::string& text,
-                                              const Invocation& invocation) {
-  qcow2::SnapshotSelector selector;
+open::SnapshotSelector parse_snapshot_option(const std::string& text,
+                                             const Invocation& invocation) {
+  open::SnapshotSelector selector;
   if (!text.starts_with("snapshot.")) {
     selector.id_or_name = text;
     return selector;

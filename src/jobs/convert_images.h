@@ -22,7 +22,7 @@ struct ConvertTask {
   bool sources_are_options = false;
   std::optional<std::string> source_format;  // nothing: probed
   std::string source_cache = "writeback";    // QEMU's name of a cache mode
-  std::optional<qcow2::SnapshotSelector> snapshot;
+  std::optional<open::SnapshotSelector> snapshot;
   bool reads_pipes = false;  // "-" is the standard input
 
   // The new image, or the one to overwrite: a name, or a list of options for an existing image.

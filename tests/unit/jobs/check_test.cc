@@ -21,7 +21,7 @@ class CheckJobTest : public testing::Test {
   CheckReport run(const std::string& filename) {
     CheckJob job;
     job.filename = filename;
-    job.options.on_finding = [this](const qcow2::Finding& each) { texts_.push_back(each.text); };
+    job.options.on_finding = [this](const Finding& each) { texts_.push_back(each.text); };
     Loop loop;
     return loop.run(check(std::move(job)));
   }
