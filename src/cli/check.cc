@@ -32,7 +32,7 @@ struct CheckArguments {
   open::ImageOptions image;
   bool image_opts = false;
   std::string cache = "writeback";
-  std::optional<qcow2::RepairScope> repair;
+  std::optional<jobs::RepairScope> repair;
   bool drops_unreadable = false;
   bool quiet = false;
   OutputFormat output = OutputFormat::kHuman;
@@ -42,11 +42,12 @@ void read_repair(CheckArguments& arguments, const std::string& text) {
   if (text != "leaks" && text != "all") {
     throw UsageError("--repair (-r) expects 'leaks' or 'all' not '" + text + "'");
   }
-  arguments.repair = text == "all" ? qcow2::RepairScope::kAll : qcow2::RepairScope::kLeaks;
+  arguments.repair = text == "all" ? jobs::RepairScope::kAll : jobs::RepairScope::kLeaks;
 }
 
 CheckArguments read_arguments(Invocation& invocation) {
   CheckArguments arguments;
+  arguments.image = image_options(invocation);
   std::vector<LongOption> options{{"help", 'h'},
                                   {"format", 'f', true},
                                   {"repair", 'r', true},
@@ -89,7 +90,7 @@ CheckArguments read_arguments(Invocation& invocation) {
     }
   }
   arguments.filename = reader.only_name();
-  if (arguments.drops_unreadable && arguments.repair != qcow2::RepairScope::kAll) {
+  if (arguments.drops_unreadable && arguments.repair != jobs::RepairScope::kAll) {
     throw UsageError("--drop-unreadable requires --repair=all");
   }
   const std::optional<storage::CacheMode> cache = storage::parse_cache_mode(arguments.cache);
@@ -108,7 +109,7 @@ class FindingPrinter {
   explicit FindingPrinter(const Invocation& invocation) : prefix_(invocation.program + ": ") {}
   ~FindingPrinter() { flush(); }
 
-  void print_finding(const qcow2::Finding& finding) {
+  void print_finding(const jobs::Finding& finding) {
     if (finding.text.empty()) return;
     if (finding.names_program) text_ += prefix_;
     text_ += finding.text;
@@ -138,7 +139,7 @@ std::string fixed_text(uint64_t leaks, uint64_t corruptions) {
       leaks, corruptions);
 }
 
-std::string human_text(const qcow2::CheckResult& result) {
+std::string human_text(const jobs::CheckResult& result) {
   std::string text;
   if (result.corruptions + result.leaks + result.check_errors == 0) {
     text = "No errors were found on the image.\n";
@@ -150,7 +151,7 @@ std::string human_text(const qcow2::CheckResult& result) {
                      "leaked clusters were found on the image.\n"
                      "This means waste of disk space, but no harm to data.\n");
   text += count_text(result.check_errors, "internal errors have occurred during the check.\n");
-  const qcow2::ClusterStatistics& clusters = result.clusters;
+  const auto& clusters = result.clusters;
   if (clusters.total != 0 && clusters.allocated != 0) {
     const double allocated = static_cast<double>(clusters.allocated);
     text += fmt::format(
@@ -166,7 +167,7 @@ std::string human_text(const qcow2::CheckResult& result) {
 }
 
 std::string json_text(const jobs::CheckReport& report) {
-  const qcow2::CheckResult& result = *report.result;
+  const jobs::CheckResult& result = *report.result;
   JsonText json = JsonText::object();
   json.set("filename", report.filename).set("format", report.format);
   json.set("check-errors", result.check_errors);
@@ -185,7 +186,7 @@ std::string json_text(const jobs::CheckReport& report) {
   return json.to_text() + "\n";
 }
 
-int exit_code(const qcow2::CheckResult& result) {
+int exit_code(const jobs::CheckResult& result) {
   if (result.check_errors != 0) return kCheckError;
   if (result.corruptions != 0) return kCorrupt;
   return result.leaks != 0 ? kLeaks : kSound;
@@ -197,10 +198,8 @@ jobs::CheckReport run_job(const Invocation& invocation, const CheckArguments& ar
   jobs::CheckJob job;
   job.filename = arguments.filename;
   job.image = arguments.image;
-  job.image.on_warning = open_warning_printer(invocation);
-  job.image.reads_pipes = !invocation.as_qemu();
   job.options.cancellation = &interruptible.cancellation();
-  job.options.on_finding = [&findings](const qcow2::Finding& finding) {
+  job.options.on_finding = [&findings](const jobs::Finding& finding) {
     findings.print_finding(finding);
   };
   job.repair = arguments.repair;
@@ -223,7 +222,7 @@ int run_check(Invocation& invocation) {
     print_error(invocation, "This image format does not support checks");
     return kNotSupported;
   }
-  const qcow2::CheckResult& result = *report.result;
+  const jobs::CheckResult& result = *report.result;
   if (result.findings_unreported != 0) {
     print_warning(invocation, fmt::format("{} more findings were counted, but are not shown",
                                           result.findings_unreported));

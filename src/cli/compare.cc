@@ -102,9 +102,7 @@ class CompareCommand {
                   "Invalid source cache option: " + arguments_.cache);
     }
     for (int i = 0; i < 2; ++i) {
-      open::ImageOptions options;
-      options.on_warning = open_warning_printer(invocation_);
-      options.reads_pipes = !invocation_.as_qemu();
+      open::ImageOptions options = image_options(invocation_);
       options.format = arguments_.formats[i];
       options.cache = *cache;
       options.force_share = arguments_.force_share;

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/convert_arguments.h"
 
+#include <unistd.h>
+
 #include <cerrno>
 
 #include "base/units.h"
 #include "byre/error.h"
 #include "cli/numbers.h"
+#include "cli/option_list.h"
 #include "cli/options.h"
 #include "cli/sizes.h"
 #include "cli/snapshot_option.h"
-#include "cli/target_options.h"
 #include "codec/codec.h"
 
 namespace byre::cli {
@@ -79,35 +81,34 @@ uint64_t parse_sparse_size(const std::string& text) {
 bool take_target_option(int option, const OptionReader& reader, ConvertArguments& arguments) {
   switch (option) {
     case 'O':
-      arguments.target_format = reader.argument();
-      arguments.has_target_format = true;
+      arguments.task.target_format = reader.argument();
       return true;
     case 'o':
       arguments.target_options.add(reader.argument());
       return true;
     case 't':
-      arguments.target_cache = reader.argument();
+      arguments.task.target_cache = reader.argument();
       return true;
     case 'B':
-      arguments.backing_filename = reader.argument();
+      arguments.task.backing_filename = reader.argument();
       return true;
     case 'F':
-      arguments.backing_format = reader.argument();
+      arguments.task.backing_format = reader.argument();
       return true;
     case 'n':
-      arguments.create = false;
+      arguments.task.create = false;
       return true;
     case kTargetImageOpts:
-      arguments.target_image_opts = true;
+      arguments.task.target_is_options = true;
       return true;
     case kTargetIsZero:
-      arguments.target_is_zero = true;
+      arguments.task.target_is_zero = true;
       return true;
     case 'S':
       arguments.sparse_size = parse_sparse_size(reader.argument());
       return true;
     case 'c':
-      arguments.compressed = true;
+      arguments.task.copy.compressed = true;
       return true;
     case kCompressLevel:
       arguments.compression_level = static_cast<int>(parse_number_argument(
@@ -123,13 +124,13 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
   if (take_target_option(option, reader, arguments)) return;
   switch (option) {
     case 'f':
-      arguments.source_format = reader.argument();
+      arguments.task.source_format = reader.argument();
       break;
     case 'T':
-      arguments.source_cache = reader.argument();
+      arguments.task.source_cache = reader.argument();
       break;
     case 'l':
-      arguments.snapshot = parse_snapshot_option(reader.argument(), invocation);
+      arguments.task.snapshot = parse_snapshot_option(reader.argument(), invocation);
       break;
     case 'p':
       arguments.progress = ProgressStyle::kText;
@@ -141,26 +142,26 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
       arguments.quiet = true;
       break;
     case 'm':
-      arguments.in_flight = static_cast<unsigned>(
+      arguments.task.copy.in_flight = static_cast<unsigned>(
           parse_number_argument("number of coroutines", reader.argument(), 1, 16));
       break;
     case 'r':
-      arguments.bytes_per_second = parse_size_argument("rate limit", reader.argument());
+      arguments.task.copy.bytes_per_second = parse_size_argument("rate limit", reader.argument());
       break;
     case 'W':
-      arguments.out_of_order = true;
+      arguments.task.writes_in_any_order = true;
       break;
     case 'C':
-      arguments.copy_range = true;
+      arguments.task.copy.copy_range = true;
       break;
     case kImageOpts:
-      arguments.image_opts = true;
+      arguments.task.sources_are_options = true;
       break;
     case 'U':
-      arguments.force_share = true;
+      arguments.task.force_share = true;
       break;
     case kSalvage:
-      arguments.salvage = true;
+      arguments.task.copy.salvage = true;
       break;
     case kBitmaps:
       arguments.bitmaps = true;
@@ -174,34 +175,34 @@ void check(const ConvertArguments& arguments, bool skips_broken_bitmaps) {
   if (skips_broken_bitmaps && !arguments.bitmaps) {
     throw invalid("Use of --skip-broken-bitmaps requires --bitmaps");
   }
-  if (arguments.copy_range && arguments.compressed) {
+  if (arguments.task.copy.copy_range && arguments.task.copy.compressed) {
     throw invalid("Cannot enable copy offloading when -c is used");
   }
-  if (arguments.copy_range && arguments.sparse_size.has_value()) {
+  if (arguments.task.copy.copy_range && arguments.sparse_size.has_value()) {
     throw invalid("Cannot enable copy offloading when -S is used");
   }
-  if (arguments.copy_range && arguments.salvage) {
+  if (arguments.task.copy.copy_range && arguments.task.copy.salvage) {
     throw invalid("Cannot use copy offloading in salvaging mode");
   }
-  if (arguments.create && arguments.target_image_opts) {
+  if (arguments.task.create && arguments.task.target_is_options) {
     throw invalid("--target-image-opts requires use of -n flag");
   }
-  if (!arguments.create && !arguments.target_options.empty()) {
+  if (!arguments.task.create && !arguments.target_options.empty()) {
     throw invalid("-o has no effect when skipping image creation");
   }
-  if (arguments.create && arguments.target_is_zero) {
+  if (arguments.task.create && arguments.task.target_is_zero) {
     throw invalid("--target-is-zero requires use of -n flag");
   }
 }
 
 // Options that only byre has.
 void check_beyond_qemu(const ConvertArguments& arguments) {
-  if (arguments.compression_level.has_value() && !arguments.compressed) {
+  if (arguments.compression_level.has_value() && !arguments.task.copy.compressed) {
     throw invalid("--compress-level requires use of -c flag");
   }
   if (arguments.bitmaps) refuse_unsupported("--bitmaps");
-  if (!arguments.writes_pipe()) return;
-  if (!arguments.create) throw invalid("-n cannot be used when the target is a pipe");
+  if (!arguments.task.target_pipe) return;
+  if (!arguments.task.create) throw invalid("-n cannot be used when the target is a pipe");
   if (arguments.progress == ProgressStyle::kText) {
     throw invalid("-p cannot be used when the target is a pipe; --progress=json can");
   }
@@ -211,7 +212,7 @@ void check_beyond_qemu(const ConvertArguments& arguments) {
 
 ConvertArguments read_convert_arguments(Invocation& invocation) {
   ConvertArguments arguments;
-  arguments.pipes_allowed = !invocation.as_qemu();
+  arguments.task.reads_pipes = !invocation.as_qemu();
   bool skips_broken_bitmaps = false;
   OptionReader reader(invocation, "hf:O:B:CcF:o:l:S:pt:T:qnm:WUr:", long_options(invocation));
   while (const std::optional<int> option = reader.next()) {
@@ -223,15 +224,21 @@ ConvertArguments read_convert_arguments(Invocation& invocation) {
 
   std::vector<std::string> names = reader.names();
   if (!arguments.target_options.empty() && arguments.target_options.asks_for_help()) {
-    print_option_help(arguments.target_format,
+    print_option_help(arguments.task.target_format.value_or("raw"),
                       names.size() < 2 ? std::nullopt : std::optional(names.back()));
     throw Exit{0};
   }
   if (names.size() < 2) throw invalid("Must specify image file name");
-  arguments.target = names.back();
+  jobs::ConvertTask& task = arguments.task;
+  task.target = names.back();
   names.pop_back();
-  arguments.sources = std::move(names);
+  task.sources = std::move(names);
+  // "-" is a pipe for byre and a file name for qemu-img.
+  if (!invocation.as_qemu() && task.target == "-") task.target_pipe = STDOUT_FILENO;
   check_beyond_qemu(arguments);
+  task.target_options = arguments.target_options.entries();
+  task.compression_level = arguments.compression_level.value_or(0);
+  if (arguments.sparse_size) task.copy.sparse_size = *arguments.sparse_size;
   return arguments;
 }
 

@@ -1,48 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// `create`: the arguments, the backing file's effect on the options, the line that describes the
-// new image.
-#include <cerrno>
-#include <memory>
-#include <set>
+// `create`: the arguments, and the line that describes the new image.
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "async/loop.h"
 #include "cli/command.h"
 #include "cli/messages.h"
+#include "cli/option_list.h"
 #include "cli/options.h"
 #include "cli/sizes.h"
-#include "cli/target_options.h"
-#include "jobs/create.h"
-#include "jobs/file_identities.h"
-#include "jobs/info.h"
-#include "open/open.h"
+#include "jobs/create_task.h"
 
 namespace byre::cli {
 namespace {
 
 struct CreateArguments {
-  std::string format = "raw";
+  jobs::CreateTask task;  // without its functions
   OptionList options;
-  std::optional<std::string> backing_filename;
-  std::optional<std::string> backing_format;
-  bool backing_unchecked = false;  // -u
   bool quiet = false;
-  std::string filename;
-  std::optional<uint64_t> size;
 };
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
-
-Error same_file() {
-  return invalid("Error: Trying to create an image with the same filename as the backing file");
-}
 
 void read_names(const std::vector<std::string>& names, CreateArguments& arguments) {
   if (names.empty()) throw UsageError("Expecting image file name");
-  arguments.filename = names[0];
-  if (names.size() > 1) arguments.size = parse_size_argument("image size", names[1]);
+  arguments.task.filename = names[0];
+  if (names.size() > 1) arguments.task.size = parse_size_argument("image size", names[1]);
   if (names.size() > 2) throw UsageError("Unexpected argument: " + names[2]);
 }
 
@@ -63,19 +46,19 @@ CreateArguments read_arguments(Invocation& invocation) {
         arguments.quiet = true;
         break;
       case 'f':
-        arguments.format = reader.argument();
+        arguments.task.format = reader.argument();
         break;
       case 'o':
         arguments.options.add(reader.argument());
         break;
       case 'b':
-        arguments.backing_filename = reader.argument();
+        arguments.task.backing_filename = reader.argument();
         break;
       case 'F':
-        arguments.backing_format = reader.argument();
+        arguments.task.backing_format = reader.argument();
         break;
       case 'u':
-        arguments.backing_unchecked = true;
+        arguments.task.checks_backing = false;
         break;
       default:
         break;
@@ -83,151 +66,34 @@ CreateArguments read_arguments(Invocation& invocation) {
   }
   if (arguments.options.asks_for_help()) {
     const std::vector<std::string> names = reader.names();
-    print_option_help(arguments.format,
+    print_option_help(arguments.task.format,
                       names.empty() ? std::nullopt : std::optional(names.front()));
     throw Exit{0};
   }
   read_names(reader.names(), arguments);
+  arguments.task.options = arguments.options.entries();
   return arguments;
-}
-
-// -b and -F are equivalent to -o backing_file= and backing_fmt=.
-void apply_backing_arguments(const CreateArguments& arguments, TargetOptions& options) {
-  if (arguments.backing_filename) {
-    if (!options.has_option("backing_file")) {
-      throw invalid("Backing file not supported for file format '" + options.format() + "'");
-    }
-    options.set("backing_file", *arguments.backing_filename);
-  }
-  if (arguments.backing_format) {
-    if (!options.has_option("backing_fmt")) {
-      throw invalid("Backing file format not supported for file format '" + options.format() + "'");
-    }
-    options.set("backing_fmt", *arguments.backing_format);
-  }
-  const std::optional<std::string> backing = options.get("backing_file");
-  if (!backing) return;
-  if (backing->empty()) throw invalid("Expected backing file name, got empty string");
-  if (*backing == arguments.filename) throw same_file();
-}
-
-// open_image() prepends "Could not open '<name>': " to the error; here QEMU does not.
-Error without_prefix(const Error& error, const std::string& name) {
-  const std::string prefix = "Could not open '" + name + "': ";
-  const std::string& message = error.message();
-  if (!message.starts_with(prefix)) return error;
-  return Error(error.kind(), error.errno_value(), message.substr(prefix.size()), error.hint());
-}
-
-struct Backing {
-  uint64_t size = 0;
-  std::string format;
-};
-
-// An image that the backing image needs must not be replaced by the new one. Images that cannot be
-// opened are not examined: the new image may be meant to replace them.
-Task<void> refuse_to_lose_backing(std::string filename, std::string path,
-                                  std::optional<std::string> format) {
-  const std::optional<FileIdentity> target = jobs::identity_of(filename);
-  if (!target) co_return;
-  if (jobs::identity_of(path) == target) throw same_file();
-  open::ImageOptions options;
-  options.format = std::move(format);
-  options.force_share = true;
-  std::set<FileIdentity> files;
-  try {
-    const std::unique_ptr<BlockDevice> image = co_await open::open_image(path, options);
-    files = jobs::files_below(*image);
-    co_await image->close();
-  } catch (const Error&) {
-    files.clear();
-  }
-  if (files.contains(*target)) throw same_file();
-}
-
-Task<Backing> look_at_backing(std::string path, std::optional<std::string> format) {
-  open::ImageOptions options;
-  options.format = std::move(format);
-  options.metadata_only = true;
-  options.force_share = true;
-  std::unique_ptr<BlockDevice> image = co_await open::open_image(path, options);
-  Backing backing;
-  backing.size = image->size();
-  backing.format = open::as_qcow2(image.get()) != nullptr ? "qcow2" : "raw";
-  co_await image->close();
-  co_return backing;
-}
-
-// Opens the backing image, unless -u is given: it must exist and have the specified format, and it
-// determines the size if none was given.
-void apply_backing_image(const CreateArguments& arguments, TargetOptions& options) {
-  const std::optional<std::string> name = options.get("backing_file");
-  if (!name) return;
-  const std::optional<std::string> format = options.get("backing_fmt");
-  const std::string path = jobs::backing_path(arguments.filename, *name);
-  if (arguments.backing_unchecked) {
-    if (!format) throw invalid("Backing file specified without backing format");
-    Loop loop;
-    loop.run(refuse_to_lose_backing(arguments.filename, path, format));
-    return;
-  }
-  Backing backing;
-  try {
-    Loop loop;
-    backing = loop.run(look_at_backing(path, format));
-  } catch (const Error& error) {
-    const Error inner = without_prefix(error, path);
-    throw Error(inner.kind(), inner.errno_value(),
-                inner.message() + "\nCould not open backing image.", inner.hint());
-  }
-  if (!format) {
-    throw invalid("Backing file specified without backing format\nDetected format of " +
-                  backing.format + ".");
-  }
-  if (!options.get("size")) options.set_size(backing.size);
-  Loop loop;
-  loop.run(refuse_to_lose_backing(arguments.filename, path, format));
-}
-
-void create(const Invocation& invocation, const CreateArguments& arguments) {
-  TargetOptions options(arguments.format);
-  jobs::require_file(arguments.filename);
-  options.set_filename(arguments.filename);
-  options.apply(arguments.options);
-  apply_backing_arguments(arguments, options);
-  if (arguments.size) {
-    if (options.get("size")) throw invalid("The image size must be specified only once");
-    options.set_size(*arguments.size);
-  }
-  apply_backing_image(arguments, options);
-  // QEMU treats the largest number as none.
-  if (!options.get("size") || options.size() == UINT64_MAX) {
-    throw invalid("Image creation needs a size parameter");
-  }
-
-  if (!arguments.quiet) {
-    print("Formatting '" + arguments.filename + "', fmt=" + options.format() + " " +
-          options.to_text() + "\n");
-  }
-  Loop loop;
-  jobs::NewImage image = options.to_image(arguments.filename);
-  image.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
-  loop.run(jobs::create_image(std::move(image)));
 }
 
 }  // namespace
 
 int run_create(Invocation& invocation) {
-  const CreateArguments arguments = read_arguments(invocation);
+  CreateArguments arguments = read_arguments(invocation);
   invocation.output_is_result = false;
+  jobs::CreateTask& task = arguments.task;
+  const std::string filename = task.filename;
+  if (!arguments.quiet) {
+    task.on_options = [filename](const open::CreationOptions& options) {
+      print("Formatting '" + filename + "', fmt=" + options.format() + " " + options.to_text() +
+            "\n");
+    };
+  }
+  task.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
+  Loop loop;
   try {
-    create(invocation, arguments);
+    loop.run(jobs::create(std::move(task)));
   } catch (const Error& error) {
-    Error told = error;
-    if (error.errno_value() == EFBIG && arguments.format == "raw") {
-      told = Error(error.kind(), EFBIG, "The image size is too large for file format 'raw'");
-    }
-    throw told.with_prefix(arguments.filename);
+    throw error.with_prefix(filename);
   }
   return 0;
 }

@@ -22,6 +22,7 @@ struct InfoArguments {
 
 InfoArguments read_arguments(Invocation& invocation) {
   InfoArguments arguments;
+  arguments.image = image_options(invocation);
   OptionReader reader(invocation, "hf:bU",
                       {{"help", 'h'},
                        {"format", 'f', true},
@@ -75,8 +76,6 @@ std::string to_text(const std::vector<jobs::ImageInfo>& chain, const InfoArgumen
 int run_info(Invocation& invocation) {
   InfoArguments arguments = read_arguments(invocation);
   if (arguments.image_opts) set_image_opts(invocation, arguments.filename, arguments.image);
-  arguments.image.on_warning = open_warning_printer(invocation);
-  arguments.image.reads_pipes = !invocation.as_qemu();
   Loop loop;
   std::vector<jobs::ImageInfo> chain;
   if (arguments.whole_chain) {

@@ -8,7 +8,7 @@ namespace {
 
 constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
 
-JsonText snapshot_json(const qcow2::layout::Snapshot& snapshot) {
+JsonText snapshot_json(const jobs::SnapshotInfo& snapshot) {
   JsonText json = JsonText::object();
   json.set("id", snapshot.id)
       .set("name", snapshot.name)
@@ -17,16 +17,16 @@ JsonText snapshot_json(const qcow2::layout::Snapshot& snapshot) {
       .set("date-nsec", snapshot.date_nsec)
       .set("vm-clock-sec", snapshot.vm_clock_nsec / kNanosecondsPerSecond)
       .set("vm-clock-nsec", snapshot.vm_clock_nsec % kNanosecondsPerSecond);
-  if (const auto count = instruction_count(snapshot)) json.set("icount", *count);
+  if (snapshot.instruction_count) json.set("icount", *snapshot.instruction_count);
   return json;
 }
 
-JsonText bitmap_json(const qcow2::layout::BitmapEntry& bitmap) {
+JsonText bitmap_json(const jobs::BitmapInfo& bitmap) {
   JsonText flags = JsonText::array();
-  if (bitmap.in_use()) flags.add("in-use");
-  if (bitmap.is_auto()) flags.add("auto");
+  if (bitmap.in_use) flags.add("in-use");
+  if (bitmap.is_auto) flags.add("auto");
   JsonText json = JsonText::object();
-  json.set("name", bitmap.text()).set("granularity", bitmap.granularity()).set("flags", flags);
+  json.set("name", bitmap.name).set("granularity", bitmap.granularity).set("flags", flags);
   return json;
 }
 
@@ -55,14 +55,14 @@ JsonText luks_json(const codec::LuksHeader& luks) {
 
 JsonText encryption_json(const jobs::Qcow2Info& qcow2) {
   if (qcow2.luks.has_value()) return luks_json(*qcow2.luks);
-  const bool is_aes = qcow2.header.crypt_method == qcow2::layout::CryptMethod::kAes;
+  const bool is_aes = qcow2.encryption == jobs::Encryption::kAes;
   JsonText json = JsonText::object();
   json.set("format", is_aes ? "aes" : "luks");
   return json;
 }
 
 bool is_encrypted(const jobs::Qcow2Info& qcow2) {
-  return qcow2.header.crypt_method != qcow2::layout::CryptMethod::kNone;
+  return qcow2.encryption != jobs::Encryption::kNone;
 }
 
 void add_qcow2(JsonText& json, const jobs::Qcow2Info& qcow2) {
@@ -88,23 +88,16 @@ bool is_file(const jobs::ImageInfo& info) {
 
 }  // namespace
 
-std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot) {
-  // All ones means that the guest's instructions were not counted.
-  if (!snapshot.icount.has_value() || *snapshot.icount == UINT64_MAX) return std::nullopt;
-  return static_cast<int64_t>(*snapshot.icount);
-}
-
 JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
-  const qcow2::layout::Header& header = qcow2.header;
-  const bool is_zstd = header.compression_type == CompressionType::kZstd;
+  const bool is_zstd = qcow2.compression_type == CompressionType::kZstd;
   JsonText json = JsonText::object();
-  json.set("compat", header.version < 3 ? "0.10" : "1.1")
+  json.set("compat", qcow2.version < 3 ? "0.10" : "1.1")
       .set("compression-type", is_zstd ? "zstd" : "zlib")
-      .set("refcount-bits", header.refcount_bits());
-  if (header.version >= 3) {
-    json.set("lazy-refcounts", header.has_lazy_refcounts())
-        .set("corrupt", header.is_corrupt())
-        .set("extended-l2", header.has_extended_l2());
+      .set("refcount-bits", qcow2.refcount_bits);
+  if (qcow2.version >= 3) {
+    json.set("lazy-refcounts", qcow2.has_lazy_refcounts)
+        .set("corrupt", qcow2.is_corrupt)
+        .set("extended-l2", qcow2.has_extended_l2);
     if (qcow2.data_filename.has_value()) json.set("data-file", *qcow2.data_filename);
   }
   if (!qcow2.bitmaps.empty()) {
@@ -112,7 +105,7 @@ JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
     for (const auto& bitmap : qcow2.bitmaps) bitmaps.add(bitmap_json(bitmap));
     json.set("bitmaps", bitmaps);
   }
-  if (header.has_external_data_file()) json.set("data-file-raw", header.has_raw_external_data());
+  if (qcow2.has_data_file) json.set("data-file-raw", qcow2.has_raw_data_file);
   if (is_encrypted(qcow2)) json.set("encrypt", encryption_json(qcow2));
   return json;
 }

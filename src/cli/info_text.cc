@@ -113,8 +113,7 @@ void NodeText::add_image(const jobs::ImageInfo& info) {
   add_line("file format: " + info.format);
   add_line("virtual size: " + size_text(info.size));
   add_line("disk size: " + allocated_text(info.allocated_size));
-  const bool is_encrypted =
-      info.qcow2 && info.qcow2->header.crypt_method != qcow2::layout::CryptMethod::kNone;
+  const bool is_encrypted = info.qcow2 && info.qcow2->encryption != jobs::Encryption::kNone;
   if (is_encrypted) add_line("encrypted: yes");
   if (info.cluster_size) add_line("cluster_size: " + std::to_string(*info.cluster_size));
   if (info.is_dirty.value_or(false)) add_line("cleanly shut down: no");
@@ -139,10 +138,10 @@ void NodeText::add_node(const jobs::ImageInfo& info, const std::string& path) {
 
 }  // namespace
 
-std::vector<std::string> snapshot_rows(const std::vector<qcow2::layout::Snapshot>& snapshots) {
+std::vector<std::string> snapshot_rows(const std::vector<jobs::SnapshotInfo>& snapshots) {
   std::vector<std::string> rows{row("ID", "TAG", "VM_SIZE", "DATE", "VM_CLOCK", "ICOUNT")};
-  for (const qcow2::layout::Snapshot& snapshot : snapshots) {
-    const std::optional<int64_t> count = instruction_count(snapshot);
+  for (const jobs::SnapshotInfo& snapshot : snapshots) {
+    const std::optional<int64_t>& count = snapshot.instruction_count;
     rows.push_back(row(snapshot.id, snapshot.name, human_size(snapshot.vm_state_size),
                        date_text(snapshot.date_sec), clock_text(snapshot.vm_clock_nsec),
                        count.has_value() ? std::to_string(*count) : "--"));

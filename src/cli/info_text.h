@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,12 +18,8 @@ JsonText qcow2_details(const jobs::Qcow2Info& qcow2);
 // The same for a file of the host.
 JsonText file_details(const jobs::ImageInfo& info);
 
-// The number of instructions that the guest had executed, if that was counted; QEMU shows it as a
-// signed number.
-std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot);
-
 // The rows of the table of internal snapshots, without line ends, heading first; times in the
 // machine's time zone.
-std::vector<std::string> snapshot_rows(const std::vector<qcow2::layout::Snapshot>& snapshots);
+std::vector<std::string> snapshot_rows(const std::vector<jobs::SnapshotInfo>& snapshots);
 
 }  // namespace byre::cli

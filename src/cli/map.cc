@@ -31,6 +31,7 @@ struct MapArguments {
 
 MapArguments read_arguments(Invocation& invocation) {
   MapArguments arguments;
+  arguments.image = image_options(invocation);
   OptionReader reader(invocation, "hf:s:l:U",
                       {{"help", 'h'},
                        {"format", 'f', true},
@@ -158,8 +159,6 @@ int run_map(Invocation& invocation) {
   jobs::MapJob job;
   job.filename = arguments.filename;
   job.image = arguments.image;
-  job.image.on_warning = open_warning_printer(invocation);
-  job.image.reads_pipes = !invocation.as_qemu();
   job.start_offset = arguments.start_offset;
   job.max_length = arguments.max_length;
   job.cancellation = &interruptible.cancellation();

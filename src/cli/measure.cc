@@ -15,10 +15,8 @@
 #include "cli/signals.h"
 #include "cli/sizes.h"
 #include "cli/snapshot_option.h"
-#include "cli/target_options.h"
 #include "jobs/measure.h"
 #include "open/open.h"
-#include "qcow2/create/creation_limits.h"
 
 namespace byre::cli {
 namespace {
@@ -57,6 +55,7 @@ void read_names(const std::vector<std::string>& names, MeasureArguments& argumen
 
 MeasureArguments read_arguments(Invocation& invocation) {
   MeasureArguments arguments;
+  arguments.image = image_options(invocation);
   OptionReader reader(invocation, "hf:l:o:O:U",
                       {{"help", 'h'},
                        {"target-format", 'O', true},
@@ -102,55 +101,17 @@ MeasureArguments read_arguments(Invocation& invocation) {
   return arguments;
 }
 
-TargetOptions target_options(const Invocation& invocation, const MeasureArguments& arguments) {
-  TargetOptions options(arguments.target_format);
+open::CreationOptions target_options(const Invocation& invocation,
+                                     const MeasureArguments& arguments) {
+  open::CreationOptions options(arguments.target_format);
   try {
-    options.apply(arguments.options);
+    options.apply(arguments.options.entries());
   } catch (const Error& error) {
     throw Error(error.kind(), error.errno_value(),
                 fmt::format("{}\n{}: Invalid options for file format '{}'", error.message(),
                             invocation.program, arguments.target_format),
                 error.hint());
   }
-  return options;
-}
-
-int version_of(const std::string& text) {
-  if (text == "0.10" || text == "v2") return 2;
-  if (text == "1.1" || text == "v3") return 3;
-  throw invalid("Invalid compatibility level: '" + text + "'");
-}
-
-Preallocation preallocation_of(const std::string& text) {
-  const std::optional<Preallocation> mode = preallocation_named(text);
-  if (!mode) throw invalid("invalid parameter value: " + text);
-  return *mode;
-}
-
-bool is_on(const TargetOptions& options, const char* name) {
-  const std::string text = options.get(name).value_or("off");
-  return text == "on" || text == "yes" || text == "true" || text == "y";
-}
-
-uint64_t number_of(const TargetOptions& options, const char* name) {
-  return parse_size(options.get(name).value_or("0")).value;
-}
-
-// The options that determine the size. Unlike `create`, `measure` ignores the others; the order of
-// the checks is QEMU's.
-qcow2::CreateOptions qcow2_options(const TargetOptions& target) {
-  qcow2::CreateOptions options;
-  options.extended_l2 = is_on(target, "extended_l2");
-  options.cluster_size = number_of(target, "cluster_size");
-  qcow2::check_cluster_size(options);
-  if (const auto text = target.get("compat")) options.version = version_of(*text);
-  options.refcount_bits = number_of(target, "refcount_bits");
-  qcow2::check_refcount_bits(options);
-  if (const auto text = target.get("preallocation")) {
-    options.preallocation = preallocation_of(*text);
-  }
-  if (target.get("encrypt.format") == "luks") refuse_unsupported("encryption");
-  options.backing_filename = target.get("backing_file");
   return options;
 }
 
@@ -171,8 +132,6 @@ std::string to_text(const jobs::MeasureReport& report, OutputFormat output) {
 
 int run_measure(Invocation& invocation) {
   MeasureArguments arguments = read_arguments(invocation);
-  arguments.image.on_warning = open_warning_printer(invocation);
-  arguments.image.reads_pipes = !invocation.as_qemu();
   InterruptibleScope interruptible;
   Loop loop;
   // The source comes first, as in QEMU: its errors are reported before those of the target.
@@ -181,15 +140,9 @@ int run_measure(Invocation& invocation) {
     if (arguments.image_opts) set_image_opts(invocation, *arguments.filename, arguments.image);
     source = loop.run(open::open_image(*arguments.filename, arguments.image));
   }
-  const TargetOptions target = target_options(invocation, arguments);
-  const uint64_t size = arguments.size.value_or(0);
-  jobs::MeasureReport report;
-  if (target.format() == "qcow2") {
-    report = loop.run(jobs::measure_qcow2(source.get(), size, qcow2_options(target),
-                                          &interruptible.cancellation()));
-  } else {
-    report = jobs::measure_raw(source.get(), size);
-  }
+  const open::CreationOptions target = target_options(invocation, arguments);
+  const jobs::MeasureReport report = loop.run(jobs::measure(
+      source.get(), arguments.size.value_or(0), target, &interruptible.cancellation()));
   if (source) loop.run(source->close());
   print(to_text(report, arguments.output));
   return 0;

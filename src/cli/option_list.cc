@@ -5,6 +5,9 @@
 #include <cerrno>
 
 #include "byre/error.h"
+#include "cli/messages.h"
+#include "open/driver.h"
+#include "open/image_creation.h"
 #include "open/option_list.h"
 
 namespace byre::cli {
@@ -17,15 +20,15 @@ bool is_valid_list(std::string_view text) {
   return commas_at_end % 2 == 0;
 }
 
-const char* kind_text(OptionKind kind) {
+const char* kind_text(open::OptionKind kind) {
   switch (kind) {
-    case OptionKind::kString:
+    case open::OptionKind::kString:
       return "str";
-    case OptionKind::kBool:
+    case open::OptionKind::kBool:
       return "bool (on/off)";
-    case OptionKind::kNumber:
+    case open::OptionKind::kNumber:
       return "num";
-    case OptionKind::kSize:
+    case open::OptionKind::kSize:
       return "size";
   }
   return "";
@@ -79,21 +82,33 @@ std::vector<std::pair<std::string, std::string>> OptionList::entries() const {
   return entries;
 }
 
-std::string option_help(std::span<const OptionDescription> options) {
-  std::vector<const OptionDescription*> sorted;
-  for (const OptionDescription& option : options) {
+std::string option_help(std::span<const open::OptionDescription> options) {
+  std::vector<const open::OptionDescription*> sorted;
+  for (const open::OptionDescription& option : options) {
     if (option.listed) sorted.push_back(&option);
   }
   std::sort(sorted.begin(), sorted.end(), [](const auto* a, const auto* b) {
     return std::string_view(a->name) < std::string_view(b->name);
   });
   std::string text;
-  for (const OptionDescription* option : sorted) {
+  for (const open::OptionDescription* option : sorted) {
     std::string line = "  " + std::string(option->name) + "=<" + kind_text(option->kind) + ">";
     if (line.size() < 24) line.resize(24, ' ');
     text += line + " - " + option->help + "\n";
   }
   return text;
+}
+
+void print_option_help(const std::string& format, const std::optional<std::string>& filename) {
+  if (filename) {
+    const open::CreationOptions options(format, filename);
+    print("Supported options:\n" + option_help(options.descriptions()));
+    return;
+  }
+  const open::Driver& driver = open::creatable_driver(format);
+  print("Supported " + format + " options:\n" + option_help(driver.creation->options()) +
+        "\nThe protocol level may support further options.\n"
+        "Specify the target filename to include those options.\n");
 }
 
 }  // namespace byre::cli

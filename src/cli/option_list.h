@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "open/creation_options.h"
+
 // Arguments of `-o`: name=value lists.
 namespace byre::cli {
 
@@ -33,18 +35,11 @@ class OptionList {
   std::string text_;
 };
 
-enum class OptionKind { kString, kBool, kNumber, kSize };
-
-// An option of a format or of the file below it.
-struct OptionDescription {
-  const char* name;
-  OptionKind kind;
-  const char* help;
-  const char* default_text = nullptr;  // shown and used if no value was given
-  bool listed = true;                  // in `-o help`
-};
-
 // The lines of `-o help`, sorted by name, without a heading.
-std::string option_help(std::span<const OptionDescription> options);
+std::string option_help(std::span<const open::OptionDescription> options);
+
+// Prints the output of `-o help` for a format; with a file name, the list includes the options of
+// that file or device. Throws the errors of open::CreationOptions.
+void print_option_help(const std::string& format, const std::optional<std::string>& filename);
 
 }  // namespace byre::cli

@@ -10,9 +10,9 @@
 namespace byre::cli {
 namespace {
 
-constexpr OptionDescription kOptions[] = {
-    {"snapshot.id", OptionKind::kString, "snapshot id"},
-    {"snapshot.name", OptionKind::kString, "snapshot name"},
+constexpr open::OptionDescription kOptions[] = {
+    {"snapshot.id", open::OptionKind::kString, "snapshot id"},
+    {"snapshot.name", open::OptionKind::kString, "snapshot name"},
 };
 
 // Name and value of a name without a value.
@@ -28,9 +28,9 @@ std::pair<std::string, std::string> as_switch(const std::string& written,
 
 }  // namespace
 
-qcow2::SnapshotSelector parse_snapshot_option(const std::string& text,
-                                              const Invocation& invocation) {
-  qcow2::SnapshotSelector selector;
+open::SnapshotSelector parse_snapshot_option(const std::string& text,
+                                             const Invocation& invocation) {
+  open::SnapshotSelector selector;
   if (!text.starts_with("snapshot.")) {
     selector.id_or_name = text;
     return selector;

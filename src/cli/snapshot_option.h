@@ -4,7 +4,7 @@
 #include <string>
 
 #include "cli/command.h"
-#include "qcow2/image/image.h"
+#include "open/open.h"
 
 namespace byre::cli {
 
@@ -12,7 +12,6 @@ namespace byre::cli {
 // has the value "on" or "off", as in `-o`, and QEMU's warning. Throws Error with QEMU's two lines;
 // the second begins with the program's name. If "help" is among them, first prints the available
 // options.
-qcow2::SnapshotSelector parse_snapshot_option(const std::string& text,
-                                              const Invocation& invocation);
+open::SnapshotSelector parse_snapshot_option(const std::string& text, const Invocation& invocation);
 
 }  // namespace byre::cli

@@ -13,14 +13,20 @@
 
 namespace byre::jobs {
 
+// What a check finds and counts is the same for any format.
+using qcow2::CheckOptions;
+using qcow2::CheckResult;
+using qcow2::Finding;
+using qcow2::RepairScope;
+
 // Checks one image, and repairs it if requested: reads nothing of its backing files, though they
 // must open, and changes nothing except as a repair.
 struct CheckJob {
   std::string filename;
   open::ImageOptions image;
-  qcow2::CheckOptions options;
-  std::optional<qcow2::RepairScope> repair;  // nothing: no repair
-  bool drops_unreadable = false;             // see qcow2::RepairOptions
+  CheckOptions options;
+  std::optional<RepairScope> repair;  // nothing: no repair
+  bool drops_unreadable = false;      // see qcow2::RepairOptions
   // See qcow2::RepairOptions.
   std::function<void(uint64_t leaks_fixed, uint64_t corruptions_fixed)> on_fixed;
   Progress* progress = nullptr;  // outlives the task
@@ -30,7 +36,7 @@ struct CheckReport {
   std::string filename;
   std::string format;
   // Nothing: images of this format have nothing to check.
-  std::optional<qcow2::CheckResult> result;
+  std::optional<CheckResult> result;
   uint64_t leaks_fixed = 0;
   uint64_t corruptions_fixed = 0;
 };

@@ -32,11 +32,61 @@ Task<std::optional<codec::LuksHeader>> read_luks(qcow2::Image& image) {
   co_return codec::LuksHeader::parse(bytes);
 }
 
+std::optional<int64_t> instruction_count(const qcow2::layout::Snapshot& snapshot) {
+  // All ones means that the guest's instructions were not counted.
+  if (!snapshot.icount.has_value() || *snapshot.icount == UINT64_MAX) return std::nullopt;
+  return static_cast<int64_t>(*snapshot.icount);
+}
+
+SnapshotInfo snapshot_info(const qcow2::layout::Snapshot& snapshot) {
+  SnapshotInfo info;
+  info.id = snapshot.id;
+  info.name = snapshot.name;
+  info.vm_state_size = snapshot.vm_state_size;
+  info.date_sec = snapshot.date_sec;
+  info.date_nsec = snapshot.date_nsec;
+  info.vm_clock_nsec = snapshot.vm_clock_nsec;
+  info.instruction_count = instruction_count(snapshot);
+  return info;
+}
+
+Encryption encryption_of(const qcow2::layout::Header& header) {
+  switch (header.crypt_method) {
+    case qcow2::layout::CryptMethod::kNone:
+      return Encryption::kNone;
+    case qcow2::layout::CryptMethod::kAes:
+      return Encryption::kAes;
+    case qcow2::layout::CryptMethod::kLuks:
+      return Encryption::kLuks;
+  }
+  return Encryption::kNone;
+}
+
+void take_header(const qcow2::layout::Header& header, Qcow2Info& info) {
+  info.version = header.version;
+  info.compression_type = header.compression_type;
+  info.refcount_bits = header.refcount_bits();
+  info.has_lazy_refcounts = header.has_lazy_refcounts();
+  info.is_corrupt = header.is_corrupt();
+  info.has_extended_l2 = header.has_extended_l2();
+  info.has_data_file = header.has_external_data_file();
+  info.has_raw_data_file = header.has_raw_external_data();
+  info.encryption = encryption_of(header);
+}
+
 Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   Qcow2Info info;
-  info.header = image.header();
-  if (!image.has_external_data_file()) info.snapshots = image.snapshots();
-  info.bitmaps = image.bitmaps();
+  take_header(image.header(), info);
+  info.vm_state_offset = image.vm_state_start();
+  if (!info.has_data_file) {
+    for (const auto& snapshot : image.snapshots()) {
+      info.snapshots.push_back(snapshot_info(snapshot));
+    }
+  }
+  for (const auto& bitmap : image.bitmaps()) {
+    info.bitmaps.push_back(
+        {bitmap.text(), bitmap.granularity(), bitmap.in_use(), bitmap.is_auto()});
+  }
   info.luks = co_await read_luks(image);
   info.data_filename = image.extensions().data_file_name;
   info.backing_filename = image.backing_filename();
@@ -49,10 +99,8 @@ Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
 
 // Raw images and filters show the properties of the device below.
 void look_through(ImageInfo& info) {
-  if (info.qcow2) {
-    info.cluster_size = info.qcow2->header.cluster_size();
-    info.is_dirty = info.qcow2->header.is_dirty();
-  } else if (info.format == "file" || info.format == "host_device") {
+  if (info.qcow2) return;
+  if (info.format == "file" || info.format == "host_device") {
     info.is_dirty = false;
   } else if (!info.children.empty()) {
     info.cluster_size = info.children.back().info.cluster_size;
@@ -104,6 +152,8 @@ Task<ImageInfo> device_info(BlockDevice& device) {
   if (qcow2::Image* const image = open::as_qcow2(&device)) {
     Qcow2Info details = co_await qcow2_info(*image);
     info.qcow2 = std::move(details);
+    info.cluster_size = image->header().cluster_size();
+    info.is_dirty = image->header().is_dirty();
   }
   // The one that was opened last comes first.
   const std::vector<ChildDevice> children = device.children();

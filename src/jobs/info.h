@@ -8,22 +8,51 @@
 
 #include "async/task.h"
 #include "block/block_device.h"
+#include "codec/codec.h"
 #include "codec/luks_header.h"
 #include "open/open.h"
-#include "qcow2/layout/bitmap.h"
-#include "qcow2/layout/header.h"
-#include "qcow2/layout/snapshot.h"
 
 namespace byre::jobs {
 
 // What can be found out about an image without reading its data: the report of `info`.
 
+// An internal snapshot.
+struct SnapshotInfo {
+  std::string id;
+  std::string name;
+  uint64_t vm_state_size = 0;  // bytes
+  uint32_t date_sec = 0;       // since the Epoch
+  uint32_t date_nsec = 0;
+  uint64_t vm_clock_nsec = 0;
+  // The number of instructions that the guest had executed, if that was counted. QEMU shows it as a
+  // signed number.
+  std::optional<int64_t> instruction_count;
+};
+
+struct BitmapInfo {
+  std::string name;  // as it is shown
+  uint64_t granularity = 0;
+  bool in_use = false;
+  bool is_auto = false;
+};
+
+enum class Encryption { kNone, kAes, kLuks };
+
 struct Qcow2Info {
-  qcow2::layout::Header header;
+  uint32_t version = 3;
+  CompressionType compression_type = CompressionType::kZlib;
+  uint32_t refcount_bits = 16;
+  bool has_lazy_refcounts = false;
+  bool is_corrupt = false;
+  bool has_extended_l2 = false;
+  bool has_data_file = false;
+  bool has_raw_data_file = false;
+  Encryption encryption = Encryption::kNone;
+  uint64_t vm_state_offset = 0;  // as a guest offset
   // Empty if the guest's data is in an external data file: QEMU lists none there, because it cannot
   // use them.
-  std::vector<qcow2::layout::Snapshot> snapshots;
-  std::vector<qcow2::layout::BitmapEntry> bitmaps;
+  std::vector<SnapshotInfo> snapshots;
+  std::vector<BitmapInfo> bitmaps;
   // As stored in the image; the image may have a name without the bit that makes it valid.
   std::optional<std::string> data_filename;
   std::optional<codec::LuksHeader> luks;

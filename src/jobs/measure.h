@@ -7,25 +7,23 @@
 #include "async/cancellation.h"
 #include "async/task.h"
 #include "block/block_device.h"
-#include "qcow2/create/create.h"
+#include "open/creation_options.h"
+#include "open/image_creation.h"
 
 namespace byre::jobs {
 
 // The size of the file of a new image.
 struct MeasureReport {
-  qcow2::ImageSize file;
+  open::NewImageSize file;
   // The size of the source's bitmaps in the new image, including tables and directory; nothing if
   // source or target cannot have any.
   std::optional<uint64_t> bitmaps_size;
 };
 
-// `source`: the image that would be copied; nullptr: an empty disk of `size` bytes. For a raw
-// image.
-MeasureReport measure_raw(const BlockDevice* source, uint64_t size);
-// For a qcow2 image with these options, of which `size` is ignored. Throws Error with QEMU's
-// message for invalid options, before anything is read. `source` and `cancellation` outlive the
-// task.
-Task<MeasureReport> measure_qcow2(BlockDevice* source, uint64_t size, qcow2::CreateOptions options,
-                                  const Cancellation* cancellation);
+// `source`: the image that would be copied; nullptr: an empty disk of `size` bytes. The size among
+// the new image's options is ignored. Throws Error with QEMU's message for invalid options, before
+// anything is read. `source` and `cancellation` outlive the task.
+Task<MeasureReport> measure(BlockDevice* source, uint64_t size, open::CreationOptions options,
+                            const Cancellation* cancellation);
 
 }  // namespace byre::jobs

@@ -2,60 +2,37 @@
 #include "jobs/piped_image.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <utility>
 
+#include "base/checked.h"
 #include "base/units.h"
 #include "block/buffer.h"
-#include "byre/error.h"
-#include "filter/borrowed_device.h"
-#include "open/open.h"
+#include "open/driver.h"
+#include "open/image_creation.h"
 #include "storage/pipe_sink.h"
-#include "storage/spool.h"
 
 namespace byre::jobs {
 namespace {
 
 constexpr uint64_t kBufferSize = 2 * kMiB;
 
-// Its name is relative to the current directory, as the image has none.
-Task<void> open_backing(qcow2::Image& image) {
-  if (image.backing_filename().empty()) co_return;
-  open::ImageOptions options;
-  if (!image.backing_format().empty()) options.format = image.backing_format();
-  std::unique_ptr<BlockDevice> backing =
-      co_await open::open_image(image.backing_filename(), std::move(options));
-  image.set_backing(std::move(backing));
-}
-
 }  // namespace
 
-BlockDevice* PipedImage::make_raw(uint64_t size) {
-  image_ = std::make_unique<storage::PipeSink>(fd_, size, kPipeName);
-  return image_.get();
-}
-
-Task<BlockDevice*> PipedImage::make_qcow2(qcow2::CreateOptions options, int compression_level) {
-  if (options.data_filename.has_value()) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                "An image with an external data file cannot be written to a pipe");
+Task<BlockDevice*> PipedImage::make(const open::CreationOptions& options, int compression_level) {
+  const open::ImageCreation& creation = *options.driver().creation;
+  if (creation.create_unnamed == nullptr) {
+    const uint64_t size = align_up(options.size(), kSectorSize);
+    image_ = std::make_unique<storage::PipeSink>(fd_, size, kPipeName);
+    co_return image_.get();
   }
-  qcow2::validate(options);
-  file_ = co_await storage::unnamed_file(kPipeName);
-  co_await qcow2::create(*file_, nullptr, options);
-  qcow2::OpenOptions open_options;
-  open_options.writable = true;
-  open_options.compression_level = compression_level;
-  std::unique_ptr<BlockDevice> borrowed = std::make_unique<filter::BorrowedDevice>(*file_);
-  std::unique_ptr<qcow2::Image> image =
-      co_await qcow2::Image::open(std::move(borrowed), std::move(open_options));
-  co_await open_backing(*image);
-  image_ = std::move(image);
+  open::UnnamedImage made = co_await creation.create_unnamed(kPipeName, options, compression_level);
+  file_ = std::move(made.file);
+  image_ = std::move(made.image);
   co_return image_.get();
 }
 
 Task<void> PipedImage::finish(const Cancellation* cancellation) {
-  // A qcow2 image is complete once it is closed; a sink fills up to its size.
+  // An image in a file is complete once it is closed; a sink fills up to its size.
   const std::unique_ptr<BlockDevice> image = std::exchange(image_, nullptr);
   co_await image->close();
   if (file_) co_await send(cancellation);

@@ -5,25 +5,26 @@
 
 #include "async/cancellation.h"
 #include "block/block_device.h"
-#include "qcow2/create/create.h"
+#include "open/creation_options.h"
 #include "storage/file_device.h"
 
 namespace byre::jobs {
 
 inline constexpr const char* kPipeName = "-";
 
-// A new image that is sent to a pipe. qcow2 is not written sequentially, so such an image is kept
-// in an unnamed file until it is complete. The descriptor still belongs to the caller, and stays
+// A new image that is sent to a pipe. An image whose file is not written sequentially (qcow2) is
+// kept in an unnamed file until it is complete. The descriptor still belongs to the caller, and stays
 // open.
 class PipedImage {
  public:
   explicit PipedImage(int fd) : fd_(fd) {}
 
-  // A raw image: what is written goes to the pipe at once, in the order of offsets.
-  BlockDevice* make_raw(uint64_t size);
-  // A new qcow2 image, which finish() sends to the pipe. If `options` name a backing file, that
-  // file is opened. An external data file is Error(kUnsupported).
-  Task<BlockDevice*> make_qcow2(qcow2::CreateOptions options, int compression_level);
+  // A new image of options.size() bytes, opened for writing. If the options name a backing file,
+  // that file is opened. An external data file is Error(kUnsupported). `options` outlives the task.
+  Task<BlockDevice*> make(const open::CreationOptions& options, int compression_level);
+  // What is written goes to the pipe at once: it must be written in the order of offsets. Otherwise
+  // finish() sends everything.
+  bool is_sequential() const { return file_ == nullptr; }
 
   // Sends the rest.
   Task<void> finish(const Cancellation* cancellation);
@@ -35,7 +36,7 @@ class PipedImage {
 
   const int fd_;
   std::unique_ptr<BlockDevice> image_;
-  std::unique_ptr<storage::FileDevice> file_;  // the temporary file of a qcow2 image
+  std::unique_ptr<storage::FileDevice> file_;  // the unnamed file, if there is one
 };
 
 }  // namespace byre::jobs

@@ -11,7 +11,10 @@
 
 namespace byre::open {
 
-// A row of the table of drivers: how the nodes of a driver are opened.
+struct ImageCreation;
+
+// A row of the table of drivers: how the nodes of a driver are opened, and
+// how its images are created.
 struct Driver {
   const char* name;
   // It does not get its bytes from a child "file", and names may begin with its name.
@@ -25,6 +28,8 @@ struct Driver {
   // Opens the node: removes its options from the tree, and returns the device and its names. The
   // request outlives the task.
   Task<Node> (*open)(Chain& chain, NodeRequest& request) = nullptr;
+  // nullptr: images of this format cannot be created.
+  const ImageCreation* creation = nullptr;
 };
 
 std::span<const Driver* const> drivers();

@@ -19,6 +19,8 @@
 // inode.
 namespace byre::open {
 
+using SnapshotSelector = qcow2::SnapshotSelector;
+
 struct ImageOptions {
   std::optional<std::string> format;  // "raw", "qcow2", another driver; nothing: probe
   // Options of the driver and of the nodes below it, in addition to the name or instead of it. They
@@ -41,7 +43,7 @@ struct ImageOptions {
   bool metadata_only = false;  // the same; the external data file is not opened either
   // An internal snapshot to show; refused with "Failed to load snapshot: ...", without the image's
   // name.
-  std::optional<qcow2::SnapshotSelector> snapshot;
+  std::optional<SnapshotSelector> snapshot;
   int compression_level = 0;
   // What happens to discards and writes of zeroes. The default is that of QEMU's programs.
   RequestPolicy policy{.discard = DiscardPolicy::kIgnore};

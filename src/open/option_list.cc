@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "byre/error.h"
+#include "open/open.h"
 
 namespace byre::open {
 
@@ -78,6 +79,26 @@ OptionTree parse_option_list(std::string_view text, std::vector<std::string>& wa
   const std::optional<std::string> id = tree.find_string("id");
   if (id && !is_well_formed_id(*id)) throw Error(ErrorKind::kInvalidArgument, EINVAL, kBadId);
   return tree;
+}
+
+void use_option_list(const std::string& text, ImageOptions& options,
+                     const std::function<void(const std::string&)>& on_warning) {
+  if (options.format) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "--image-opts and --format are mutually exclusive");
+  }
+  std::vector<std::string> warnings;
+  options.tree = parse_option_list(text, warnings);
+  options.name_is_tree = true;
+  for (const std::string& warning : warnings) {
+    if (on_warning) on_warning(warning);
+  }
+  if (!options.force_share) return;
+  const auto said = options.tree.find_string("force-share");
+  if (said && *said != "on") {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "--force-share/-U conflicts with image options");
+  }
 }
 
 }  // namespace byre::open

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,11 +10,19 @@
 
 namespace byre::open {
 
+struct ImageOptions;
+
 // The argument of `--image-opts`: "driver=qcow2,file.filename=disk.qcow2". A comma in a value is
 // doubled. The first word may omit its name, which is then "file". Another word without a value is
 // "on", or "off" if it begins with "no"; `warnings` receives QEMU's line for each of these. Of two
 // values for one name the last counts. Throws Error with QEMU's message.
 OptionTree parse_option_list(std::string_view text, std::vector<std::string>& warnings);
+
+// Makes an image's options those of such a list; the image's name in messages is still `text`.
+// `on_warning` receives the warnings of parse_option_list(). Throws Error with QEMU's message, also
+// if a format or -U was given as well and conflicts with the list.
+void use_option_list(const std::string& text, ImageOptions& options,
+                     const std::function<void(const std::string&)>& on_warning);
 
 // Removes the value at the front of `text`, up to a comma that is not doubled, together with that
 // comma.

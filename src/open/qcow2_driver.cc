@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "open/driver.h"
+#include "open/image_creation.h"
 #include "open/locks.h"
 #include "open/node_options.h"
 #include "open/option_value.h"
@@ -122,6 +123,9 @@ Task<Node> open_with_driver(Chain& chain, NodeRequest& request) {
 
 }  // namespace
 
-const Driver kQcow2Driver{.name = "qcow2", .supports_backing = true, .open = open_with_driver};
+const Driver kQcow2Driver{.name = "qcow2",
+                          .supports_backing = true,
+                          .open = open_with_driver,
+                          .creation = &kQcow2Creation};
 
 }  // namespace byre::open

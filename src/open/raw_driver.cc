@@ -7,6 +7,7 @@
 
 #include "base/units.h"
 #include "open/driver.h"
+#include "open/image_creation.h"
 #include "open/locks.h"
 #include "open/option_value.h"
 #include "open/raw_device.h"
@@ -75,6 +76,7 @@ Task<Node> open_with_driver(Chain&, NodeRequest& request) {
 
 }  // namespace
 
-const Driver kRawDriver{.name = "raw", .open = open_with_driver};
+const Driver kRawDriver{
+    .name = "raw", .open = open_with_driver, .creation = &kRawCreation};
 
 }  // namespace byre::open

@@ -80,14 +80,13 @@ void run_flush(Session& session, CommandLine&) {
 void run_info(Session& session, CommandLine&) {
   BlockDevice& device = session.image();
   print_name(device.driver());
-  const qcow2::Image* const image = open::as_qcow2(&device);
-  if (image == nullptr) {
+  if (open::as_qcow2(&device) == nullptr) {
     if (has_no_details(device)) throw Refusal{};
     print_places(0, 0);
     return;
   }
   const jobs::ImageInfo info = session.run(jobs::device_info(device));
-  print_places(image->geometry().cluster_size(), image->vm_state_start());
+  print_places(*info.cluster_size, info.qcow2->vm_state_offset);
   print("Format specific information:\n" + qcow2_details(*info.qcow2).to_human_text(1));
 }
 

@@ -12,7 +12,6 @@
 namespace byre::cli {
 namespace {
 
-using qcow2::layout::Snapshot;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -77,8 +76,7 @@ TEST(InfoText, ABackingFileIsShownWithItsPathWhereThatIsAnother) {
 
 TEST(InfoText, DirtyAndEncryptedImagesSaySo) {
   jobs::ImageInfo info = plain_qcow2();
-  info.qcow2->header.incompatible_features = qcow2::layout::incompatible::kDirty;
-  info.qcow2->header.crypt_method = qcow2::layout::CryptMethod::kAes;
+  info.qcow2->encryption = jobs::Encryption::kAes;
   info.is_dirty = true;
   const std::string text = info_to_human_text(info);
   EXPECT_THAT(text, HasSubstr("disk size: 196 KiB\nencrypted: yes\ncluster_size: 65536\n"
@@ -89,7 +87,7 @@ TEST(InfoText, DirtyAndEncryptedImagesSaySo) {
 
 TEST(InfoText, Version2HasNoFeatures) {
   jobs::ImageInfo info = plain_qcow2();
-  info.qcow2->header.version = 2;
+  info.qcow2->version = 2;
   info.qcow2->data_filename = "version 2 has no data file";
   EXPECT_THAT(info_to_human_text(info), HasSubstr("    compat: 0.10\n"
                                                   "    compression type: zlib\n"
@@ -101,7 +99,7 @@ TEST(InfoText, ADataFilesNameIsShownWithAndWithoutItsBit) {
   info.qcow2->data_filename = "d";
   EXPECT_THAT(info_to_human_text(info), HasSubstr("    refcount bits: 16\n    data file: d\n"
                                                   "    corrupt: false\n"));
-  info.qcow2->header.incompatible_features = qcow2::layout::incompatible::kExternalDataFile;
+  info.qcow2->has_data_file = true;
   EXPECT_THAT(info_to_human_text(info), HasSubstr("    data file: d\n    data file raw: false\n"));
   info.qcow2->data_filename = "";
   EXPECT_THAT(info_to_json(info).to_text(), HasSubstr("\"data-file\": \"\","));
@@ -141,24 +139,15 @@ TEST(InfoText, AFileByItselfIsAnImage) {
             "image: a\nfile format: file\nvirtual size: 512 B (512 bytes)\ndisk size: 4 KiB\n");
 }
 
-TEST(InstructionCount, IsSignedAndAllOnesAreNone) {
-  Snapshot snapshot;
-  EXPECT_EQ(instruction_count(snapshot), std::nullopt);
-  snapshot.icount = UINT64_MAX;
-  EXPECT_EQ(instruction_count(snapshot), std::nullopt);
-  snapshot.icount = uint64_t{1} << 63;
-  EXPECT_EQ(instruction_count(snapshot), INT64_MIN);
-}
-
 TEST(SnapshotTable, ColumnsAreQemus) {
   setenv("TZ", "UTC", 1);
   tzset();
-  Snapshot first;
+  jobs::SnapshotInfo first;
   first.id = "1";
   first.name = "one";
   first.date_sec = 1795437235;
-  first.icount = 0;
-  Snapshot second;
+  first.instruction_count = 0;
+  jobs::SnapshotInfo second;
   second.id = "12345678";
   second.name = "a name that is longer than its column";
   second.vm_state_size = 3 << 19;

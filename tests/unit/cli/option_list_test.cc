@@ -85,7 +85,8 @@ TEST(SplitOptions, AnEmptyTextHasNone) {
 }
 
 TEST(OptionHelp, IsSortedAlignedAndLeavesOutWhatIsNotListed) {
-  constexpr OptionDescription kOptions[] = {
+  using open::OptionKind;
+  constexpr open::OptionDescription kOptions[] = {
       {"size", OptionKind::kSize, "Virtual disk size"},
       {"a_name_that_is_long", OptionKind::kBool, "Long"},
       {"hidden", OptionKind::kString, "Hidden", nullptr, false},

@@ -10,7 +10,7 @@ namespace byre::cli {
 namespace {
 
 struct Outcome {
-  qcow2::SnapshotSelector selector;
+  open::SnapshotSelector selector;
   std::string out;
   std::string warnings;
   std::string error;

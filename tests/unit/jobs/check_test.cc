@@ -12,10 +12,8 @@ namespace {
 class CheckJobTest : public testing::Test {
  protected:
   std::string make(const std::string& name, const std::string& format) {
-    NewImage image;
-    image.filename = folder_.file(name);
-    image.format = format;
-    image.options.size = 1 << 20;
+    NewImage image{folder_.file(name), open::CreationOptions(format)};
+    image.options.set_size(1 << 20);
     Loop loop;
     loop.run(create_image(std::move(image)));
     return folder_.file(name);
@@ -23,7 +21,7 @@ class CheckJobTest : public testing::Test {
   CheckReport run(const std::string& filename) {
     CheckJob job;
     job.filename = filename;
-    job.options.on_finding = [this](const qcow2::Finding& each) { texts_.push_back(each.text); };
+    job.options.on_finding = [this](const Finding& each) { texts_.push_back(each.text); };
     Loop loop;
     return loop.run(check(std::move(job)));
   }

@@ -28,10 +28,8 @@ class CreateImage : public testing::Test {
   std::string path(const std::string& name) const { return folder_ + "/" + name; }
 
   NewImage image(const std::string& format, uint64_t size) const {
-    NewImage image;
-    image.filename = path("x");
-    image.format = format;
-    image.options.size = size;
+    NewImage image{path("x"), open::CreationOptions(format)};
+    image.options.set_size(size);
     return image;
   }
 
@@ -72,7 +70,7 @@ TEST_F(CreateImage, ARawImageIsAFileOfWholeSectors) {
 
 TEST_F(CreateImage, TheFirstBlockOfANewFileIsThere) {
   NewImage data = image("qcow2", 1 << 20);
-  data.options.data_filename = path("data");
+  data.options.set("data_file", path("data"));
   create(image("raw", 1 << 20));
   struct stat raw{};
   ASSERT_EQ(stat(path("x").c_str(), &raw), 0);
@@ -111,7 +109,7 @@ TEST_F(CreateImage, AFileNameMayHaveTheFileProtocol) {
 TEST_F(CreateImage, AnExternalDataFileIsMadeAndEmptied) {
   write_file(path("data"), std::string(100000, 'a'));
   NewImage qcow2 = image("qcow2", 1 << 20);
-  qcow2.options.data_filename = path("data");
+  qcow2.options.set("data_file", path("data"));
   create(qcow2);
   EXPECT_EQ(std::filesystem::file_size(path("data")), 1u << 20);
   std::ifstream file(path("data"));
@@ -121,13 +119,13 @@ TEST_F(CreateImage, AnExternalDataFileIsMadeAndEmptied) {
 TEST_F(CreateImage, WhatIsRefusedTouchesNothing) {
   write_file(path("x"), "precious");
   NewImage bad = image("qcow2", 1 << 20);
-  bad.options.cluster_size = 1000;
+  bad.options.set("cluster_size", "1000");
   EXPECT_EQ(refusal(bad), "Cluster size must be a power of two between 512 and 2048k");
   NewImage hint = image("raw", 512);
-  hint.extent_size_hint = uint64_t{5} << 30;
+  hint.options.set("extent_size_hint", "5G");
   EXPECT_EQ(refusal(hint), "Extent size hint is too large");
   NewImage protocol = image("qcow2", 512);
-  protocol.options.data_filename = "nbd:host:10";
+  protocol.options.set("data_file", "nbd:host:10");
   EXPECT_EQ(refusal(protocol), "Unknown protocol 'nbd'");
   EXPECT_EQ(std::filesystem::file_size(path("x")), 8u);
 }
@@ -142,7 +140,7 @@ TEST_F(CreateImage, AFolderThatIsNotThereIsNamed) {
 
 TEST_F(CreateImage, ADataFileThatCannotBeMadeTakesTheImageWithIt) {
   NewImage qcow2 = image("qcow2", 1 << 20);
-  qcow2.options.data_filename = path("no/data");
+  qcow2.options.set("data_file", path("no/data"));
   EXPECT_EQ(refusal(qcow2),
             "Could not create '" + path("no/data") + "': No such file or directory");
   EXPECT_FALSE(std::filesystem::exists(path("x")));
@@ -157,23 +155,23 @@ TEST_F(CreateImage, WhatWasThereIsKeptWhereTheNewImageCannotBe) {
     EXPECT_EQ(contents, "precious") << why;
   };
   NewImage lost = image("qcow2", 1 << 20);
-  lost.options.data_filename = path("no/data");
+  lost.options.set("data_file", path("no/data"));
   expect_kept(lost, "No such file or directory");
   NewImage own = image("qcow2", 1 << 20);
-  own.options.data_filename = path("x");
+  own.options.set("data_file", path("x"));
   expect_kept(own, "resize");
   NewImage named = image("qcow2", 1 << 20);
-  named.options.backing_filename = std::string(1100, 'b');
-  named.options.backing_format = "raw";
+  named.options.set("backing_file", std::string(1100, 'b'));
+  named.options.set("backing_fmt", "raw");
   expect_kept(named, "Could not assign backing file");
   NewImage metadata = image("raw", 512);
-  metadata.options.preallocation = Preallocation::kMetadata;
+  metadata.options.set("preallocation", "metadata");
   expect_kept(metadata, "Unsupported preallocation mode");
-  for (const Preallocation mode : {Preallocation::kFalloc, Preallocation::kFull}) {
+  for (const char* mode : {"falloc", "full"}) {
     for (const char* format : {"raw", "qcow2"}) {
       NewImage large = image(format, uint64_t{1} << 50);
-      large.options.cluster_size = 2 << 20;
-      large.options.preallocation = mode;
+      if (large.options.has_option("cluster_size")) large.options.set("cluster_size", "2M");
+      large.options.set("preallocation", mode);
       expect_kept(large, "No space left on device");
     }
   }
@@ -182,8 +180,8 @@ TEST_F(CreateImage, WhatWasThereIsKeptWhereTheNewImageCannotBe) {
 TEST_F(CreateImage, OnlyFilesThatWereMadeAreRemoved) {
   write_file(path("data"), "");
   NewImage qcow2 = image("qcow2", 1 << 20);
-  qcow2.options.data_filename = path("data");
-  MadeFiles made;
+  qcow2.options.set("data_file", path("data"));
+  open::MadeFiles made;
   sync_wait(create_image(qcow2, &made));
   made.remove();
   EXPECT_FALSE(std::filesystem::exists(path("x")));
@@ -192,7 +190,7 @@ TEST_F(CreateImage, OnlyFilesThatWereMadeAreRemoved) {
 
 TEST_F(CreateImage, OfALinkThatLedNowhereTheFileIsRemoved) {
   std::filesystem::create_symlink("behind", path("x"));
-  MadeFiles made;
+  open::MadeFiles made;
   sync_wait(create_image(image("qcow2", 1 << 20), &made));
   EXPECT_TRUE(std::filesystem::exists(path("behind")));
   made.remove();
@@ -201,7 +199,7 @@ TEST_F(CreateImage, OfALinkThatLedNowhereTheFileIsRemoved) {
 }
 
 TEST_F(CreateImage, AFileThatTookThePlaceOfTheMadeOneStays) {
-  MadeFiles made;
+  open::MadeFiles made;
   sync_wait(create_image(image("raw", 512), &made));
   std::filesystem::rename(path("x"), path("elsewhere"));
   write_file(path("x"), "another");
@@ -212,7 +210,7 @@ TEST_F(CreateImage, AFileThatTookThePlaceOfTheMadeOneStays) {
 
 TEST_F(CreateImage, TheImageCannotBeItsOwnDataFile) {
   NewImage qcow2 = image("qcow2", 1 << 20);
-  qcow2.options.data_filename = path("x");
+  qcow2.options.set("data_file", path("x"));
   EXPECT_EQ(refusal(qcow2),
             "Failed to get shared \"resize\" lock\nIs another process using the image [" +
                 path("x") + "]?");
@@ -224,7 +222,7 @@ TEST_F(CreateImage, ADeviceCannotGrow) {
   raw.filename = "/dev/null";
   EXPECT_EQ(refusal(raw), "Cannot grow device files");
   NewImage qcow2 = image("qcow2", 1 << 20);
-  qcow2.options.data_filename = "/dev/null";
+  qcow2.options.set("data_file", "/dev/null");
   EXPECT_EQ(refusal(qcow2), "Could not resize image: Cannot grow device files");
   EXPECT_TRUE(std::filesystem::exists("/dev/null"));
   EXPECT_FALSE(std::filesystem::exists(path("x")));
@@ -236,7 +234,7 @@ TEST_F(CreateImage, ARawImageThatIsTooLargeLeavesAnEmptyFile) {
   EXPECT_EQ(std::filesystem::file_size(path("x")), 0u);
   EXPECT_EQ(refusal(image("raw", INT64_MAX)), "Could not resize file: Invalid argument");
   NewImage metadata = image("raw", 512);
-  metadata.options.preallocation = Preallocation::kMetadata;
+  metadata.options.set("preallocation", "metadata");
   EXPECT_EQ(refusal(metadata), "Unsupported preallocation mode: metadata");
   EXPECT_EQ(std::filesystem::file_size(path("x")), 0u);
 }

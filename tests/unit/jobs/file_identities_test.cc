@@ -37,17 +37,14 @@ TEST(FileIdentities, AFileIsTheSameUnderEachOfItsNames) {
 
 TEST(FileIdentities, TheFilesOfAWholeChainAreNoTargets) {
   const test::TemporaryFolder folder;
-  NewImage base;
-  base.filename = folder.file("base");
-  base.format = "qcow2";
-  base.options.size = 1 << 20;
-  base.options.data_filename = folder.file("data");
+  NewImage base{folder.file("base"), open::CreationOptions("qcow2")};
+  base.options.set_size(1 << 20);
+  base.options.set("data_file", folder.file("data"));
   sync_wait(create_image(base));
-  NewImage over = base;
-  over.filename = folder.file("over");
-  over.options.data_filename.reset();
-  over.options.backing_filename = "base";
-  over.options.backing_format = "qcow2";
+  NewImage over{folder.file("over"), open::CreationOptions("qcow2")};
+  over.options.set_size(1 << 20);
+  over.options.set("backing_file", "base");
+  over.options.set("backing_fmt", "qcow2");
   sync_wait(create_image(over));
   folder.make("other", {});
   const std::set<FileIdentity> files = sync_wait(files_of(folder.file("over")));

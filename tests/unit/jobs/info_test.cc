@@ -27,16 +27,29 @@ class Info : public testing::Test {
   std::string path(const std::string& name) const { return folder_ + "/" + name; }
 
   void make(const std::string& name, const std::string& backing, const std::string& format) {
-    NewImage image;
-    image.filename = path(name);
-    image.format = "qcow2";
-    image.options.size = 1 << 20;
+    NewImage image{path(name), open::CreationOptions("qcow2")};
+    image.options.set_size(1 << 20);
     if (!backing.empty()) {
-      image.options.backing_filename = backing;
-      image.options.backing_format = format;
+      image.options.set("backing_file", backing);
+      image.options.set("backing_fmt", format);
     }
     Loop loop;
     loop.run(create_image(std::move(image)));
+  }
+
+  // "image"; its data file, if it has one, is "gone".
+  void make_with_snapshot(const qcow2::layout::Snapshot& snapshot, bool has_data_file) const {
+    qcow2::test::ImageBuilder builder({.external_data_file = has_data_file});
+    builder.first_cluster.extensions.data_file_name = "gone";
+    const qcow2::layout::HostOffset table = builder.take_clusters(1);
+    builder.file().put(table.value(), qcow2::layout::encode_snapshot_table({snapshot}));
+    builder.first_cluster.header.snapshots_offset = table;
+    builder.first_cluster.header.snapshot_count = 1;
+    const auto file = builder.finish();
+    const std::vector<uint8_t> bytes = file->get(0, file->size());
+    std::ofstream(path("image"), std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
   }
 
   ImageInfo info(const std::string& name) {
@@ -82,29 +95,38 @@ TEST_F(Info, AQcow2ImageIsShownWithItsFile) {
   EXPECT_EQ(image.children[0].info.filename, path("a"));
   EXPECT_GT(image.children[0].info.size, 0u);
   ASSERT_TRUE(image.qcow2.has_value());
-  EXPECT_EQ(image.qcow2->header.version, 3u);
+  EXPECT_EQ(image.qcow2->version, 3u);
+  EXPECT_EQ(image.cluster_size, 65536u);
+  EXPECT_EQ(image.is_dirty, false);
+  EXPECT_EQ(image.qcow2->vm_state_offset, uint64_t{512} << 20);
   EXPECT_EQ(image.qcow2->backing_filename, "");
 }
 
 TEST_F(Info, SnapshotsOfAnImageWithADataFileAreNotListed) {
   for (const bool has_data_file : {false, true}) {
-    qcow2::test::ImageBuilder builder({.external_data_file = has_data_file});
-    builder.first_cluster.extensions.data_file_name = "gone";
     qcow2::layout::Snapshot snapshot;
     snapshot.id = "1";
-    const qcow2::layout::HostOffset table = builder.take_clusters(1);
-    builder.file().put(table.value(), qcow2::layout::encode_snapshot_table({snapshot}));
-    builder.first_cluster.header.snapshots_offset = table;
-    builder.first_cluster.header.snapshot_count = 1;
-    const auto file = builder.finish();
-    const std::vector<uint8_t> bytes = file->get(0, file->size());
-    std::ofstream(path("image"), std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()),
-               static_cast<std::streamsize>(bytes.size()));
+    make_with_snapshot(snapshot, has_data_file);
     const ImageInfo image = info("image");
+    EXPECT_EQ(image.qcow2->has_data_file, has_data_file);
     EXPECT_EQ(image.qcow2->snapshots.size(), has_data_file ? 0u : 1u);
     EXPECT_EQ(image.qcow2->data_filename, "gone");
   }
+}
+
+TEST_F(Info, TheNumberOfInstructionsIsSignedAndAllOnesAreNone) {
+  const auto shown = [this](std::optional<uint64_t> icount) {
+    qcow2::layout::Snapshot snapshot;
+    snapshot.id = "1";
+    snapshot.disk_size = 1 << 20;
+    snapshot.icount = icount;
+    make_with_snapshot(snapshot, false);
+    return info("image").qcow2->snapshots.at(0).instruction_count;
+  };
+  EXPECT_EQ(shown(std::nullopt), std::nullopt);
+  EXPECT_EQ(shown(UINT64_MAX), std::nullopt);
+  EXPECT_EQ(shown(0), 0);
+  EXPECT_EQ(shown(uint64_t{1} << 63), INT64_MIN);
 }
 
 TEST_F(Info, TheChainIsFollowedByNamesThatCountFromEachImage) {

@@ -24,13 +24,11 @@ struct Row {
 class MapJobTest : public testing::Test {
  protected:
   void make(const std::string& name, const std::string& backing = {}) {
-    NewImage image;
-    image.filename = folder_.file(name);
-    image.format = "qcow2";
-    image.options.size = 1 << 20;
+    NewImage image{folder_.file(name), open::CreationOptions("qcow2")};
+    image.options.set_size(1 << 20);
     if (!backing.empty()) {
-      image.options.backing_filename = backing;
-      image.options.backing_format = "qcow2";
+      image.options.set("backing_file", backing);
+      image.options.set("backing_fmt", "qcow2");
     }
     Loop loop;
     loop.run(create_image(std::move(image)));

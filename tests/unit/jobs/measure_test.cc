@@ -22,20 +22,27 @@ Extent extent(uint64_t offset, uint64_t length, bool data, bool zero) {
   return result;
 }
 
-qcow2::ImageSize measured(BlockDevice* source, qcow2::CreateOptions options = {}) {
-  return sync_wait(measure_qcow2(source, 0, std::move(options), nullptr)).file;
+using open::CreationOptions;
+
+MeasureReport measured(const std::string& format, BlockDevice* source, uint64_t size = 0) {
+  return sync_wait(measure(source, size, CreationOptions(format), nullptr));
+}
+
+open::NewImageSize measured(BlockDevice* source,
+                            const CreationOptions& options = CreationOptions("qcow2")) {
+  return sync_wait(measure(source, 0, options, nullptr)).file;
 }
 
 TEST(Measure, ARawImageTakesWholeSectors) {
-  EXPECT_EQ(measure_raw(nullptr, 1000).file.required, 1024u);
-  EXPECT_EQ(measure_raw(nullptr, 1000).file.fully_allocated, 1024u);
+  EXPECT_EQ(measured("raw", nullptr, 1000).file.required, 1024u);
+  EXPECT_EQ(measured("raw", nullptr, 1000).file.fully_allocated, 1024u);
   test::ScriptedDevice device(4096);
-  EXPECT_EQ(measure_raw(&device, 0).file.required, 4096u);
-  EXPECT_FALSE(measure_raw(&device, 0).bitmaps_size.has_value());
+  EXPECT_EQ(measured("raw", &device).file.required, 4096u);
+  EXPECT_FALSE(measured("raw", &device).bitmaps_size.has_value());
 }
 
 TEST(Measure, AnEmptyDiskTakesMetadataAlone) {
-  const MeasureReport report = sync_wait(measure_qcow2(nullptr, 1 << 30, {}, nullptr));
+  const MeasureReport report = measured("qcow2", nullptr, 1 << 30);
   EXPECT_EQ(report.file.required, 393216u);
   EXPECT_EQ(report.file.fully_allocated, 1074135040u);
 }
@@ -57,16 +64,16 @@ TEST(Measure, ClustersWithDataAreCountedOnce) {
 TEST(Measure, WithABackingFileAllMayBeNeeded) {
   test::ScriptedDevice device(1 << 20);
   device.scripted_extents = {extent(0, 1 << 20, false, true)};
-  qcow2::CreateOptions options;
+  CreationOptions options("qcow2");
   EXPECT_EQ(measured(&device, options).required, 327680u);
-  options.backing_filename = "base";
+  options.set("backing_file", "base");
   EXPECT_EQ(measured(&device, options).required, 1376256u);
 }
 
 TEST(Measure, OptionsAreRefusedBeforeAnythingIsRead) {
   test::ScriptedDevice device(1 << 20);
-  qcow2::CreateOptions options;
-  options.cluster_size = 3;
+  CreationOptions options("qcow2");
+  options.set("cluster_size", "3");
   EXPECT_THROW(measured(&device, options), Error);
   EXPECT_TRUE(device.scopes.empty());
 }

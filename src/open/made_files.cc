@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "jobs/made_files.h"
+#include "open/made_files.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <system_error>
 
-namespace byre::jobs {
+namespace byre::open {
 
 void MadeFiles::add(const std::string& path, FileIdentity identity) {
   std::error_code error;
@@ -26,4 +26,4 @@ void MadeFiles::remove() {
   files_.clear();
 }
 
-}  // namespace byre::jobs
+}  // namespace byre::open

@@ -6,7 +6,7 @@
 
 #include "storage/file_facts.h"
 
-namespace byre::jobs {
+namespace byre::open {
 
 // The files that a job has created, to be removed if it fails. A file that existed before, with or
 // without contents, is not one of them, and neither is a device. For a symbolic link whose target
@@ -27,4 +27,4 @@ class MadeFiles {
   std::vector<File> files_;
 };
 
-}  // namespace byre::jobs
+}  // namespace byre::open

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/convert_images.h"
+
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "byre/error.h"
+#include "jobs/convert_target.h"
+#include "jobs/source_sequence.h"
+#include "open/option_list.h"
+
+namespace byre::jobs {
+namespace {
+
+class Conversion {
+ public:
+  explicit Conversion(const ConvertTask* task) : task_(*task), target_(task, &sources_) {}
+
+  Task<void> run() {
+    std::exception_ptr error;
+    try {
+      co_await convert_all();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    co_await close(error);
+    if (!error) co_return;
+    target_.remove_new_files();
+    std::rethrow_exception(error);
+  }
+
+ private:
+  Task<void> convert_all() {
+    co_await open_sources();
+    const uint64_t size = SourceSequence(source_devices()).size();
+    co_await target_.open(size);
+    co_await convert(source_devices(), target_.device(), copy_options(), task_.progress,
+                     task_.cancellation);
+    co_await target_.finish();
+  }
+
+  std::vector<BlockDevice*> source_devices() const {
+    std::vector<BlockDevice*> devices;
+    for (const auto& source : sources_) devices.push_back(source.get());
+    return devices;
+  }
+
+  Task<void> open_sources() {
+    const bool has_snapshot_of_several = task_.sources.size() > 1 && task_.snapshot.has_value();
+    open::ImageOptions options;
+    options.format = task_.source_format;
+    options.cache = cache_mode_named(task_.source_cache, "source cache");
+    options.force_share = task_.force_share;
+    options.no_share = !task_.force_share;
+    if (!has_snapshot_of_several) options.snapshot = task_.snapshot;
+    options.on_warning = task_.on_open_warning;
+    options.reads_pipes = task_.reads_pipes;
+    for (const std::string& name : task_.sources) {
+      if (task_.sources_are_options) open::use_option_list(name, options, task_.on_warning);
+      std::unique_ptr<BlockDevice> source = co_await open::open_image(name, options);
+      sources_.push_back(std::move(source));
+    }
+    if (!has_snapshot_of_several) co_return;
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                "No support for concatenating multiple snapshot");
+  }
+
+  // With kStarted and kOneByOne, the same sources and options give the same file, byte for byte. In
+  // a raw image each byte has a fixed offset; other formats allocate in the order of the requests.
+  WriteOrder write_order() const {
+    if (target_.is_sequential()) return WriteOrder::kOneByOne;
+    if (task_.writes_in_any_order) return WriteOrder::kAny;
+    const bool finds_places = std::string_view(target_.device().driver()) != "raw";
+    return finds_places && !task_.copy.compressed ? WriteOrder::kOneByOne : WriteOrder::kStarted;
+  }
+
+  ConvertOptions copy_options() const {
+    ConvertOptions options = task_.copy;
+    options.write_order = write_order();
+    options.target_is_zero = target_.is_zero();
+    if (!target_.has_backing()) return options;
+    const qcow2::Image* source = open::as_qcow2(sources_.front().get());
+    if (source != nullptr && source->backing() != nullptr) {
+      options.top_layer_only = true;
+      options.source_backing_size = source->backing()->size();
+    }
+    const qcow2::Image* image = open::as_qcow2(&target_.device());
+    if (image != nullptr && image->backing() != nullptr) {
+      options.backing_size = image->backing()->size();
+    }
+    return options;
+  }
+
+  // The target's failure counts, unless there was an earlier one; the sources were only read.
+  Task<void> close(std::exception_ptr& error) {
+    try {
+      co_await target_.close();
+    } catch (...) {
+      if (!error) error = std::current_exception();
+    }
+    for (const auto& source : sources_) {
+      try {
+        co_await source->close();
+      } catch (const Error&) {
+      }
+    }
+  }
+
+  const ConvertTask& task_;
+  std::vector<std::unique_ptr<BlockDevice>> sources_;
+  ConvertTarget target_;
+};
+
+}  // namespace
+
+Task<void> convert_images(ConvertTask task) {
+  Conversion conversion(&task);
+  co_await conversion.run();
+}
+
+}  // namespace byre::jobs

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/convert_target.h"
+
+#include <cerrno>
+#include <exception>
+#include <optional>
+#include <utility>
+
+#include "byre/error.h"
+#include "jobs/create.h"
+#include "jobs/file_identities.h"
+#include "jobs/info.h"
+#include "open/driver.h"
+#include "open/image_creation.h"
+#include "open/option_list.h"
+#include "storage/file_device.h"
+
+namespace byre::jobs {
+namespace {
+
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+}  // namespace
+
+storage::CacheMode cache_mode_named(const std::string& name, const std::string& what) {
+  const std::optional<storage::CacheMode> mode = storage::parse_cache_mode(name);
+  if (!mode) throw invalid("Invalid " + what + " option: " + name);
+  return *mode;
+}
+
+Task<void> ConvertTarget::open(uint64_t size) {
+  if (task_.create) {
+    co_await create(size);
+  } else {
+    has_backing_ = task_.backing_filename.has_value();
+    cache_ = cache_mode_named(task_.target_cache, "cache");
+    co_await open_image();
+  }
+  check(size);
+}
+
+// The options of the new image, complete and checked as far as possible without files.
+open::CreationOptions ConvertTarget::creation_options(uint64_t size) const {
+  open::CreationOptions options(format(), task_.target);
+  options.apply(task_.target_options);
+  options.set_size(size);
+  options.set_backing(task_.backing_filename, task_.backing_format);
+  if (options.get("backing_file")) check_backing_options(options);
+  if (task_.copy.compressed) check_compression(options);
+  return options;
+}
+
+void ConvertTarget::check_backing_options(const open::CreationOptions& options) const {
+  if (sources_.size() > 1) {
+    throw invalid(
+        "Having a backing file for the target makes no sense when concatenating multiple "
+        "input images");
+  }
+  if (!options.get("backing_fmt")) {
+    throw invalid("Use of backing file requires explicit backing format");
+  }
+}
+
+void ConvertTarget::check_compression(const open::CreationOptions& options) const {
+  const bool is_supported = options.driver().creation->supports_compression;
+  if (!is_supported || options.get("data_file")) {
+    throw invalid("Compression not supported for this file format");
+  }
+  if (options.get("preallocation").value_or("off") != "off") {
+    throw invalid("Compression and preallocation not supported at the same time");
+  }
+}
+
+Task<void> ConvertTarget::create(uint64_t size) {
+  const open::CreationOptions options = creation_options(size);
+  has_backing_ = options.get("backing_file").has_value();
+  cache_ = cache_mode_named(task_.target_cache, "cache");
+  if (task_.target_pipe) {
+    pipe_ = std::make_unique<PipedImage>(*task_.target_pipe);
+    device_ = co_await pipe_->make(options, task_.compression_level);
+    co_return;
+  }
+  co_await check_before_loss(options);
+  std::optional<Error> failure;
+  try {
+    NewImage image{task_.target, options, task_.on_warning};
+    co_await create_image(std::move(image), &made_);
+  } catch (const Error& error) {
+    failure = error.with_prefix(task_.target + ": error while converting " + format());
+  }
+  if (failure) throw *failure;
+  co_await open_image();
+}
+
+std::set<FileIdentity> ConvertTarget::source_files() const {
+  std::set<FileIdentity> files;
+  for (const auto& source : sources_) files.merge(files_below(*source));
+  return files;
+}
+
+// Checks for errors that would otherwise show only when the new image is opened, which is too late
+// for the existing one.
+Task<void> ConvertTarget::check_before_loss(const open::CreationOptions& options) const {
+  if (task_.force_share) {
+    refuse_as_target(task_.target, source_files());
+    refuse_as_target(options.get("data_file").value_or(""), source_files());
+  }
+  const std::optional<FileIdentity> target = identity_of(task_.target);
+  if (!target) co_return;
+  std::optional<Error> failure;
+  try {
+    if (storage::is_direct(cache_)) co_await try_to_open_file();
+    if (has_backing_) co_await check_backing(options, *target);
+  } catch (const Error& error) {
+    failure = error.with_prefix("Could not open '" + task_.target + "'");
+  }
+  if (failure) throw *failure;
+}
+
+// With O_DIRECT, which the file system may not support.
+Task<void> ConvertTarget::try_to_open_file() const {
+  const std::string& name = task_.target;
+  storage::FileOptions options;
+  options.cache = cache_;
+  options.force_share = true;
+  const std::string path = name.starts_with("file:") ? name.substr(5) : name;
+  const std::unique_ptr<storage::FileDevice> file =
+      co_await storage::FileDevice::open(path, options);
+  co_await file->close();
+}
+
+Task<void> ConvertTarget::check_backing(const open::CreationOptions& options,
+                                        FileIdentity target) const {
+  open::ImageOptions backing_options;
+  backing_options.format = options.get("backing_fmt");
+  backing_options.cache = cache_;
+  const std::string path = backing_path(task_.target, *options.get("backing_file"));
+  std::unique_ptr<BlockDevice> backing;
+  std::optional<Error> failure;
+  try {
+    backing = co_await open::open_image(path, backing_options);
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (failure) {
+    const std::string prefix = "Could not open '" + path + "': ";
+    const std::string& message = failure->message();
+    const std::string inner = message.starts_with(prefix) ? message.substr(prefix.size()) : message;
+    throw Error(failure->kind(), failure->errno_value(), "Could not open backing file: " + inner,
+                failure->hint());
+  }
+  const bool is_target = files_below(*backing).contains(target);
+  co_await backing->close();
+  if (is_target) throw invalid("the backing file is the image itself, or depends on it");
+}
+
+Task<void> ConvertTarget::open_image() {
+  open::ImageOptions options;
+  options.format = format();
+  options.writable = true;
+  options.policy.discard = DiscardPolicy::kUnmap;
+  options.cache = cache_;
+  options.compression_level = task_.compression_level;
+  options.on_warning = task_.on_open_warning;
+  if (task_.target_is_options) {
+    options.format = task_.target_format;
+    open::use_option_list(task_.target, options, task_.on_warning);
+  }
+  image_ = co_await open::open_image(task_.target, options);
+  device_ = image_.get();
+  if (task_.force_share) refuse_sources();
+}
+
+// Compares only the target's own files: it may share a backing file with a source.
+void ConvertTarget::refuse_sources() const {
+  const std::set<FileIdentity> files = source_files();
+  refuse_as_target(leaf_of(*device_).filename(), files);
+  const qcow2::Image* image = open::as_qcow2(device_);
+  if (image == nullptr || image->data_file() == nullptr) return;
+  refuse_as_target(leaf_of(*image->data_file()).filename(), files);
+}
+
+void ConvertTarget::check(uint64_t size) const {
+  if (task_.target_is_zero && has_backing_) {
+    throw invalid("Cannot use --target-is-zero when the destination image has a backing file");
+  }
+  if (!task_.create && device_->size() < size) {
+    throw invalid("output file is smaller than input file");
+  }
+  if (task_.copy.compressed && device_->limits().compressed_write_size == 0) {
+    throw invalid("Compression not supported for this file format");
+  }
+}
+
+bool ConvertTarget::is_zero() const {
+  if (has_backing_) return false;
+  return task_.target_is_zero || (task_.create && device_->limits().is_zero_initialised);
+}
+
+Task<void> ConvertTarget::finish() {
+  if (pipe_) co_await pipe_->finish(task_.cancellation);
+}
+
+Task<void> ConvertTarget::close() {
+  if (image_) co_await image_->close();
+  if (pipe_) co_await pipe_->close();
+}
+
+}  // namespace byre::jobs

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/create_task.h"
+
+#include <cerrno>
+#include <memory>
+#include <set>
+
+#include "byre/error.h"
+#include "jobs/create.h"
+#include "jobs/file_identities.h"
+#include "jobs/info.h"
+#include "open/open.h"
+
+namespace byre::jobs {
+namespace {
+
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+Error same_file() {
+  return invalid("Error: Trying to create an image with the same filename as the backing file");
+}
+
+// open_image() prepends "Could not open '<name>': " to the error; here QEMU does not.
+Error without_prefix(const Error& error, const std::string& name) {
+  const std::string prefix = "Could not open '" + name + "': ";
+  const std::string& message = error.message();
+  if (!message.starts_with(prefix)) return error;
+  return Error(error.kind(), error.errno_value(), message.substr(prefix.size()), error.hint());
+}
+
+struct Backing {
+  uint64_t size = 0;
+  std::string format;
+};
+
+// An image that the backing image needs must not be replaced by the new one. Images that cannot be
+// opened are not examined: the new image may be meant to replace them.
+Task<void> refuse_to_lose_backing(std::string filename, std::string path,
+                                  std::optional<std::string> format) {
+  const std::optional<FileIdentity> target = identity_of(filename);
+  if (!target) co_return;
+  if (identity_of(path) == target) throw same_file();
+  open::ImageOptions options;
+  options.format = std::move(format);
+  options.force_share = true;
+  std::set<FileIdentity> files;
+  try {
+    const std::unique_ptr<BlockDevice> image = co_await open::open_image(path, options);
+    files = files_below(*image);
+    co_await image->close();
+  } catch (const Error&) {
+    files.clear();
+  }
+  if (files.contains(*target)) throw same_file();
+}
+
+Task<Backing> look_at_backing(std::string path, std::optional<std::string> format) {
+  open::ImageOptions options;
+  options.format = std::move(format);
+  options.metadata_only = true;
+  options.force_share = true;
+  std::unique_ptr<BlockDevice> image = co_await open::open_image(path, options);
+  Backing backing;
+  backing.size = image->size();
+  backing.format = open::as_qcow2(image.get()) != nullptr ? "qcow2" : "raw";
+  co_await image->close();
+  co_return backing;
+}
+
+// The backing image, which must open in the specified format.
+Task<Backing> open_backing(std::string path, std::optional<std::string> format) {
+  std::optional<Error> failure;
+  try {
+    co_return co_await look_at_backing(path, std::move(format));
+  } catch (const Error& error) {
+    const Error inner = without_prefix(error, path);
+    failure = Error(inner.kind(), inner.errno_value(),
+                    inner.message() + "\nCould not open backing image.", inner.hint());
+  }
+  throw *failure;
+}
+
+// Opens the backing image, unless it may be missing: it determines the size if none was given.
+// `task` and `options` outlive it.
+Task<void> apply_backing_image(const CreateTask& task, open::CreationOptions& options) {
+  const std::optional<std::string> name = options.get("backing_file");
+  if (!name) co_return;
+  const std::optional<std::string> format = options.get("backing_fmt");
+  const std::string path = backing_path(task.filename, *name);
+  if (task.checks_backing) {
+    const Backing backing = co_await open_backing(path, format);
+    if (!format) {
+      throw invalid("Backing file specified without backing format\nDetected format of " +
+                    backing.format + ".");
+    }
+    if (!options.get("size")) options.set_size(backing.size);
+  } else if (!format) {
+    throw invalid("Backing file specified without backing format");
+  }
+  co_await refuse_to_lose_backing(task.filename, path, format);
+}
+
+// What can be checked without the backing image.
+open::CreationOptions creation_options(const CreateTask& task) {
+  open::CreationOptions options(task.format, task.filename);
+  options.apply(task.options);
+  options.set_backing(task.backing_filename, task.backing_format);
+  if (const std::optional<std::string> backing = options.get("backing_file")) {
+    if (backing->empty()) throw invalid("Expected backing file name, got empty string");
+    if (*backing == task.filename) throw same_file();
+  }
+  if (task.size) {
+    if (options.get("size")) throw invalid("The image size must be specified only once");
+    options.set_size(*task.size);
+  }
+  return options;
+}
+
+}  // namespace
+
+Task<void> create(CreateTask task) {
+  open::CreationOptions options = creation_options(task);
+  co_await apply_backing_image(task, options);
+  // QEMU treats the largest number as none.
+  if (!options.get("size") || options.size() == UINT64_MAX) {
+    throw invalid("Image creation needs a size parameter");
+  }
+  if (task.on_options) task.on_options(options);
+  std::optional<Error> failure;
+  try {
+    NewImage image{task.filename, options, task.on_warning};
+    co_await create_image(std::move(image));
+  } catch (const Error& error) {
+    failure = error;
+  }
+  if (!failure) co_return;
+  if (failure->errno_value() == EFBIG && task.format == "raw") {
+    throw Error(failure->kind(), EFBIG, "The image size is too large for file format 'raw'");
+  }
+  throw *failure;
+}
+
+}  // namespace byre::jobs

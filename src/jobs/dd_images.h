@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "async/cancellation.h"
+#include "async/task.h"
+#include "jobs/dd.h"
+
+namespace byre::jobs {
+
+// A copy of a part of an image that is named into a new image that is named: `dd` as a whole.
+struct DdTask {
+  std::string input;  // a name, as for open::open_image(), or a list of options
+  bool input_is_options = false;
+  std::optional<std::string> input_format;  // nothing: probed
+  bool reads_pipes = false;                 // "-" is the standard input
+  std::string output;
+  std::string output_format = "raw";
+  DdRange range;
+  // What others have open is opened even so; no locks.
+  bool force_share = false;
+
+  // The range begins past the end of what is to be copied: the new image is empty.
+  std::function<void()> on_cannot_skip;
+  // Sentences about options.
+  std::function<void(const std::string&)> on_warning;
+  // See open::ImageOptions::on_warning.
+  std::function<void(const std::string&)> on_open_warning;
+  const Cancellation* cancellation = nullptr;  // outlives the task
+};
+
+// Opens the input, creates the output, copies, and closes both. Error messages and the order of the
+// steps are QEMU's. If it fails, the files that it created are removed.
+Task<void> dd_images(DdTask task);
+
+}  // namespace byre::jobs

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "open/creation_options.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <span>
+#include <string_view>
+
+#include "base/size_text.h"
+#include "byre/error.h"
+#include "open/driver.h"
+#include "open/image_creation.h"
+#include "open/new_file.h"
+
+namespace byre::open {
+
+namespace {
+
+constexpr auto kString = OptionKind::kString;
+constexpr auto kBool = OptionKind::kBool;
+constexpr auto kSize = OptionKind::kSize;
+
+// Options of the file, or of the device, that contains the image.
+constexpr OptionDescription kFileOptions[] = {
+    {"nocow", kBool, "Turn off copy-on-write (valid only on btrfs)"},
+    {"preallocation", kString, "Preallocation mode (allowed values: off, falloc, full)"},
+    {"extent_size_hint", kSize, "Extent size hint for the image file, 0 to disable"},
+};
+constexpr OptionDescription kDeviceOptions[] = {
+    {"preallocation", kString, "Preallocation mode (allowed values: off)"},
+};
+
+Error invalid(std::string message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+}
+
+std::span<const OptionDescription> host_options(storage::HostDriver driver) {
+  if (driver == storage::HostDriver::kFile) return kFileOptions;
+  return kDeviceOptions;
+}
+
+// The format's options, and those of the file that it does not have itself.
+std::vector<OptionDescription> merged_options(const Driver& driver, storage::HostDriver host) {
+  const std::span<const OptionDescription> own = driver.creation->options();
+  std::vector<OptionDescription> all(own.begin(), own.end());
+  for (const OptionDescription& option : host_options(host)) {
+    const bool is_known = std::ranges::any_of(own, [&option](const OptionDescription& each) {
+      return std::string_view(each.name) == option.name;
+    });
+    if (!is_known) all.push_back(option);
+  }
+  return all;
+}
+
+std::string creatable_formats() {
+  std::vector<std::string> names;
+  for (const Driver* driver : drivers()) {
+    if (driver->creation != nullptr) names.emplace_back(driver->name);
+  }
+  std::string text = names.front();
+  for (size_t i = 1; i < names.size(); ++i) {
+    text += (i + 1 < names.size() ? ", " : " and ") + names[i];
+  }
+  return text;
+}
+
+uint64_t parse_bool(const std::string& name, const std::string& text) {
+  if (text == "on" || text == "yes" || text == "true" || text == "y") return 1;
+  if (text == "off" || text == "no" || text == "false" || text == "n") return 0;
+  throw invalid("Parameter '" + name + "' expects 'on' or 'off'");
+}
+
+// Like C's parsing of an unsigned number: white space, a sign, and 0x or 0 for other bases.
+uint64_t parse_number(const std::string& name, const std::string& text) {
+  errno = 0;
+  char* end = nullptr;
+  const uint64_t value = std::strtoull(text.c_str(), &end, 0);
+  if (end == text.c_str() || *end != '\0')
+    throw invalid("Parameter '" + name + "' expects a number");
+  if (errno == ERANGE) {
+    throw invalid("Value '" + text + "' is too large for parameter '" + name + "'");
+  }
+  return value;
+}
+
+uint64_t parse_size_value(const std::string& name, const std::string& text) {
+  const ParsedSize size = parse_size(text);
+  if (size.fault == SizeFault::kOutOfRange) {
+    throw invalid("Value '" + text + "' is out of range for parameter '" + name + "'");
+  }
+  if (size.fault.has_value()) {
+    throw invalid("Parameter '" + name +
+                  "' expects a non-negative number below 2^64\n"
+                  "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
+                  "and exabytes, respectively.");
+  }
+  return size.value;
+}
+
+uint64_t parse_value(const OptionDescription& option, const std::string& text) {
+  switch (option.kind) {
+    case OptionKind::kString:
+      return 0;
+    case OptionKind::kBool:
+      return parse_bool(option.name, text);
+    case OptionKind::kNumber:
+      return parse_number(option.name, text);
+    case OptionKind::kSize:
+      return parse_size_value(option.name, text);
+  }
+  return 0;
+}
+
+// With doubled commas, so that the line can be passed to -o again.
+std::string with_doubled_commas(const std::string& text) {
+  std::string doubled;
+  for (const char c : text) {
+    doubled += c;
+    if (c == ',') doubled += c;
+  }
+  return doubled;
+}
+
+}  // namespace
+
+const Driver& creatable_driver(const std::string& format) {
+  for (const Driver* driver : drivers()) {
+    if (driver->creation != nullptr && driver->name == format) return *driver;
+  }
+  throw invalid("Unknown file format '" + format + "'")
+      .with_hint("the supported formats are " + creatable_formats());
+}
+
+CreationOptions::CreationOptions(const std::string& format,
+                                 const std::optional<std::string>& filename)
+    : driver_(&creatable_driver(format)) {
+  const storage::HostDriver host =
+      filename ? new_file(*filename).driver : storage::HostDriver::kFile;
+  for (const OptionDescription& option : merged_options(*driver_, host)) {
+    Entry entry{option, std::nullopt, 0};
+    if (option.default_text != nullptr) {
+      entry.text = option.default_text;
+      entry.number = parse_value(option, *entry.text);
+    }
+    entries_.push_back(std::move(entry));
+  }
+}
+
+std::string CreationOptions::format() const {
+  return driver_->name;
+}
+
+std::vector<OptionDescription> CreationOptions::descriptions() const {
+  std::vector<OptionDescription> all;
+  for (const Entry& entry : entries_) all.push_back(entry.description);
+  return all;
+}
+
+CreationOptions::Entry* CreationOptions::find(const std::string& name) {
+  for (Entry& entry : entries_) {
+    if (name == entry.description.name) return &entry;
+  }
+  return nullptr;
+}
+
+const CreationOptions::Entry* CreationOptions::find(const std::string& name) const {
+  return const_cast<CreationOptions*>(this)->find(name);
+}
+
+bool CreationOptions::has_option(const std::string& name) const {
+  return find(name) != nullptr;
+}
+
+void CreationOptions::apply(const std::vector<std::pair<std::string, std::string>>& list) {
+  for (const auto& [name, text] : list) set(name, text);
+}
+
+void CreationOptions::set(const std::string& name, const std::string& text) {
+  Entry* entry = find(name);
+  if (entry == nullptr) throw invalid("Invalid parameter '" + name + "'");
+  entry->number = parse_value(entry->description, text);
+  entry->text = text;
+}
+
+void CreationOptions::set_size(uint64_t size) {
+  set("size", std::to_string(size));
+}
+
+void CreationOptions::set_backing(const std::optional<std::string>& filename,
+                                  const std::optional<std::string>& backing_format) {
+  if (filename) {
+    if (!has_option("backing_file")) {
+      throw invalid("Backing file not supported for file format '" + format() + "'");
+    }
+    set("backing_file", *filename);
+  }
+  if (backing_format) {
+    if (!has_option("backing_fmt")) {
+      throw invalid("Backing file format not supported for file format '" + format() + "'");
+    }
+    set("backing_fmt", *backing_format);
+  }
+}
+
+std::optional<std::string> CreationOptions::get(const std::string& name) const {
+  const Entry* entry = find(name);
+  return entry == nullptr ? std::nullopt : entry->text;
+}
+
+uint64_t CreationOptions::number(const std::string& name) const {
+  const Entry* entry = find(name);
+  return entry == nullptr ? 0 : entry->number;
+}
+
+std::string CreationOptions::to_text() const {
+  std::string text;
+  for (const Entry& entry : entries_) {
+    if (!entry.text.has_value()) continue;
+    if (!text.empty()) text += ' ';
+    text += std::string(entry.description.name) + "=";
+    if (entry.description.kind == OptionKind::kSize ||
+        entry.description.kind == OptionKind::kNumber) {
+      // As a signed number: -1 is printed as -1.
+      text += std::to_string(static_cast<int64_t>(entry.number));
+    } else {
+      text += with_doubled_commas(*entry.text);
+    }
+  }
+  return text;
+}
+
+}  // namespace byre::open

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/create_task.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "async/loop.h"
+#include "byre/error.h"
+#include "open/open.h"
+#include "unit/support/temporary_folder.h"
+
+namespace byre::jobs {
+namespace {
+
+class CreateTaskTest : public testing::Test {
+ protected:
+  CreateTask task(const std::string& name, const std::string& format) const {
+    CreateTask task;
+    task.filename = folder_.file(name);
+    task.format = format;
+    return task;
+  }
+  CreateTask over(const std::string& backing, const std::string& backing_format) const {
+    CreateTask task = this->task("over", "qcow2");
+    task.backing_filename = backing;
+    if (!backing_format.empty()) task.backing_format = backing_format;
+    return task;
+  }
+  std::string make(const std::string& name, const std::string& format, uint64_t size) const {
+    CreateTask image = task(name, format);
+    image.size = size;
+    sync_wait(create(image));
+    return image.filename;
+  }
+  static std::string refusal(const CreateTask& task) {
+    try {
+      sync_wait(create(task));
+    } catch (const Error& error) {
+      return error.message();
+    }
+    return "created";
+  }
+  static Task<uint64_t> size_of(std::string filename) {
+    const std::unique_ptr<BlockDevice> image =
+        co_await open::open_image(filename, open::ImageOptions{});
+    const uint64_t size = image->size();
+    co_await image->close();
+    co_return size;
+  }
+
+  const test::TemporaryFolder folder_;
+};
+
+TEST_F(CreateTaskTest, TheBackingImageGivesTheSizeIfThereIsNone) {
+  make("base", "qcow2", 3 << 20);
+  CreateTask image = over("base", "qcow2");
+  EXPECT_EQ(refusal(image), "created");
+  EXPECT_EQ(sync_wait(size_of(image.filename)), 3u << 20);
+  image.size = 1 << 20;
+  EXPECT_EQ(refusal(image), "created");
+  EXPECT_EQ(sync_wait(size_of(image.filename)), 1u << 20);
+}
+
+TEST_F(CreateTaskTest, ABackingFileNeedsAFormat) {
+  make("base", "qcow2", 1 << 20);
+  CreateTask image = over("base", "");
+  EXPECT_EQ(refusal(image),
+            "Backing file specified without backing format\nDetected format of qcow2.");
+  image.checks_backing = false;
+  EXPECT_EQ(refusal(image), "Backing file specified without backing format");
+  EXPECT_FALSE(std::filesystem::exists(image.filename));
+}
+
+TEST_F(CreateTaskTest, ABackingFileMayBeMissingIfItIsNotChecked) {
+  CreateTask image = over("gone", "raw");
+  EXPECT_EQ(refusal(image), "Could not open '" + folder_.file("gone") +
+                                "': No such file or directory\nCould not open backing image.");
+  image.checks_backing = false;
+  EXPECT_EQ(refusal(image), "Image creation needs a size parameter");
+  image.size = 1 << 20;
+  EXPECT_EQ(refusal(image), "created");
+}
+
+TEST_F(CreateTaskTest, WhatTheBackingImageNeedsIsNotReplaced) {
+  const std::string same =
+      "Error: Trying to create an image with the same filename as the backing file";
+  make("base", "qcow2", 1 << 20);
+  EXPECT_EQ(refusal(over("base", "qcow2")), "created");
+  CreateTask own = over(folder_.file("over"), "qcow2");
+  EXPECT_EQ(refusal(own), same);
+  own.backing_filename = "./over";
+  EXPECT_EQ(refusal(own), same);
+  own.checks_backing = false;
+  own.size = 1 << 20;
+  EXPECT_EQ(refusal(own), same);
+  CreateTask below = over("over", "qcow2");
+  below.filename = folder_.file("base");
+  EXPECT_EQ(refusal(below), same);
+  EXPECT_EQ(sync_wait(size_of(folder_.file("over"))), 1u << 20);
+}
+
+TEST_F(CreateTaskTest, TheSizeIsGivenOnce) {
+  CreateTask image = task("image", "raw");
+  EXPECT_EQ(refusal(image), "Image creation needs a size parameter");
+  image.size = UINT64_MAX;
+  EXPECT_EQ(refusal(image), "Image creation needs a size parameter");
+  image.options = {{"size", "1M"}};
+  EXPECT_EQ(refusal(image), "The image size must be specified only once");
+  image.size.reset();
+  EXPECT_EQ(refusal(image), "created");
+}
+
+TEST_F(CreateTaskTest, ARawImageHasNoBackingFile) {
+  CreateTask image = task("image", "raw");
+  image.backing_filename = "base";
+  EXPECT_EQ(refusal(image), "Backing file not supported for file format 'raw'");
+  image.backing_filename.reset();
+  image.backing_format = "raw";
+  EXPECT_EQ(refusal(image), "Backing file format not supported for file format 'raw'");
+}
+
+TEST_F(CreateTaskTest, TheOptionsAreToldBeforeAFileIsTouched) {
+  make("base", "raw", 2 << 20);
+  CreateTask image = over("base", "raw");
+  bool is_told = false;
+  image.on_options = [&](const open::CreationOptions& options) {
+    is_told = true;
+    EXPECT_EQ(options.size(), 2u << 20);
+    EXPECT_EQ(options.get("backing_file"), "base");
+    EXPECT_FALSE(std::filesystem::exists(image.filename));
+  };
+  EXPECT_EQ(refusal(image), "created");
+  EXPECT_TRUE(is_told);
+}
+
+}  // namespace
+}  // namespace byre::jobs
