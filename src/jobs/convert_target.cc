@@ -9,9 +9,9 @@
 #include "byre/error.h"
 #include "jobs/create.h"
 #include "jobs/file_identities.h"
-#include "jobs/info.h"
 #include "open/driver.h"
 #include "open/image_creation.h"
+#include "open/image_name.h"
 #include "open/option_list.h"
 #include "storage/file_device.h"
 
@@ -136,7 +136,7 @@ Task<void> ConvertTarget::check_backing(const open::CreationOptions& options,
   open::ImageOptions backing_options;
   backing_options.format = options.get("backing_fmt");
   backing_options.cache = cache_;
-  const std::string path = backing_path(task_.target, *options.get("backing_file"));
+  const std::string path = open::resolve_relative(task_.target, *options.get("backing_file"));
   std::unique_ptr<BlockDevice> backing;
   std::optional<Error> failure;
   try {

@@ -8,7 +8,7 @@
 #include "byre/error.h"
 #include "jobs/create.h"
 #include "jobs/file_identities.h"
-#include "jobs/info.h"
+#include "open/image_name.h"
 #include "open/open.h"
 
 namespace byre::jobs {
@@ -88,7 +88,7 @@ Task<void> apply_backing_image(const CreateTask& task, open::CreationOptions& op
   const std::optional<std::string> name = options.get("backing_file");
   if (!name) co_return;
   const std::optional<std::string> format = options.get("backing_fmt");
-  const std::string path = backing_path(task.filename, *name);
+  const std::string path = open::resolve_relative(task.filename, *name);
   if (task.checks_backing) {
     const Backing backing = co_await open_backing(path, format);
     if (!format) {

@@ -16,6 +16,7 @@
 
 #include "block/read_zero_padded.h"
 #include "byre/error.h"
+#include "open/image_name.h"
 #include "open/node_options.h"
 #include "open/raw_device.h"
 
@@ -92,7 +93,7 @@ Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   info.backing_filename = image.backing_filename();
   info.backing_format = image.backing_format();
   if (!info.backing_filename.empty()) {
-    info.backing_path = backing_path(leaf_of(image).filename(), info.backing_filename);
+    info.backing_path = open::resolve_relative(leaf_of(image).filename(), info.backing_filename);
   }
   co_return info;
 }
@@ -132,15 +133,6 @@ struct Visited {
 };
 
 }  // namespace
-
-std::string backing_path(const std::string& image_filename, const std::string& backing_filename) {
-  const size_t special = backing_filename.find_first_of(":/");
-  const bool has_protocol = special != std::string::npos && backing_filename[special] == ':';
-  if (has_protocol || backing_filename.starts_with('/')) return backing_filename;
-  const size_t slash = image_filename.rfind('/');
-  if (slash == std::string::npos) return backing_filename;
-  return image_filename.substr(0, slash + 1) + backing_filename;
-}
 
 Task<ImageInfo> device_info(BlockDevice& device) {
   ImageInfo info;

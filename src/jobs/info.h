@@ -94,8 +94,4 @@ Task<ImageInfo> image_info(std::string filename, open::ImageOptions options);
 // returns to an image that it has passed, under whatever name.
 Task<std::vector<ImageInfo>> chain_info(std::string filename, open::ImageOptions options);
 
-// A backing file's name from an image, resolved relative to the image's directory. Names with a
-// protocol ("nbd:...") are not changed.
-std::string backing_path(const std::string& image_filename, const std::string& backing_filename);
-
 }  // namespace byre::jobs

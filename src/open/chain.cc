@@ -23,7 +23,6 @@ namespace {
 constexpr size_t kImagesMax = 1000;
 // Nodes without files count too, as an image may describe any number of them.
 constexpr size_t kNodesMax = 4000;
-constexpr std::string_view kFilePrefix = "file:";
 // The nesting depth of nodes in one description.
 constexpr size_t kDepthMax = 200;
 
@@ -306,9 +305,7 @@ Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
                               device.filename()));
     }
     const std::string& name = image->backing_filename();
-    const std::string path = resolve_relative(leaf_of(device).filename(), name);
-    // A name with the prefix for files is refused if it is not a file.
-    source.filename = name.starts_with(kFilePrefix) ? std::string(kFilePrefix) + path : path;
+    source.filename = resolve_relative(leaf_of(device).filename(), name);
     source.is_from_image = true;
   }
   if (image != nullptr && !reference && !image->backing_format().empty()) {

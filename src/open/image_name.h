@@ -11,8 +11,8 @@ namespace byre::open {
 // plain path. "json" is a protocol in this sense.
 std::optional<std::string_view> protocol_of(std::string_view name);
 
-// A backing or data file name from an image, resolved relative to that image's directory; "file:"
-// is removed.
+// A backing file's name from an image, resolved relative to the image's directory. As in QEMU, names
+// with a protocol are not changed: what "file:" names is relative to the current directory.
 std::string resolve_relative(const std::string& image_filename, const std::string& name);
 
 }  // namespace byre::open

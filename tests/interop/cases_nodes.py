@@ -128,7 +128,8 @@ COLON_LINES = [
     "create -f qcow2 -b file:c:d -F raw over", "create -f qcow2 file:new:x 1M", "convert -O qcow2 file:c:d file:new:x",
     "create -f raw file:new:x 1M", "info file:o:v", "info --backing-chain file:o:v",
     "info --output=json --backing-chain file:o:v", "check file:o:v", "map --output=json file:o:v",
-    "compare file:o:v file:c:d", "info sub/inner", "info --backing-chain sub/inner", "measure -O qcow2 file:c:d",
+    "compare file:o:v file:c:d", "info sub/inner", "info --backing-chain sub/inner",
+    "compare sub/inner c:d", "compare sub/inner sub/c:d", "convert -O raw sub/inner out", "measure -O qcow2 file:c:d",
     "convert -O raw file:nosuch:x y", "dd if=file:c:d of=file:z:z", "info 'json:{\"driver\":\"file\",\"filename\":\"c:d\"}'",
 ]
 

@@ -157,15 +157,5 @@ TEST_F(Info, AChainThatComesBackIsFoundByWhateverName) {
   EXPECT_EQ(refusal("a"), "Backing file '" + path("././a") + "' creates an infinite loop.");
 }
 
-TEST(BackingPath, CountsFromTheImagesFolder) {
-  EXPECT_EQ(backing_path("a", "b"), "b");
-  EXPECT_EQ(backing_path("x/a", "b"), "x/b");
-  EXPECT_EQ(backing_path("x/a", "../b"), "x/../b");
-  EXPECT_EQ(backing_path("x/a", "/b"), "/b");
-  EXPECT_EQ(backing_path("x/a", "nbd:host:10"), "nbd:host:10");
-  EXPECT_EQ(backing_path("x/a", "file:b"), "file:b");
-  EXPECT_EQ(backing_path("x/a", "y/b:c"), "x/y/b:c");
-}
-
 }  // namespace
 }  // namespace byre::jobs

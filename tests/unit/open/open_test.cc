@@ -105,7 +105,7 @@ TEST_F(OpenTest, ReadsAChainWithNamesRelativeToTheOverlay) {
   middle.first_cluster.extensions.backing_format = "raw";
   middle.put_data(1, 6);
   put("deep/middle.qcow2", middle);
-  put_overlay("deep/top.qcow2", "file:middle.qcow2", "");
+  put_overlay("deep/top.qcow2", "file:deep/middle.qcow2", "");
   Contents want = pattern(0, kCluster, 5);
   const Contents second = pattern(kCluster, kCluster, 6);
   want.insert(want.end(), second.begin(), second.end());
