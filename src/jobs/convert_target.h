@@ -50,8 +50,7 @@ class ConvertTarget {
   Task<void> create(uint64_t size);
   Task<void> check_before_loss(const open::CreationOptions& options) const;
   Task<void> try_to_open_file() const;
-  Task<void> check_backing(const open::CreationOptions& options,
-                           FileIdentity target) const;
+  Task<void> check_backing(const open::CreationOptions& options, FileIdentity target) const;
   Task<void> open_image();
   std::set<FileIdentity> source_files() const;
   void refuse_sources() const;

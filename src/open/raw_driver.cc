@@ -76,7 +76,6 @@ Task<Node> open_with_driver(Chain&, NodeRequest& request) {
 
 }  // namespace
 
-const Driver kRawDriver{
-    .name = "raw", .open = open_with_driver, .creation = &kRawCreation};
+const Driver kRawDriver{.name = "raw", .open = open_with_driver, .creation = &kRawCreation};
 
 }  // namespace byre::open
