@@ -3,11 +3,6 @@
 
 namespace byre::qcow2 {
 
-void CacheCleaner::clean_if_due() {
-  if (interval_.count() == 0) return;
-  if (++requests_ % kRequestsPerClockRead == 0) clean_at(Loop::current().now());
-}
-
 void CacheCleaner::clean_at(Loop::Clock::time_point now) {
   if (next_ && now < *next_) return;
   if (next_) {

@@ -23,8 +23,14 @@ class CacheCleaner {
 
   // Call at the beginning of a request. At most once per interval, evicts what no request has used
   // since the last time.
-  void clean_if_due();
-  // The same at the given time, whatever the number of requests.
+  void clean_if_due() {
+    if (count_request()) clean_at(Loop::current().now());
+  }
+  // The two steps of it. The first needs no loop: it counts the request, and returns whether the
+  // clock is to be read.
+  bool count_request() {
+    return interval_.count() != 0 && ++requests_ % kRequestsPerClockRead == 0;
+  }
   void clean_at(Loop::Clock::time_point now);
 
  private:
