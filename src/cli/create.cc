@@ -111,14 +111,6 @@ void apply_backing_arguments(const CreateArguments& arguments, TargetOptions& op
   if (*backing == arguments.filename) throw same_file();
 }
 
-// open_image() prepends "Could not open '<name>': " to the error; here QEMU does not.
-Error without_prefix(const Error& error, const std::string& name) {
-  const std::string prefix = "Could not open '" + name + "': ";
-  const std::string& message = error.message();
-  if (!message.starts_with(prefix)) return error;
-  return Error(error.kind(), error.errno_value(), message.substr(prefix.size()), error.hint());
-}
-
 struct Backing {
   uint64_t size = 0;
   std::string format;
@@ -176,9 +168,9 @@ void apply_backing_image(const CreateArguments& arguments, TargetOptions& option
     Loop loop;
     backing = loop.run(look_at_backing(path, format));
   } catch (const Error& error) {
-    const Error inner = without_prefix(error, path);
-    throw Error(inner.kind(), inner.errno_value(),
-                inner.message() + "\nCould not open backing image.", inner.hint());
+    // QEMU does not print the prefix of open_image() here.
+    throw error.without_prefix("Could not open '" + path + "'")
+        .with_suffix("\nCould not open backing image.");
   }
   if (!format) {
     throw invalid("Backing file specified without backing format\nDetected format of " +

@@ -122,7 +122,7 @@ TEST_F(CreateImage, WhatIsRefusedTouchesNothing) {
   write_file(path("x"), "precious");
   NewImage bad = image("qcow2", 1 << 20);
   bad.options.cluster_size = 1000;
-  EXPECT_EQ(refusal(bad), "Cluster size must be a power of two between 512 and 2048k");
+  EXPECT_EQ(refusal(bad), "cluster_size is 1000, not a power of two from 512 to 2097152");
   NewImage hint = image("raw", 512);
   hint.extent_size_hint = uint64_t{5} << 30;
   EXPECT_EQ(refusal(hint), "Extent size hint is too large");
@@ -165,7 +165,7 @@ TEST_F(CreateImage, WhatWasThereIsKeptWhereTheNewImageCannotBe) {
   NewImage named = image("qcow2", 1 << 20);
   named.options.backing_filename = std::string(1100, 'b');
   named.options.backing_format = "raw";
-  expect_kept(named, "Could not assign backing file");
+  expect_kept(named, "backing_file has 1100 bytes");
   NewImage metadata = image("raw", 512);
   metadata.options.preallocation = Preallocation::kMetadata;
   expect_kept(metadata, "Unsupported preallocation mode");
