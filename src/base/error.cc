@@ -8,10 +8,18 @@
 namespace byre {
 
 Error::Error(ErrorKind kind, int errno_value, std::string message, std::string hint)
-    : kind_(kind),
-      errno_value_(errno_value == 0 ? EIO : errno_value),
-      message_(std::move(message)),
-      hint_(std::move(hint)) {}
+    : Error(std::make_shared<const Contents>(Contents{.kind = kind,
+                                                      .errno_value = errno_value,
+                                                      .sentence = std::move(message),
+                                                      .hint = std::move(hint)}
+                                                 .composed())) {}
+
+Error::Error(ErrorKind kind, int errno_value, ErrorData data, std::string sentence)
+    : Error(std::make_shared<const Contents>(Contents{.kind = kind,
+                                                      .errno_value = errno_value,
+                                                      .data = std::move(data),
+                                                      .sentence = std::move(sentence)}
+                                                 .composed())) {}
 
 Error Error::from_errno(int errno_value, std::string_view what) {
   std::string message(what);
@@ -58,22 +66,52 @@ ErrorKind Error::kind_of(int errno_value) {
   }
 }
 
+Error::Contents Error::Contents::composed() && {
+  if (errno_value == 0) errno_value = EIO;
+  message.clear();
+  message += prefix;
+  const std::string quoted = "'" + data.file + "'";
+  if (!data.file.empty() && prefix.find(quoted) == std::string::npos) message += quoted + ": ";
+  message += sentence;
+  message += suffix;
+  return std::move(*this);
+}
+
+template <class Change>
+Error Error::changed(Change change) const {
+  Contents contents = *contents_;
+  change(contents);
+  return Error(std::make_shared<const Contents>(std::move(contents).composed()));
+}
+
 Error Error::with_prefix(std::string_view prefix) const {
-  Error error = *this;
-  error.message_ = std::string(prefix) + ": " + message_;
-  return error;
+  return changed(
+      [prefix](Contents& contents) { contents.prefix.insert(0, std::string(prefix) + ": "); });
+}
+
+Error Error::without_prefix(std::string_view prefix) const {
+  return changed([prefix](Contents& contents) {
+    // A message that was made as one text begins with it itself.
+    std::string& text = contents.prefix.empty() ? contents.sentence : contents.prefix;
+    const std::string start = std::string(prefix) + ": ";
+    if (text.starts_with(start)) text.erase(0, start.size());
+  });
+}
+
+Error Error::with_suffix(std::string_view suffix) const {
+  return changed([suffix](Contents& contents) { contents.suffix += suffix; });
+}
+
+Error Error::with_file(std::string file) const {
+  return changed([&](Contents& contents) { contents.data.file = std::move(file); });
 }
 
 Error Error::with_hint(std::string hint) const {
-  Error error = *this;
-  error.hint_ = std::move(hint);
-  return error;
+  return changed([&](Contents& contents) { contents.hint = std::move(hint); });
 }
 
-Error Error::with_more(std::string message) const {
-  Error error = *this;
-  error.more_.push_back(std::move(message));
-  return error;
+Error Error::with_more(const Error& other) const {
+  return changed([&](Contents& contents) { contents.more.push_back(other); });
 }
 
 std::string errno_text(int errno_value) {

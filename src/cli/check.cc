@@ -10,6 +10,7 @@
 #include "cli/json_text.h"
 #include "cli/messages.h"
 #include "cli/options.h"
+#include "cli/qemu_text.h"
 #include "cli/signals.h"
 #include "jobs/check.h"
 #include "storage/cache_mode.h"
@@ -112,7 +113,7 @@ class FindingPrinter {
   void print_finding(const jobs::Finding& finding) {
     if (finding.text.empty()) return;
     if (finding.names_program) text_ += prefix_;
-    text_ += finding.text;
+    text_ += finding.error ? qemu_text(*finding.error) : finding.text;
     text_ += '\n';
     if (text_.size() >= kTextMax) flush();
   }

@@ -23,7 +23,7 @@ struct Invocation {
 
 // A command parses its arguments, calls a job and prints. It returns the exit code, or throws:
 //
-//   byre::Error  printed as "<program>: <message>", exit code 1. A command with other exit codes
+//   byre::Error  printed by print_error(), exit code 1. A command with other exit codes
 //                (compare, check) catches what it needs and calls print_error() itself.
 //   UsageError   (options.h) the same, followed by the line that points to --help.
 //   Exit         (options.h) nothing is printed, its code is returned.

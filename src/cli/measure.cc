@@ -107,10 +107,8 @@ open::CreationOptions target_options(const Invocation& invocation,
   try {
     options.apply(arguments.options.entries());
   } catch (const Error& error) {
-    throw Error(error.kind(), error.errno_value(),
-                fmt::format("{}\n{}: Invalid options for file format '{}'", error.message(),
-                            invocation.program, arguments.target_format),
-                error.hint());
+    throw error.with_suffix(fmt::format("\n{}: Invalid options for file format '{}'",
+                                        invocation.program, arguments.target_format));
   }
   return options;
 }

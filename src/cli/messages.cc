@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <string>
 
+#include "cli/qemu_text.h"
+
 namespace byre::cli {
 namespace {
 
@@ -17,10 +19,11 @@ void write_to_stderr(const std::string& text) {
 }  // namespace
 
 void print_error(const Invocation& invocation, const Error& error) {
-  std::string text = invocation.program + ": " + error.message() + "\n";
-  for (const std::string& message : error.more())
-    text += invocation.program + ": " + message + "\n";
-  if (!invocation.as_qemu() && !error.hint().empty()) text += error.hint() + "\n";
+  std::string text = invocation.program + ": " + qemu_text(error) + "\n";
+  for (const Error& other : error.more())
+    text += invocation.program + ": " + qemu_text(other) + "\n";
+  const std::string hint = invocation.as_qemu() ? std::string() : hint_below(error);
+  if (!hint.empty()) text += hint + "\n";
   write_to_stderr(text);
 }
 
@@ -32,8 +35,9 @@ void print_warning(const Invocation& invocation, std::string_view message) {
   write_to_stderr(invocation.program + ": warning: " + std::string(message) + "\n");
 }
 
-std::function<void(const std::string&)> open_warning_printer(const Invocation& invocation) {
-  return [&invocation](const std::string& text) {
+OnWarning open_warning_printer(const Invocation& invocation) {
+  return [&invocation](const Warning& warning) {
+    const std::string text = qemu_text(warning);
     std::string shown = text.starts_with("warning: ") ? invocation.program + ": " + text : text;
     // QEMU prints one of its warnings without a line end.
     if (!invocation.as_qemu() && !shown.ends_with('\n')) shown += '\n';

@@ -1,26 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 
 #include "byre/error.h"
+#include "byre/warning.h"
 #include "cli/command.h"
 
 // Output to stderr. Standard output is flushed before, so that the two stay in order on a terminal
 // and in a file that receives both.
 namespace byre::cli {
 
-// "<program>: <message>"; called as byre, also the hint on a second line, if there is one.
+// "<program>: <QEMU's text>"; called as byre, below it also byre's own sentence, if it is another
+// one, and the hint.
 void print_error(const Invocation& invocation, const Error& error);
 void print_error(const Invocation& invocation, std::string_view message);
 // "<program>: warning: <message>"
 void print_warning(const Invocation& invocation, std::string_view message);
 
-// For open::ImageOptions::on_warning: what QEMU prints in addition to an error, or without one,
-// when it opens and reads an image. `invocation` outlives it.
-std::function<void(const std::string&)> open_warning_printer(const Invocation& invocation);
+// For open::ImageOptions::on_warning. `invocation` outlives it.
+OnWarning open_warning_printer(const Invocation& invocation);
 
 // Buffered output to stdout. `print` prints text literally, without a format. flush_output() throws
 // Error if stdout cannot be written (a full disk, a closed pipe): run_program() calls it at the

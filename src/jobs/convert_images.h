@@ -51,7 +51,7 @@ struct ConvertTask {
   // Sentences about options, and about properties that the new file could not be given.
   std::function<void(const std::string&)> on_warning;
   // See open::ImageOptions::on_warning.
-  std::function<void(const std::string&)> on_open_warning;
+  OnWarning on_open_warning;
   // These outlive the task, and may be nullptr.
   Progress* progress = nullptr;
   const Cancellation* cancellation = nullptr;

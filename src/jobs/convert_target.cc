@@ -145,11 +145,8 @@ Task<void> ConvertTarget::check_backing(const open::CreationOptions& options,
     failure = error;
   }
   if (failure) {
-    const std::string prefix = "Could not open '" + path + "': ";
-    const std::string& message = failure->message();
-    const std::string inner = message.starts_with(prefix) ? message.substr(prefix.size()) : message;
-    throw Error(failure->kind(), failure->errno_value(), "Could not open backing file: " + inner,
-                failure->hint());
+    throw failure->without_prefix("Could not open '" + path + "'")
+        .with_prefix("Could not open backing file");
   }
   const bool is_target = files_below(*backing).contains(target);
   co_await backing->close();

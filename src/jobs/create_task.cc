@@ -22,14 +22,6 @@ Error same_file() {
   return invalid("Error: Trying to create an image with the same filename as the backing file");
 }
 
-// open_image() prepends "Could not open '<name>': " to the error; here QEMU does not.
-Error without_prefix(const Error& error, const std::string& name) {
-  const std::string prefix = "Could not open '" + name + "': ";
-  const std::string& message = error.message();
-  if (!message.starts_with(prefix)) return error;
-  return Error(error.kind(), error.errno_value(), message.substr(prefix.size()), error.hint());
-}
-
 struct Backing {
   uint64_t size = 0;
   std::string format;
@@ -75,9 +67,9 @@ Task<Backing> open_backing(std::string path, std::optional<std::string> format) 
   try {
     co_return co_await look_at_backing(path, std::move(format));
   } catch (const Error& error) {
-    const Error inner = without_prefix(error, path);
-    failure = Error(inner.kind(), inner.errno_value(),
-                    inner.message() + "\nCould not open backing image.", inner.hint());
+    // QEMU does not print the prefix of open_image() here.
+    failure = error.without_prefix("Could not open '" + path + "'")
+                  .with_suffix("\nCould not open backing image.");
   }
   throw *failure;
 }

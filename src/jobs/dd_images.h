@@ -7,6 +7,7 @@
 
 #include "async/cancellation.h"
 #include "async/task.h"
+#include "byre/warning.h"
 #include "jobs/dd.h"
 
 namespace byre::jobs {
@@ -28,7 +29,7 @@ struct DdTask {
   // Sentences about options.
   std::function<void(const std::string&)> on_warning;
   // See open::ImageOptions::on_warning.
-  std::function<void(const std::string&)> on_open_warning;
+  OnWarning on_open_warning;
   const Cancellation* cancellation = nullptr;  // outlives the task
 };
 

@@ -29,12 +29,12 @@ void take_inherited(OptionTree& options, NodeFlags& flags) {
   if (const auto share = take_bool(options, "force-share")) flags.force_share = *share;
 }
 
-bool take_no_backing(OptionTree& options,
-                     const std::function<void(const std::string&)>& on_warning) {
+bool take_no_backing(OptionTree& options, const OnWarning& on_warning) {
   const bool is_empty = options.find_string("backing") == "";
   if (!is_empty && !options.is_null("backing")) return false;
   if (is_empty && on_warning) {
-    on_warning("warning: Use of \"backing\": \"\" is deprecated; use \"backing\": null instead\n");
+    on_warning({WarningKind::kDeprecatedOption,
+                invalid("Use of \"backing\": \"\" is deprecated; use \"backing\": null instead")});
   }
   options.remove("backing");
   return true;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 
+#include "byre/warning.h"
 #include "open/node.h"
 #include "open/option_tree.h"
 
@@ -16,8 +16,7 @@ namespace byre::open {
 void take_inherited(OptionTree& options, NodeFlags& flags);
 // "backing" with null or "": the backing file of the image is not opened. The second form is
 // deprecated, which is reported to `on_warning`.
-bool take_no_backing(OptionTree& options,
-                     const std::function<void(const std::string&)>& on_warning);
+bool take_no_backing(OptionTree& options, const OnWarning& on_warning);
 // Throws if options contradict each other.
 void check_inherited(const NodeFlags& flags);
 // "discard", "detect-zeroes".

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "byre/warning.h"
 #include "open/format_probe.h"
 #include "open/image_name.h"
 #include "open/option_tree.h"
@@ -51,8 +52,8 @@ struct ImageOptions {
   // with Error(kPermission).
   bool allow_backing = true;
   bool allow_data_file = true;
-  // Lines for standard error that are not errors of the call: see qcow2::OpenOptions.
-  std::function<void(const std::string&)> on_warning;
+  // Called for what is wrong although the call does not fail: see qcow2::OpenOptions.
+  OnWarning on_warning;
   // Lines for standard output: blkdebug's messages about requests that wait at a breakpoint.
   std::function<void(const std::string&)> on_message;
 };

@@ -44,11 +44,13 @@ RawWindow take_window(OptionTree& options, uint64_t file_size) {
 void warn_of_probing(const NodeRequest& request, const BlockDevice& file) {
   if (!request.image.on_warning) return;
   request.image.on_warning(
-      fmt::format("WARNING: Image format was not specified for '{}' and probing guessed raw.\n"
-                  "         Automatically detecting the format is dangerous for raw images, write "
-                  "operations on block 0 will be restricted.\n"
-                  "         Specify the 'raw' format explicitly to remove the restrictions.\n",
-                  file.filename()));
+      {WarningKind::kFormatGuessed,
+       Error(ErrorKind::kInvalidArgument, EINVAL,
+             ErrorData{.code = "raw-format-guessed", .name = file.filename()},
+             fmt::format("no format was given for '{}', and it is treated as raw, because nothing "
+                         "in it says otherwise; a guest that writes block 0 could change that, so "
+                         "such writes are restricted",
+                         file.filename()))});
 }
 
 Task<Node> open_with_driver(Chain&, NodeRequest& request) {

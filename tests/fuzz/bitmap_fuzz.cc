@@ -40,7 +40,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     check(bytes.first(BitmapsExtension::kSize), bytes.subspan(BitmapsExtension::kSize),
           Geometry(header), disk_size);
   } catch (const Error& error) {
-    BYRE_ASSERT(!error.message().empty() && !error.hint().empty());
+    BYRE_ASSERT(!error.message().empty() && !error.data().code.empty());
   }
   return 0;
 }

@@ -47,7 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     extensions.stale_bitmaps = false;
     BYRE_ASSERT(Extensions::parse(bytes, header) == extensions);
   } catch (const Error& error) {
-    BYRE_ASSERT(!error.message().empty() && !error.hint().empty());
+    BYRE_ASSERT(!error.message().empty() && !error.data().code.empty());
   }
   return 0;
 }

@@ -57,7 +57,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       if (first_cluster.size() <= kEncodedSizeMax) check_cluster(cluster);
     }
   } catch (const Error& error) {
-    BYRE_ASSERT(!error.message().empty() && !error.hint().empty());
+    BYRE_ASSERT(!error.message().empty() && !error.data().code.empty());
   }
   std::fill_n(file.begin(), size, 0);
   return 0;

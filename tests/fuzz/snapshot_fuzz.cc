@@ -50,13 +50,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       try {
         snapshot.validate_l1(geometry);
       } catch (const Error& error) {
-        BYRE_ASSERT(!error.hint().empty());
+        BYRE_ASSERT(!error.data().code.empty());
       }
     }
     const std::vector<uint8_t> encoded = encode_snapshot_table(snapshots);
     BYRE_ASSERT(decode(encoded, data[0]) == snapshots);
   } catch (const Error& error) {
-    BYRE_ASSERT(!error.message().empty() && !error.hint().empty());
+    BYRE_ASSERT(!error.message().empty() && !error.data().code.empty());
   }
   return 0;
 }

@@ -196,6 +196,24 @@ def unit_tests_are_built():
             if not any(folder == name or folder.startswith(name + "/") for name in listed)]
 
 
+# A code of an error or warning (ErrorData::code): the format that it belongs to, and what is wrong.
+_CODE = re.compile(r'"((?:qcow2|raw)-[a-z0-9-]+)"')
+
+
+def codes_have_qemus_words():
+    """Each code that the sources use has a row in the table of QEMU's texts, and each row is used."""
+    table = ROOT / "src/cli/qemu_text.cc"
+    rows = _CODE.findall(table.read_text())
+    used = {}
+    for path, text in sources():
+        if path.relative_to(ROOT).parts[0] == "src" and path != table:
+            for code in _CODE.findall(text):
+                used.setdefault(code, path.relative_to(ROOT))
+    found = [f"{place}: {code} has no row in src/cli/qemu_text.cc" for code, place in sorted(used.items())
+             if code not in rows]
+    return found + [f"src/cli/qemu_text.cc: nothing uses {code}" for code in rows if code not in used]
+
+
 def formatted():
     result = subprocess.run([ROOT / "scripts/format", "--check"], stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True, check=False)
@@ -217,5 +235,6 @@ RULES = {
     "co_await stands alone and no capturing lambda is a coroutine": coroutines,
     "the scanner of coroutines judges its samples rightly": scanner_of_coroutines,
     "every folder of unit tests is built": unit_tests_are_built,
+    "codes of errors have QEMU's words": codes_have_qemus_words,
     "the sources are formatted": formatted,
 }

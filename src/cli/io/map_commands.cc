@@ -87,8 +87,7 @@ void run_map(Session& session, CommandLine&) {
   try {
     session.run(print_map(session.image()));
   } catch (const Error& error) {
-    throw Error(error.kind(), error.errno_value(),
-                "Failed to get allocation status: " + error.message(), error.hint());
+    throw error.with_prefix("Failed to get allocation status");
   }
 }
 

@@ -23,10 +23,7 @@ namespace {
 // An error of open_image() without its outermost "Could not open '<name>': ", for which qemu-io has
 // a different wording.
 Error inner_error(const Error& error, const std::string& filename) {
-  const std::string prefix = "Could not open '" + filename + "': ";
-  if (!error.message().starts_with(prefix)) return error;
-  return Error(error.kind(), error.errno_value(), error.message().substr(prefix.size()),
-               error.hint());
+  return error.without_prefix("Could not open '" + filename + "'");
 }
 
 // The options that can be changed for an open image.
@@ -103,7 +100,7 @@ void check_flags(const OpenRequest& request) {
   }
 }
 
-Task<std::unique_ptr<BlockDevice>> open_checked(OpenRequest request, Tell on_warning,
+Task<std::unique_ptr<BlockDevice>> open_checked(OpenRequest request, OnWarning on_warning,
                                                 Tell on_message) {
   check_flags(request);
   open::ImageOptions options = image_options(request);
@@ -221,7 +218,7 @@ void OpenRequest::change_options(const OpenRequest& changes, BlockDevice& image)
   }
 }
 
-Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning,
+Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, OnWarning on_warning,
                                                Tell on_message) {
   const std::string name = request.filename.value_or("");
   std::optional<Error> failure;

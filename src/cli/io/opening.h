@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "byre/warning.h"
 #include "cli/command.h"
 #include "storage/cache_mode.h"
 #include "storage/io_backend.h"
@@ -54,9 +55,9 @@ struct OpenRequest {
 
 using Tell = std::function<void(const std::string&)>;
 
-// Opens it. Error messages are QEMU's without the outermost "can't open device <name>: ".
+// Opens it. Errors come without the outermost "can't open device <name>: ".
 // `on_warning` and `on_message` as in open::ImageOptions.
-Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, Tell on_warning,
+Task<std::unique_ptr<BlockDevice>> open_device(OpenRequest request, OnWarning on_warning,
                                                Tell on_message);
 
 }  // namespace byre::cli::io

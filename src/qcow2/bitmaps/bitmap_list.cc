@@ -100,10 +100,12 @@ Task<std::vector<layout::BitmapEntry>> read_bitmap_list(BlockDevice* file,
     const TableRange range = range_of(bitmap);
     const auto first = std::ranges::lower_bound(bad, range.start);
     if (first == bad.end() || *first >= range.end) continue;
-    throw Error(ErrorKind::kCorrupt, EINVAL,
-                fmt::format("Could not read bitmap_table table from image for bitmap '{}': {}",
-                            bitmap.text(), errno_text(EINVAL)),
-                fmt::format("the bitmap table entry at {:#x} is invalid", *first));
+    throw Error(
+        ErrorKind::kCorrupt, EINVAL,
+        ErrorData{
+            .code = "qcow2-bitmap-table-entry-invalid", .offset = *first, .name = bitmap.text()},
+        fmt::format("the bitmap table entry at {:#x} of bitmap '{}' is invalid", *first,
+                    bitmap.text()));
   }
   co_return bitmaps;
 }

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <optional>
 #include <utility>
 
 #include "base/checked.h"
@@ -23,19 +25,19 @@ bool BitmapCounter::are_removed() const {
 // Clusters of a bitmap that cannot be followed look leaked; they are kept as long as the bitmap is.
 void BitmapCounter::add_broken(layout::BrokenBitmap bitmap) {
   if (!are_removed()) references_->set_incomplete();
-  references_->findings().add({.kind = FindingKind::kBitmapUnreadable, .value = bitmap.index}, [&] {
-    const std::string which = bitmap.name.empty()
-                                  ? fmt::format("bitmap directory entry {}", bitmap.index)
-                                  : fmt::format("bitmap '{}'", bitmap.name);
-    return fmt::format("ERROR {} cannot be used: {}", which, bitmap.reason);
-  });
+  const std::string which = bitmap.name.empty()
+                                ? fmt::format("bitmap directory entry {}", bitmap.index)
+                                : fmt::format("bitmap '{}'", bitmap.name);
+  references_->findings().add(
+      {.kind = FindingKind::kBitmapUnreadable, .value = bitmap.index},
+      bitmap.reason.with_prefix(fmt::format("ERROR {} cannot be used", which)));
   broken_.push_back(std::move(bitmap));
 }
 
 void BitmapCounter::add_broken(Bitmap* bitmap, std::string reason) {
   if (std::exchange(bitmap->is_broken, true)) return;
   const size_t index = static_cast<size_t>(bitmap - bitmaps_.data());
-  add_broken({index, bitmap->entry.name, std::move(reason)});
+  add_broken({index, bitmap->entry.name, Error(ErrorKind::kCorrupt, EINVAL, std::move(reason))});
 }
 
 Task<void> BitmapCounter::read_directory() {
@@ -65,16 +67,16 @@ Task<void> BitmapCounter::count() {
   } else {
     references_->count_region(directory, extension.directory_size);
   }
-  std::string failure;
+  std::optional<Error> failure;
   try {
     co_await read_directory();
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kCancelled) throw;
-    failure = error.message();
+    failure = error;
   }
-  if (!failure.empty()) {
+  if (failure) {
     bitmaps_.clear();
-    add_broken({0, std::string(), std::move(failure)});
+    add_broken({0, std::string(), *failure});
   }
   for (Bitmap& bitmap : bitmaps_) co_await count_table(&bitmap);
   for (const auto& [offset, shared] : shared_) {

@@ -17,7 +17,7 @@ Task<CheckResult> check(CheckSubject subject, CheckOptions options) {
     co_return pass.result();
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kCancelled) throw;
-    failure = with_errno_text(error);
+    failure = end_of_check(error);
   }
   throw *failure;
 }

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "async/cancellation.h"
 #include "async/task.h"
 #include "block/block_device.h"
+#include "byre/error.h"
 #include "qcow2/layout/extensions.h"
 #include "qcow2/layout/header.h"
 
@@ -75,6 +77,9 @@ struct Finding {
   uint64_t references = 0;  // as counted
   // One or more lines, without the last newline, with QEMU's wording; empty if QEMU prints nothing.
   std::string text;
+  // If the text quotes an error: that error, with the rest of the text as its prefix and suffix, so
+  // that its message is the text.
+  std::optional<Error> error;
   // QEMU prints the program's name before the text.
   bool names_program = false;
   bool is_repaired = false;  // by repair(): no longer true

@@ -29,6 +29,11 @@ class Findings {
     finding.text = make_text();
     report(finding);
   }
+  // With the error's message as the text.
+  void add(Finding finding, const Error& error) {
+    finding.error = error;
+    add(std::move(finding), [&error] { return error.message(); });
+  }
   // Without text.
   void add(const Finding& finding) {
     add(finding, [] { return std::string(); });

@@ -73,9 +73,7 @@ Task<void> MetadataCounter::decode_snapshots() {
          .severity = Severity::kCheckError,
          .offset = subject_->header.snapshots_offset.value(),
          .names_program = true},
-        [&] {
-          return "ERROR failed to read the snapshot table: " + error.message() + kSnapshotAdvice;
-        });
+        error.with_prefix("ERROR failed to read the snapshot table").with_suffix(kSnapshotAdvice));
     throw;
   }
 }
@@ -96,14 +94,14 @@ Task<void> MetadataCounter::decode(layout::SnapshotTableDecoder* decoder) {
 Task<void> MetadataCounter::decode_snapshots_by_guess() {
   const layout::Header& header = subject_->header;
   std::optional<layout::SnapshotTableDecoder> decoder;
-  std::string reason;
+  std::optional<Error> reason;
   try {
     decoder.emplace(header);
   } catch (const Error& error) {
-    reason = error.message();
+    reason = error;
   }
   if (!decoder) {
-    report_unreadable(0, reason);
+    report_unreadable(0, *reason);
     co_return;
   }
   if (options_->repairs) {
@@ -116,7 +114,7 @@ Task<void> MetadataCounter::decode_snapshots_by_guess() {
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kCancelled || error.kind() == ErrorKind::kIo) throw;
       is_read = false;
-      reason = error.message().substr(0, error.message().find('\n'));
+      reason = error;
     }
     if (is_read) break;
     bool is_guessed = false;
@@ -125,7 +123,7 @@ Task<void> MetadataCounter::decode_snapshots_by_guess() {
     snapshot_table_size_ = decoder->table_size();
     const uint64_t decoded = decoder->decoded();
     snapshots_ = decoder->take();
-    report_unreadable(decoded, reason);
+    report_unreadable(decoded, *reason);
     co_return;
   }
   // In a table past the end of the file all entries are zeroes.
@@ -157,28 +155,28 @@ void MetadataCounter::report_guess(size_t index) {
 }
 
 // Reports the entries from this one on. What they refer to is not known.
-void MetadataCounter::report_unreadable(uint64_t decoded, const std::string& reason) {
+void MetadataCounter::report_unreadable(uint64_t decoded, const Error& reason) {
   const layout::Header& header = subject_->header;
   const bool removes = options_->repairs && options_->drops_unreadable;
   is_table_kept_ = !removes;
   has_repaired_snapshots_ |= removes;
   if (!removes) references_->set_incomplete();
+  const uint64_t count = header.snapshot_count - decoded;
+  const Error told =
+      removes
+          ? reason.with_prefix(fmt::format(
+                "Removing the {} snapshots from snapshot table entry {} on", count, decoded))
+          : reason.with_prefix(fmt::format("ERROR snapshot table entry {} cannot be read", decoded))
+                .with_suffix(
+                    fmt::format("\nIt is kept, and the {} snapshots from it on; byre check "
+                                "-r all --drop-unreadable removes them",
+                                count));
   references_->findings().add(
       {.kind = removes ? FindingKind::kSnapshotRemoved : FindingKind::kSnapshotTableUnreadable,
        .offset = header.snapshots_offset.value(),
        .value = decoded,
        .is_repaired = removes},
-      [&] {
-        if (removes) {
-          return fmt::format("Removing the {} snapshots from snapshot table entry {} on: {}",
-                             header.snapshot_count - decoded, decoded, reason);
-        }
-        return fmt::format(
-            "ERROR snapshot table entry {} cannot be read: {}\n"
-            "It is kept, and the {} snapshots from it on; byre check -r all --drop-unreadable "
-            "removes them",
-            decoded, reason, header.snapshot_count - decoded);
-      });
+      told);
 }
 
 // Why the snapshot's L1 table cannot be followed; nullptr if it can.

@@ -42,7 +42,7 @@ class MetadataCounter {
   Task<void> decode(layout::SnapshotTableDecoder* decoder);
   Task<bool> guess_entry(layout::SnapshotTableDecoder* decoder);
   void report_guess(size_t index);
-  void report_unreadable(uint64_t decoded, const std::string& reason);
+  void report_unreadable(uint64_t decoded, const Error& reason);
   void remove_unreadable();
   const char* unreadable_l1(const layout::Snapshot& snapshot) const;
   void report_cut(size_t index, uint64_t size);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/check/pass.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 
 #include "base/checked.h"
@@ -33,8 +35,10 @@ void CheckPass::make_counts() {
   const uint64_t clusters = geometry_.clusters_for(file_.size());
   if (clusters > kClustersMax) {
     findings_.count(Severity::kCheckError, 1);
-    throw Error(ErrorKind::kUnsupported, EFBIG, errno_text(EFBIG),
-                "the file has " + std::to_string(clusters) + " clusters");
+    throw Error(
+        ErrorKind::kUnsupported, EFBIG,
+        ErrorData{.code = "qcow2-clusters-too-many", .value = clusters, .bound = kClustersMax},
+        fmt::format("the file has {} clusters; at most {} can be checked", clusters, kClustersMax));
   }
   counts_.grow(clusters);
 }
@@ -79,9 +83,11 @@ CheckResult CheckPass::result() const {
   return result;
 }
 
-Error with_errno_text(const Error& error) {
-  return Error(error.kind(), error.errno_value(), errno_text(error.errno_value()),
-               error.hint().empty() ? error.message() : error.hint());
+Error end_of_check(const Error& error) {
+  ErrorData data = error.data();
+  data.code = "qcow2-check-ended";
+  return Error(error.kind(), error.errno_value(), std::move(data),
+               error.hint().empty() ? error.sentence() : error.hint());
 }
 
 }  // namespace byre::qcow2

@@ -59,8 +59,8 @@ class CheckPass {
   uint64_t image_end_offset_ = 0;
 };
 
-// The error that a check or a repair throws for an error of one of the steps: QEMU prints only the
-// text of the errno, and the finding before it has details.
-Error with_errno_text(const Error& error);
+// The error that a check or a repair throws for an error of one of its steps: with a code of its own,
+// because QEMU prints only the text of the errno.
+Error end_of_check(const Error& error);
 
 }  // namespace byre::qcow2

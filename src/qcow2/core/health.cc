@@ -11,7 +11,7 @@
 
 namespace byre::qcow2 {
 
-Health::Health(const BlockDevice& file, Phase phase, Warn warn)
+Health::Health(const BlockDevice& file, Phase phase, OnWarning warn)
     : file_(&file), phase_(phase), warn_(std::move(warn)) {}
 
 void Health::set_prepared() {
@@ -32,8 +32,9 @@ void Health::check_may_write() const {
 
 void Health::check_not_corrupt() const {
   if (!must_be_marked_corrupt()) return;
-  throw Error(ErrorKind::kCorrupt, ENOMEDIUM, errno_text(ENOMEDIUM),
-              fmt::format("'{}' refuses requests: it was found corrupt", file_->filename()));
+  throw Error(ErrorKind::kCorrupt, ENOMEDIUM,
+              ErrorData{.code = "qcow2-refuses-requests", .file = file_->filename()},
+              "the image refuses requests: it was found corrupt");
 }
 
 void Health::check_repaired() const {
@@ -49,42 +50,38 @@ void Health::note_failure(const Error& error, Operation operation) {
   const bool is_retried = error.kind() == ErrorKind::kNoSpace && operation == Operation::kWrite;
   if (failure_ || is_retried) return;
   try {
-    failure_ = Error(
-        error.kind(), error.errno_value(), error.message(),
+    failure_ = error.with_hint(
         fmt::format("'{}' refuses writes: its metadata could not be written", file_->filename()));
   } catch (const std::bad_alloc&) {
-    // The failure itself matters more than its text.
-    failure_.emplace(error.kind(), error.errno_value(), "");
+    // The failure itself matters more than the hint; copying it needs no memory.
+    failure_ = error;
   }
 }
 
-Error Health::report_corruption(const std::string& finding) {
-  const Error error(ErrorKind::kCorrupt, EIO, errno_text(EIO),
-                    fmt::format("'{}' is corrupt: {}", file_->filename(), finding));
+Error Health::report_corruption(ErrorData finding, std::string sentence) {
+  const Error error = unreadable(std::move(finding), std::move(sentence));
   if (!is_corrupt_ && is_writable()) {
     has_warned_ = true;
-    if (warn_) {
-      warn_(fmt::format(
-          "qcow2: Marking image as corrupt: {}; further corruption events will be suppressed\n",
-          finding));
-    }
+    if (warn_) warn_({WarningKind::kMarkedCorrupt, error});
   } else if (!is_writable()) {
-    warn_of_corruption(finding);
+    warn_of(error);
   }
   is_corrupt_ = true;
   return error;
 }
 
-void Health::warn_of_corruption(const std::string& finding) {
-  if (std::exchange(has_warned_, true) || !warn_) return;
-  warn_(fmt::format(
-      "qcow2: Image is corrupt: {}; further non-fatal corruption events will be suppressed\n",
-      finding));
+void Health::warn_of_corruption(ErrorData finding, std::string sentence) {
+  warn_of(unreadable(std::move(finding), std::move(sentence)));
 }
 
-Error Health::unreadable(const std::string& reason) const {
-  return Error(ErrorKind::kCorrupt, EIO, errno_text(EIO),
-               fmt::format("'{}': {}", file_->filename(), reason));
+void Health::warn_of(const Error& problem) {
+  if (std::exchange(has_warned_, true) || !warn_) return;
+  warn_({WarningKind::kCorrupt, problem});
+}
+
+Error Health::unreadable(ErrorData reason, std::string sentence) const {
+  reason.file = file_->filename();
+  return Error(ErrorKind::kCorrupt, EIO, std::move(reason), std::move(sentence));
 }
 
 }  // namespace byre::qcow2

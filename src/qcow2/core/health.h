@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 
 #include "block/block_device.h"
 #include "byre/error.h"
+#include "byre/warning.h"
 
 namespace byre::qcow2 {
 
@@ -36,11 +36,10 @@ class Health {
     kFresh,     // open for writing, and the file is as it was
     kPrepared,  // the file is ready for changes: see Preparation
   };
-  using Warn = std::function<void(const std::string&)>;
 
   // `file` is used for messages and must outlive this object. `warn` may be empty; see
   // OpenOptions::on_warning.
-  Health(const BlockDevice& file, Phase phase, Warn warn);
+  Health(const BlockDevice& file, Phase phase, OnWarning warn);
 
   bool is_writable() const { return phase_ != Phase::kReadOnly; }
   bool is_prepared() const { return phase_ == Phase::kPrepared; }
@@ -59,24 +58,25 @@ class Health {
   // written later.
   void note_failure(const Error& error, Operation operation);
 
-  // Metadata that violates the format was found; `finding` has QEMU's wording. Warns once per
-  // image. Returns the error to throw: EIO, as in QEMU, with file and finding in the hint.
-  Error report_corruption(const std::string& finding);
+  // Metadata that violates the format was found. Warns once per image. Returns the error to throw,
+  // with the file's name: EIO, as in QEMU.
+  Error report_corruption(ErrorData finding, std::string sentence);
   // The same for metadata that no request needs: the image remains usable.
-  void warn_of_corruption(const std::string& finding);
+  void warn_of_corruption(ErrorData finding, std::string sentence);
   // report_corruption() was called, and the image is open for writing.
   bool must_be_marked_corrupt() const { return is_corrupt_ && is_writable(); }
-  // EIO for guest bytes that cannot be read although the storage works; the hint has file and
-  // reason.
-  Error unreadable(const std::string& reason) const;
+  // EIO for guest bytes that cannot be read although the storage works, with the file's name.
+  Error unreadable(ErrorData reason, std::string sentence) const;
 
  private:
+  void warn_of(const Error& problem);
+
   const BlockDevice* file_;
   Phase phase_;
   std::optional<Error> failure_;
   bool is_corrupt_ = false;
   bool has_warned_ = false;
-  Warn warn_;
+  OnWarning warn_;
 };
 
 }  // namespace byre::qcow2

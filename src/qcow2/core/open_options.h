@@ -8,11 +8,12 @@
 #include <string>
 
 #include "block/request_policy.h"
+#include "byre/warning.h"
 
 namespace byre::qcow2 {
 
 // Sizes in bytes; nullopt: the default, which follows from the image (decision 0020). QEMU's
-// options of the same names. Image::open() refuses bad combinations with QEMU's messages.
+// options of the same names. Image::open() refuses bad combinations.
 struct CacheOptions {
   std::optional<uint64_t> cache_size;  // of both together
   std::optional<uint64_t> l2_cache_size;
@@ -40,7 +41,7 @@ constexpr std::array<const char*, kMetadataKinds> kOverlapCheckNames{
     "main-header",    "active-l1",   "active-l2",   "refcount-table",  "refcount-block",
     "snapshot-table", "inactive-l1", "inactive-l2", "bitmap-directory"};
 
-// As the user gave them; Image::open() refuses invalid values with QEMU's messages.
+// As the user gave them; Image::open() refuses invalid values.
 struct OverlapCheckOptions {
   std::optional<std::string> check;           // "overlap-check": none, constant, cached, all
   std::optional<std::string> check_template;  // "overlap-check.template": the same
@@ -68,10 +69,8 @@ struct OpenOptions {
   bool metadata_only = false;
   // Effort of kCompressed writes, on the scale of codec::Level.
   int compression_level = 0;  // 0: the default of the image's compression type
-  // Called with what QEMU's programs print on standard error in addition to the request's error,
-  // line ends included: "qcow2: Image is corrupt: ...\n"; a text that begins with "warning: " is
-  // printed after the program's name. May be empty.
-  std::function<void(const std::string&)> on_warning;
+  // Called for what is wrong beside the request's error, if it has one. May be empty.
+  OnWarning on_warning;
 
   RequestPolicy policy;  // `discard`, `detect-zeroes`
   PassDiscard pass_discard;

@@ -38,20 +38,20 @@ std::vector<uint8_t> encode_with_qemu_errors(layout::HeaderCluster parts,
   try {
     without_backing.encode();
   } catch (const Error& error) {
-    throw Error(error.kind(), error.errno_value(),
-                "Could not update qcow2 header: " + errno_text(error.errno_value()),
+    throw Error(error.kind(), error.errno_value(), ErrorData{.code = "qcow2-new-header-too-large"},
                 error.message());
   }
-  const auto refuse_backing = [&](int errno_value, const std::string& hint) -> Error {
+  const auto refuse_backing = [&](int errno_value, const std::string& sentence) -> Error {
     return Error(Error::kind_of(errno_value), errno_value,
-                 fmt::format("Could not assign backing file '{}' with format '{}': {}",
-                             *options.backing_filename, options.backing_format.value_or(""),
-                             errno_text(errno_value)),
-                 hint);
+                 ErrorData{.code = "qcow2-backing-file-refused",
+                           .field = "backing_file",
+                           .text = options.backing_format.value_or(""),
+                           .name = *options.backing_filename},
+                 sentence);
   };
   constexpr uint32_t kNameSizeMax = layout::limits::kBackingFileNameSizeMax;
   if (parts.backing_file_name.size() > kNameSizeMax) {
-    throw refuse_backing(EINVAL, fmt::format("the name has {} bytes; at most {} are allowed",
+    throw refuse_backing(EINVAL, fmt::format("backing_file has {} bytes; at most {} are allowed",
                                              parts.backing_file_name.size(), kNameSizeMax));
   }
   try {
@@ -207,11 +207,14 @@ class Creation {
       refcounts_end = std::max(refcounts_end, block + 1);
     }
     const uint64_t l1_end = plan_.l1_table * cluster_size() + plan_.l1_entries * 8;
-    const char* what = nullptr;
-    if (l1_end > room) what = "Could not resize image: Failed to grow the L1 table";
-    if (refcounts_end * cluster_size() > room) what = "Could not write refcount table";
-    if (cluster_size() > room) what = "Could not write qcow2 header";
-    if (what != nullptr) throw Error::from_errno(ENOSPC, what);
+    const auto check_room = [room](uint64_t end, Literal code, const char* what) {
+      if (end <= room) return;
+      throw Error(ErrorKind::kNoSpace, ENOSPC, ErrorData{.code = code, .value = room, .bound = end},
+                  fmt::format("the device has {} bytes; {} would end at {}", room, what, end));
+    };
+    check_room(cluster_size(), "qcow2-no-room-for-header", "the header");
+    check_room(refcounts_end * cluster_size(), "qcow2-no-room-for-refcounts", "the refcounts");
+    check_room(l1_end, "qcow2-no-room-for-l1-table", "the L1 table");
   }
 
   // Whether host bytes from `offset` on existed before, with unknown contents.

@@ -28,8 +28,8 @@ struct CreateOptions {
   bool data_file_raw = false;
 };
 
-// Throws Error with QEMU's message if the options contradict each other or exceed a limit. The
-// order of the checks is QEMU's, so that the same mistake gives the same message.
+// Throws Error if the options contradict each other or exceed a limit. The order of the checks is
+// QEMU's, so that of two mistakes the same one is reported.
 void validate(const CreateOptions& options);
 
 // The same for errors that only encoding the header finds, such as names that are too long.

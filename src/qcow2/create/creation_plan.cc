@@ -121,7 +121,10 @@ class Planner {
   void check_refcount_table(uint64_t clusters) const {
     constexpr uint64_t kSizeMax = layout::limits::kRefcountTableSizeMax;
     if (clusters * options_.cluster_size <= std::max(kSizeMax, options_.cluster_size)) return;
-    throw Error(ErrorKind::kNoSpace, EFBIG, "Could not resize image: File too large",
+    throw Error(ErrorKind::kNoSpace, EFBIG,
+                ErrorData{.code = "qcow2-size-beyond-refcount-table",
+                          .value = clusters * options_.cluster_size,
+                          .bound = kSizeMax},
                 fmt::format("the refcount table would take {} bytes; at most {} are allowed",
                             clusters * options_.cluster_size, kSizeMax));
   }

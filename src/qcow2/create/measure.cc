@@ -53,15 +53,21 @@ ImageSize measure(const CreateOptions& options, uint64_t allocated_clusters_size
   check_refcount_bits(options);
   if (options.refcount_bits != kDefaultRefcountBits && options.version < 3) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "Different refcount widths than 16 bits require compatibility level 1.1 or above "
-                "(use compat=1.1 or greater)");
+                ErrorData{.code = "qcow2-measured-refcount-bits-in-version-2",
+                          .field = "refcount_bits",
+                          .value = options.refcount_bits,
+                          .bound = kDefaultRefcountBits},
+                fmt::format("refcount_bits is {}; version 2 has only {}", options.refcount_bits,
+                            kDefaultRefcountBits));
   }
   if (options.size > UINT64_MAX - layout::limits::kClusterSizeMax ||
       l1_entries_for(options, align_up(options.size, options.cluster_size)) >
           layout::limits::kL1EntriesMax) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "The image size is too large (try using a larger cluster size)",
-                fmt::format("size={}", options.size));
+    throw Error(
+        ErrorKind::kInvalidArgument, EINVAL,
+        ErrorData{.code = "qcow2-measured-size-too-large", .field = "size", .value = options.size},
+        fmt::format("size is {}, more than an image with clusters of {} bytes can have",
+                    options.size, options.cluster_size));
   }
   const uint64_t disk_bytes = align_up(options.size, options.cluster_size);
   ImageSize measured;

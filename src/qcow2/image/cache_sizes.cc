@@ -26,8 +26,19 @@ constexpr uint64_t kRefcountEntriesMin = 4;
 constexpr uint64_t kEntrySizeMin = 512;
 constexpr uint64_t kCleanIntervalDefault = 600;
 
-Error refused(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+Error refused(ErrorData data, std::string sentence) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(data), std::move(sentence));
+}
+
+Error too_large(Literal code, Literal option, uint64_t value) {
+  return refused({.code = code, .field = option, .value = value},
+                 fmt::format("{} is {}, which is too large", option.view(), value));
+}
+
+Error more_than_both(Literal code, Literal option, uint64_t value, uint64_t both) {
+  return refused(
+      {.code = code, .field = option, .value = value, .bound = both},
+      fmt::format("{} is {}, more than cache-size, which is {}", option.view(), value, both));
 }
 
 struct Sizes {
@@ -48,14 +59,15 @@ Sizes split(const CacheOptions& options, const layout::Geometry& geometry, uint6
   if (!options.cache_size) return sizes;
   const uint64_t both = *options.cache_size;
   if (options.l2_cache_size && options.refcount_cache_size) {
-    throw refused(
-        "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time");
+    throw refused({.code = "qcow2-cache-sizes-all", .field = "cache-size"},
+                  "of cache-size, l2-cache-size and refcount-cache-size, at most two can be set");
   }
   if (options.l2_cache_size && sizes.l2 > both) {
-    throw refused("l2-cache-size may not exceed cache-size");
+    throw more_than_both("qcow2-l2-cache-above-both", "l2-cache-size", sizes.l2, both);
   }
   if (options.refcount_cache_size && sizes.refcount > both) {
-    throw refused("refcount-cache-size may not exceed cache-size");
+    throw more_than_both("qcow2-refcount-cache-above-both", "refcount-cache-size", sizes.refcount,
+                         both);
   }
   if (options.l2_cache_size) {
     sizes.refcount = both - sizes.l2;
@@ -82,14 +94,21 @@ CacheSizes CacheSizes::of(const CacheOptions& options, const layout::Geometry& g
       options.l2_cache_entry_size.value_or(std::min(cluster_size, kSliceSizeMax));
   if (!is_power_of_two(entry_size) || entry_size < kEntrySizeMin || entry_size > cluster_size) {
     throw refused(
-        fmt::format("L2 cache entry size must be a power of two between {} and the cluster size "
-                    "({})",
-                    kEntrySizeMin, cluster_size));
+        {.code = "qcow2-l2-cache-entry-size-wrong",
+         .field = "l2-cache-entry-size",
+         .value = entry_size,
+         .bound = cluster_size},
+        fmt::format("l2-cache-entry-size is {}, not a power of two from {} to the cluster "
+                    "size {}",
+                    entry_size, kEntrySizeMin, cluster_size));
   }
-  if (wanted.l2 / entry_size > INT_MAX) throw refused("L2 cache size too big");
-  if (wanted.refcount / cluster_size > INT_MAX) throw refused("Refcount cache size too big");
+  if (wanted.l2 / entry_size > INT_MAX)
+    throw too_large("qcow2-l2-cache-too-large", "l2-cache-size", wanted.l2);
+  if (wanted.refcount / cluster_size > INT_MAX)
+    throw too_large("qcow2-refcount-cache-too-large", "refcount-cache-size", wanted.refcount);
   const uint64_t interval = options.clean_interval.value_or(kCleanIntervalDefault);
-  if (interval > UINT_MAX) throw refused("Cache clean interval too big");
+  if (interval > UINT_MAX)
+    throw too_large("qcow2-cache-interval-too-large", "cache-clean-interval", interval);
 
   const uint64_t refcount_slice = std::min(cluster_size, kSliceSizeMax);
   return {.l2_slice_size = static_cast<uint32_t>(entry_size),

@@ -18,8 +18,8 @@ struct CacheSizes {
   uint64_t refcount_slices_max = 0;
   std::chrono::seconds clean_interval{0};  // 0: never
 
-  // `disk_size` in bytes. Throws Error(kInvalidArgument) with QEMU's message if options contradict
-  // each other or are invalid for this image.
+  // `disk_size` in bytes. Throws Error(kInvalidArgument) if options contradict each other or are
+  // invalid for this image.
   static CacheSizes of(const CacheOptions& options, const layout::Geometry& geometry,
                        uint64_t disk_size);
 };

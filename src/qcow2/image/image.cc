@@ -102,9 +102,11 @@ layout::GuestOffset Image::vm_state_offset(uint64_t offset, uint64_t length) con
   // An L2 table of 2 MiB maps 512 GiB, and there are at most 4 Mi of them: no overflow.
   const uint64_t end_max = entries_max * geometry().l2_coverage();
   if (offset > end_max - start || length > end_max - start - offset) {
-    throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
-                fmt::format("'{}': the VM state area has at most {} bytes", file().filename(),
-                            end_max - start));
+    throw Error(ErrorKind::kNoSpace, EFBIG,
+                ErrorData{.code = "qcow2-vm-state-too-large",
+                          .bound = end_max - start,
+                          .file = file().filename()},
+                fmt::format("the VM state area has at most {} bytes", end_max - start));
   }
   return layout::GuestOffset(start + offset);
 }
@@ -123,20 +125,19 @@ Task<void> Image::do_read_vm_state(GuestOffset offset, ReadBuffers to) {
 
 namespace {
 
-// QEMU's message, which tells what was lost: L2 tables and refcount blocks.
+// Tells what was lost: L2 tables and refcount blocks.
 Error as_close_error(const Tables& tables, const Error& error) {
-  const auto not_flushed = [&error](const char* what) {
-    return fmt::format("Failed to flush the {} cache: {}", what, errno_text(error.errno_value()));
+  const auto not_written = [&error](Literal code, const char* what) {
+    return Error(error.kind(), error.errno_value(), ErrorData{.code = code},
+                 fmt::format("the {} could not be written: {}", what, error.message()));
   };
-  const auto told_as = [&error](std::string message) {
-    return Error(error.kind(), error.errno_value(), std::move(message), error.message());
-  };
+  const bool lacks_l2_tables = tables.l2_cache.has_dirty();
   const bool lacks_refcounts = tables.refcount_cache.has_dirty();
-  if (tables.l2_cache.has_dirty()) {
-    const Error l2_tables = told_as(not_flushed("L2 table"));
-    return lacks_refcounts ? l2_tables.with_more(not_flushed("refcount block")) : l2_tables;
-  }
-  return lacks_refcounts ? told_as(not_flushed("refcount block")) : error;
+  if (!lacks_l2_tables && !lacks_refcounts) return error;
+  const Error refcounts = not_written("qcow2-refcounts-not-written", "refcount blocks");
+  if (!lacks_l2_tables) return refcounts;
+  const Error l2_tables = not_written("qcow2-l2-tables-not-written", "L2 tables");
+  return lacks_refcounts ? l2_tables.with_more(refcounts) : l2_tables;
 }
 
 }  // namespace

@@ -37,8 +37,8 @@ struct SnapshotSelector {
 class Image : public BlockDevice {
  public:
   // Reads and validates the header, its extensions, the L1 table and the snapshot table. Throws
-  // Error with QEMU's message and with file, field and value in the hint. Does not open the files
-  // that the image names: src/open does, and decides whether it may.
+  // Error with file, field and value. Does not open the files that the image names: src/open does,
+  // and decides whether it may.
   static Task<std::unique_ptr<Image>> open(std::unique_ptr<BlockDevice> file, OpenOptions options);
   ~Image() override;
 

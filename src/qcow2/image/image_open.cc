@@ -45,6 +45,7 @@ Task<std::vector<layout::Snapshot>> read_snapshots(BlockDevice* file,
 }
 
 Error with_filename(const Error& error, const std::string& filename) {
+  if (!error.data().code.empty()) return error.with_file(filename);
   return error.hint().empty() ? error
                               : error.with_hint(fmt::format("'{}': {}", filename, error.hint()));
 }
@@ -52,26 +53,27 @@ Error with_filename(const Error& error, const std::string& filename) {
 // Checks the options of the driver, in QEMU's order; returns the cache sizes.
 CacheSizes check_options(const OpenOptions& options, const layout::Geometry& geometry,
                          uint64_t disk_size) {
-  const auto refused = [](const char* message) {
-    return Error(ErrorKind::kInvalidArgument, EINVAL, message);
+  const auto require_version_3 = [&](bool is_used, Literal code, Literal option) {
+    if (!is_used || geometry.version() >= 3) return;
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, ErrorData{.code = code, .field = option},
+                fmt::format("{} requires version 3, but the image has version {}", option.view(),
+                            geometry.version()));
   };
   options.policy.validate();
   const CacheSizes sizes = CacheSizes::of(options.cache, geometry, disk_size);
-  if (options.lazy_refcounts.value_or(false) && geometry.version() < 3) {
-    throw refused(
-        "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level");
-  }
+  require_version_3(options.lazy_refcounts.value_or(false), "qcow2-lazy-refcounts-refused",
+                    "lazy-refcounts");
   MetadataKinds::of(options.overlap_check);
-  if (options.discard_no_unref && geometry.version() < 3) {
-    throw refused("discard-no-unref is only supported since qcow2 version 3");
-  }
+  require_version_3(options.discard_no_unref, "qcow2-discard-no-unref-refused", "discard-no-unref");
   return sizes;
 }
 
 void check_encryption(const layout::Header& header, const OpenOptions& options) {
   if (header.crypt_method == layout::CryptMethod::kNone || options.metadata_only) return;
   throw Error(ErrorKind::kUnsupported, EINVAL,
-              "Parameter 'encrypt.key-secret' is required for cipher",
+              ErrorData{.code = "qcow2-is-encrypted",
+                        .field = "crypt_method",
+                        .value = static_cast<uint32_t>(header.crypt_method)},
               fmt::format("the image is encrypted ({}), and byre does not decrypt yet",
                           header.crypt_method == layout::CryptMethod::kAes ? "AES" : "LUKS"));
 }
@@ -79,16 +81,23 @@ void check_encryption(const layout::Header& header, const OpenOptions& options) 
 void check_data_file_flags(const layout::Header& header, const OpenOptions& options) {
   if (options.metadata_only || !header.has_raw_external_data()) return;
   if (header.has_external_data_file()) return;
-  throw Error(ErrorKind::kCorrupt, EINVAL, "data-file-raw requires a data file",
-              "the raw external data bit is set, the external data file bit is not");
+  throw Error(ErrorKind::kCorrupt, EINVAL,
+              ErrorData{.code = "qcow2-raw-data-bit-alone",
+                        .field = "autoclear_features",
+                        .value = header.autoclear_features},
+              fmt::format("autoclear_features is 0x{:x}, with the raw external data bit, but the "
+                          "external data file bit is not set",
+                          header.autoclear_features));
 }
 
-Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, const char* message) {
+Task<L1Table> load_l1(BlockDevice* file, HostOffset offset, uint32_t size, Literal code) {
   std::optional<Error> failure;
   try {
     co_return co_await L1Table::load(file, offset.value(), size);
   } catch (const Error& error) {
-    failure = Error(error.kind(), error.errno_value(), message, error.message());
+    failure = Error(
+        error.kind(), error.errno_value(), ErrorData{.code = code, .offset = offset.value()},
+        fmt::format("the L1 table at 0x{:x} cannot be read: {}", offset.value(), error.message()));
   }
   throw *failure;
 }
@@ -105,14 +114,13 @@ Task<void> load_snapshots(LoadedImage* loaded) {
   }
   const OpenOptions& options = loaded->options;
   if (options.writable) {
-    throw Error(failure->kind(), failure->errno_value(),
-                failure->message() +
-                    "\nThe disk can be read, and written to after check -r all, or byre check -r "
-                    "all --drop-unreadable, which removes snapshots that cannot be read",
-                failure->hint());
+    throw failure->with_suffix(
+        "\nThe disk can be read, and written to after check -r all, or byre check -r all "
+        "--drop-unreadable, which removes snapshots that cannot be read");
   }
   if (options.on_warning) {
-    options.on_warning("warning: The snapshots cannot be read: " + failure->message() + "\n");
+    options.on_warning(
+        {WarningKind::kSnapshotsUnreadable, failure->with_prefix("The snapshots cannot be read")});
   }
 }
 
@@ -131,16 +139,18 @@ Task<void> load_bitmaps(LoadedImage* loaded) {
   loaded->has_unreadable_bitmaps = true;
   const OpenOptions& options = loaded->options;
   if (options.for_check || !options.on_warning) co_return;
-  options.on_warning(
-      "warning: The bitmaps cannot be used: " + failure->message() + "\n" +
-      (options.writable ? "They are all invalid once the image is written to; " : "") +
-      "check -r all removes those that are broken\n");
+  const char* const consequence =
+      options.writable ? "\nThey are all invalid once the image is written to; " : "\n";
+  options.on_warning({WarningKind::kBitmapsUnreadable,
+                      failure->with_prefix("The bitmaps cannot be used")
+                          .with_suffix(consequence)
+                          .with_suffix("check -r all removes those that are broken")});
 }
 
 Task<void> load_tables(LoadedImage* loaded) {
   const layout::Header& header = loaded->first_cluster.header;
   loaded->l1 = co_await load_l1(loaded->file.get(), header.l1_table_offset, header.l1_size,
-                                "Could not read L1 table");
+                                "qcow2-l1-table-unreadable");
   check_data_file_flags(header, loaded->options);
   if (!loaded->options.for_check) co_await load_snapshots(loaded);
   co_await load_bitmaps(loaded);
@@ -149,25 +159,27 @@ Task<void> load_tables(LoadedImage* loaded) {
 // A crash may have left wrong lazy refcounts, which must not be used for allocation. As in QEMU,
 // other errors in the image do not prevent opening it.
 Task<void> repair_dirty(LoadedImage* loaded) {
+  constexpr char kNotChecked[] = "parts of it cannot be checked";
   RepairOptions options;
   options.check.on_finding = [loaded](const Finding& finding) {
-    if (!finding.text.empty() && loaded->options.on_warning) {
-      loaded->options.on_warning(finding.text + "\n");
-    }
+    if (finding.text.empty() || !loaded->options.on_warning) return;
+    const Error problem = finding.error.value_or(Error(ErrorKind::kCorrupt, EIO, finding.text));
+    loaded->options.on_warning({WarningKind::kRepaired, problem});
   };
   std::optional<Error> failure;
   try {
     CheckSubject subject{loaded->file.get(), loaded->first_cluster.header,
                          loaded->first_cluster.extensions};
     const RepairResult result = co_await repair(std::move(subject), std::move(options));
-    if (result.check.check_errors != 0) failure = Error::from_errno(EIO, "");
+    if (result.check.check_errors != 0) failure = Error(ErrorKind::kIo, EIO, kNotChecked);
   } catch (const Error& error) {
     failure = error;
   }
   if (failure) {
-    throw Error(failure->kind(), failure->errno_value(),
-                "Could not repair dirty image: " + errno_text(failure->errno_value()),
-                failure->hint());
+    throw Error(
+        failure->kind(), failure->errno_value(),
+        ErrorData{.code = "qcow2-dirty-image-not-repaired"},
+        "the image was not closed properly, and cannot be repaired: " + failure->sentence());
   }
   const layout::HeaderUse use{.writable = true};
   loaded->first_cluster = co_await read_header(loaded->file.get(), use);
@@ -182,7 +194,7 @@ Task<void> load(LoadedImage* loaded) {
   const layout::Header& header = loaded->first_cluster.header;
   check_encryption(header, options);
   if (loaded->first_cluster.extensions.stale_bitmaps && options.on_warning) {
-    options.on_warning("warning: " + layout::stale_bitmaps_warning(header));
+    options.on_warning({WarningKind::kStaleBitmaps, layout::stale_bitmaps_problem(header)});
   }
   const layout::Geometry geometry(header);
   loaded->cache_sizes = check_options(options, geometry, disk_size(header));
@@ -241,11 +253,12 @@ Task<void> Image::load_snapshot(SnapshotSelector selector) {
   BYRE_ASSERT(is_read_only());
   const layout::Snapshot* const snapshot = find_snapshot(snapshots(), selector);
   if (snapshot == nullptr) {
-    throw Error(ErrorKind::kNotFound, ENOENT, "Can't find snapshot");
+    throw Error(ErrorKind::kNotFound, ENOENT, ErrorData{.code = "qcow2-snapshot-not-found"},
+                "the image has no such snapshot");
   }
   snapshot->validate_l1(geometry());
   parts_->tables.l1 = co_await load_l1(&file(), snapshot->l1_table_offset, snapshot->l1_size,
-                                       "Failed to read l1 table for snapshot");
+                                       "qcow2-snapshot-l1-table-unreadable");
 }
 
 }  // namespace byre::qcow2

@@ -19,8 +19,8 @@
 namespace byre::qcow2::layout {
 namespace {
 
-[[noreturn]] void corrupt(std::string message, std::string hint) {
-  throw Error(ErrorKind::kCorrupt, EINVAL, std::move(message), std::move(hint));
+[[noreturn]] void corrupt(ErrorData data, std::string sentence) {
+  throw Error(ErrorKind::kCorrupt, EINVAL, std::move(data), std::move(sentence));
 }
 
 // An entry as stored in the directory.
@@ -32,8 +32,9 @@ struct EntryView {
 };
 
 EntryView view_entry(ConstBytes rest, size_t index) {
-  const auto broken = [index](const char* hint) {
-    corrupt("Broken bitmap directory", fmt::format("bitmap directory entry {}: {}", index, hint));
+  const auto broken = [index](const char* why) {
+    corrupt({.code = "qcow2-bitmap-directory-broken", .index = index},
+            fmt::format("bitmap directory entry {}: {}", index, why));
   };
   EntryView view;
   if (rest.size() < sizeof view.raw) broken("the directory ends inside the entry");
@@ -47,8 +48,8 @@ EntryView view_entry(ConstBytes rest, size_t index) {
   return view;
 }
 
-// The name of the field that breaks the rules, or nullptr.
-const char* bad_field(const EntryView& view, const Geometry& geometry, uint64_t disk_size) {
+// The name of the field that breaks the rules; empty if there is none.
+Literal bad_field(const EntryView& view, const Geometry& geometry, uint64_t disk_size) {
   const RawBitmapEntry& raw = view.raw;
   const uint64_t table_offset = raw.table_offset;
   if (raw.table_size == 0 || raw.table_size > limits::kBitmapTableEntriesMax)
@@ -70,7 +71,7 @@ const char* bad_field(const EntryView& view, const Geometry& geometry, uint64_t 
   if (!in_use && bitmap_data_size(disk_size, raw.granularity_bits) > data_size) {
     return "bitmap_table_size";
   }
-  return nullptr;
+  return {};
 }
 
 BitmapEntry decode(const EntryView& view) {
@@ -89,16 +90,26 @@ BitmapEntry decode(const EntryView& view) {
 void check_loadable(const BitmapEntry& entry, const Geometry& geometry, uint64_t disk_size) {
   if (!range_fits(entry.table_offset.value(), uint64_t{entry.table_size} * 8,
                   limits::kDeviceSizeMax)) {
+    const uint64_t offset = entry.table_offset.value();
     throw Error(ErrorKind::kIo, EIO,
-                fmt::format("Could not read bitmap_table table from image for bitmap '{}': {}",
-                            entry.text(), errno_text(EIO)),
-                fmt::format("bitmap_table_offset is 0x{:x}", entry.table_offset.value()));
+                ErrorData{.code = "qcow2-bitmap-table-past-end",
+                          .field = "bitmap_table_offset",
+                          .value = offset,
+                          .bound = limits::kDeviceSizeMax,
+                          .name = entry.text()},
+                fmt::format("bitmap_table_offset of bitmap '{}' is 0x{:x}; no file has a table of "
+                            "{} entries there",
+                            entry.text(), offset, entry.table_size));
   }
   const uint64_t needed = bitmap_table_entries_for(disk_size, entry.granularity_bits, geometry);
   if (entry.table_size != needed) {
-    corrupt(
-        fmt::format("Could not read bitmap '{}' from image: {}", entry.text(), errno_text(EINVAL)),
-        fmt::format("bitmap_table_size is {}; the disk needs {}", entry.table_size, needed));
+    corrupt({.code = "qcow2-bitmap-table-size-wrong",
+             .field = "bitmap_table_size",
+             .value = entry.table_size,
+             .bound = needed,
+             .name = entry.text()},
+            fmt::format("bitmap_table_size of bitmap '{}' is {}; the disk needs {}", entry.text(),
+                        entry.table_size, needed));
   }
 }
 
@@ -112,42 +123,58 @@ BitmapsExtension BitmapsExtension::parse(ConstBytes data, uint64_t cluster_size)
   extension.directory_size = load_big_endian<uint64_t>(data.data() + 8);
   extension.directory_offset = HostOffset(load_big_endian<uint64_t>(data.data() + 16));
   if (reserved != 0) {
-    corrupt("bitmaps_ext: Reserved field is not zero", fmt::format("it is 0x{:x}", reserved));
+    corrupt({.code = "qcow2-bitmaps-reserved-not-zero", .field = "reserved", .value = reserved},
+            fmt::format("reserved of the bitmaps header extension is 0x{:x}, not 0", reserved));
   }
   if (extension.bitmap_count > limits::kBitmapsMax) {
     throw Error(ErrorKind::kUnsupported, EINVAL,
-                fmt::format("bitmaps_ext: Image has {} bitmaps, exceeding the QEMU supported "
-                            "maximum of {}",
-                            extension.bitmap_count, limits::kBitmapsMax),
-                "nb_bitmaps of the bitmaps header extension");
+                ErrorData{.code = "qcow2-bitmaps-too-many",
+                          .field = "nb_bitmaps",
+                          .value = extension.bitmap_count,
+                          .bound = limits::kBitmapsMax},
+                fmt::format("nb_bitmaps of the bitmaps header extension is {}; at most {} are "
+                            "supported",
+                            extension.bitmap_count, limits::kBitmapsMax));
   }
   if (extension.bitmap_count == 0) {
-    corrupt("found bitmaps extension with zero bitmaps",
+    corrupt({.code = "qcow2-bitmaps-none", .field = "nb_bitmaps", .value = 0},
             "nb_bitmaps of the bitmaps header extension is 0");
   }
   const uint64_t offset = extension.directory_offset.value();
   if (!is_aligned(offset, cluster_size)) {
-    corrupt("bitmaps_ext: invalid bitmap directory offset",
-            fmt::format("bitmap_directory_offset is 0x{:x}", offset));
+    corrupt({.code = "qcow2-bitmap-directory-offset-invalid",
+             .field = "bitmap_directory_offset",
+             .value = offset,
+             .bound = cluster_size},
+            fmt::format("bitmap_directory_offset is 0x{:x}, not a multiple of the cluster size {}",
+                        offset, cluster_size));
   }
   if (extension.directory_size > limits::kBitmapDirectorySizeMax) {
     throw Error(ErrorKind::kUnsupported, EINVAL,
-                fmt::format("bitmaps_ext: bitmap directory size ({}) exceeds the maximum supported "
-                            "size ({})",
-                            extension.directory_size, limits::kBitmapDirectorySizeMax),
-                "bitmap_directory_size of the bitmaps header extension");
+                ErrorData{.code = "qcow2-bitmap-directory-too-large",
+                          .field = "bitmap_directory_size",
+                          .value = extension.directory_size,
+                          .bound = limits::kBitmapDirectorySizeMax},
+                fmt::format("bitmap_directory_size is {}; at most {} bytes are supported",
+                            extension.directory_size, limits::kBitmapDirectorySizeMax));
   }
   return extension;
 }
 
 void BitmapsExtension::check_directory() const {
   if (directory_size == 0) {
-    corrupt("Requested bitmap directory size is zero",
+    corrupt({.code = "qcow2-bitmap-directory-empty", .field = "bitmap_directory_size", .value = 0},
             "bitmap_directory_size of the bitmaps header extension is 0");
   }
   if (!range_fits(directory_offset.value(), directory_size, limits::kDeviceSizeMax)) {
-    throw Error(ErrorKind::kIo, EIO, "Failed to read bitmap directory: " + errno_text(EIO),
-                fmt::format("bitmap_directory_offset is 0x{:x}", directory_offset.value()));
+    throw Error(ErrorKind::kIo, EIO,
+                ErrorData{.code = "qcow2-bitmap-directory-past-end",
+                          .field = "bitmap_directory_offset",
+                          .value = directory_offset.value(),
+                          .bound = limits::kDeviceSizeMax},
+                fmt::format("bitmap_directory_offset is 0x{:x}; no file has a directory of {} "
+                            "bytes there",
+                            directory_offset.value(), directory_size));
   }
 }
 
@@ -204,28 +231,41 @@ std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsE
   std::vector<BitmapEntry> bitmaps;
   while (!bytes.empty()) {
     if (bytes.size() >= sizeof(RawBitmapEntry) && bitmaps.size() == extension.bitmap_count) {
-      corrupt("More bitmaps found than specified in header extension",
-              fmt::format("nb_bitmaps is {}", extension.bitmap_count));
+      corrupt({.code = "qcow2-bitmaps-more-than-stated",
+               .field = "nb_bitmaps",
+               .value = extension.bitmap_count},
+              fmt::format("nb_bitmaps is {}, but the bitmap directory has more entries",
+                          extension.bitmap_count));
     }
     const EntryView view = view_entry(bytes, bitmaps.size());
     BitmapEntry entry = decode(view);
-    if (const char* field = bad_field(view, geometry, disk_size)) {
-      corrupt(fmt::format("Bitmap '{}' doesn't satisfy the constraints", entry.text()),
-              fmt::format("bitmap directory entry {}: {}", bitmaps.size(), field));
+    const Literal field = bad_field(view, geometry, disk_size);
+    if (!field.empty()) {
+      corrupt({.code = "qcow2-bitmap-invalid",
+               .field = field,
+               .index = bitmaps.size(),
+               .name = entry.text()},
+              fmt::format("{} of bitmap directory entry {}, '{}', is invalid", field.view(),
+                          bitmaps.size(), entry.text()));
     }
     bitmaps.push_back(std::move(entry));
     bytes = bytes.subspan(view.size);
   }
   if (bitmaps.size() < extension.bitmap_count) {
-    corrupt("Less bitmaps found than specified in header extension",
-            fmt::format("nb_bitmaps is {}, found were {}", extension.bitmap_count, bitmaps.size()));
+    corrupt({.code = "qcow2-bitmaps-fewer-than-stated",
+             .field = "nb_bitmaps",
+             .value = extension.bitmap_count,
+             .bound = bitmaps.size()},
+            fmt::format("nb_bitmaps is {}, but the bitmap directory has {} entries",
+                        extension.bitmap_count, bitmaps.size()));
   }
   std::set<std::string> names;
   for (const BitmapEntry& entry : bitmaps) {
     if (entry.in_use()) continue;
     check_loadable(entry, geometry, disk_size);
     if (!names.insert(entry.text()).second) {
-      corrupt("Bitmap already exists: " + entry.text(), "two bitmap directory entries of one name");
+      corrupt({.code = "qcow2-bitmap-name-repeated", .name = entry.text()},
+              fmt::format("two bitmap directory entries have the name '{}'", entry.text()));
     }
   }
   return bitmaps;
@@ -235,7 +275,7 @@ namespace {
 
 bool is_entry(ConstBytes rest, const Geometry& geometry, uint64_t disk_size) {
   try {
-    return bad_field(view_entry(rest, 0), geometry, disk_size) == nullptr;
+    return bad_field(view_entry(rest, 0), geometry, disk_size).empty();
   } catch (const Error&) {
     return false;
   }
@@ -288,12 +328,12 @@ ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& 
   size_t index = 0;
   for (; !bytes.empty(); ++index) {
     std::string name;
-    std::string reason;
+    std::optional<Error> reason;
     uint64_t size = 0;
     try {
       const EntryView view = view_entry(bytes, index);
-      const char* const field = bad_field(view, geometry, disk_size);
-      if (field != nullptr) corrupt(fmt::format("{} is invalid", field), "");
+      const Literal field = bad_field(view, geometry, disk_size);
+      if (!field.empty()) corrupt({}, fmt::format("{} is invalid", field.view()));
       BitmapEntry entry = decode(view);
       name = entry.name;
       size = view.size;
@@ -301,15 +341,15 @@ ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& 
       if (!entry.in_use()) ++counts[entry.name];
       all.bitmaps.push_back(std::move(entry));
     } catch (const Error& error) {
-      reason = error.message();
+      reason = error;
     }
-    if (!reason.empty()) {
+    if (reason) {
       const BrokenEntry skipped = skip_entry(bytes, geometry, disk_size);
       if (size == 0) {
         size = skipped.size;
         name = skipped.name;
       }
-      all.broken.push_back({index, std::move(name), std::move(reason)});
+      all.broken.push_back({index, std::move(name), *reason});
     }
     bytes = bytes.subspan(size);
   }
@@ -317,7 +357,8 @@ ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& 
   // There is no way to know which of several is the right one.
   std::erase_if(all.bitmaps, [&](const BitmapEntry& entry) {
     if (entry.in_use() || counts[entry.name] < 2) return false;
-    all.broken.push_back({0, entry.name, "another bitmap has its name"});
+    const Error reason(ErrorKind::kCorrupt, EINVAL, "another bitmap has its name");
+    all.broken.push_back({0, entry.name, reason});
     return true;
   });
   return all;

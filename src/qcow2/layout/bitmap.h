@@ -22,7 +22,7 @@ struct BitmapsExtension {
   bool operator==(const BitmapsExtension&) const = default;
 
   static constexpr size_t kSize = 24;
-  // Throws Error(kCorrupt or kUnsupported) with QEMU's message.
+  // Throws Error(kCorrupt or kUnsupported) with field and value.
   static BitmapsExtension parse(ConstBytes data, uint64_t cluster_size);
   std::vector<uint8_t> encode() const;
 
@@ -90,9 +90,9 @@ uint64_t bitmap_data_size(uint64_t disk_size, uint32_t granularity_bits);
 uint64_t bitmap_table_entries_for(uint64_t disk_size, uint32_t granularity_bits,
                                   const Geometry& geometry);
 
-// `bytes` has extension.directory_size bytes. Throws Error(kCorrupt or kUnsupported) with QEMU's
-// message; the hint has entry and field. The names of bitmaps that are not in use are then known to
-// be unique. Extra data, which QEMU refuses, is legal and kept: see extra_data_allows_use().
+// `bytes` has extension.directory_size bytes. Throws Error(kCorrupt or kUnsupported) with entry and
+// field. The names of bitmaps that are not in use are then known to be unique. Extra data, which
+// QEMU refuses, is legal and kept: see extra_data_allows_use().
 std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsExtension& extension,
                                                 const Geometry& geometry, uint64_t disk_size);
 
@@ -100,7 +100,7 @@ std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsE
 struct BrokenBitmap {
   size_t index = 0;  // of the directory entry, as far as entries can be told apart
   std::string name;  // empty: it cannot be read
-  std::string reason;
+  Error reason;
 };
 struct ReadableBitmaps {
   std::vector<BitmapEntry> bitmaps;  // those that parse_bitmap_directory() would accept

@@ -16,8 +16,8 @@ namespace {
 constexpr size_t kExtensionHeaderSize = 8;  // type, length
 constexpr size_t kCryptoHeaderSize = 16;
 
-[[noreturn]] void corrupt(std::string message, std::string hint) {
-  throw Error(ErrorKind::kCorrupt, EINVAL, std::move(message), std::move(hint));
+[[noreturn]] void corrupt(ErrorData data, std::string sentence) {
+  throw Error(ErrorKind::kCorrupt, EINVAL, std::move(data), std::move(sentence));
 }
 
 // The end of the extensions. The backing file name may start inside the header; QEMU then sees no
@@ -29,37 +29,52 @@ uint64_t area_end(const Header& header) {
 
 std::string parse_backing_format(ConstBytes data) {
   if (data.size() > limits::kBackingFormatSizeMax) {
-    corrupt(fmt::format("ERROR: ext_backing_format: len={} too large (>={})", data.size(),
-                        limits::kBackingFormatSizeMax + 1),
-            "header extension backing file format");
+    corrupt({.code = "qcow2-backing-format-too-long",
+             .value = data.size(),
+             .bound = limits::kBackingFormatSizeMax},
+            fmt::format("the header extension with the backing file format has {} bytes; at most "
+                        "{} are allowed",
+                        data.size(), limits::kBackingFormatSizeMax));
   }
   return text_of(data);
 }
 
 CryptoHeader parse_crypto_header(ConstBytes data, const Header& header) {
   if (header.crypt_method != CryptMethod::kLuks) {
-    corrupt("CRYPTO header extension only expected with LUKS encryption method",
-            fmt::format("crypt_method is {}", static_cast<uint32_t>(header.crypt_method)));
+    const uint32_t method = static_cast<uint32_t>(header.crypt_method);
+    corrupt({.code = "qcow2-crypto-header-unexpected", .field = "crypt_method", .value = method},
+            fmt::format("crypt_method is {}, not LUKS, but there is the header extension full disk "
+                        "encryption header pointer",
+                        method));
   }
   if (data.size() != kCryptoHeaderSize) {
-    corrupt(fmt::format("CRYPTO header extension size {}, but expected size {}", data.size(),
-                        kCryptoHeaderSize),
-            "header extension full disk encryption header pointer");
+    corrupt({.code = "qcow2-crypto-header-size-wrong",
+             .value = data.size(),
+             .bound = kCryptoHeaderSize},
+            fmt::format("the header extension full disk encryption header pointer has {} bytes, "
+                        "not {}",
+                        data.size(), kCryptoHeaderSize));
   }
   const CryptoHeader crypto{HostOffset(load_big_endian<uint64_t>(data.data())),
                             load_big_endian<uint64_t>(data.data() + 8)};
   if (!is_aligned(crypto.offset.value(), header.cluster_size())) {
-    corrupt(fmt::format("Encryption header offset '{}' is not a multiple of cluster size '{}'",
-                        crypto.offset.value(), header.cluster_size()),
-            "header extension full disk encryption header pointer");
+    corrupt({.code = "qcow2-crypto-header-offset-invalid",
+             .value = crypto.offset.value(),
+             .bound = header.cluster_size()},
+            fmt::format("the header extension full disk encryption header pointer has the offset "
+                        "0x{:x}, not a multiple of the cluster size {}",
+                        crypto.offset.value(), header.cluster_size()));
   }
   return crypto;
 }
 
 void parse_bitmaps(ConstBytes data, const Header& header, Extensions& extensions) {
   if (data.size() != BitmapsExtension::kSize) {
-    corrupt("bitmaps_ext: Invalid extension length",
-            fmt::format("the length is {}, not {}", data.size(), BitmapsExtension::kSize));
+    corrupt({.code = "qcow2-bitmaps-extension-size-wrong",
+             .value = data.size(),
+             .bound = BitmapsExtension::kSize},
+            fmt::format("the bitmaps header extension has {} bytes, not {}", data.size(),
+                        BitmapsExtension::kSize));
   }
   // Version 2 has no autoclear features, so nothing guarantees that its bitmaps are consistent.
   extensions.stale_bitmaps = !(header.autoclear_features & autoclear::kBitmaps);
@@ -119,9 +134,9 @@ std::optional<RawExtension> ExtensionWalker::next() {
   const uint32_t type = has_header ? load_big_endian<uint32_t>(area_.data()) : 0;
   const uint32_t size = has_header ? load_big_endian<uint32_t>(area_.data() + 4) : 0;
   if (!has_header || size > room - kExtensionHeaderSize) {
-    corrupt("Header extension too large",
-            fmt::format("a header extension of type 0x{:08x} and length {}, with {} bytes left in "
-                        "the first cluster or before the backing file name",
+    corrupt({.code = "qcow2-extension-too-large", .value = size, .bound = room},
+            fmt::format("a header extension of type 0x{:08x} and length {} does not fit: {} bytes "
+                        "are left in the first cluster or before the backing file name",
                         type, size, room));
   }
   if (type == extension_type::kEnd) {
@@ -142,8 +157,11 @@ Extensions Extensions::parse(ConstBytes first_cluster, const Header& header) {
     parse_one(*raw, header, extensions);
   }
   if (header.crypt_method == CryptMethod::kLuks && !extensions.crypto_header) {
-    corrupt("Missing CRYPTO header for crypt method 2",
-            "there is no header extension full disk encryption header pointer");
+    const uint32_t method = static_cast<uint32_t>(header.crypt_method);
+    corrupt({.code = "qcow2-crypto-header-missing", .field = "crypt_method", .value = method},
+            fmt::format("crypt_method is {}, LUKS, but there is no header extension full disk "
+                        "encryption header pointer",
+                        method));
   }
   return extensions;
 }
@@ -169,15 +187,23 @@ std::vector<uint8_t> Extensions::encode() const {
   return bytes;
 }
 
-std::string stale_bitmaps_warning(const Header& header) {
-  const char* what =
-      header.version < 3
-          ? "This qcow2 v2 image contains bitmaps, but they may have been modified by a program "
-            "without persistent bitmap support; so now they must all be considered inconsistent"
-          : "a program lacking bitmap support modified this file, so all bitmaps are now "
-            "considered inconsistent";
-  return fmt::format(
-      "{}\nSome clusters may be leaked, run 'qemu-img check -r' on the image file to fix.", what);
+Error stale_bitmaps_problem(const Header& header) {
+  if (header.version < 3) {
+    return Error(
+        ErrorKind::kCorrupt, EINVAL,
+        ErrorData{
+            .code = "qcow2-bitmaps-in-version-2", .field = "version", .value = header.version},
+        fmt::format("version is {}, which cannot say whether its bitmaps are valid, so "
+                    "they are not used",
+                    header.version));
+  }
+  return Error(ErrorKind::kCorrupt, EINVAL,
+               ErrorData{.code = "qcow2-bitmaps-stale",
+                         .field = "autoclear_features",
+                         .value = header.autoclear_features},
+               fmt::format("autoclear_features is 0x{:x}, without the bit for bitmaps: a program "
+                           "that does not know them wrote to the image, so they are not used",
+                           header.autoclear_features));
 }
 
 std::vector<FeatureName> readable_feature_names(ConstBytes first_cluster, const Header& header) {

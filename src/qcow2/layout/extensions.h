@@ -54,8 +54,8 @@ struct Extensions {
 
   bool operator==(const Extensions&) const = default;
 
-  // `first_cluster` as for Header::parse. Throws Error(kCorrupt or kUnsupported) with QEMU's
-  // message.
+  // `first_cluster` as for Header::parse. Throws Error(kCorrupt or kUnsupported) with
+  // field and value.
   static Extensions parse(ConstBytes first_cluster, const Header& header);
 
   // The bytes from header_length on, end marker included, a multiple of 8. Order, as QEMU writes
@@ -65,7 +65,7 @@ struct Extensions {
 };
 
 // The warning that QEMU prints for an image with stale_bitmaps.
-std::string stale_bitmaps_warning(const Header& header);
+Error stale_bitmaps_problem(const Header& header);
 
 // The image's names for its feature bits, as far as they can be read, for the message that refuses
 // an image whose other extensions may be damaged. Does not throw.

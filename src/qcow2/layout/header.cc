@@ -17,16 +17,16 @@
 namespace byre::qcow2::layout {
 namespace {
 
-[[noreturn]] void corrupt(std::string message, std::string hint) {
-  throw Error(ErrorKind::kCorrupt, EINVAL, std::move(message), std::move(hint));
+[[noreturn]] void corrupt(ErrorData data, std::string sentence) {
+  throw Error(ErrorKind::kCorrupt, EINVAL, std::move(data), std::move(sentence));
 }
 
-[[noreturn]] void too_big(std::string message, std::string hint) {
-  throw Error(ErrorKind::kUnsupported, EFBIG, std::move(message), std::move(hint));
+[[noreturn]] void too_big(ErrorData data, std::string sentence) {
+  throw Error(ErrorKind::kUnsupported, EFBIG, std::move(data), std::move(sentence));
 }
 
-[[noreturn]] void unsupported(std::string message, std::string hint) {
-  throw Error(ErrorKind::kUnsupported, ENOTSUP, std::move(message), std::move(hint));
+[[noreturn]] void unsupported(ErrorData data, std::string sentence) {
+  throw Error(ErrorKind::kUnsupported, ENOTSUP, std::move(data), std::move(sentence));
 }
 
 RawHeader load_raw(ConstBytes first_bytes) {
@@ -39,18 +39,19 @@ RawHeader load_raw(ConstBytes first_bytes) {
 
 void check_start(const RawHeader& raw) {
   if (raw.magic != kMagic) {
-    corrupt("Image is not in qcow2 format",
-            fmt::format("the magic number is 0x{:08x}, not 0x{:08x}", uint32_t{raw.magic}, kMagic));
+    corrupt({.code = "qcow2-magic-wrong", .field = "magic", .value = raw.magic, .bound = kMagic},
+            fmt::format("magic is 0x{:08x}, not 0x{:08x}", uint32_t{raw.magic}, kMagic));
   }
   if (raw.version != 2 && raw.version != 3) {
-    unsupported(fmt::format("Unsupported qcow2 version {}", uint32_t{raw.version}),
-                "version must be 2 or 3");
+    unsupported({.code = "qcow2-version-unknown", .field = "version", .value = raw.version},
+                fmt::format("version is {}, not 2 or 3", uint32_t{raw.version}));
   }
   const uint32_t cluster_bits = raw.cluster_bits;
   if (cluster_bits < limits::kClusterBitsMin || cluster_bits > limits::kClusterBitsMax) {
-    unsupported(fmt::format("Unsupported cluster size: 2^{}", cluster_bits),
-                fmt::format("cluster_bits is {}; it must be from {} to {}", cluster_bits,
-                            limits::kClusterBitsMin, limits::kClusterBitsMax));
+    unsupported(
+        {.code = "qcow2-cluster-size-invalid", .field = "cluster_bits", .value = cluster_bits},
+        fmt::format("cluster_bits is {}, not from {} to {}", cluster_bits, limits::kClusterBitsMin,
+                    limits::kClusterBitsMax));
   }
 }
 
@@ -62,13 +63,20 @@ Header load_version3(const RawHeader& raw, ConstBytes first_cluster, Header head
   header.refcount_order = raw.refcount_order;
   header.header_length = raw.header_length;
   if (header.header_length > header.cluster_size()) {
-    corrupt("qcow2 header exceeds cluster size",
-            fmt::format("header_length is {}, the cluster size {}", header.header_length,
+    corrupt({.code = "qcow2-header-too-long",
+             .field = "header_length",
+             .value = header.header_length,
+             .bound = header.cluster_size()},
+            fmt::format("header_length is {}, more than the cluster size {}", header.header_length,
                         header.cluster_size()));
   }
   if (header.header_length < limits::kHeaderSizeV3Min) {
-    corrupt("qcow2 header too short", fmt::format("header_length is {}; version 3 has at least {}",
-                                                  header.header_length, limits::kHeaderSizeV3Min));
+    corrupt({.code = "qcow2-header-too-short",
+             .field = "header_length",
+             .value = header.header_length,
+             .bound = limits::kHeaderSizeV3Min},
+            fmt::format("header_length is {}; version 3 has at least {}", header.header_length,
+                        limits::kHeaderSizeV3Min));
   }
   const size_t additional = limits::kHeaderSizeV3Min + 1;
   if (header.header_length > additional) {
@@ -101,17 +109,30 @@ Header load(const RawHeader& raw, ConstBytes first_cluster) {
 void load_compression_type(const RawHeader& raw, Header& header) {
   const bool present = header.header_length > limits::kHeaderSizeV3Min;
   const uint8_t type = present ? raw.compression_type : 0;
-  const std::string hint = fmt::format("compression_type is {}, incompatible_features 0x{:x}", type,
-                                       header.incompatible_features);
-  if (type > static_cast<uint8_t>(CompressionType::kZstd)) {
-    unsupported(fmt::format("qcow2: unknown compression type: {}", type), hint);
+  constexpr uint8_t kTypeMax = static_cast<uint8_t>(CompressionType::kZstd);
+  if (type > kTypeMax) {
+    unsupported({.code = "qcow2-compression-type-unknown",
+                 .field = "compression_type",
+                 .value = type,
+                 .bound = kTypeMax},
+                fmt::format("compression_type is {}; only 0 to {} are known", type, kTypeMax));
   }
-  const bool bit = header.incompatible_features & incompatible::kCompressionType;
+  const uint64_t features = header.incompatible_features;
+  const bool bit = features & incompatible::kCompressionType;
   if (type == 0 && bit) {
-    corrupt("qcow2: Compression type incompatible feature bit must not be set", hint);
+    corrupt(
+        {.code = "qcow2-compression-bit-set", .field = "incompatible_features", .value = features},
+        fmt::format("incompatible_features is 0x{:x}, with the compression type bit, but "
+                    "compression_type is 0",
+                    features));
   }
   if (type != 0 && !bit) {
-    corrupt("qcow2: Compression type incompatible feature bit must be set", hint);
+    corrupt({.code = "qcow2-compression-bit-clear",
+             .field = "incompatible_features",
+             .value = features},
+            fmt::format("incompatible_features is 0x{:x}, without the compression type bit, but "
+                        "compression_type is {}",
+                        features, type));
   }
   header.compression_type = static_cast<CompressionType>(type);
 }
@@ -119,90 +140,133 @@ void load_compression_type(const RawHeader& raw, Header& header) {
 void check_features(ConstBytes first_cluster, const Header& header, HeaderUse use) {
   const uint64_t unknown = header.incompatible_features & ~incompatible::kKnown;
   if (unknown != 0) {
-    unsupported("Unsupported qcow2 feature(s): " +
-                    feature_list(unknown, readable_feature_names(first_cluster, header)),
-                fmt::format("incompatible_features is 0x{:x}", header.incompatible_features));
+    const std::string names = feature_list(unknown, readable_feature_names(first_cluster, header));
+    unsupported({.code = "qcow2-features-unknown",
+                 .field = "incompatible_features",
+                 .value = header.incompatible_features,
+                 .name = names},
+                fmt::format("incompatible_features is 0x{:x}, which has bits that byre does not "
+                            "know: {}",
+                            header.incompatible_features, names));
   }
   if (header.is_corrupt() && use.writable && !use.for_check) {
     throw Error(ErrorKind::kPermission, EACCES,
-                "qcow2: Image is corrupt; cannot be opened read/write",
-                "bit 1 of incompatible_features is set; a repair clears it");
+                ErrorData{.code = "qcow2-is-corrupt",
+                          .field = "incompatible_features",
+                          .value = header.incompatible_features},
+                fmt::format("incompatible_features is 0x{:x}: its bit 1 marks the image as "
+                            "corrupt, so it is only read; a repair clears the bit",
+                            header.incompatible_features));
   }
   if (header.has_extended_l2() && header.cluster_bits < limits::kClusterBitsMinExtendedL2) {
-    corrupt(fmt::format("Unsupported subcluster size: {}",
-                        header.cluster_size() / limits::kSubclustersPerCluster),
+    corrupt({.code = "qcow2-subclusters-too-small",
+             .field = "cluster_bits",
+             .value = header.cluster_bits,
+             .bound = limits::kClusterBitsMinExtendedL2},
             fmt::format("cluster_bits is {}; extended L2 entries need at least {}",
                         header.cluster_bits, limits::kClusterBitsMinExtendedL2));
   }
   if (header.refcount_order > limits::kRefcountOrderMax) {
-    corrupt("Reference count entry width too large; may not exceed 64 bits",
-            fmt::format("refcount_order is {}", header.refcount_order));
+    corrupt({.code = "qcow2-refcounts-too-wide",
+             .field = "refcount_order",
+             .value = header.refcount_order,
+             .bound = limits::kRefcountOrderMax},
+            fmt::format("refcount_order is {}; at most {}, for 64 bits, is allowed",
+                        header.refcount_order, limits::kRefcountOrderMax));
   }
 }
 
-// Whether a contiguous table of `size` bytes can be there: it begins at the start of a cluster, and
-// ends at a valid offset.
-bool is_table_place(HostOffset offset, uint64_t size, const Header& header) {
-  return is_aligned(offset.value(), header.cluster_size()) &&
-         range_fits(offset.value(), size, limits::kFileSizeMax);
+// A contiguous table of `size` bytes begins at the start of a cluster, and ends at a valid offset.
+void check_table_place(Literal code, Literal field, HostOffset offset, uint64_t size,
+                       const Header& header) {
+  const uint64_t place = offset.value();
+  const uint64_t cluster_size = header.cluster_size();
+  if (!is_aligned(place, cluster_size)) {
+    corrupt({.code = code, .field = field, .value = place, .bound = cluster_size},
+            fmt::format("{} is 0x{:x}, not a multiple of the cluster size {}", field.view(), place,
+                        cluster_size));
+  }
+  if (!range_fits(place, size, limits::kFileSizeMax)) {
+    corrupt(
+        {.code = code, .field = field, .value = place, .bound = limits::kFileSizeMax},
+        fmt::format("{} is 0x{:x}, too high for a table of {} bytes", field.view(), place, size));
+  }
 }
 
 void check_refcount_table(const Header& header, HeaderUse use) {
   const uint64_t size = uint64_t{header.refcount_table_clusters} << header.cluster_bits;
   if (size > limits::kRefcountTableSizeMax) {
-    too_big("Reference count table too large",
-            fmt::format("refcount_table_clusters is {}; at most {} bytes are supported",
-                        header.refcount_table_clusters, limits::kRefcountTableSizeMax));
+    const uint64_t clusters_max = limits::kRefcountTableSizeMax >> header.cluster_bits;
+    too_big(
+        {.code = "qcow2-refcount-table-too-large",
+         .field = "refcount_table_clusters",
+         .value = header.refcount_table_clusters,
+         .bound = clusters_max},
+        fmt::format("refcount_table_clusters is {}; at most {}, {} bytes, are supported",
+                    header.refcount_table_clusters, clusters_max, limits::kRefcountTableSizeMax));
   }
   if (header.refcount_table_clusters == 0 && !use.for_check) {
-    corrupt("Image does not contain a reference count table", "refcount_table_clusters is 0");
+    corrupt(
+        {.code = "qcow2-refcount-table-missing", .field = "refcount_table_clusters", .value = 0},
+        "refcount_table_clusters is 0: the image has no refcount table");
   }
-  if (!is_table_place(header.refcount_table_offset, size, header)) {
-    corrupt("Reference count table offset invalid",
-            fmt::format("refcount_table_offset is 0x{:x}", header.refcount_table_offset.value()));
-  }
+  check_table_place("qcow2-refcount-table-offset-invalid", "refcount_table_offset",
+                    header.refcount_table_offset, size, header);
 }
 
 void check_l1_table(const Header& header) {
   if (header.l1_size > limits::kL1EntriesMax) {
-    too_big("Active L1 table too large",
+    too_big({.code = "qcow2-l1-table-too-large",
+             .field = "l1_size",
+             .value = header.l1_size,
+             .bound = limits::kL1EntriesMax},
             fmt::format("l1_size is {}; at most {} entries are supported", header.l1_size,
                         limits::kL1EntriesMax));
   }
-  if (!is_table_place(header.l1_table_offset, uint64_t{header.l1_size} * 8, header)) {
-    corrupt("Active L1 table offset invalid",
-            fmt::format("l1_table_offset is 0x{:x}", header.l1_table_offset.value()));
-  }
+  check_table_place("qcow2-l1-table-offset-invalid", "l1_table_offset", header.l1_table_offset,
+                    uint64_t{header.l1_size} * 8, header);
 }
 
 // The L1 table must map the whole disk. In QEMU only sizes so near 2^64 that rounding up wraps
 // reach the check of the disk's size.
 void check_disk_size(const Header& header) {
   const Geometry geometry(header);
-  const std::string hint = fmt::format("size is {}, l1_size {}", header.size, header.l1_size);
   if (!checked_add(header.size, geometry.l2_coverage() - 1)) {
-    too_big("Could not refresh total sector count: File too large", hint);
+    too_big({.code = "qcow2-size-impossible", .field = "size", .value = header.size},
+            fmt::format("size is {}, more than any disk can have", header.size));
   }
   const uint64_t needed = geometry.l1_entries_for(header.size);
-  if (needed > INT32_MAX) too_big("Image is too big", hint);
+  if (needed > INT32_MAX) {
+    too_big({.code = "qcow2-size-too-large", .field = "size", .value = header.size},
+            fmt::format("size is {}, which would need {} L1 entries", header.size, needed));
+  }
   if (header.l1_size < needed) {
-    corrupt("L1 table is too small", fmt::format("{}; the disk needs {}", hint, needed));
+    corrupt({.code = "qcow2-l1-table-too-small",
+             .field = "l1_size",
+             .value = header.l1_size,
+             .bound = needed},
+            fmt::format("l1_size is {}; the disk of {} bytes needs {} entries", header.l1_size,
+                        header.size, needed));
   }
 }
 
 void check_crypt_method(const Header& header) {
   const uint32_t method = static_cast<uint32_t>(header.crypt_method);
   if (method > static_cast<uint32_t>(CryptMethod::kLuks)) {
-    corrupt(fmt::format("Unsupported encryption method {}", static_cast<int32_t>(method)),
-            fmt::format("crypt_method is {}", method));
+    corrupt({.code = "qcow2-crypt-method-unknown", .field = "crypt_method", .value = method},
+            fmt::format("crypt_method is {}, which is unknown", method));
   }
 }
 
 // Tables that end past the largest device: QEMU fails when it reads them.
-void check_readable(const char* message, const char* field, HostOffset offset, uint64_t size) {
+void check_readable(Literal code, Literal field, HostOffset offset, uint64_t size) {
   if (range_fits(offset.value(), size, limits::kDeviceSizeMax)) return;
-  throw Error(ErrorKind::kIo, EIO, fmt::format("{}: {}", message, errno_text(EIO)),
-              fmt::format("{} is 0x{:x}", field, offset.value()));
+  throw Error(
+      ErrorKind::kIo, EIO,
+      ErrorData{
+          .code = code, .field = field, .value = offset.value(), .bound = limits::kDeviceSizeMax},
+      fmt::format("{} is 0x{:x}; no file has a table of {} bytes there", field.view(),
+                  offset.value(), size));
 }
 
 }  // namespace
@@ -215,13 +279,15 @@ uint64_t Header::probe_cluster_size(ConstBytes first_bytes) {
 
 void Header::check_snapshot_table() const {
   if (snapshot_count > limits::kSnapshotsMax) {
-    too_big("Snapshot table too large", fmt::format("nb_snapshots is {}; at most {} are supported",
-                                                    snapshot_count, limits::kSnapshotsMax));
+    too_big({.code = "qcow2-snapshots-too-many",
+             .field = "nb_snapshots",
+             .value = snapshot_count,
+             .bound = limits::kSnapshotsMax},
+            fmt::format("nb_snapshots is {}; at most {} are supported", snapshot_count,
+                        limits::kSnapshotsMax));
   }
-  if (!is_table_place(snapshots_offset, uint64_t{snapshot_count} * sizeof(RawSnapshot), *this)) {
-    corrupt("Snapshot table offset invalid",
-            fmt::format("snapshots_offset is 0x{:x}", snapshots_offset.value()));
-  }
+  check_table_place("qcow2-snapshot-table-offset-invalid", "snapshots_offset", snapshots_offset,
+                    uint64_t{snapshot_count} * sizeof(RawSnapshot), *this);
 }
 
 Header Header::parse(ConstBytes first_cluster, HeaderUse use) {
@@ -230,8 +296,11 @@ Header Header::parse(ConstBytes first_cluster, HeaderUse use) {
   BYRE_ASSERT(first_cluster.size() >= uint64_t{1} << raw.cluster_bits);
   Header header = load(raw, first_cluster);
   if (header.backing_file_offset > header.cluster_size()) {
-    corrupt("Invalid backing file offset",
-            fmt::format("backing_file_offset is {}, the cluster size {}",
+    corrupt({.code = "qcow2-backing-offset-invalid",
+             .field = "backing_file_offset",
+             .value = header.backing_file_offset,
+             .bound = header.cluster_size()},
+            fmt::format("backing_file_offset is {}, more than the cluster size {}",
                         header.backing_file_offset, header.cluster_size()));
   }
   load_compression_type(raw, header);
@@ -240,10 +309,10 @@ Header Header::parse(ConstBytes first_cluster, HeaderUse use) {
   if (use.writable && !use.for_check) header.check_snapshot_table();
   check_l1_table(header);
   check_disk_size(header);
-  check_readable("Could not read L1 table", "l1_table_offset", header.l1_table_offset,
+  check_readable("qcow2-l1-table-past-end", "l1_table_offset", header.l1_table_offset,
                  uint64_t{header.l1_size} * 8);
   check_crypt_method(header);
-  check_readable("Could not initialize refcount handling", "refcount_table_offset",
+  check_readable("qcow2-refcount-table-past-end", "refcount_table_offset",
                  header.refcount_table_offset,
                  uint64_t{header.refcount_table_clusters} << header.cluster_bits);
   return header;

@@ -121,8 +121,8 @@ struct Header {
   static uint64_t probe_cluster_size(ConstBytes first_bytes);
 
   // `first_cluster` has cluster_size bytes from offset 0, padded with zeroes if the file is
-  // shorter. Throws Error(kCorrupt or kUnsupported) with QEMU's message, in QEMU's order of checks;
-  // the hint has field and value. The caller prefixes the file's name.
+  // shorter. Throws Error(kCorrupt or kUnsupported) with field and value, in QEMU's order of checks.
+  // The caller adds the file's name.
   static Header parse(ConstBytes first_cluster, HeaderUse use = {});
 
   // Checks the number of snapshots and the offset of their table. parse() does it only for an image

@@ -18,7 +18,11 @@ std::string parse_backing_file_name(ConstBytes first_cluster, const Header& head
   const uint64_t room = header.cluster_size() - header.backing_file_offset;
   const uint64_t size = header.backing_file_size;
   if (size > std::min<uint64_t>(limits::kBackingFileNameSizeMax, room)) {
-    throw Error(ErrorKind::kCorrupt, EINVAL, "Backing file name too long",
+    throw Error(ErrorKind::kCorrupt, EINVAL,
+                ErrorData{.code = "qcow2-backing-name-too-long",
+                          .field = "backing_file_size",
+                          .value = size,
+                          .bound = limits::kBackingFileNameSizeMax},
                 fmt::format("backing_file_size is {}, backing_file_offset {}; at most {} bytes, "
                             "inside the first cluster, are allowed",
                             size, header.backing_file_offset, limits::kBackingFileNameSizeMax));
@@ -43,10 +47,12 @@ std::vector<uint8_t> HeaderCluster::encode() {
       (header.version == 2 ? limits::kHeaderSizeV2 : header.header_length) + extension_bytes.size();
   const uint64_t end = name_offset + backing_file_name.size();
   if (end > header.cluster_size()) {
-    throw Error(ErrorKind::kNoSpace, ENOSPC, errno_text(ENOSPC),
-                fmt::format("header, header extensions and backing file name take {} bytes, the "
-                            "first cluster has {}",
-                            end, header.cluster_size()));
+    throw Error(
+        ErrorKind::kNoSpace, ENOSPC,
+        ErrorData{.code = "qcow2-header-too-large", .value = end, .bound = header.cluster_size()},
+        fmt::format("header, header extensions and backing file name take {} bytes, the "
+                    "first cluster has {}",
+                    end, header.cluster_size()));
   }
   header.backing_file_offset = backing_file_name.empty() ? 0 : name_offset;
   header.backing_file_size = static_cast<uint32_t>(backing_file_name.size());

@@ -31,9 +31,14 @@ RawSnapshot load_raw(ConstBytes bytes) {
 void check_extra_data(const RawSnapshot& raw, size_t index) {
   if (raw.extra_data_size <= limits::kSnapshotExtraDataSizeMax) return;
   throw Error(ErrorKind::kUnsupported, EFBIG,
-              fmt::format("Too much extra metadata in snapshot table entry {}", index),
-              fmt::format("extra_data_size is {}; at most {} bytes are supported",
-                          uint32_t{raw.extra_data_size}, limits::kSnapshotExtraDataSizeMax));
+              ErrorData{.code = "qcow2-snapshot-extra-data-too-large",
+                        .field = "extra_data_size",
+                        .value = raw.extra_data_size,
+                        .bound = limits::kSnapshotExtraDataSizeMax,
+                        .index = index},
+              fmt::format("extra_data_size of snapshot table entry {} is {}; at most {} bytes are "
+                          "supported",
+                          index, uint32_t{raw.extra_data_size}, limits::kSnapshotExtraDataSizeMax));
 }
 
 // Removes the first 8 bytes from the rest of the extra data and returns them, if there are as many.
@@ -125,20 +130,35 @@ std::vector<uint8_t> Snapshot::encode() const {
 
 void Snapshot::validate_l1(const Geometry& geometry) const {
   const std::string which = fmt::format("snapshot {} ({})", id, name);
+  const uint64_t offset = l1_table_offset.value();
+  const auto refuse = [&](ErrorKind kind, int errno_value, Literal code, std::string why) {
+    throw Error(kind, errno_value,
+                ErrorData{.code = code, .field = "l1_table_offset", .value = offset, .name = name},
+                fmt::format("l1_table_offset of {} is 0x{:x}{}", which, offset, why));
+  };
   if (l1_size > limits::kSnapshotL1EntriesMax) {
-    throw Error(ErrorKind::kUnsupported, EFBIG, "Snapshot L1 table too large",
-                fmt::format("{}: l1_size is {}; at most {} entries are supported", which, l1_size,
+    throw Error(ErrorKind::kUnsupported, EFBIG,
+                ErrorData{.code = "qcow2-snapshot-l1-table-too-large",
+                          .field = "l1_size",
+                          .value = l1_size,
+                          .bound = limits::kSnapshotL1EntriesMax,
+                          .name = name},
+                fmt::format("l1_size of {} is {}; at most {} entries are supported", which, l1_size,
                             limits::kSnapshotL1EntriesMax));
   }
   const uint64_t size = uint64_t{l1_size} * 8;
-  const std::string hint =
-      fmt::format("{}: l1_table_offset is 0x{:x}", which, l1_table_offset.value());
-  if (!geometry.is_cluster_aligned(l1_table_offset) ||
-      !range_fits(l1_table_offset.value(), size, limits::kFileSizeMax)) {
-    throw Error(ErrorKind::kCorrupt, EINVAL, "Snapshot L1 table offset invalid", hint);
+  constexpr Literal kOffsetInvalid = "qcow2-snapshot-l1-table-offset-invalid";
+  if (!geometry.is_cluster_aligned(l1_table_offset)) {
+    refuse(ErrorKind::kCorrupt, EINVAL, kOffsetInvalid,
+           fmt::format(", not a multiple of the cluster size {}", geometry.cluster_size()));
   }
-  if (!range_fits(l1_table_offset.value(), size, limits::kDeviceSizeMax)) {
-    throw Error(ErrorKind::kIo, EIO, "Failed to read l1 table for snapshot", hint);
+  if (!range_fits(offset, size, limits::kFileSizeMax)) {
+    refuse(ErrorKind::kCorrupt, EINVAL, kOffsetInvalid,
+           fmt::format(", too high for a table of {} bytes", size));
+  }
+  if (!range_fits(offset, size, limits::kDeviceSizeMax)) {
+    refuse(ErrorKind::kIo, EIO, "qcow2-snapshot-l1-table-past-end",
+           fmt::format("; no file has a table of {} bytes there", size));
   }
 }
 
@@ -153,14 +173,22 @@ SnapshotTableDecoder::SnapshotTableDecoder(const Header& header)
 
 void SnapshotTableDecoder::check_readable(uint64_t size) const {
   if (count_ == 0 || range_fits(offset_.value(), size, limits::kDeviceSizeMax)) return;
-  throw Error(
-      ErrorKind::kIo, EIO, "Failed to read snapshot table: " + errno_text(EIO),
-      fmt::format("snapshot table entry {} is at 0x{:x}", snapshots_.size(), offset_.value()));
+  throw Error(ErrorKind::kIo, EIO,
+              ErrorData{.code = "qcow2-snapshot-table-past-end",
+                        .bound = limits::kDeviceSizeMax,
+                        .index = snapshots_.size(),
+                        .offset = offset_.value()},
+              fmt::format("snapshot table entry {} is at 0x{:x}; no file has {} bytes there",
+                          snapshots_.size(), offset_.value(), size));
 }
 
 void SnapshotTableDecoder::check_table_size(uint64_t end) const {
   if (end <= limits::kSnapshotTableSizeMax) return;
-  throw Error(ErrorKind::kUnsupported, EFBIG, "Snapshot table is too big",
+  throw Error(ErrorKind::kUnsupported, EFBIG,
+              ErrorData{.code = "qcow2-snapshot-table-too-large",
+                        .value = end,
+                        .bound = limits::kSnapshotTableSizeMax,
+                        .index = snapshots_.size()},
               fmt::format("snapshot table entry {} ends {} bytes past the start of the table; at "
                           "most {} are supported",
                           snapshots_.size(), end, limits::kSnapshotTableSizeMax));
@@ -220,8 +248,14 @@ std::vector<uint8_t> encode_snapshot_table(const std::vector<Snapshot>& snapshot
   uint64_t size = 0;
   for (const Snapshot& snapshot : snapshots) size += snapshot.encoded_size();
   if (snapshots.size() > limits::kSnapshotsMax || size > limits::kSnapshotTableSizeMax) {
-    throw Error(ErrorKind::kUnsupported, EFBIG, "Snapshot table too large",
-                fmt::format("{} snapshots take {} bytes", snapshots.size(), size));
+    throw Error(
+        ErrorKind::kUnsupported, EFBIG,
+        ErrorData{.code = "qcow2-snapshots-too-large",
+                  .value = size,
+                  .bound = limits::kSnapshotTableSizeMax},
+        fmt::format("{} snapshots would take {} bytes of the snapshot table; at most {} "
+                    "snapshots and {} bytes are supported",
+                    snapshots.size(), size, limits::kSnapshotsMax, limits::kSnapshotTableSizeMax));
   }
   std::vector<uint8_t> table;
   table.reserve(size);

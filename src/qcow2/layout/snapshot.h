@@ -68,8 +68,8 @@ struct Snapshot {
   // The virtual disk size to read the snapshot with: its own, or the image's if it has none.
   uint64_t disk_size_or(uint64_t image_size) const { return disk_size.value_or(image_size); }
 
-  // Throws Error(kCorrupt or kUnsupported) with QEMU's message if the L1 table is too large, is not
-  // at the start of a cluster, or exceeds the range of file offsets.
+  // Throws Error(kCorrupt or kUnsupported) if the L1 table is too large, is not at the start of a
+  // cluster, or exceeds the range of file offsets.
   void validate_l1(const Geometry& geometry) const;
 };
 
@@ -81,7 +81,7 @@ struct Snapshot {
 //     decoder.feed(bytes);
 //   }
 //
-// feed() throws Error with QEMU's message; the hint has entry and field. Each feed() of wanted()
+// feed() throws Error with entry and field. Each feed() of wanted()
 // bytes decodes at least one entry or asks for more bytes, at most one entry's maximum.
 class SnapshotTableDecoder {
  public:

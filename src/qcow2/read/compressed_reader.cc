@@ -129,6 +129,7 @@ Task<void> CompressedReader::decompress(std::span<CompressedPiece> pieces, HostO
   }
   if (!outcome.damaged) co_return;
   throw context_->health.unreadable(
+      {.code = "qcow2-compressed-cluster-damaged", .value = outcome.damaged->value()},
       fmt::format("the compressed cluster of guest offset {:#x} is damaged: {}",
                   outcome.damaged->value(), outcome.reason));
 }

@@ -18,11 +18,6 @@ using layout::SubclusterKind;
 
 namespace {
 
-// QEMU's format for numbers: 0 has no "0x" before it.
-std::string hex(uint64_t number) {
-  return number == 0 ? "0" : fmt::format("{:#x}", number);
-}
-
 RunKind run_kind(SubclusterKind kind) {
   switch (kind) {
     case SubclusterKind::kUnallocatedPlain:
@@ -91,9 +86,16 @@ HostOffset Mapping::l2_table_of(GuestOffset guest_offset, Lookup lookup) {
     case L1Kind::kInvalid:
       break;
   }
-  throw corruption(fmt::format("L2 table offset {} unaligned (L1 index: {})",
-                               hex(entry.offset().value()), hex(index)),
-                   lookup);
+  throw unaligned_table(entry, index, lookup);
+}
+
+Error Mapping::unaligned_table(const L1Entry& entry, uint64_t l1_index, Lookup lookup) {
+  const uint64_t offset = entry.offset().value();
+  return corruption({.code = "qcow2-l2-table-unaligned", .value = offset, .index = l1_index},
+                    fmt::format("L1 entry {} has the L2 table offset {:#x}, not a multiple of the "
+                                "cluster size {}",
+                                l1_index, offset, context_->geometry.cluster_size()),
+                    lookup);
 }
 
 std::optional<Run> Mapping::find_run(GuestOffset guest_offset, uint64_t length, Lookup lookup) {
@@ -225,41 +227,65 @@ Run Mapping::run_in_entry(const L2Entry& entry, GuestOffset guest_offset) const 
   return run;
 }
 
-Error Mapping::corruption(const std::string& finding, Lookup lookup) {
-  return lookup == Lookup::kNow ? context_->health.report_corruption(finding)
-                                : context_->health.unreadable(finding);
+Error Mapping::corruption(ErrorData finding, std::string sentence, Lookup lookup) {
+  return lookup == Lookup::kNow
+             ? context_->health.report_corruption(std::move(finding), std::move(sentence))
+             : context_->health.unreadable(std::move(finding), std::move(sentence));
 }
 
 Error Mapping::invalid_entry(const L2Entry& entry, GuestOffset guest_offset, Lookup lookup) {
   const layout::Geometry& geometry = context_->geometry;
   const L1Entry l1_entry(l1_->entry(geometry.l1_index(guest_offset)));
-  const std::string place =
-      fmt::format("(L2 offset: {}, L2 index: {})", hex(l1_entry.offset().value()),
-                  hex(geometry.l2_index(guest_offset)));
+  const uint64_t index = geometry.l2_index(guest_offset);
+  const uint64_t table = l1_entry.offset().value();
+  const uint64_t host_offset = entry.offset().value();
+  const std::string which = fmt::format("L2 entry {} of the L2 table at {:#x}", index, table);
+  ErrorData finding{.value = entry.word(), .index = index, .offset = table};
   switch (entry.problem(geometry)) {
     case L2Problem::kUnaligned:
-      return corruption(fmt::format("Cluster allocation offset {} unaligned {}",
-                                    hex(entry.offset().value()), place),
+      finding.code = "qcow2-cluster-unaligned";
+      finding.value = host_offset;
+      return corruption(std::move(finding),
+                        fmt::format("{} has the host offset {:#x}, not a multiple of the cluster "
+                                    "size {}",
+                                    which, host_offset, geometry.cluster_size()),
                         lookup);
     case L2Problem::kZeroFlagInVersion2:
-      return corruption("Zero cluster entry found in pre-v3 image " + place, lookup);
-    case L2Problem::kCompressedInDataFile:
-      return corruption("Compressed cluster entry found in image with external data file " + place,
+      finding.code = "qcow2-zero-flag-in-version-2";
+      return corruption(std::move(finding),
+                        fmt::format("{} is {:#x}, which reads as zeroes; version 2 has no such "
+                                    "entries",
+                                    which, entry.word()),
                         lookup);
-    case L2Problem::kNone:
-      return corruption(
-          fmt::format(
-              "External data file host cluster offset {} does not match guest cluster offset: {}, "
-              "L2 index: {})",
-              hex(entry.offset().value()), hex(geometry.cluster_start(guest_offset).value()),
-              hex(geometry.l2_index(guest_offset))),
-          lookup);
+    case L2Problem::kCompressedInDataFile:
+      finding.code = "qcow2-compressed-entry-with-data-file";
+      return corruption(std::move(finding),
+                        fmt::format("{} is {:#x}, a compressed cluster; an image with an external "
+                                    "data file has none",
+                                    which, entry.word()),
+                        lookup);
+    case L2Problem::kNone: {
+      const uint64_t cluster = geometry.cluster_start(guest_offset).value();
+      finding.code = "qcow2-data-file-offset-wrong";
+      finding.value = host_offset;
+      finding.bound = cluster;
+      return corruption(std::move(finding),
+                        fmt::format("{} has the offset {:#x} in the external data file, which must "
+                                    "be the guest offset {:#x}",
+                                    which, host_offset, cluster),
+                        lookup);
+    }
     case L2Problem::kAllocatedWithoutOffset:
     case L2Problem::kAllocatedAndZero:
     case L2Problem::kCompressedOffset:
       break;
   }
-  return corruption("Invalid cluster entry found  " + place, lookup);
+  finding.code = "qcow2-l2-entry-invalid";
+  return corruption(std::move(finding),
+                    fmt::format("{} is {:#x} with the subcluster bitmap {:#x}, which contradict "
+                                "each other",
+                                which, entry.word(), entry.bitmap()),
+                    lookup);
 }
 
 }  // namespace byre::qcow2

@@ -7,6 +7,7 @@
 
 #include "async/task.h"
 #include "qcow2/core/context.h"
+#include "qcow2/layout/l1_entry.h"
 #include "qcow2/layout/l2_entry.h"
 #include "qcow2/layout/types.h"
 #include "qcow2/tables/l1_table.h"
@@ -92,6 +93,10 @@ class Mapping {
   uint64_t bytes_per_slice() const;
   uint64_t bytes_per_l2_table() const;
 
+  // What to throw for an L1 entry whose L2 table is not at the start of a cluster.
+  Error unaligned_table(const layout::L1Entry& entry, uint64_t l1_index,
+                        Lookup lookup = Lookup::kNow);
+
  private:
   // The L2 table for guest_offset, checked; 0 if there is none.
   HostOffset l2_table_of(GuestOffset guest_offset, Lookup lookup);
@@ -101,7 +106,7 @@ class Mapping {
   uint32_t followers_in_run(const layout::L2Stretch& stretch, const Run& run) const;
   Run run_in_entry(const layout::L2Entry& entry, GuestOffset guest_offset) const;
   Error invalid_entry(const layout::L2Entry& entry, GuestOffset guest_offset, Lookup lookup);
-  Error corruption(const std::string& finding, Lookup lookup);
+  Error corruption(ErrorData finding, std::string sentence, Lookup lookup);
 
   Context* context_;
   const L1Table* l1_;

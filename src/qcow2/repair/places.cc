@@ -57,11 +57,14 @@ uint64_t NewPlaces::find_inside(uint64_t clusters, uint64_t from) const {
 }
 
 Error NewPlaces::no_room(uint64_t clusters, uint64_t missing) const {
-  return Error(ErrorKind::kNoSpace, ENOSPC, errno_text(ENOSPC),
-               fmt::format("'{}': {} new clusters are needed, but there is no space for {} of "
-                           "them; {} bytes are missing",
-                           pass_->file().device().filename(), clusters, missing,
-                           missing << geometry_.cluster_bits()));
+  const uint64_t missing_size = missing << geometry_.cluster_bits();
+  return Error(ErrorKind::kNoSpace, ENOSPC,
+               ErrorData{.code = "qcow2-no-room-for-tables",
+                         .value = missing_size,
+                         .file = pass_->file().device().filename()},
+               fmt::format("{} new clusters are needed, but there is no space for {} of them; {} "
+                           "bytes are missing",
+                           clusters, missing, missing_size));
 }
 
 Error NewPlaces::no_room_in_a_row(uint64_t clusters) const {
@@ -83,7 +86,7 @@ uint64_t NewPlaces::take(uint64_t clusters) {
   }
   const uint64_t first = next_past_end(clusters);
   if (first + clusters > layout::limits::kHostOffsetEnd >> geometry_.cluster_bits()) {
-    throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
+    throw Error(ErrorKind::kNoSpace, EFBIG, ErrorData{.code = "qcow2-no-offsets-for-tables"},
                 fmt::format("'{}' has no space for {} new clusters",
                             pass_->file().device().filename(), clusters));
   }

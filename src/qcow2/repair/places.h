@@ -26,7 +26,7 @@ class NewPlaces {
   // Also avoids references to tables written since, and to clusters past the current end of the
   // file.
   void avoid(const ReferenceCounts& counts);
-  // The first of this many consecutive clusters. Throws Error(kNoSpace); the hint says how much
+  // The first of this many consecutive clusters. Throws Error(kNoSpace), which says how much
   // space is missing.
   uint64_t take(uint64_t clusters);
   // The same for a refcount table and its blocks, which count these references and themselves.

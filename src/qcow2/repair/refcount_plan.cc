@@ -46,7 +46,10 @@ std::vector<uint64_t> with_blocks_of(const std::vector<uint64_t>& used, uint64_t
 void check_table_size(const RefcountPlan& plan) {
   const uint64_t entries = plan.blocks.back() + 1;
   if (entries <= layout::limits::kRefcountTableEntriesMax) return;
-  throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
+  throw Error(ErrorKind::kNoSpace, EFBIG,
+              ErrorData{.code = "qcow2-rebuilt-refcount-table-too-large",
+                        .value = entries,
+                        .bound = layout::limits::kRefcountTableEntriesMax},
               fmt::format("a refcount table of {} entries would be needed; at most {} are "
                           "supported",
                           entries, layout::limits::kRefcountTableEntriesMax));

@@ -149,7 +149,7 @@ Task<void> Repairer::repair_structure() {
       say(FindingKind::kRebuildNeeded, Severity::kNote,
           "ERROR need to rebuild refcount structures");
       throw Error(
-          ErrorKind::kIo, EIO, errno_text(EIO),
+          ErrorKind::kIo, EIO, ErrorData{.code = "qcow2-rebuild-not-allowed"},
           "refcounts must be rebuilt at a new offset, which a repair of leaks alone may not do");
     }
     co_await build();
@@ -252,7 +252,7 @@ Task<bool> Repairer::build_where_there_is_room() {
   if (may_grow_after_all) is_built = co_await try_to_build(Where::kPastEnd);
   if (is_built) co_return true;
   say(FindingKind::kNoRoom, Severity::kNote,
-      "No space for new tables: " + no_room_->hint() +
+      "No space for new tables: " + no_room_->message() +
           (is_partial && is_cut ? "; the file is not extended while tables that its header names "
                                   "are past its end"
                                 : ""));
@@ -387,7 +387,7 @@ Task<RepairResult> repair(CheckSubject subject, RepairOptions options) {
     co_return co_await repairer.run();
   } catch (const Error& error) {
     if (error.kind() == ErrorKind::kCancelled) throw;
-    failure = with_errno_text(error);
+    failure = end_of_check(error);
   }
   throw *failure;
 }

@@ -27,37 +27,53 @@ void Growth::check_bitmaps() const {
   for (const layout::BitmapEntry& bitmap : *bitmaps_) {
     if (!bitmap.in_use()) continue;
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                fmt::format("Bitmap '{}' is inconsistent and cannot be used", bitmap.name),
-                "Try block-dirty-bitmap-remove to delete this bitmap from disk");
+                ErrorData{.code = "qcow2-resize-with-bitmap-in-use", .name = bitmap.name},
+                fmt::format("the bitmap '{}' was not saved by its last user, and cannot be resized",
+                            bitmap.name))
+        .with_hint("Try block-dirty-bitmap-remove to delete this bitmap from disk");
   }
   if (bitmaps_->empty()) return;
+  const std::string& name = bitmaps_->front().name;
   throw Error(
       ErrorKind::kUnsupported, ENOTSUP,
-      "Resizing an image with persistent bitmaps is not supported",
-      fmt::format("'{}' has the bitmap '{}'", context_->file().filename(), bitmaps_->front().name));
+      ErrorData{
+          .code = "qcow2-resize-with-bitmaps", .name = name, .file = context_->file().filename()},
+      fmt::format("the image has the bitmap '{}', which cannot be resized yet", name));
 }
 
 void Growth::validate(uint64_t new_size, Preallocation preallocation) const {
   if (new_size > BlockDevice::kSizeMax) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Image size cannot be negative");
+    throw Error(
+        ErrorKind::kInvalidArgument, EINVAL,
+        ErrorData{
+            .code = "qcow2-new-size-impossible", .value = new_size, .bound = BlockDevice::kSizeMax},
+        fmt::format("the new size is {}; at most {} is possible", new_size, BlockDevice::kSizeMax));
   }
   if (new_size % kSectorSize != 0) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                fmt::format("The new size must be a multiple of {}", kSectorSize));
+    throw Error(
+        ErrorKind::kInvalidArgument, EINVAL,
+        ErrorData{.code = "qcow2-new-size-unaligned", .value = new_size, .bound = kSectorSize},
+        fmt::format("the new size is {}, not a multiple of {}", new_size, kSectorSize));
   }
   if (new_size < context_->disk_size() && preallocation != Preallocation::kOff) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "Preallocation can't be used for shrinking an image");
+                ErrorData{.code = "qcow2-shrink-with-preallocation", .value = new_size},
+                fmt::format("the new size is {}, less than now, and preallocation is only for "
+                            "growing",
+                            new_size));
   }
   if (new_size == context_->disk_size()) return;
   if (!snapshots_->empty() && context_->header().version < 3) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Can't resize a v2 image which has snapshots");
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, ErrorData{.code = "qcow2-resize-with-snapshots"},
+                "the image has snapshots, and in version 2 they have no disk size of their own");
   }
   const uint64_t entries_max = layout::limits::kL1EntriesMax;
   if (context_->geometry.l1_entries_for(new_size) > entries_max) {
-    throw Error(
-        ErrorKind::kNoSpace, EFBIG,
-        "The image size is too large for file format 'qcow2' (try using a larger cluster size)");
+    throw Error(ErrorKind::kNoSpace, EFBIG,
+                ErrorData{.code = "qcow2-size-beyond-l1-table", .field = "size", .value = new_size},
+                fmt::format("the new size is {}, which needs an L1 table of {} entries; at most {} "
+                            "are allowed",
+                            new_size, context_->geometry.l1_entries_for(new_size), entries_max));
   }
   check_bitmaps();
 }

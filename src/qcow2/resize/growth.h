@@ -37,7 +37,7 @@ class Growth {
         flusher_(flusher),
         zeroing_(zeroing) {}
 
-  // Throws with QEMU's message if the image cannot have that size. Call before grow() and
+  // Throws if the image cannot have that size. Call before grow() and
   // Shrink::run(), and before anything is written for them.
   void validate(uint64_t new_size, Preallocation preallocation) const;
   // Grows to a size that is not smaller. `preallocation` applies to clusters that only the new

@@ -34,14 +34,18 @@ bool Allocator::fits(ClusterRange range) const {
 void Allocator::check_end(ClusterRange range) const {
   if (fits(range)) return;
   if (context_->file().limits().grows) {
-    throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
-                fmt::format("{}: an L2 entry cannot refer to host offset {:#x}",
-                            context_->file().filename(),
-                            context_->geometry.offset_of(range.first).value()));
+    const uint64_t offset = context_->geometry.offset_of(range.first).value();
+    throw Error(ErrorKind::kNoSpace, EFBIG,
+                ErrorData{.code = "qcow2-host-offset-too-high",
+                          .offset = offset,
+                          .file = context_->file().filename()},
+                fmt::format("an L2 entry cannot refer to host offset {:#x}", offset));
   }
-  throw Error(ErrorKind::kNoSpace, ENOSPC, errno_text(ENOSPC),
-              fmt::format("{} has {} bytes and cannot grow", context_->file().filename(),
-                          context_->file().size()));
+  const uint64_t size = context_->file().size();
+  throw Error(
+      ErrorKind::kNoSpace, ENOSPC,
+      ErrorData{.code = "qcow2-file-full", .value = size, .file = context_->file().filename()},
+      fmt::format("the file has {} bytes and cannot grow", size));
 }
 
 // The first run of `count` free clusters from *position on, or of at least count_min; an empty

@@ -53,10 +53,10 @@ MetadataKinds template_kinds(const std::string& name) {
   if (name == "constant") return kConstant;
   if (name == "cached") return kCached;
   if (name == "all") return kAll;
-  throw Error(ErrorKind::kInvalidArgument, EINVAL,
-              fmt::format("Unsupported value '{}' for qcow2 option 'overlap-check'. Allowed are "
-                          "any of the following: none, constant, cached, all",
-                          name));
+  throw Error(
+      ErrorKind::kInvalidArgument, EINVAL,
+      ErrorData{.code = "qcow2-overlap-check-unknown", .field = "overlap-check", .text = name},
+      fmt::format("overlap-check is '{}', not none, constant, cached or all", name));
 }
 
 }  // namespace
@@ -64,8 +64,11 @@ MetadataKinds template_kinds(const std::string& name) {
 MetadataKinds MetadataKinds::of(const OverlapCheckOptions& options) {
   if (options.check && options.check_template && *options.check != *options.check_template) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                fmt::format("Conflicting values for qcow2 options 'overlap-check' ('{}') and "
-                            "'overlap-check.template' ('{}')",
+                ErrorData{.code = "qcow2-overlap-checks-differ",
+                          .field = "overlap-check",
+                          .text = *options.check,
+                          .name = *options.check_template},
+                fmt::format("overlap-check is '{}', but overlap-check.template is '{}'",
                             *options.check, *options.check_template));
   }
   const std::optional<std::string>& name = options.check ? options.check : options.check_template;
@@ -157,10 +160,10 @@ void OverlapCheck::load_inactive_l1_tables() {
 }
 
 Error OverlapCheck::too_many_inactive() const {
-  return Error(ErrorKind::kNoMemory, ENOMEM, errno_text(ENOMEM),
-               fmt::format("'{}': its snapshots have too many L2 tables to track; open it without "
-                           "overlap-check.inactive-l2",
-                           context_->file().filename()));
+  return Error(
+      ErrorKind::kNoMemory, ENOMEM,
+      ErrorData{.code = "qcow2-snapshot-l2-tables-too-many", .file = context_->file().filename()},
+      "the snapshots have too many L2 tables to track; open it without overlap-check.inactive-l2");
 }
 
 Task<void> OverlapCheck::load_inactive_l2_tables() {
@@ -231,9 +234,11 @@ void OverlapCheck::check_kinds(HostOffset offset, uint64_t length, MetadataKinds
   const uint64_t end = begin + length;
   for (const MetadataKind kind : kOrder) {
     if (!kinds.has(kind) || !hits(kind, begin, end)) continue;
+    const char* const name = kNames[static_cast<size_t>(kind)];
     throw context_->health.report_corruption(
-        fmt::format("Preventing invalid write on metadata (overlaps with {})",
-                    kNames[static_cast<size_t>(kind)]));
+        {.code = "qcow2-overlap", .offset = begin, .name = name},
+        fmt::format("a write of {} bytes to host offset {:#x} would overwrite metadata: {}", length,
+                    begin, name));
   }
 }
 

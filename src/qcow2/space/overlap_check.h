@@ -30,8 +30,8 @@ class MetadataKinds {
   constexpr bool has(MetadataKind kind) const { return (bits_ >> static_cast<unsigned>(kind)) & 1; }
   constexpr bool operator==(const MetadataKinds&) const = default;
 
-  // The kinds that the template and the single options select. Throws Error(kInvalidArgument) with
-  // QEMU's message if they are invalid.
+  // The kinds that the template and the single options select. Throws Error(kInvalidArgument) if
+  // they are invalid.
   static MetadataKinds of(const OverlapCheckOptions& options);
 
  private:

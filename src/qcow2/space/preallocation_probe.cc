@@ -62,8 +62,12 @@ Task<uint64_t> count_used_clusters(Context* context, TableCache* refcount_cache,
     if (!geometry.is_cluster_aligned(entry.offset())) {
       // The answer only affects speed; that the image is corrupt matters more.
       const Error error = context->health.report_corruption(
-          fmt::format("Refblock offset {:#x} unaligned (reftable index: {})",
-                      entry.offset().value(), index == 0 ? "0" : fmt::format("{:#x}", index)));
+          {.code = "qcow2-refcount-block-unaligned",
+           .value = entry.offset().value(),
+           .index = index},
+          fmt::format("refcount table entry {} has the offset {:#x}, not a multiple of the cluster "
+                      "size {}",
+                      index, entry.offset().value(), geometry.cluster_size()));
       co_return 0;
     }
     if (entry.kind(geometry) != RefcountTableKind::kBlock) continue;

@@ -35,9 +35,13 @@ void RefcountTableGrowth::plan(HostCluster start, uint64_t table_index_min) {
     blocks = last + 1 - first_new_index_;
   }
   if (entries > kEntriesMax) {
-    throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
-                fmt::format("{}: the refcount table would need {} entries; at most {} are allowed",
-                            context_->file().filename(), entries, kEntriesMax));
+    throw Error(ErrorKind::kNoSpace, EFBIG,
+                ErrorData{.code = "qcow2-refcount-table-full",
+                          .value = entries,
+                          .bound = kEntriesMax,
+                          .file = context_->file().filename()},
+                fmt::format("the refcount table would need {} entries; at most {} are allowed",
+                            entries, kEntriesMax));
   }
   table_ = refcounts_->table();
   table_.resize(table_clusters_ * per_cluster);

@@ -41,14 +41,22 @@ HostOffset Refcounts::block_offset(uint64_t table_index) const {
   const RefcountTableEntry entry(table_[table_index]);
   if (entry.kind(context_->geometry) == RefcountTableKind::kInvalid) {
     throw context_->health.report_corruption(
-        fmt::format("Refblock offset {:#x} unaligned (reftable index: {:#x})",
-                    entry.offset().value(), table_index));
+        {.code = "qcow2-refcount-block-unaligned",
+         .value = entry.offset().value(),
+         .index = table_index},
+        fmt::format("refcount table entry {} has the offset {:#x}, not a multiple of the cluster "
+                    "size {}",
+                    table_index, entry.offset().value(), context_->geometry.cluster_size()));
   }
   if (std::ranges::binary_search(missing_blocks_, table_index)) {
-    throw Error(ErrorKind::kIo, EIO, errno_text(EIO),
-                fmt::format("{}: refcount block {:#x} (reftable index: {:#x}) lies past the end of "
-                            "the file",
-                            context_->file().filename(), entry.offset().value(), table_index));
+    throw Error(ErrorKind::kIo, EIO,
+                ErrorData{.code = "qcow2-refcount-block-past-end",
+                          .value = entry.offset().value(),
+                          .index = table_index,
+                          .file = context_->file().filename()},
+                fmt::format("refcount table entry {} has the offset {:#x}, past the end of the "
+                            "file",
+                            table_index, entry.offset().value()));
   }
   return entry.offset();
 }
@@ -149,11 +157,15 @@ Task<HostCluster> Refcounts::end_of_used() {
 }
 
 Error Refcounts::overflow(HostCluster cluster) const {
+  const uint64_t offset = context_->geometry.offset_of(cluster).value();
+  const uint64_t refcount_max = context_->geometry.refcount_max();
   return Error(
-      ErrorKind::kUnsupported, EINVAL, errno_text(EINVAL),
-      fmt::format("{}: the refcount of the cluster at {:#x} cannot exceed {}",
-                  context_->file().filename(), context_->geometry.offset_of(cluster).value(),
-                  context_->geometry.refcount_max()));
+      ErrorKind::kUnsupported, EINVAL,
+      ErrorData{.code = "qcow2-refcount-overflow",
+                .bound = refcount_max,
+                .offset = offset,
+                .file = context_->file().filename()},
+      fmt::format("the refcount of the cluster at {:#x} cannot exceed {}", offset, refcount_max));
 }
 
 Task<void> Refcounts::add(ClusterRange range) {
@@ -203,9 +215,10 @@ Task<void> Refcounts::subtract(ClusterRange range, std::function<void(HostCluste
       const uint64_t index = index_in_slice(at) + i;
       const uint64_t before = slice ? layout::load_refcount(slice.bytes(), index, order) : 0;
       if (before == 0) {
+        const uint64_t offset = context_->geometry.offset_of(at + i).value();
         corruption = std::make_exception_ptr(context_->health.report_corruption(
-            fmt::format("Refcount of the cluster at {:#x} is 0, though it is in use",
-                        context_->geometry.offset_of(at + i).value())));
+            {.code = "qcow2-refcount-too-low", .value = 0, .offset = offset},
+            fmt::format("the refcount of the cluster at {:#x} is 0, though it is in use", offset)));
         continue;
       }
       layout::store_refcount(slice.bytes(), index, order, before - 1);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/write/compressed_writer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <exception>
@@ -49,13 +51,17 @@ Task<void> CompressedWriter::write(GuestOffset offset, WriteBuffers from) {
   const uint64_t cluster_size = context_->geometry.cluster_size();
   const uint64_t end = offset.value() + from.size();
   if (context_->header().has_external_data_file()) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                ErrorData{.code = "qcow2-compressed-with-data-file"},
                 "an image with an external data file cannot have compressed clusters");
   }
   if (context_->geometry.offset_in_cluster(offset) != 0 ||
       (end % cluster_size != 0 && end != context_->disk_size())) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, errno_text(EINVAL),
-                "compressed writes must cover whole clusters");
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                ErrorData{.code = "qcow2-compressed-write-unaligned", .offset = offset.value()},
+                fmt::format("a compressed write of {} bytes to guest offset {:#x} does not cover "
+                            "whole clusters of {} bytes",
+                            from.size(), offset.value(), cluster_size));
   }
   if (from.size() <= cluster_size) {
     co_await write_cluster(offset, std::move(from));
@@ -141,8 +147,13 @@ Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes com
   std::exception_ptr error;
   try {
     if (place.value() + compressed.size() > geometry.compressed_offset_end()) {
-      throw Error(ErrorKind::kNoSpace, EFBIG, errno_text(EFBIG),
-                  "the host offset is too large for the descriptor of a compressed cluster");
+      throw Error(ErrorKind::kNoSpace, EFBIG,
+                  ErrorData{.code = "qcow2-compressed-offset-too-high",
+                            .bound = geometry.compressed_offset_end(),
+                            .offset = place.value()},
+                  fmt::format("host offset {:#x} is too high for the descriptor of a compressed "
+                              "cluster",
+                              place.value()));
     }
     overlap_->check(place, compressed.size());
     const WriteBuffers from(compressed);

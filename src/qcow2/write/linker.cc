@@ -131,8 +131,12 @@ void Linker::discard_former(const L2Entry& before, const L2Entry& after, GuestOf
 
 bool Linker::may_free(const L2Entry& entry) const {
   if (context_->geometry.is_cluster_aligned(entry.offset())) return true;
+  const uint64_t offset = entry.offset().value();
   context_->health.warn_of_corruption(
-      fmt::format("Cannot free unaligned cluster {:#x}", entry.offset().value()));
+      {.code = "qcow2-freed-cluster-unaligned", .value = offset},
+      fmt::format("the cluster at {:#x} cannot be freed: its offset is not a multiple of the "
+                  "cluster size {}",
+                  offset, context_->geometry.cluster_size()));
   return false;
 }
 
@@ -165,8 +169,7 @@ Task<void> Linker::ensure_table(GuestOffset guest_offset) {
   const L1Kind kind = before.kind(geometry);
   if (kind == L1Kind::kTable && before.copied()) co_return;
   if (kind == L1Kind::kInvalid) {
-    throw context_->health.report_corruption(fmt::format(
-        "L2 table offset {:#x} unaligned (L1 index: {:#x})", before.offset().value(), index));
+    throw mapping_->unaligned_table(before, index);
   }
   const ClusterRange place = co_await allocator_->allocate_all(1);
   const HostOffset table = geometry.offset_of(place.first);

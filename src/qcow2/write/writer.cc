@@ -142,15 +142,20 @@ bool Writer::joins(const Part& part, const Part& next) const {
   return next.host - part.host == next.begin - part.first_cluster(context_->geometry);
 }
 
-// The same as Linker::check_entry(), with QEMU's messages for a write.
+// The same as Linker::check_entry(), with the findings that QEMU has for a write.
 void Writer::check_entry(const L2Entry& entry, GuestOffset offset, uint64_t length) const {
   const Geometry& geometry = context_->geometry;
   if (entry.problem(geometry) == layout::L2Problem::kUnaligned) {
     const bool is_zero = !geometry.extended_l2() && (entry.word() & L2Entry::kZero) != 0;
+    const uint64_t host_offset = entry.offset().value();
     throw context_->health.report_corruption(
-        fmt::format("{} cluster offset {:#x} unaligned (guest offset: {})",
-                    is_zero ? "Preallocated zero" : "Data", entry.offset().value(),
-                    offset.is_zero() ? "0" : fmt::format("{:#x}", offset.value())));
+        {.code = is_zero ? Literal("qcow2-zero-cluster-unaligned")
+                         : Literal("qcow2-data-cluster-unaligned"),
+         .value = host_offset,
+         .offset = offset.value()},
+        fmt::format("the cluster of guest offset {:#x} has the host offset {:#x}, not a multiple "
+                    "of the cluster size {}",
+                    offset.value(), host_offset, geometry.cluster_size()));
   }
   linker_->check_entry(entry, offset, length);
 }

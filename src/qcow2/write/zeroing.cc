@@ -250,7 +250,7 @@ Task<void> Zeroing::check_whole_subclusters(GuestOffset begin, GuestOffset end) 
 }
 
 Error Zeroing::zeroing_needs_write() {
-  return Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
+  return Error(ErrorKind::kUnsupported, ENOTSUP, ErrorData{.code = "qcow2-zeroing-needs-write"},
                "the range cannot be zeroed without writing zero bytes");
 }
 

@@ -55,7 +55,10 @@ TEST_F(CheckJobTest, WhatEndsACheckIsToldAfterTheFindingThatSaysWhy) {
     run(name);
     FAIL() << "the check came to its end";
   } catch (const Error& error) {
-    EXPECT_EQ(error.message(), "Check failed: Invalid argument");
+    EXPECT_EQ(error.message(),
+              "Check failed: snapshots_offset is 0x3, not a multiple of the cluster size 65536");
+    EXPECT_EQ(error.data().code, "qcow2-check-ended");
+    EXPECT_EQ(error.errno_value(), EINVAL);
   }
   EXPECT_EQ(texts_, std::vector<std::string>{"ERROR snapshot table offset invalid"});
 }

@@ -120,7 +120,7 @@ TEST_F(CreateImage, WhatIsRefusedTouchesNothing) {
   write_file(path("x"), "precious");
   NewImage bad = image("qcow2", 1 << 20);
   bad.options.set("cluster_size", "1000");
-  EXPECT_EQ(refusal(bad), "Cluster size must be a power of two between 512 and 2048k");
+  EXPECT_EQ(refusal(bad), "cluster_size is 1000, not a power of two from 512 to 2097152");
   NewImage hint = image("raw", 512);
   hint.options.set("extent_size_hint", "5G");
   EXPECT_EQ(refusal(hint), "Extent size hint is too large");
@@ -163,7 +163,7 @@ TEST_F(CreateImage, WhatWasThereIsKeptWhereTheNewImageCannotBe) {
   NewImage named = image("qcow2", 1 << 20);
   named.options.set("backing_file", std::string(1100, 'b'));
   named.options.set("backing_fmt", "raw");
-  expect_kept(named, "Could not assign backing file");
+  expect_kept(named, "backing_file has 1100 bytes");
   NewImage metadata = image("raw", 512);
   metadata.options.set("preallocation", "metadata");
   expect_kept(metadata, "Unsupported preallocation mode");

@@ -225,11 +225,14 @@ TEST_F(DriversTest, ARawImageMayBeAWindowOfItsFile) {
 }
 
 TEST_F(DriversTest, ARawImageThatWasProbedIsNotMadeToLookLikeAnotherFormat) {
-  std::string warnings;
+  std::vector<Warning> warnings;
   ImageOptions options{.writable = true};
-  options.on_warning = [&](const std::string& text) { warnings += text; };
+  options.on_warning = [&](const Warning& warning) { warnings.push_back(warning); };
   const auto raw = loop_.run(open_image("a.raw", options));
-  EXPECT_THAT(warnings, testing::StartsWith("WARNING: Image format was not specified for 'a.raw'"));
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_EQ(warnings[0].kind, WarningKind::kFormatGuessed);
+  EXPECT_EQ(warnings[0].problem.data().code, "raw-format-guessed");
+  EXPECT_EQ(warnings[0].problem.data().name, "a.raw");
   const Contents magic{'Q', 'F', 'I', 0xfb, 0, 0, 0, 3};
   EXPECT_THROW(loop_.run(raw->write(0, ConstBytes(magic))), Error);
   loop_.run(raw->write(1, ConstBytes(magic)));

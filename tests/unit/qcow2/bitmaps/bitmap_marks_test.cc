@@ -187,12 +187,14 @@ TEST_F(BitmapMarks, AnImageWithBitmapsKeepsItsSize) {
   open(disks_with_bitmaps(layout, {{"follows", layout::bitmap_flag::kAuto}}), layout);
   for (const uint64_t size : {2 * kMiB, kMiB / 2}) {
     const Error error = refusal([&] { loop_.run(image().resize(size, Preallocation::kOff)); });
-    EXPECT_EQ(error.message(), "Resizing an image with persistent bitmaps is not supported");
+    EXPECT_EQ(error.data().code, "qcow2-resize-with-bitmaps");
+    EXPECT_EQ(error.data().name, "follows");
   }
   EXPECT_FALSE(stored()[0].in_use());
   write(0, pattern(0, 512, 1));
   const Error error = refusal([&] { loop_.run(image().resize(2 * kMiB, Preallocation::kOff)); });
-  EXPECT_EQ(error.message(), "Bitmap 'follows' is inconsistent and cannot be used");
+  EXPECT_EQ(error.data().code, "qcow2-resize-with-bitmap-in-use");
+  EXPECT_EQ(error.data().name, "follows");
   EXPECT_EQ(error.hint(), "Try block-dirty-bitmap-remove to delete this bitmap from disk");
   close_and_check();
 }

@@ -317,7 +317,9 @@ TEST(Checker, AFileOfMoreClustersThanQemuCountsIsRefused) {
     image.check();
     FAIL() << "not refused";
   } catch (const Error& error) {
-    EXPECT_EQ(error.message(), "File too large");
+    EXPECT_EQ(error.data().code, "qcow2-check-ended");
+    EXPECT_EQ(error.errno_value(), EFBIG);
+    EXPECT_EQ(error.data().bound, (uint64_t{1} << 31) - 1);
   }
   // One cluster less can be checked, in memory proportional to what is in the file.
   sync_wait(image.file().resize((uint64_t{1} << 40) - 512, Preallocation::kOff));

@@ -42,11 +42,11 @@ Refusals refusals(const Health& health) {
 class HealthTest : public testing::TestWithParam<Phase> {
  protected:
   Health make(Phase phase) {
-    return {file_, phase, [this](const std::string& line) { warnings_.push_back(line); }};
+    return {file_, phase, [this](const Warning& warning) { warnings_.push_back(warning); }};
   }
 
   storage::MemoryDevice file_{0, "disk.qcow2"};
-  std::vector<std::string> warnings_;
+  std::vector<Warning> warnings_;
 };
 
 TEST_P(HealthTest, RefusesWhatTheTableOfStatesSays) {
@@ -59,7 +59,7 @@ TEST_P(HealthTest, RefusesWhatTheTableOfStatesSays) {
   // The first failure counts.
   health.note_failure(Error::from_errno(EIO, "another one"), Health::Operation::kFlush);
   EXPECT_EQ(refusals(health), (Refusals{EROFS, EROFS, 0, until_repaired}));
-  EXPECT_EQ(health.report_corruption("a finding").errno_value(), EIO);
+  EXPECT_EQ(health.report_corruption({}, "a finding").errno_value(), EIO);
   const bool is_refused = GetParam() != Phase::kReadOnly;
   EXPECT_EQ(health.must_be_marked_corrupt(), is_refused);
   EXPECT_EQ(refusals(health), (Refusals{EROFS, EROFS, is_refused ? ENOMEDIUM : 0, until_repaired}));
@@ -79,16 +79,17 @@ TEST_F(HealthTest, AWriteThatFoundNoSpaceIsTriedAgainButNotAFlush) {
 
 TEST_F(HealthTest, WarnsOnceAnImageAndOnceMoreWhereItIsMarked) {
   Health health = make(Phase::kPrepared);
-  health.warn_of_corruption("the first");
-  health.warn_of_corruption("the second");
-  EXPECT_EQ(warnings_.size(), 1u);
-  health.report_corruption("a fatal one");
-  health.report_corruption("another");
-  health.warn_of_corruption("the last");
+  health.warn_of_corruption({}, "the first");
+  health.warn_of_corruption({}, "the second");
+  ASSERT_EQ(warnings_.size(), 1u);
+  EXPECT_EQ(warnings_[0].kind, WarningKind::kCorrupt);
+  EXPECT_EQ(warnings_[0].problem.sentence(), "the first");
+  health.report_corruption({}, "a fatal one");
+  health.report_corruption({}, "another");
+  health.warn_of_corruption({}, "the last");
   ASSERT_EQ(warnings_.size(), 2u);
-  EXPECT_EQ(warnings_[1],
-            "qcow2: Marking image as corrupt: a fatal one; further corruption events will be "
-            "suppressed\n");
+  EXPECT_EQ(warnings_[1].kind, WarningKind::kMarkedCorrupt);
+  EXPECT_EQ(warnings_[1].problem.sentence(), "a fatal one");
 }
 
 TEST_F(HealthTest, IsPreparedOnceItWasToldSo) {

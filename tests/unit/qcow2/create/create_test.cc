@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
+#include <optional>
 #include <tuple>
 
 #include "filter/filter_device.h"
@@ -102,23 +103,29 @@ TEST(Create, LeavesTheFeatureNamesOutOfSmallClusters) {
 }
 
 TEST(Create, RefusesNamesThatTheHeaderClusterCannotHold) {
-  const auto refusal = [](size_t length, uint64_t cluster_size) -> std::string {
+  // The error for a name of this length.
+  const auto refusal = [](size_t length, uint64_t cluster_size) -> std::optional<Error> {
     CreateOptions options = options_of(kMiB, cluster_size);
     options.backing_filename = std::string(length, 'a');
     options.backing_format = "raw";
     try {
       created(options);
     } catch (const Error& error) {
-      return error.message();
+      return error;
     }
-    return "";
+    return std::nullopt;
   };
-  EXPECT_EQ(refusal(376, 512), "");
-  EXPECT_EQ(refusal(400, 512), "Could not assign backing file '" + std::string(400, 'a') +
-                                   "' with format 'raw': No space left on device");
-  EXPECT_EQ(refusal(1023, 65536), "");
-  EXPECT_EQ(refusal(1024, 65536), "Could not assign backing file '" + std::string(1024, 'a') +
-                                      "' with format 'raw': Invalid argument");
+  EXPECT_FALSE(refusal(376, 512));
+  EXPECT_FALSE(refusal(1023, 65536));
+  for (const auto& [length, cluster_size, errno_value] :
+       {std::tuple{400u, 512u, ENOSPC}, std::tuple{1024u, 65536u, EINVAL}}) {
+    const std::optional<Error> refused = refusal(length, cluster_size);
+    ASSERT_TRUE(refused);
+    EXPECT_EQ(refused->data().code, "qcow2-backing-file-refused");
+    EXPECT_EQ(refused->data().name, std::string(length, 'a'));
+    EXPECT_EQ(refused->data().text, "raw");
+    EXPECT_EQ(refused->errno_value(), errno_value);
+  }
 }
 
 TEST(Create, ADataFileIsGivenExactlyIfTheOptionsNameOne) {
@@ -238,21 +245,21 @@ TEST(Create, ADiskThatIsTooSmallForPreallocationStaysAsItIs) {
 
 TEST(Create, ADiskThatIsTooSmallForTheTablesStaysAsItIs) {
   const std::pair<uint64_t, const char*> refusals[] = {
-      {512, "Could not write qcow2 header: No space left on device"},
-      {64 * kKiB, "Could not write refcount table: No space left on device"},
-      {192 * kKiB - 512, "Could not write refcount table: No space left on device"},
-      {192 * kKiB, "Could not resize image: Failed to grow the L1 table: No space left on device"},
+      {512, "qcow2-no-room-for-header"},
+      {64 * kKiB, "qcow2-no-room-for-refcounts"},
+      {192 * kKiB - 512, "qcow2-no-room-for-refcounts"},
+      {192 * kKiB, "qcow2-no-room-for-l1-table"},
       {192 * kKiB + 512, ""},
   };
-  for (const auto& [size, message] : refusals) {
+  for (const auto& [size, code] : refusals) {
     FixedDisk disk(size);
     std::string told;
     try {
       sync_wait(create(disk, nullptr, options_of(kMiB, 64 * kKiB)));
     } catch (const Error& error) {
-      told = error.message();
+      told = error.data().code.view();
     }
-    EXPECT_EQ(told, message);
+    EXPECT_EQ(told, code);
     if (told.empty()) continue;
     std::vector<uint8_t> left(size);
     sync_wait(disk.read(0, ReadBuffers(Bytes(left))));

@@ -76,10 +76,11 @@ TEST_F(ImageClose, SaysWhichTablesAreLost) {
   opened_.file->add_rule(
       {.operation = faults::Operation::kWrite, .count = UINT64_MAX, .errno_value = ENOSPC});
   const Error error = refusal([&] { loop_.run(image().close()); });
-  EXPECT_EQ(error.message(), "Failed to flush the L2 table cache: No space left on device");
-  EXPECT_EQ(error.more(), std::vector<std::string>{
-                              "Failed to flush the refcount block cache: No space left on device"});
+  EXPECT_EQ(error.data().code, "qcow2-l2-tables-not-written");
   EXPECT_EQ(error.errno_value(), ENOSPC);
+  ASSERT_EQ(error.more().size(), 1u);
+  EXPECT_EQ(error.more()[0].data().code, "qcow2-refcounts-not-written");
+  EXPECT_EQ(error.more()[0].errno_value(), ENOSPC);
 }
 
 }  // namespace

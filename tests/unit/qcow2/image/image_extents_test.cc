@@ -167,14 +167,14 @@ TEST(ImageExtents, WarnOfABadEntryOnlyIfItIsReached) {
   builder.l2_table(0);
   builder.set_l2(0, layout::L2Entry::zero_plain(builder.geometry()));
   builder.set_l2(1, layout::L2Entry(0x50200 | layout::L2Entry::kCopied));
-  std::vector<std::string> warnings;
+  std::vector<WarningKind> warnings;
   OpenOptions options;
-  options.on_warning = [&warnings](const std::string& text) { warnings.push_back(text); };
+  options.on_warning = [&warnings](const Warning& warning) { warnings.push_back(warning.kind); };
   const auto image = builder.open(options);
   EXPECT_EQ(sync_wait(image->extents(0, 4 * kCluster, ExtentScope::kChain)).size(), 1u);
   EXPECT_TRUE(warnings.empty());
   EXPECT_THROW(sync_wait(image->extents(kCluster, kCluster, ExtentScope::kChain)), Error);
-  EXPECT_EQ(warnings.size(), 1u);
+  EXPECT_EQ(warnings, std::vector{WarningKind::kCorrupt});
 }
 
 TEST(ImageExtents, EndInAnErrorBeforeAContradictorySubcluster) {

@@ -225,7 +225,8 @@ TEST_F(WriteDetails, ADirtyImageThatCannotBeRepairedIsNotOpenedForWriting) {
     loop_.run(Image::open(std::move(file), for_writing()));
     FAIL() << "it was opened";
   } catch (const Error& error) {
-    EXPECT_EQ(error.message(), "Could not repair dirty image: " + errno_text(EIO));
+    EXPECT_EQ(error.data().code, "qcow2-dirty-image-not-repaired");
+    EXPECT_EQ(error.errno_value(), EIO);
   }
 }
 

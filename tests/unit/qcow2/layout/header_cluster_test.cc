@@ -61,12 +61,12 @@ TEST(HeaderCluster, ABackingFileNameHas1023BytesAtMostAndStaysInTheFirstCluster)
     return refusal([&] { HeaderCluster::parse(bytes); });
   };
   EXPECT_EQ(with_name(512, 1023), "");
-  EXPECT_EQ(with_name(512, 1024), "Backing file name too long");
-  EXPECT_EQ(with_name(512, 0xffffffff), "Backing file name too long");
+  EXPECT_EQ(with_name(512, 1024), "qcow2-backing-name-too-long");
+  EXPECT_EQ(with_name(512, 0xffffffff), "qcow2-backing-name-too-long");
   EXPECT_EQ(with_name(65530, 6), "");
-  EXPECT_EQ(with_name(65530, 7), "Backing file name too long");
+  EXPECT_EQ(with_name(65530, 7), "qcow2-backing-name-too-long");
   EXPECT_EQ(with_name(65536, 0), "");
-  EXPECT_EQ(with_name(65536, 1), "Backing file name too long");
+  EXPECT_EQ(with_name(65536, 1), "qcow2-backing-name-too-long");
   EXPECT_EQ(with_name(512, 0), "");
   // Without an offset the size means nothing.
   EXPECT_EQ(with_name(0, 0xffffffff), "");
@@ -110,6 +110,8 @@ TEST(HeaderCluster, WhatDoesNotFitIsRefused) {
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kNoSpace);
     EXPECT_EQ(error.errno_value(), ENOSPC);
+    EXPECT_EQ(error.data().code, "qcow2-header-too-large");
+    EXPECT_EQ(error.data().value, 513);
   }
 }
 

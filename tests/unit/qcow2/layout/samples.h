@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <ostream>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "byre/error.h"
@@ -47,16 +51,45 @@ inline Geometry sample_geometry(uint32_t cluster_bits, bool extended_l2 = false,
   return Geometry(header);
 }
 
-// The message of the Error that `call` throws, which must have a hint; "" if it does not throw.
+// What an Error says; equal to its code, and to "" if nothing was thrown.
+struct Refusal {
+  ErrorData data;
+  ErrorKind kind = ErrorKind::kIo;
+  int errno_value = 0;
+  std::string sentence;
+
+  bool operator==(std::string_view code) const { return data.code == code; }
+  bool operator==(const Refusal& other) const {
+    return data.code == other.data.code && data.name == other.data.name;
+  }
+  friend void PrintTo(const Refusal& refusal, std::ostream* out) {
+    *out << '"' << refusal.data.code.view() << "\": " << refusal.sentence;
+  }
+};
+
+// `call` does not throw, or an Error with a code, whose sentence has what its data has.
 template <class Call>
-std::string refusal(Call call) {
+Refusal refusal(Call call) {
   try {
     call();
   } catch (const Error& error) {
-    EXPECT_FALSE(error.hint().empty()) << error.message();
-    return error.message();
+    const ErrorData& data = error.data();
+    const auto has = [&](std::string_view part) {
+      EXPECT_NE(error.sentence().find(part), std::string::npos) << error.sentence() << ": " << part;
+    };
+    EXPECT_NE(data.code, "") << error.message();
+    EXPECT_EQ(error.message(), error.sentence());
+    EXPECT_EQ(error.hint(), "");
+    has(data.field);
+    has(data.name);
+    for (const std::optional<uint64_t>& number : {data.value, data.index, data.offset}) {
+      if (!number || error.sentence().find(fmt::format("{:x}", *number)) != std::string::npos)
+        continue;
+      has(std::to_string(*number));
+    }
+    return {data, error.kind(), error.errno_value(), error.sentence()};
   }
-  return "";
+  return {};
 }
 
 }  // namespace byre::qcow2::layout

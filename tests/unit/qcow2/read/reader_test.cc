@@ -233,8 +233,8 @@ TEST(Reader, DamagedCompressedDataIsAnErrorThatNamesFileAndOffset) {
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kCorrupt);
       EXPECT_EQ(error.errno_value(), EIO);
-      EXPECT_THAT(error.hint(), testing::HasSubstr("'test.qcow2'"));
-      EXPECT_THAT(error.hint(), testing::HasSubstr("guest offset 0x30000"));
+      EXPECT_THAT(error.message(), testing::HasSubstr("'test.qcow2'"));
+      EXPECT_THAT(error.message(), testing::HasSubstr("guest offset 0x30000"));
     }
   }
 }

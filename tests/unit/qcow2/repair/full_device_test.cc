@@ -123,7 +123,7 @@ TEST(RepairWithoutRoom, SaysHowMuchIsMissing) {
     FAIL() << "there is no space";
   } catch (const Error& error) {
     EXPECT_EQ(error.errno_value(), ENOSPC);
-    EXPECT_THAT(error.hint(), testing::HasSubstr("bytes are missing"));
+    EXPECT_THAT(error.message(), testing::HasSubstr("bytes are missing"));
   }
   EXPECT_THAT(texts, testing::Contains(testing::HasSubstr("bytes are missing")));
   EXPECT_EQ(as_device(disk)->get(0, before.size()), before);

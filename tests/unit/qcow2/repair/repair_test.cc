@@ -92,8 +92,8 @@ TEST(Repairer, LeaksAloneDoesNotRebuild) {
     test::repair(image.file(), RepairScope::kLeaks);
     FAIL() << "it went on";
   } catch (const Error& error) {
-    EXPECT_EQ(error.message(), errno_text(EIO));
-    EXPECT_THAT(error.hint(), HasSubstr("new offset"));
+    EXPECT_EQ(error.errno_value(), EIO);
+    EXPECT_THAT(error.message(), HasSubstr("new offset"));
   }
   EXPECT_EQ(image.file().get(0, image.file().size()), before);
 }
