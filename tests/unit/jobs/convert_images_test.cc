@@ -118,9 +118,10 @@ TEST_F(ConvertImages, AFailureRemovesTheNewFile) {
   EXPECT_EQ(refusal(failing), "Compression and preallocation not supported at the same time");
   EXPECT_FALSE(exists("target"));
   failing.target_options = {{"cluster_size", "3"}};
-  EXPECT_EQ(refusal(failing), failing.target +
-                                  ": error while converting qcow2: Cluster size must be a power "
-                                  "of two between 512 and 2048k");
+  EXPECT_EQ(refusal(failing),
+            failing.target +
+                ": error while converting qcow2: cluster_size is 3, not a power of two "
+                "from 512 to 2097152");
   EXPECT_FALSE(exists("target"));
   Cancellation cancelled;
   cancelled.request();
