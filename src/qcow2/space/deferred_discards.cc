@@ -17,6 +17,7 @@ Task<void> discard_inside(BlockDevice* device, uint64_t begin, uint64_t end) {
     co_await device->discard(begin, end - begin);
   } catch (const Error&) {
     // The space stays allocated; nothing else depends on it.
+  } catch (const std::bad_alloc&) {
   }
 }
 
@@ -79,6 +80,15 @@ void DeferredDiscards::check() const {
   BYRE_ASSERT(running_end_ == 0 || (running_begin_ < running_end_ && mutex_.is_locked()));
 }
 
+// The discard in flight has ended when this is destroyed, however that happens.
+struct DeferredDiscards::Running {
+  explicit Running(DeferredDiscards* discards) : owner(discards) {}
+  ~Running() { owner->running_begin_ = owner->running_end_ = 0; }
+  Running(const Running&) = delete;
+  Running& operator=(const Running&) = delete;
+  DeferredDiscards* owner;
+};
+
 void DeferredDiscards::begin_flush() noexcept {
   if (ready_.empty()) {
     ready_.swap(waiting_);
@@ -96,8 +106,8 @@ Task<void> DeferredDiscards::run() {
     running_begin_ = first->first;
     running_end_ = first->second;
     ready_.erase(first);
+    const Running until_done(this);
     co_await discard_inside(&context_->data_device(), running_begin_, running_end_);
-    running_begin_ = running_end_ = 0;
   }
 }
 

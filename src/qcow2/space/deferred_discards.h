@@ -53,6 +53,8 @@ class DeferredDiscards {
   // Begin and end of disjoint, non-adjacent pieces, in bytes of the data device.
   using Pieces = std::map<uint64_t, uint64_t>;
 
+  struct Running;
+
   static void insert(Pieces* pieces, uint64_t begin, uint64_t end) noexcept;
   static void erase(Pieces* pieces, uint64_t begin, uint64_t end) noexcept;
 

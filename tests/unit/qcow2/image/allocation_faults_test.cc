@@ -268,6 +268,47 @@ TEST(AllocationFaults, AShrinkThatFailsFreesNothingThatIsStillReferredTo) {
   EXPECT_GT(n, 10u);
 }
 
+// Discards clusters that stay allocated, and flushes while the n-th allocation fails; whether it
+// failed.
+bool flush_discards_with_fault(const Disks& disks, uint64_t n) {
+  constexpr uint64_t kCluster = 4096;
+  Loop loop;
+  OpenOptions options = for_writing();
+  options.discard_no_unref = true;
+  OpenImage opened = loop.run(open_disks(clone(disks), {}, options));
+  for (const uint64_t cluster : {1, 3, 4}) {
+    loop.run(opened.image->discard(cluster * kCluster, kCluster));
+  }
+  bool has_failed = false;
+  std::thread([&] {
+    MemoryFaults::begin_at(n);
+    try {
+      loop.run(opened.image->flush());
+    } catch (const std::exception&) {
+    }
+    has_failed = MemoryFaults::failed() != 0;
+    MemoryFaults::end();
+  }).join();
+  opened.parts->check();
+  loop.run(opened.image->flush());
+  opened.parts->check();
+  loop.run(opened.image->close());
+  return has_failed;
+}
+
+TEST(AllocationFaults, ADiscardOfAClusterThatStaysAllocatedEndsHoweverItEnds) {
+  const Layout layout = layout_of(64 * 1024, 4096);
+  Loop loop;
+  OpenImage opened = loop.run(open_disks(make_disks(layout), {}, for_writing()));
+  const std::vector<uint8_t> bytes = pattern(0, layout.create.size, 1);
+  loop.run(opened.image->write(0, ConstBytes(bytes)));
+  loop.run(opened.image->close());
+  const Disks disks = opened.snapshot();
+  uint64_t n = 1;
+  while (flush_discards_with_fault(disks, n)) ++n;
+  EXPECT_GT(n, 2u);
+}
+
 }  // namespace
 }  // namespace byre::qcow2::test
 
