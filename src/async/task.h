@@ -18,7 +18,7 @@ class Task;
 
 namespace task_detail {
 
-// Gate::enter() and Gate::leave(), for tasks that are counted; gate.h needs this file.
+// Count a task, and no longer count it. In gate.cc: gate.h needs this file.
 void enter(Gate* gate);
 void leave(Gate* gate) noexcept;
 

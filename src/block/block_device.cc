@@ -58,15 +58,15 @@ Task<void> BlockDevice::write_zeroes(uint64_t offset, uint64_t length, WriteFlag
 Task<void> BlockDevice::discard(uint64_t offset, uint64_t length, WriteFlags flags) {
   return start([&] {
     check_range(offset, length);
-    check_writable(offset, length);
+    check_changeable();
     if (policy_.ignores_discards()) return ready();
-    return has_flag(with_durability(flags), WriteFlags::kFua) ? discard_durably(offset, length)
-                                                              : do_discard(offset, length);
+    const bool is_durable = has_flag(with_durability(flags), WriteFlags::kFua);
+    return is_durable ? then_flush(do_discard(offset, length)) : do_discard(offset, length);
   });
 }
 
-Task<void> BlockDevice::discard_durably(uint64_t offset, uint64_t length) {
-  co_await do_discard(offset, length);
+Task<void> BlockDevice::then_flush(Task<void> change) {
+  co_await std::move(change);
   co_await do_flush();
 }
 
@@ -94,15 +94,11 @@ Task<std::vector<Extent>> BlockDevice::extents(uint64_t offset, uint64_t length,
 
 Task<void> BlockDevice::resize(uint64_t new_size, Preallocation preallocation) {
   return start([&] {
-    check_writable(0, 0);
-    return writes_through_ ? resize_durably(new_size, preallocation)
+    check_open();
+    check_changeable();
+    return writes_through_ ? then_flush(do_resize(new_size, preallocation))
                            : do_resize(new_size, preallocation);
   });
-}
-
-Task<void> BlockDevice::resize_durably(uint64_t new_size, Preallocation preallocation) {
-  co_await do_resize(new_size, preallocation);
-  co_await do_flush();
 }
 
 Task<void> BlockDevice::close() {
@@ -146,9 +142,12 @@ void BlockDevice::check_readable(uint64_t offset, uint64_t length) {
 void BlockDevice::check_writable(uint64_t offset, uint64_t length) const {
   check_open();
   if (!limits().grows || !range_fits(offset, length, kSizeMax)) check_range(offset, length);
-  if (is_read_only()) {
-    throw Error(ErrorKind::kPermission, EPERM, fmt::format("'{}' is read-only", filename()));
-  }
+  check_changeable();
+}
+
+void BlockDevice::check_changeable() const {
+  if (!is_read_only()) return;
+  throw Error(ErrorKind::kPermission, EPERM, fmt::format("'{}' is read-only", filename()));
 }
 
 // Pieces end where the device prefers requests to end.

@@ -93,10 +93,10 @@ std::optional<Preallocation> preallocation_named(std::string_view name);
 // unchanged.
 //
 // A request is in flight from the call until its task has ended. Everything that is wrong with it
-// is thrown at the await, as byre::Error. Ranges must be inside [0, size()), except those of writes
-// to a device that grows; any other range is Error(kInvalidArgument), and a change of a device that
-// is read-only Error(kPermission), before anything is done. So is a request after close():
-// Error(kInvalidArgument), EBADF.
+// is thrown at the await, as byre::Error. These are refused before anything is done: a range that is
+// not inside [0, size()), except of writes to a device that grows (kInvalidArgument, EINVAL); a
+// change of a device that is read-only (kPermission); a request after close() (kInvalidArgument,
+// EBADF).
 //
 // Each request has two methods: the public one checks it, applies the policy of the device, splits
 // it if the device does not accept as much, and counts it; a device implements the other one
@@ -211,20 +211,21 @@ class BlockDevice {
   }
   // These throw the errors of a request that cannot be accepted.
   void check_open() const;
-  // Inside the device.
-  void check_range(uint64_t offset, uint64_t length) const;
-  // For changes: inside the device, or below kSizeMax if the device grows; and it is not read-only.
-  void check_writable(uint64_t offset, uint64_t length) const;
+  // For changes: it is not read-only.
+  void check_changeable() const;
   bool writes_through() const { return writes_through_; }
 
  private:
+  // Inside the device.
+  void check_range(uint64_t offset, uint64_t length) const;
   void check_readable(uint64_t offset, uint64_t length);
+  // Inside the device, or below kSizeMax if the device grows; and it is not read-only.
+  void check_writable(uint64_t offset, uint64_t length) const;
   // The length of the first piece of a transfer, if it has to be split.
   uint64_t piece(uint64_t offset, uint64_t left) const;
   Task<void> read_in_pieces(uint64_t offset, ReadBuffers to);
   Task<void> write_in_pieces(uint64_t offset, WriteBuffers from, WriteFlags flags);
-  Task<void> discard_durably(uint64_t offset, uint64_t length);
-  Task<void> resize_durably(uint64_t new_size, Preallocation preallocation);
+  Task<void> then_flush(Task<void> change);
   Task<bool> copy_durably(HostRange source, uint64_t offset, uint64_t length);
   WriteFlags with_durability(WriteFlags flags) const;
 

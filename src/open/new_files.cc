@@ -11,6 +11,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "base/units.h"
@@ -57,16 +59,12 @@ void apply_hints(const FileHints& hints, const std::string& filename) {
   ::close(fd);
 }
 
-bool exists(const std::string& path) {
-  struct stat status{};
-  return stat(path.c_str(), &status) == 0;
-}
-
 }  // namespace
 
 Task<storage::FileDevice*> NewFiles::make(std::string filename) {
   const NewFile wanted = new_file(filename);
-  const bool was_there = exists(wanted.path);
+  std::error_code ignored;
+  const bool was_there = std::filesystem::exists(wanted.path, ignored);
   std::unique_ptr<storage::FileDevice> file = co_await open_new_file(wanted, OldContents::kKept);
   if (!was_there) made_->add(wanted.path, file->identity().value());
   devices_.push_back(std::move(file));

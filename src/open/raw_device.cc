@@ -24,7 +24,6 @@ RawDevice::RawDevice(std::unique_ptr<BlockDevice> file, RawOptions options)
       events_(file_->debug_listener()) {
   limits_.transfer_max = 0;
   if (options_.window.size) limits_.grows = false;
-  set_policy(options_.policy);
 }
 
 std::optional<HostRange> RawDevice::host_range(uint64_t offset, uint64_t length) {

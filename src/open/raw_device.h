@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "block/block_device.h"
-#include "block/request_policy.h"
 
 namespace byre::open {
 
@@ -19,7 +18,6 @@ struct RawWindow {
 
 struct RawOptions {
   RawWindow window;
-  RequestPolicy policy;
   bool writable = true;  // if the file is writable
   // The format was not specified as raw: a write that would make it look like another format is
   // refused with EPERM, as a guest could otherwise control what the next program that opens it

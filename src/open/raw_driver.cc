@@ -61,7 +61,6 @@ Task<Node> open_with_driver(Chain&, NodeRequest& request) {
   std::unique_ptr<BlockDevice> file = std::move(request.file->device);
   RawOptions options;
   options.window = take_window(request.options, whole_sectors(file->size()));
-  options.policy = request.flags.policy;
   options.writable = request.flags.writable;
   options.guards_first_sector = request.is_probed && request.flags.writable;
   if (options.guards_first_sector) warn_of_probing(request, *file);

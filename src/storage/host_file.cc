@@ -148,25 +148,23 @@ bool HostFile::is_for_worker(size_t size) const {
 }
 
 bool HostFile::writes_inline(size_t size, int flags) const {
-  const bool waits_for_disk = is_direct_ || flags != 0;
-  return options_.inline_io && !waits_for_disk && !is_for_worker(size);
+  return options_.inline_io && !waits_for_disk(flags) && !is_for_worker(size);
 }
 
 Task<int64_t> HostFile::write_elsewhere(uint64_t offset, WriteBuffers from, int flags) {
   const auto write_here = [this, offset, &from, flags] {
     return write_call(fd_, offset, from, flags);
   };
-  const bool waits_for_disk = is_direct_ || flags != 0;
   // The kernel does buffered writes of most file systems on a thread of its own; the pool's threads
   // are faster to reach, so the ring is used only if it was requested.
-  const bool prefers_ring = waits_for_disk || options_.backend == IoBackend::kUring;
+  const bool prefers_ring = waits_for_disk(flags) || options_.backend == IoBackend::kUring;
   if (Ring* const on = prefers_ring ? ring() : nullptr) {
     const std::span<const iovec> segments = call_segments(from);
     const auto count = static_cast<unsigned>(segments.size());
     const int64_t result = co_await on->writev(fd_, segments.data(), count, offset, flags);
     co_return result;
   }
-  if (waits_for_disk) {
+  if (waits_for_disk(flags)) {
     const int64_t result = co_await WorkerPool::shared().run(write_here);
     co_return result;
   }

@@ -60,18 +60,17 @@ void Image::update_limits() {
 
 Task<void> Image::read_guest(GuestOffset offset, ReadBuffers to) {
   const bool is_cleaning = parts_->cache_cleaner.count_request();
-  if (is_cleaning) return clean_and_read(offset, std::move(to));
-  if (parts_->context.health.is_writable()) return read_beside_writes(offset, std::move(to));
-  return parts_->reader.read(offset, std::move(to));
+  return is_cleaning ? clean_and_read(offset, std::move(to)) : read_now(offset, std::move(to));
 }
 
 Task<void> Image::clean_and_read(GuestOffset offset, ReadBuffers to) {
   parts_->cache_cleaner.clean_at(Loop::current().now());
-  if (parts_->context.health.is_writable()) {
-    co_await read_beside_writes(offset, std::move(to));
-  } else {
-    co_await parts_->reader.read(offset, std::move(to));
-  }
+  co_await read_now(offset, std::move(to));
+}
+
+Task<void> Image::read_now(GuestOffset offset, ReadBuffers to) {
+  if (parts_->context.health.is_writable()) return read_beside_writes(offset, std::move(to));
+  return parts_->reader.read(offset, std::move(to));
 }
 
 Task<void> Image::read_beside_writes(GuestOffset offset, ReadBuffers to) {

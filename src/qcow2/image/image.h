@@ -100,6 +100,7 @@ class Image : public BlockDevice {
   Task<void> do_read_vm_state(layout::GuestOffset offset, ReadBuffers to);
   Task<void> read_guest(layout::GuestOffset offset, ReadBuffers to);
   Task<void> clean_and_read(layout::GuestOffset offset, ReadBuffers to);
+  Task<void> read_now(layout::GuestOffset offset, ReadBuffers to);
   Task<void> read_beside_writes(layout::GuestOffset offset, ReadBuffers to);
   // The guest offset of a range of the VM state area.
   layout::GuestOffset vm_state_offset(uint64_t offset, uint64_t length) const;

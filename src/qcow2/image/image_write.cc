@@ -106,7 +106,8 @@ Task<void> Image::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags)
 
 Task<void> Image::write_vm_state(uint64_t offset, WriteBuffers from) {
   return start([&] {
-    check_writable(0, 0);
+    check_open();
+    check_changeable();
     const GuestOffset place = vm_state_offset(offset, from.size());
     if (from.size() == 0) return ready();
     WriteParts* const parts = &parts_->write_parts();
