@@ -110,6 +110,19 @@ Task<void> Zeroing::clear_locked(GuestOffset offset, uint64_t length) {
   }
 }
 
+// The subclusters that [begin, end) touches, and whether what else is in the first and in the last
+// one reads as zeroes as well: such a subcluster is zeroed as a whole.
+Task<Zeroing::Outer> Zeroing::outer_subclusters(GuestOffset begin, GuestOffset end) {
+  const uint64_t unit = context_->geometry.subcluster_size();
+  Outer outer{.begin = GuestOffset(align_down(begin.value(), unit)),
+              .end = GuestOffset(align_up(end.value(), unit))};
+  outer.head_is_zero = outer.begin == begin;
+  if (!outer.head_is_zero) outer.head_is_zero = co_await reads_as_zeroes(outer.begin, begin);
+  outer.tail_is_zero = outer.end == end || end.value() >= context_->disk_size();
+  if (!outer.tail_is_zero) outer.tail_is_zero = co_await reads_as_zeroes(end, outer.end);
+  co_return outer;
+}
+
 Task<void> Zeroing::zero_piece(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   if (context_->header().has_raw_external_data()) {
     co_await zero_raw(begin, end, flags);
@@ -120,27 +133,21 @@ Task<void> Zeroing::zero_piece(GuestOffset begin, GuestOffset end, WriteFlags fl
     co_await zero_without_flag(begin, end, flags);
     co_return;
   }
-  // A subcluster is zeroed as a whole if the rest of it also reads as zeroes.
   const uint64_t unit = context_->geometry.subcluster_size();
   GuestOffset inner_begin(align_up(begin.value(), unit));
   GuestOffset inner_end(align_down(end.value(), unit));
-  const GuestOffset outer_begin(align_down(begin.value(), unit));
-  const GuestOffset outer_end(align_up(end.value(), unit));
-  bool head_is_zero = outer_begin == begin;
-  if (!head_is_zero) head_is_zero = co_await reads_as_zeroes(outer_begin, begin);
-  bool tail_is_zero = outer_end == end || end.value() >= context_->disk_size();
-  if (!tail_is_zero) tail_is_zero = co_await reads_as_zeroes(end, outer_end);
+  const Outer outer = co_await outer_subclusters(begin, end);
   if (inner_begin > inner_end) {
     // The range is inside one subcluster.
-    if (head_is_zero && tail_is_zero) {
-      co_await zero_subclusters(outer_begin, outer_end, flags);
+    if (outer.head_is_zero && outer.tail_is_zero) {
+      co_await zero_subclusters(outer.begin, outer.end, flags);
     } else {
       co_await write_zero_bytes(begin, end, flags);
     }
     co_return;
   }
-  if (head_is_zero) inner_begin = outer_begin;
-  if (tail_is_zero) inner_end = outer_end;
+  if (outer.head_is_zero) inner_begin = outer.begin;
+  if (outer.tail_is_zero) inner_end = outer.end;
   if (begin < inner_begin) co_await write_zero_bytes(begin, inner_begin, flags);
   if (inner_begin < inner_end) co_await zero_subclusters(inner_begin, inner_end, flags);
   if (inner_end < end) co_await write_zero_bytes(inner_end, end, flags);
@@ -229,24 +236,22 @@ Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteF
 // The data file must read as the guest's disk without the tables, at any moment, so it gets the
 // zeroes. Existing entries stay: if one became a zero cluster, a power cut after the next write of
 // data could leave the data in the file and the entry a zero cluster.
+//
+// Where the tables have zeroes and the data file does not, as after a resize that failed, the rest
+// of a subcluster is zeroed, too: if a power cut brought its entry back, old bytes would read
+// beside the new zeroes.
 Task<void> Zeroing::zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   BlockDevice& device = context_->data_device();
-  if (has_flag(flags, WriteFlags::kNoFallback)) co_await check_whole_subclusters(begin, end);
+  const Outer outer = co_await outer_subclusters(begin, end);
+  // Only zero bytes would do for a part of a subcluster.
+  const bool is_whole = outer.head_is_zero && outer.tail_is_zero;
+  if (has_flag(flags, WriteFlags::kNoFallback) && !is_whole) throw zeroing_needs_write();
+  if (outer.head_is_zero) begin = outer.begin;
+  if (outer.tail_is_zero && end.value() < context_->disk_size()) end = outer.end;
   // The disk's last cluster may end past both.
   const uint64_t device_end = std::min(end.value(), std::max(context_->disk_size(), device.size()));
   if (begin.value() >= device_end) co_return;
   co_await device.write_zeroes(begin.value(), device_end - begin.value(), flags);
-}
-
-// In a data file, too, parts of subclusters are refused if only zero bytes would do.
-Task<void> Zeroing::check_whole_subclusters(GuestOffset begin, GuestOffset end) {
-  const uint64_t unit = context_->geometry.subcluster_size();
-  const GuestOffset outer_begin(align_down(begin.value(), unit));
-  const GuestOffset outer_end(align_up(end.value(), unit));
-  const bool head_is_zero = co_await reads_as_zeroes(outer_begin, begin);
-  bool tail_is_zero = end.value() >= context_->disk_size();
-  if (!tail_is_zero) tail_is_zero = co_await reads_as_zeroes(end, outer_end);
-  if (!head_is_zero || !tail_is_zero) throw zeroing_needs_write();
 }
 
 Error Zeroing::zeroing_needs_write() {

@@ -47,6 +47,13 @@ class Zeroing {
     GuestOffset end;
   };
 
+  struct Outer {
+    GuestOffset begin;
+    GuestOffset end;
+    bool head_is_zero = false;
+    bool tail_is_zero = false;
+  };
+
   Task<Piece> next_piece(GuestOffset begin, GuestOffset end);
   Task<void> zero_piece(GuestOffset begin, GuestOffset end, WriteFlags flags);
   // Whole subclusters.
@@ -54,7 +61,7 @@ class Zeroing {
   Task<void> zero_subclusters(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> zero_without_flag(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> zero_raw(GuestOffset begin, GuestOffset end, WriteFlags flags);
-  Task<void> check_whole_subclusters(GuestOffset begin, GuestOffset end);
+  Task<Outer> outer_subclusters(GuestOffset begin, GuestOffset end);
   static Error zeroing_needs_write();
   Task<void> write_out_compressed(GuestOffset begin, GuestOffset end, WriteFlags flags);
   Task<void> write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFlags flags);
