@@ -7,8 +7,8 @@
 #include "cli/io/report.h"
 #include "cli/io/request.h"
 #include "cli/io/request_options.h"
-#include "cli/io/vm_state.h"
 #include "cli/messages.h"
+#include "jobs/vm_state.h"
 
 namespace byre::cli::io {
 namespace {
@@ -87,7 +87,7 @@ void read_and_show(Session& session, const ReadArguments& arguments, const char*
   Buffer buffer = make_buffer(total_of(arguments.lengths));
   const Bytes bytes = buffer.bytes(0, total_of(arguments.lengths));
   const ReadBuffers to = segments_of(bytes, arguments.lengths);
-  Task<void> request = arguments.options.vm_state ? read_vm_state(session.image(), offset, to)
+  Task<void> request = arguments.options.vm_state ? jobs::read_vm_state(session.image(), offset, to)
                                                   : checked_read(session.device(), offset, to);
   const auto duration = run_timed(session, what, std::move(request));
   if (!show(arguments, bytes, duration)) throw Refusal{};

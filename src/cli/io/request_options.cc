@@ -1,7 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/io/request_options.h"
 
+#include <string>
+
+#include "base/units.h"
+
 namespace byre::cli::io {
+namespace {
+
+void check_sector(uint64_t value, const char* what) {
+  if (value % kSectorSize == 0) return;
+  throw Refusal{std::to_string(value) + " is not a sector-aligned value for '" + std::string(what) +
+                "'"};
+}
+
+}  // namespace
 
 void take_request_option(RequestOptions& options, char option, const CommandLine& line) {
   switch (option) {
@@ -50,6 +63,11 @@ void check_unmap(const RequestOptions& options) {
   if (has_flag(options.flags, WriteFlags::kMayUnmap) && !options.zeroes) {
     throw Refusal{"-u requires -z to be specified"};
   }
+}
+
+void check_sectors(int64_t offset, uint64_t length) {
+  check_sector(static_cast<uint64_t>(offset), "offset");
+  check_sector(length, "count");
 }
 
 void check_registered(const RequestOptions& options) {

@@ -31,6 +31,9 @@ void take_request_option(RequestOptions& options, char option, const CommandLine
 void check_unmap(const RequestOptions& options);
 void check_registered(const RequestOptions& options);
 
+// Throws Refusal unless both are multiples of 512, which -b requires.
+void check_sectors(int64_t offset, uint64_t length);
+
 // A length of at most kRequestMax. Throws Refusal.
 uint64_t parse_length(const std::string& text);
 

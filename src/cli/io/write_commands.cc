@@ -5,8 +5,8 @@
 #include "cli/io/report.h"
 #include "cli/io/request.h"
 #include "cli/io/request_options.h"
-#include "cli/io/vm_state.h"
 #include "cli/messages.h"
+#include "jobs/vm_state.h"
 
 namespace byre::cli::io {
 namespace {
@@ -102,10 +102,10 @@ void write_and_tell(Session& session, const WriteArguments& arguments, const cha
   Buffer payload = payload_of(arguments);
   const WriteBuffers from =
       segments_of(payload.bytes(0, total_of(arguments.lengths)), arguments.lengths);
-  Task<void> request = arguments.options.vm_state ? write_vm_state(session.image(), offset, from)
-                       : arguments.options.compressed
-                           ? checked_compressed_write(device, offset, from)
-                           : checked_write(device, offset, from, arguments.options.flags);
+  Task<void> request =
+      arguments.options.vm_state     ? jobs::write_vm_state(session.image(), offset, from)
+      : arguments.options.compressed ? checked_compressed_write(device, offset, from)
+                                     : checked_write(device, offset, from, arguments.options.flags);
   tell(arguments, run_timed(session, what, std::move(request)));
 }
 
