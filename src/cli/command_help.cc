@@ -139,6 +139,24 @@ constexpr CommandHelp kHelp[] = {
      "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
      ""},
+    {"snapshot", "[-f FMT] [-l | -c SNAPSHOT | -a SNAPSHOT | -d SNAPSHOT] [-U] [-q] FILENAME",
+     "  -h, --help                show this help and exit\n"
+     "  -q, --quiet               print errors only\n"
+     "  -f, --format FMT          format of FILENAME; default: detected from its first bytes\n"
+     "  -U, --force-share         open it even if another process is writing to it; only with -l\n"
+     "  -l, --list                list the snapshots (default)\n"
+     "  -c, --create SNAPSHOT     create a snapshot of this name\n"
+     "  -a, --apply SNAPSHOT      set the disk back to this snapshot, an id or a name; what was\n"
+     "                            written since is lost\n"
+     "  -d, --delete SNAPSHOT     delete the first snapshot of this name\n"
+     "      --image-opts            FILENAME is a list of options: "
+     "driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
+     "\nOnly byre:\n"
+     "      --output human|json   output format of -l; json tells how many bytes of the file only\n"
+     "                            that snapshot uses\n"
+     "      -c SNAPSHOT FILENAME FILENAME2 ...\n"
+     "                            create it in all of these images, or in none\n"},
 };
 
 }  // namespace

@@ -22,7 +22,7 @@ constexpr std::array<Command, 16> kCommands{{
     {"measure", "Estimate the size of a new image", run_measure},
     {"rebase", "Change an image's backing file", nullptr},
     {"resize", "Change the size of an image", nullptr},
-    {"snapshot", "List, create, apply and delete snapshots of an image", nullptr},
+    {"snapshot", "List, create, apply and delete snapshots of an image", run_snapshot},
 }};
 
 }  // namespace

@@ -8,19 +8,6 @@ namespace {
 
 constexpr uint64_t kNanosecondsPerSecond = 1'000'000'000;
 
-JsonText snapshot_json(const jobs::SnapshotInfo& snapshot) {
-  JsonText json = JsonText::object();
-  json.set("id", snapshot.id)
-      .set("name", snapshot.name)
-      .set("vm-state-size", snapshot.vm_state_size)
-      .set("date-sec", snapshot.date_sec)
-      .set("date-nsec", snapshot.date_nsec)
-      .set("vm-clock-sec", snapshot.vm_clock_nsec / kNanosecondsPerSecond)
-      .set("vm-clock-nsec", snapshot.vm_clock_nsec % kNanosecondsPerSecond);
-  if (snapshot.instruction_count) json.set("icount", *snapshot.instruction_count);
-  return json;
-}
-
 JsonText bitmap_json(const jobs::BitmapInfo& bitmap) {
   JsonText flags = JsonText::array();
   if (bitmap.in_use) flags.add("in-use");
@@ -87,6 +74,19 @@ bool is_file(const jobs::ImageInfo& info) {
 }
 
 }  // namespace
+
+JsonText snapshot_json(const jobs::SnapshotInfo& snapshot) {
+  JsonText json = JsonText::object();
+  json.set("id", snapshot.id)
+      .set("name", snapshot.name)
+      .set("vm-state-size", snapshot.vm_state_size)
+      .set("date-sec", snapshot.date_sec)
+      .set("date-nsec", snapshot.date_nsec)
+      .set("vm-clock-sec", snapshot.vm_clock_nsec / kNanosecondsPerSecond)
+      .set("vm-clock-nsec", snapshot.vm_clock_nsec % kNanosecondsPerSecond);
+  if (snapshot.instruction_count) json.set("icount", *snapshot.instruction_count);
+  return json;
+}
 
 JsonText qcow2_details(const jobs::Qcow2Info& qcow2) {
   const bool is_zstd = qcow2.compression_type == CompressionType::kZstd;

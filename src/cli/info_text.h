@@ -18,6 +18,7 @@ JsonText qcow2_details(const jobs::Qcow2Info& qcow2);
 // The same for a file of the host.
 JsonText file_details(const jobs::ImageInfo& info);
 
+JsonText snapshot_json(const jobs::SnapshotInfo& snapshot);
 // The rows of the table of internal snapshots, without line ends, heading first; times in the
 // machine's time zone.
 std::vector<std::string> snapshot_rows(const std::vector<jobs::SnapshotInfo>& snapshots);

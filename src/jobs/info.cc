@@ -79,11 +79,7 @@ Task<Qcow2Info> qcow2_info(qcow2::Image& image) {
   Qcow2Info info;
   take_header(image.header(), info);
   info.vm_state_offset = image.vm_state_start();
-  if (!info.has_data_file) {
-    for (const auto& snapshot : image.snapshots()) {
-      info.snapshots.push_back(snapshot_info(snapshot));
-    }
-  }
+  if (!info.has_data_file) info.snapshots = snapshot_infos(image);
   for (const auto& bitmap : image.bitmaps()) {
     info.bitmaps.push_back(
         {bitmap.text(), bitmap.granularity(), bitmap.in_use(), bitmap.is_auto()});
@@ -133,6 +129,14 @@ struct Visited {
 };
 
 }  // namespace
+
+std::vector<SnapshotInfo> snapshot_infos(const qcow2::Image& image) {
+  std::vector<SnapshotInfo> infos;
+  for (const qcow2::layout::Snapshot& snapshot : image.snapshots()) {
+    infos.push_back(snapshot_info(snapshot));
+  }
+  return infos;
+}
 
 Task<ImageInfo> device_info(BlockDevice& device) {
   ImageInfo info;

@@ -84,6 +84,9 @@ struct ChildInfo {
   ImageInfo info;
 };
 
+// The snapshots of an image, in the order of its snapshot table.
+std::vector<SnapshotInfo> snapshot_infos(const qcow2::Image& image);
+
 // The same for an open device.
 Task<ImageInfo> device_info(BlockDevice& device);
 

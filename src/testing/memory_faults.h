@@ -24,7 +24,15 @@ class MemoryFaults {
     end();
     next_ = number;
   }
-  static void end() { odds_ = next_ = asked_ = failed_ = 0; }
+  // The same, and all later ones fail as well.
+  static void begin_all_from(uint64_t number) {
+    begin_at(number);
+    all_follow_ = true;
+  }
+  static void end() {
+    odds_ = next_ = asked_ = failed_ = 0;
+    all_follow_ = false;
+  }
 
   // Between these two calls no allocation fails or counts: for code that observes, and for
   // simulated hardware whose memory would really be elsewhere. They nest.
@@ -43,6 +51,7 @@ class MemoryFaults {
   static bool is_next() {
     if (holds_ > 0 || ++asked_ != next_) return false;
     if (odds_ != 0) next_ += draw_distance();
+    if (all_follow_) ++next_;
     ++failed_;
     return true;
   }
@@ -57,6 +66,7 @@ class MemoryFaults {
   static inline thread_local std::minstd_rand random_;
   static inline thread_local uint64_t odds_ = 0;
   static inline thread_local uint64_t next_ = 0;  // the number of the one that fails
+  static inline thread_local bool all_follow_ = false;
   static inline thread_local uint64_t asked_ = 0;
   static inline thread_local uint64_t failed_ = 0;
   static inline thread_local uint32_t holds_ = 0;

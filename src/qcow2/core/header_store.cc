@@ -12,6 +12,8 @@ namespace byre::qcow2 {
 using layout::RawHeader;
 
 Task<void> HeaderStore::write(size_t offset, ConstBytes bytes) {
+  // Made before it is needed: then there may be no memory for it.
+  const Error no_memory(ErrorKind::kNoMemory, ENOMEM, errno_text(ENOMEM));
   std::exception_ptr error;
   bool is_begun = false;
   try {
@@ -29,8 +31,7 @@ Task<void> HeaderStore::write(size_t offset, ConstBytes bytes) {
     health_->note_failure(failure, Health::Operation::kFlush);
     error = std::current_exception();
   } catch (const std::bad_alloc&) {
-    const Error failure(ErrorKind::kNoMemory, ENOMEM, "");
-    if (is_begun) health_->note_failure(failure, Health::Operation::kFlush);
+    if (is_begun) health_->note_failure(no_memory, Health::Operation::kFlush);
     error = std::current_exception();
   }
   if (error) std::rethrow_exception(error);
@@ -65,6 +66,35 @@ Task<void> HeaderStore::set_size(uint64_t size) {
   store_big_endian<uint64_t>(bytes, size);
   co_await write(offsetof(RawHeader, size), ConstBytes(bytes));
   first_cluster_.header.size = size;
+}
+
+Task<void> HeaderStore::set_tables(TableSet tables) {
+  constexpr size_t kBegin = offsetof(RawHeader, size);
+  constexpr size_t kEnd = offsetof(RawHeader, incompatible_features);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  layout::Header& now = first_cluster_.header;
+  uint8_t bytes[kEnd - kBegin];
+  const auto at = [&bytes](size_t offset) { return bytes + (offset - kBegin); };
+  store_big_endian<uint64_t>(at(offsetof(RawHeader, size)), tables.size);
+  store_big_endian<uint32_t>(at(offsetof(RawHeader, crypt_method)),
+                             static_cast<uint32_t>(now.crypt_method));
+  store_big_endian<uint32_t>(at(offsetof(RawHeader, l1_size)), tables.l1_entries);
+  store_big_endian<uint64_t>(at(offsetof(RawHeader, l1_table_offset)), tables.l1_table.value());
+  store_big_endian<uint64_t>(at(offsetof(RawHeader, refcount_table_offset)),
+                             tables.refcount_table.value());
+  store_big_endian<uint32_t>(at(offsetof(RawHeader, refcount_table_clusters)),
+                             tables.refcount_table_clusters);
+  store_big_endian<uint32_t>(at(offsetof(RawHeader, nb_snapshots)), tables.snapshots);
+  store_big_endian<uint64_t>(at(offsetof(RawHeader, snapshots_offset)),
+                             tables.snapshot_table.value());
+  co_await write(kBegin, ConstBytes(bytes));
+  now.size = tables.size;
+  now.l1_size = tables.l1_entries;
+  now.l1_table_offset = tables.l1_table;
+  now.refcount_table_offset = tables.refcount_table;
+  now.refcount_table_clusters = tables.refcount_table_clusters;
+  now.snapshot_count = tables.snapshots;
+  now.snapshots_offset = tables.snapshot_table;
 }
 
 Task<void> HeaderStore::change_features(FeatureChange change) {

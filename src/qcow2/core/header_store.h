@@ -37,6 +37,17 @@ class HeaderStore {
   Task<void> set_refcount_table(layout::HostOffset offset, uint32_t clusters);
   Task<void> set_l1_table(layout::HostOffset offset, uint32_t entries);
   Task<void> set_size(uint64_t size);
+  // The size and all tables, at once.
+  struct TableSet {
+    uint64_t size = 0;
+    layout::HostOffset l1_table;
+    uint32_t l1_entries = 0;
+    layout::HostOffset refcount_table;
+    uint32_t refcount_table_clusters = 0;
+    layout::HostOffset snapshot_table;
+    uint32_t snapshots = 0;
+  };
+  Task<void> set_tables(TableSet tables);
   // Masks, so that two callers that change different bits do not undo each other's change. Version
   // 3 only; does not write if nothing changes.
   struct FeatureChange {

@@ -12,7 +12,7 @@
 
 #include "base/checked.h"
 #include "base/units.h"
-#include "block/buffer.h"
+#include "block/gathering_writer.h"
 #include "byre/error.h"
 #include "qcow2/create/creation_plan.h"
 #include "qcow2/layout/header_cluster.h"
@@ -92,41 +92,6 @@ std::vector<uint8_t> encode_header(const CreateOptions& options, const CreationP
   parts.backing_file_name = options.backing_filename.value_or("");
   return encode_with_qemu_errors(std::move(parts), options);
 }
-
-// Joins adjacent pieces into large writes.
-class TableWriter {
- public:
-  explicit TableWriter(BlockDevice* file) : file_(file), buffer_(kCapacity) {}
-
-  // Reserves `length` bytes at `offset`, at most a cluster, zeroed. Valid until the next call.
-  Task<Bytes> reserve(uint64_t offset, uint64_t length) {
-    if (offset != offset_ + used_ || used_ + length > kCapacity) {
-      co_await finish();
-      offset_ = offset;
-    }
-    const Bytes room = buffer_.bytes(used_, length);
-    std::fill(room.begin(), room.end(), uint8_t{0});
-    used_ += length;
-    co_return room;
-  }
-
-  Task<void> finish() {
-    if (used_ == 0) co_return;
-    const WriteBuffers all(buffer_.bytes(0, used_));
-    co_await file_->write(offset_, all);
-    offset_ += used_;
-    used_ = 0;
-  }
-
- private:
-  static constexpr uint64_t kCapacity = 4 * kMiB;
-  static_assert(kCapacity >= layout::limits::kClusterSizeMax);
-
-  BlockDevice* file_;
-  Buffer buffer_;
-  uint64_t offset_ = 0;
-  uint64_t used_ = 0;
-};
 
 class Creation {
  public:
@@ -358,7 +323,8 @@ class Creation {
   uint64_t old_end_ = 0;  // old end of the device with the guest's data
   CreationPlan plan_;
   std::vector<uint8_t> header_;
-  TableWriter tables_;
+  static_assert(GatheringWriter::kPieceMax >= layout::limits::kClusterSizeMax);
+  GatheringWriter tables_;
 };
 
 }  // namespace

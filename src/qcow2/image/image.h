@@ -14,18 +14,12 @@
 #include "qcow2/layout/header.h"
 #include "qcow2/layout/snapshot.h"
 #include "qcow2/layout/types.h"
+#include "qcow2/snapshots/snapshot_selector.h"
+#include "qcow2/snapshots/snapshots.h"
 
 namespace byre::qcow2 {
 
 struct ImageParts;
-
-// Which internal snapshot to read instead of the active disk. If both `id` and `name` are given,
-// both must match; `id_or_name` is the argument of `-l SNAPSHOT`: an id first, then a name.
-struct SnapshotSelector {
-  std::optional<std::string> id;
-  std::optional<std::string> name;
-  std::optional<std::string> id_or_name;
-};
 
 // An open qcow2 image: the guest's disk as a BlockDevice, and information about the image. It owns
 // the file that it is in, and the backing file and external data file once they are set. It belongs
@@ -47,6 +41,18 @@ class Image : public BlockDevice {
   // "; the image is unchanged then.
   // REQUIRES: the image is open read-only and has had no request.
   Task<void> load_snapshot(SnapshotSelector selector);
+
+  // Internal snapshots. Each call waits until no request is in flight, and happens as a whole or
+  // not at all, also in a power cut; it is durable when it is done. Requests that were made before
+  // are part of a new snapshot, later ones are not.
+  Task<void> create_snapshot(NewSnapshot snapshot);
+  // The disk gets the contents, the size and the VM state of the snapshot. Throws Error(EBUSY) if
+  // the image has bitmaps.
+  Task<void> apply_snapshot(SnapshotSelector selector);
+  Task<void> delete_snapshot(SnapshotSelector selector);
+  // Bytes of the file that only this snapshot uses, its tables included. Reads all its tables and
+  // the refcounts of what they refer to; changes nothing.
+  Task<uint64_t> size_freed_by_deleting(SnapshotSelector selector);
 
   const std::string& filename() const override;
   const char* driver() const override { return "qcow2"; }

@@ -203,26 +203,6 @@ Task<void> load(LoadedImage* loaded) {
   if (must_repair) co_await repair_dirty(loaded);
 }
 
-const layout::Snapshot* find_snapshot(const std::vector<layout::Snapshot>& snapshots,
-                                      const SnapshotSelector& selector) {
-  using layout::Snapshot;
-  const auto first = [&](auto matches) {
-    const auto found = std::ranges::find_if(snapshots, matches);
-    return found == snapshots.end() ? nullptr : &*found;
-  };
-  if (selector.id_or_name) {
-    const std::string& wanted = *selector.id_or_name;
-    const Snapshot* by_id = first([&](const Snapshot& each) { return each.id == wanted; });
-    if (by_id != nullptr) return by_id;
-    return first([&](const Snapshot& each) { return each.name == wanted; });
-  }
-  if (!selector.id && !selector.name) return nullptr;
-  return first([&](const Snapshot& each) {
-    return (!selector.id || each.id == *selector.id) &&
-           (!selector.name || each.name == *selector.name);
-  });
-}
-
 }  // namespace
 
 Task<LoadedImage> load_image(std::unique_ptr<BlockDevice> file, OpenOptions options) {
@@ -251,13 +231,9 @@ Task<std::unique_ptr<Image>> Image::open(std::unique_ptr<BlockDevice> file, Open
 
 Task<void> Image::load_snapshot(SnapshotSelector selector) {
   BYRE_ASSERT(is_read_only());
-  const layout::Snapshot* const snapshot = find_snapshot(snapshots(), selector);
-  if (snapshot == nullptr) {
-    throw Error(ErrorKind::kNotFound, ENOENT, ErrorData{.code = "qcow2-snapshot-not-found"},
-                "the image has no such snapshot");
-  }
-  snapshot->validate_l1(geometry());
-  parts_->tables.l1 = co_await load_l1(&file(), snapshot->l1_table_offset, snapshot->l1_size,
+  const layout::Snapshot& snapshot = snapshots()[find_snapshot(snapshots(), selector)];
+  snapshot.validate_l1(geometry());
+  parts_->tables.l1 = co_await load_l1(&file(), snapshot.l1_table_offset, snapshot.l1_size,
                                        "qcow2-snapshot-l1-table-unreadable");
 }
 

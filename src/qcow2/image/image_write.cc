@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cerrno>
 #include <exception>
+#include <utility>
 
 #include "async/ready.h"
 #include "qcow2/image/image.h"
@@ -63,6 +64,27 @@ Task<void> resize_disk(WriteParts* parts, uint64_t new_size, Preallocation preal
   }
 }
 
+Task<void> create(ImageParts* image, NewSnapshot snapshot) {
+  WriteParts& parts = image->write_parts();
+  co_await parts.preparation.begin();
+  co_await parts.snapshots.create(std::move(snapshot));
+  image->is_preallocated.reset();
+}
+
+Task<void> apply(ImageParts* image, SnapshotSelector selector) {
+  WriteParts& parts = image->write_parts();
+  co_await parts.preparation.begin();
+  co_await parts.snapshots.apply(std::move(selector));
+  image->is_preallocated.reset();
+}
+
+Task<void> remove(ImageParts* image, SnapshotSelector selector) {
+  WriteParts& parts = image->write_parts();
+  co_await parts.preparation.begin();
+  co_await parts.snapshots.remove(std::move(selector));
+  image->is_preallocated.reset();
+}
+
 // Runs a request. If the disk is full but clusters are free, or will be once a flush has made their
 // removal durable, the request is run once more: writing the same bytes again is harmless. If the
 // request finds the image corrupt, the image is marked so. `make_request` returns the request's
@@ -115,6 +137,44 @@ Task<void> Image::write_vm_state(uint64_t offset, WriteBuffers from) {
       return write_vm_state_bytes(parts, place, from, is_durable);
     });
   });
+}
+
+Task<void> Image::create_snapshot(NewSnapshot snapshot) {
+  return start([&] {
+    check_open();
+    check_changeable();
+    ImageParts* const parts = parts_.get();
+    parts->write_parts().snapshots.check_create(snapshot);
+    return run(parts, [parts, snapshot] { return create(parts, snapshot); });
+  });
+}
+
+Task<void> Image::apply_snapshot(SnapshotSelector selector) {
+  return start([&] {
+    check_open();
+    check_changeable();
+    ImageParts* const parts = parts_.get();
+    parts->write_parts().snapshots.check_apply(selector);
+    return run(parts, [parts, selector] { return apply(parts, selector); });
+  });
+}
+
+Task<void> Image::delete_snapshot(SnapshotSelector selector) {
+  return start([&] {
+    check_open();
+    check_changeable();
+    ImageParts* const parts = parts_.get();
+    parts->write_parts().snapshots.check_remove(selector);
+    return run(parts, [parts, selector] { return remove(parts, selector); });
+  });
+}
+
+Task<uint64_t> Image::size_freed_by_deleting(SnapshotSelector selector) {
+  check_open();
+  Snapshots* const snapshots = &parts_->write_parts().snapshots;
+  snapshots->check_remove(selector);
+  const uint64_t size = co_await snapshots->size_freed_by_removing(std::move(selector));
+  co_return size;
 }
 
 Task<void> Image::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {

@@ -25,7 +25,9 @@ WriteParts::WriteParts(ImageParts* image)
       growth(context, &image->tables, &image->snapshots, &image->bitmaps, &allocator, &linker,
              &flusher, &zeroing),
       shrink(context, &image->tables, &image->mapping, &image->reader, &allocator, &linker,
-             &flusher, &zeroing, &overlap) {
+             &flusher, &zeroing, &overlap),
+      snapshots(context, &image->tables, &image->snapshots, &image->bitmaps, &image->reader,
+                &refcounts, &allocator, &flusher, &overlap) {
   const auto watch = [this](TableCache* cache, MetadataKind kind) {
     cache->set_on_failure([this](const Error& error, Health::Operation operation) {
       context->health.note_failure(error, operation);

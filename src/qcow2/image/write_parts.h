@@ -3,6 +3,7 @@
 
 #include "qcow2/resize/growth.h"
 #include "qcow2/resize/shrink.h"
+#include "qcow2/snapshots/snapshots.h"
 #include "qcow2/space/allocator.h"
 #include "qcow2/space/deferred_discards.h"
 #include "qcow2/space/overlap_check.h"
@@ -40,6 +41,7 @@ struct WriteParts {
   CompressedWriter compressed;
   Growth growth;
   Shrink shrink;
+  Snapshots snapshots;
 };
 
 }  // namespace byre::qcow2

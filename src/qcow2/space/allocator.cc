@@ -320,6 +320,45 @@ bool Allocator::fill_holes() {
   return !std::exchange(fills_holes_, true);
 }
 
+Task<Mutex::Guard> Allocator::lock_for_update() {
+  Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
+  co_return guard;
+}
+
+Task<ClusterRange> Allocator::find_free_from(HostCluster* position, uint64_t count) {
+  if (!end_) end_ = co_await refcounts_->end_of_used();
+  *position = std::max(*position, first_free_);
+  const uint64_t searched = (kSearchBytes * 8) >> context_->geometry.refcount_order();
+  const HostCluster limit = fills_holes_ ? *end_ : *position + searched;
+  ClusterRange found = co_await find_scanning(position, count, count, limit);
+  if (found.count == 0 || !fits(found)) {
+    HostCluster at_end = std::max(*end_, *position);
+    const HostCluster no_limit(UINT64_MAX);
+    found = co_await find_scanning(&at_end, count, count, no_limit);
+    if (!fits(found)) {
+      // A device that cannot grow is full except for holes.
+      const HostCluster end = found.first;
+      const ClusterRange last = co_await find_scanning(position, count, count, end);
+      if (last.count > 0 && fits(last)) found = last;
+    }
+    check_end(found);
+  }
+  overlap_->check_allocation(context_->geometry.offset_of(found.first),
+                             found.count << context_->geometry.cluster_bits());
+  note_written(found);
+  co_return found;
+}
+
+Task<void> Allocator::finish_update(std::vector<ClusterRange> freed, FreeCause cause) {
+  first_free_ = HostCluster();
+  cursor_ = HostCluster();
+  end_.reset();
+  packed_end_ = HostOffset();
+  for (const ClusterRange& range : freed) note_written(range);
+  if (passes_discard(cause)) co_await discard_in_file(std::move(freed));
+}
+
 void Allocator::check() const {
   uint64_t clusters = 0;
   for (const Freed& freed : deferred_) {

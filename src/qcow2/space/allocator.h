@@ -84,6 +84,17 @@ class Allocator {
   // REQUIRES: what was freed is durably free.
   Task<void> truncate_to_used();
 
+  // For a RefcountUpdate, which changes refcounts without the allocator, while it holds the lock.
+  Task<Mutex::Guard> lock_for_update();
+  // Exactly `count` consecutive free clusters at or after *position, which then is where the search
+  // ended. They are not claimed: the caller continues after them.
+  // REQUIRES: the caller holds the lock.
+  Task<ClusterRange> find_free_from(HostCluster* position, uint64_t count);
+  // The refcounts have changed: forgets where free clusters are. The freed clusters are discarded
+  // in the file if the options say so.
+  // REQUIRES: the caller holds the lock; the new refcounts are durable.
+  Task<void> finish_update(std::vector<ClusterRange> freed, FreeCause cause);
+
   // Asserts that what is kept about free clusters is consistent. For tests.
   void check() const;
 

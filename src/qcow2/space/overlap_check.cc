@@ -149,6 +149,7 @@ void OverlapCheck::load_inactive_l1_tables() {
     ranges.push_back({begin, begin + length});
   }
   std::ranges::sort(ranges, {}, &Range::begin);
+  inactive_l1_tables_.clear();
   for (const Range& range : ranges) {
     std::vector<Range>& merged = inactive_l1_tables_;
     if (!merged.empty() && range.begin <= merged.back().end) {

@@ -71,6 +71,9 @@ class Refcounts {
   // Health::report_corruption() if one had none already, after all others were decremented.
   Task<void> subtract(ClusterRange range, std::function<void(HostCluster)> freed);
 
+  // What add() throws if the refcount of that cluster is at its maximum.
+  Error overflow(HostCluster cluster) const;
+
   // Adds an empty block, at a free cluster that it may or may not count itself, to the table, on
   // disk and in memory. The block is durable before its entry is written; the entry itself is
   // durable after the next flush. The block's own reference is counted. If the write of the entry
@@ -79,7 +82,7 @@ class Refcounts {
   Task<void> add_block(uint64_t table_index, HostCluster place);
   // Retries adding that block to the table, if there is one.
   Task<void> finish_block();
-  // The table has grown and moved, and the header says so already; `table` has the new entries.
+  // The table has moved, and the header says so already; `table` has the new entries.
   void replace_table(std::vector<uint64_t> table) { table_ = std::move(table); }
 
   // For building a block that is not in the table yet.
@@ -104,8 +107,6 @@ class Refcounts {
   uint64_t index_in_slice(HostCluster cluster) const;
   uint64_t count_in_slice(HostCluster cluster, uint64_t max) const;
   ClusterRange find_free_in(ConstBytes slice, HostCluster from, uint64_t max) const;
-  Error overflow(HostCluster cluster) const;
-
   Context* context_;
   TableCache* refcount_cache_;
   OverlapCheck* overlap_;

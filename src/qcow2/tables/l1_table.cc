@@ -58,6 +58,12 @@ Task<void> L1Table::reserve_space(BlockDevice* file, uint64_t index) {
   reserved_blocks_.insert(block);
 }
 
+std::vector<uint64_t> L1Table::entries() const {
+  std::vector<uint64_t> all = entries_;
+  all.resize(size_);
+  return all;
+}
+
 uint64_t L1Table::next_used(uint64_t from, uint64_t to) const {
   const uint64_t end = std::min<uint64_t>(to, entries_.size());
   for (uint64_t index = from; index < end; ++index) {

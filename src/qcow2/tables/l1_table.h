@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include "async/task.h"
@@ -22,6 +23,11 @@ class L1Table {
   // REQUIRES: offset and size have been checked.
   static Task<L1Table> load(BlockDevice* file, uint64_t offset, uint32_t size);
   L1Table() = default;
+  // A table that is at `offset` of the file with these entries.
+  L1Table(uint64_t offset, std::vector<uint64_t> entries)
+      : offset_(offset),
+        size_(static_cast<uint32_t>(entries.size())),
+        entries_(std::move(entries)) {}
 
   uint64_t offset() const { return offset_; }
   uint32_t size() const { return size_; }  // entries
@@ -30,6 +36,8 @@ class L1Table {
   // Call before set(): allocates the file space that writing this entry back needs, which a sparse
   // file may lack. Throws Error(kNoSpace).
   Task<void> reserve_space(BlockDevice* file, uint64_t index);
+  // All of them, `size()` entries.
+  std::vector<uint64_t> entries() const;
   // The index of the first entry in [from, to) that is not 0, or `to`.
   uint64_t next_used(uint64_t from, uint64_t to) const;
 

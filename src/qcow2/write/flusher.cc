@@ -38,6 +38,13 @@ Task<void> Flusher::flush_all() {
   done_ = covered;
 }
 
+Task<void> Flusher::settle() {
+  // A flush frees clusters when it has written the tables, which changes refcounts.
+  while (has_dirty_tables(true) || allocator_->deferred_clusters() > 0 || discards_->pieces() > 0) {
+    co_await flush_all();
+  }
+}
+
 bool Flusher::is_backlogged() const {
   return allocator_->deferred_clusters() << context_->geometry.cluster_bits() > kWaitingBytesMax ||
          discards_->pieces() > kWaitingDiscardsMax;

@@ -40,6 +40,10 @@ class Flusher {
   Task<void> flush();
   // The same, including lazy refcounts: before the dirty bit is cleared.
   Task<void> flush_all();
+  // Flushes until nothing waits for a flush: all tables, lazy refcounts included, are in the file,
+  // and all freed clusters are free there.
+  // REQUIRES: no request is in flight that changes anything.
+  Task<void> settle();
   // True if the freed clusters and discards that wait for a flush take much memory, or much of the
   // disk.
   bool is_backlogged() const;

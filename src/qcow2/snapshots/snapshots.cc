@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/snapshots/snapshots.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <utility>
+
+#include "base/units.h"
+#include "qcow2/layout/limits.h"
+#include "qcow2/read/reader.h"
+#include "qcow2/update/table_update.h"
+#include "qcow2/write/flusher.h"
+
+namespace byre::qcow2 {
+
+using layout::Snapshot;
+
+namespace {
+
+// QEMU addresses snapshots by names of at most this many bytes.
+constexpr size_t kNameSizeMax = 255;
+
+uint64_t table_size(const std::vector<Snapshot>& snapshots) {
+  uint64_t size = 0;
+  for (const Snapshot& snapshot : snapshots) size += snapshot.encoded_size();
+  return size;
+}
+
+}  // namespace
+
+// The entries of such an image refer to the data file, whose clusters have no refcounts.
+void Snapshots::check_no_data_file() const {
+  if (!context_->header().has_external_data_file()) return;
+  throw Error(ErrorKind::kUnsupported, ENOTSUP, ErrorData{.code = "qcow2-snapshot-with-data-file"},
+              "an image with an external data file cannot have snapshots");
+}
+
+void Snapshots::check_create(const NewSnapshot& snapshot) const {
+  check_no_data_file();
+  if (snapshot.name.size() > kNameSizeMax) {
+    throw Error(ErrorKind::kInvalidArgument, ENAMETOOLONG,
+                ErrorData{.code = "qcow2-snapshot-name-too-long",
+                          .value = snapshot.name.size(),
+                          .bound = kNameSizeMax},
+                fmt::format("the name of the snapshot has {} bytes; at most {} are possible",
+                            snapshot.name.size(), kNameSizeMax));
+  }
+  if (snapshots_->size() >= layout::limits::kSnapshotsMax) {
+    throw Error(
+        ErrorKind::kUnsupported, EFBIG,
+        ErrorData{.code = "qcow2-snapshots-full", .bound = layout::limits::kSnapshotsMax},
+        fmt::format("the image has {} snapshots, and more are not supported", snapshots_->size()));
+  }
+}
+
+void Snapshots::check_apply(const SnapshotSelector& selector) const {
+  check_no_data_file();
+  const Snapshot& snapshot = (*snapshots_)[find_snapshot(*snapshots_, selector)];
+  snapshot.validate_l1(context_->geometry);
+  if (!bitmaps_->empty()) {
+    throw Error(ErrorKind::kUnsupported, EBUSY,
+                ErrorData{.code = "qcow2-snapshot-with-bitmaps", .name = bitmaps_->front().name},
+                fmt::format("the image has the bitmap '{}', which would not record what applying "
+                            "a snapshot changes",
+                            bitmaps_->front().name));
+  }
+  const uint64_t size = snapshot.disk_size_or(context_->disk_size());
+  const uint64_t entries = context_->geometry.l1_entries_for(size);
+  if (size % kSectorSize != 0 || entries > layout::limits::kL1EntriesMax) {
+    throw Error(ErrorKind::kCorrupt, EINVAL,
+                ErrorData{.code = "qcow2-snapshot-disk-size-invalid",
+                          .field = "disk_size",
+                          .value = size,
+                          .name = snapshot.name},
+                fmt::format("disk_size of snapshot '{}' is {}, which no disk can have",
+                            snapshot.name, size));
+  }
+}
+
+void Snapshots::check_remove(const SnapshotSelector& selector) const {
+  check_no_data_file();
+  (*snapshots_)[find_snapshot(*snapshots_, selector)].validate_l1(context_->geometry);
+}
+
+// One more than the highest id, as in QEMU.
+std::string Snapshots::new_id() const {
+  uint64_t highest = 0;
+  for (const Snapshot& snapshot : *snapshots_) {
+    highest = std::max<uint64_t>(highest, std::strtoul(snapshot.id.c_str(), nullptr, 10));
+  }
+  return std::to_string(highest + 1);
+}
+
+Task<std::vector<uint64_t>> Snapshots::load_l1(Snapshot snapshot) {
+  const L1Table l1 =
+      co_await L1Table::load(&context_->file(), snapshot.l1_table_offset.value(), snapshot.l1_size);
+  co_return l1.entries();
+}
+
+// Writes the new snapshot table, and makes everything the image's.
+Task<void> Snapshots::commit(TableUpdate* update, std::vector<Snapshot> snapshots, uint64_t size) {
+  const std::vector<uint8_t> table = layout::encode_snapshot_table(snapshots);
+  TableUpdate::Result result;
+  result.size = size;
+  result.snapshots = static_cast<uint32_t>(snapshots.size());
+  result.snapshot_table = co_await update->write_table(table);
+  co_await update->drop_table(context_->header().snapshots_offset, table_size(*snapshots_));
+  co_await update->commit(result);
+  *snapshots_ = std::move(snapshots);
+  for (const ClusterRange& range : update->freed()) {
+    reader_->drop_compressed(context_->geometry.offset_of(range.first),
+                             range.count << context_->geometry.cluster_bits());
+  }
+  co_await update->finish(FreeCause::kSnapshot);
+}
+
+// The snapshot gets the L1 table that the disk had until now, and the disk a new one.
+Task<void> Snapshots::create(NewSnapshot wanted) {
+  const RangeLock::Guard guard =
+      co_await context_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  check_create(wanted);
+  co_await flusher_->settle();
+  TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
+  co_await update.begin();
+  Snapshot snapshot;
+  snapshot.l1_table_offset = layout::HostOffset(tables_->l1.offset());
+  snapshot.l1_size = tables_->l1.size();
+  snapshot.id = new_id();
+  snapshot.name = std::move(wanted.name);
+  snapshot.date_sec = wanted.date_sec;
+  snapshot.date_nsec = wanted.date_nsec;
+  snapshot.vm_clock_nsec = wanted.vm_clock_nsec;
+  snapshot.vm_state_size = wanted.vm_state_size;
+  snapshot.disk_size = context_->disk_size();
+  snapshot.icount = wanted.icount;
+  std::vector<uint64_t> l1 = tables_->l1.entries();
+  co_await update.add_references(l1);
+  co_await update.set_active_l1(std::move(l1));
+  std::vector<Snapshot> snapshots = *snapshots_;
+  snapshots.push_back(std::move(snapshot));
+  co_await commit(&update, std::move(snapshots), context_->disk_size());
+}
+
+Task<void> Snapshots::apply(SnapshotSelector selector) {
+  const RangeLock::Guard guard =
+      co_await context_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  check_apply(selector);
+  co_await flusher_->settle();
+  TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
+  co_await update.begin();
+  const Snapshot& snapshot = (*snapshots_)[find_snapshot(*snapshots_, selector)];
+  const uint64_t size = snapshot.disk_size_or(context_->disk_size());
+  std::vector<uint64_t> l1 = co_await load_l1(snapshot);
+  l1.resize(std::max<uint64_t>(l1.size(), context_->geometry.l1_entries_for(size)));
+  // Dropping comes first, so that a refcount may be at its maximum. Nothing that the snapshot has
+  // loses its last reference.
+  const std::vector<uint64_t> old_l1 = tables_->l1.entries();
+  co_await update.drop_references(old_l1);
+  co_await update.add_references(l1);
+  co_await update.drop_table(layout::HostOffset(tables_->l1.offset()), old_l1.size() * 8);
+  co_await update.set_active_l1(std::move(l1));
+  co_await commit(&update, *snapshots_, size);
+}
+
+Task<void> Snapshots::remove(SnapshotSelector selector) {
+  const RangeLock::Guard guard =
+      co_await context_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  check_remove(selector);
+  const size_t index = find_snapshot(*snapshots_, selector);
+  co_await flusher_->settle();
+  TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
+  co_await update.begin();
+  const std::vector<uint64_t> l1 = co_await load_l1((*snapshots_)[index]);
+  co_await update.drop_references(l1);
+  co_await update.drop_table((*snapshots_)[index].l1_table_offset, l1.size() * 8);
+  if (update.has_new_sole_references()) {
+    std::vector<uint64_t> active = tables_->l1.entries();
+    co_await update.drop_table(layout::HostOffset(tables_->l1.offset()), active.size() * 8);
+    co_await update.set_active_l1(std::move(active));
+  }
+  std::vector<Snapshot> snapshots = *snapshots_;
+  snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(index));
+  co_await commit(&update, std::move(snapshots), context_->disk_size());
+}
+
+// What remove() would do, without the commit.
+Task<uint64_t> Snapshots::size_freed_by_removing(SnapshotSelector selector) {
+  const RangeLock::Guard guard =
+      co_await context_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  const Snapshot snapshot = (*snapshots_)[find_snapshot(*snapshots_, selector)];
+  if (context_->health.is_prepared()) {
+    co_await flusher_->settle();
+  } else {
+    co_await refcounts_->load();
+  }
+  TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
+  co_await update.begin();
+  const std::vector<uint64_t> l1 = co_await load_l1(snapshot);
+  co_await update.drop_references(l1);
+  co_await update.drop_table(snapshot.l1_table_offset, l1.size() * 8);
+  uint64_t clusters = 0;
+  for (const ClusterRange& range : update.freed()) clusters += range.count;
+  co_return clusters << context_->geometry.cluster_bits();
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/update/l2_table_walk.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "async/when_all.h"
+#include "base/units.h"
+#include "block/read_zero_padded.h"
+#include "qcow2/layout/l1_entry.h"
+
+namespace byre::qcow2 {
+
+namespace {
+
+// Bytes of tables in memory, and tables that are read at once.
+constexpr uint64_t kBatchBytes = 4 * kMiB;
+constexpr uint64_t kBatchTablesMax = 32;
+
+}  // namespace
+
+Task<std::optional<L2TableWalk::Table>> L2TableWalk::next() {
+  if (next_in_batch_ == batch_.size()) co_await read_batch();
+  if (batch_.empty()) co_return std::nullopt;
+  co_return batch_[next_in_batch_++];
+}
+
+Task<void> L2TableWalk::read_table(Table* table) {
+  co_await context_->events().raise(DebugEvent::kL2Load);
+  const ReadBuffers to(table->bytes);
+  co_await read_zero_padded(&context_->file(), table->offset.value(), to);
+}
+
+Task<void> L2TableWalk::read_batch() {
+  const layout::Geometry& geometry = context_->geometry;
+  const uint64_t table_size = geometry.cluster_size();
+  const uint64_t tables_max = std::clamp<uint64_t>(kBatchBytes / table_size, 1, kBatchTablesMax);
+  batch_.clear();
+  next_in_batch_ = 0;
+  for (; next_index_ < l1_->size() && batch_.size() < tables_max; ++next_index_) {
+    const layout::L1Entry entry((*l1_)[next_index_]);
+    const layout::L1Kind kind = entry.kind(geometry);
+    if (kind == layout::L1Kind::kUnallocated) continue;
+    if (kind == layout::L1Kind::kInvalid) {
+      const uint64_t offset = entry.offset().value();
+      throw context_->health.report_corruption(
+          {.code = "qcow2-l2-table-unaligned", .value = offset, .index = next_index_},
+          fmt::format("L1 entry {} has the L2 table offset {:#x}, not a multiple of the cluster "
+                      "size {}",
+                      next_index_, offset, table_size));
+    }
+    if (buffer_.size() == 0) buffer_ = Buffer(tables_max * table_size);
+    batch_.push_back(
+        {next_index_, entry.offset(), buffer_.bytes(batch_.size() * table_size, table_size)});
+  }
+  std::vector<Task<void>> reads;
+  for (Table& table : batch_) reads.push_back(read_table(&table));
+  co_await when_all(std::move(reads));
+}
+
+}  // namespace byre::qcow2

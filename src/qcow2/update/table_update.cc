@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "qcow2/update/table_update.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <exception>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "base/bytes.h"
+#include "qcow2/layout/l1_entry.h"
+#include "qcow2/layout/l2_entry.h"
+#include "qcow2/space/overlap_check.h"
+
+namespace byre::qcow2 {
+
+using layout::HostCluster;
+using layout::HostOffset;
+using layout::L1Entry;
+using layout::L2Entry;
+
+TableUpdate::TableUpdate(Context* context, Tables* tables, Refcounts* refcounts,
+                         Allocator* allocator, OverlapCheck* overlap)
+    : context_(context),
+      tables_(tables),
+      image_refcounts_(refcounts),
+      allocator_(allocator),
+      overlap_(overlap),
+      refcounts_(context, refcounts, allocator),
+      writer_(&context->file()),
+      l1_table_(tables->l1.offset()),
+      no_memory_(ErrorKind::kNoMemory, ENOMEM, errno_text(ENOMEM)) {}
+
+Task<void> TableUpdate::begin() {
+  lock_ = co_await allocator_->lock_for_update();
+  l1_ = tables_->l1.entries();
+}
+
+Task<void> TableUpdate::change(ClusterRange range, Direction direction) {
+  if (!refcounts_.is_loaded(range)) co_await refcounts_.load(range);
+  if (direction == Direction::kAdd) {
+    refcounts_.add(range);
+  } else {
+    refcounts_.subtract(range);
+  }
+}
+
+std::vector<ClusterRange> TableUpdate::clusters_of(const L2TableWalk::Table& table) const {
+  const layout::Geometry& geometry = context_->geometry;
+  std::vector<ClusterRange> clusters;
+  const auto add = [&clusters](HostCluster first, uint64_t count) {
+    if (!clusters.empty() && clusters.back().end() == first) {
+      clusters.back().count += count;
+    } else {
+      clusters.push_back({first, count});
+    }
+  };
+  for (uint32_t index = 0; index < geometry.l2_entries(); ++index) {
+    const L2Entry entry = L2Entry::load(table.bytes, index, geometry);
+    if (entry.word() == 0) continue;
+    const layout::L2Problem problem = entry.problem(geometry);
+    if (problem == layout::L2Problem::kUnaligned ||
+        problem == layout::L2Problem::kCompressedOffset) {
+      throw context_->health.report_corruption(
+          {.code = "qcow2-cluster-unaligned",
+           .value = entry.offset().value(),
+           .index = index,
+           .offset = table.offset.value()},
+          fmt::format("L2 entry {} of the L2 table at {:#x} has the host offset {:#x}, which is "
+                      "not at the start of a cluster, or too high",
+                      index, table.offset.value(), entry.offset().value()));
+    }
+    if (entry.is_compressed()) {
+      const layout::CompressedRange range = entry.compressed_range(geometry);
+      const HostCluster first = geometry.cluster_of(range.offset);
+      add(first, geometry.cluster_of(range.offset + (range.size - 1)) - first + 1);
+    } else if (entry.has_offset(geometry)) {
+      add(geometry.cluster_of(entry.offset()), 1);
+    }
+  }
+  return clusters;
+}
+
+Task<void> TableUpdate::change_references(const L1Entries& l1, Direction direction) {
+  L2TableWalk walk(context_, &l1);
+  for (;;) {
+    const std::optional<L2TableWalk::Table> table = co_await walk.next();
+    if (!table) break;
+    const std::vector<ClusterRange> clusters = clusters_of(*table);
+    for (const ClusterRange& range : clusters) co_await change(range, direction);
+    const ClusterRange own{context_->geometry.cluster_of(table->offset), 1};
+    co_await change(own, direction);
+  }
+}
+
+Task<void> TableUpdate::add_references(const L1Entries& l1) {
+  return change_references(l1, Direction::kAdd);
+}
+
+Task<void> TableUpdate::drop_references(const L1Entries& l1) {
+  return change_references(l1, Direction::kDrop);
+}
+
+Task<void> TableUpdate::drop_table(HostOffset table, uint64_t size) {
+  const ClusterRange range{context_->geometry.cluster_of(table),
+                           context_->geometry.clusters_for(size)};
+  co_await change(range, Direction::kDrop);
+}
+
+// Returns true if a flag was changed. Invalid entries stay as they are.
+Task<bool> TableUpdate::correct_flags(Bytes table) {
+  const layout::Geometry& geometry = context_->geometry;
+  bool is_changed = false;
+  for (uint32_t index = 0; index < geometry.l2_entries(); ++index) {
+    const L2Entry entry = L2Entry::load(table, index, geometry);
+    if (entry.word() == 0 || entry.is_compressed() || !entry.has_offset(geometry)) continue;
+    if (entry.problem(geometry) == layout::L2Problem::kUnaligned) continue;
+    const ClusterRange cluster{geometry.cluster_of(entry.offset()), 1};
+    if (!refcounts_.is_loaded(cluster)) co_await refcounts_.load(cluster);
+    const L2Entry correct = entry.with_copied(refcounts_.get(cluster.first) == 1);
+    if (correct == entry) continue;
+    correct.store(table, index, geometry);
+    is_changed = true;
+  }
+  co_return is_changed;
+}
+
+Task<void> TableUpdate::set_active_l1(L1Entries l1) {
+  const layout::Geometry& geometry = context_->geometry;
+  L2TableWalk walk(context_, &l1);
+  for (;;) {
+    const std::optional<L2TableWalk::Table> table = co_await walk.next();
+    if (!table) break;
+    const ClusterRange old{geometry.cluster_of(table->offset), 1};
+    co_await refcounts_.load(old);
+    const bool is_changed = co_await correct_flags(table->bytes);
+    HostOffset place = table->offset;
+    if (is_changed) {
+      const ClusterRange copy = co_await refcounts_.allocate(1);
+      place = geometry.offset_of(copy.first);
+      co_await writer_.write(place.value(), table->bytes);
+      refcounts_.subtract(old);
+    }
+    const bool is_own = refcounts_.get(geometry.cluster_of(place)) == 1;
+    l1[table->l1_index] = L1Entry::table(place, is_own).word();
+  }
+  std::vector<uint8_t> bytes(l1.size() * 8);
+  for (size_t i = 0; i < l1.size(); ++i) store_big_endian<uint64_t>(&bytes[i * 8], l1[i]);
+  l1_table_ = co_await write_table(bytes);
+  l1_ = std::move(l1);
+}
+
+Task<HostOffset> TableUpdate::write_table(ConstBytes bytes) {
+  if (bytes.empty()) co_return HostOffset();
+  const layout::Geometry& geometry = context_->geometry;
+  const ClusterRange place = co_await refcounts_.allocate(geometry.clusters_for(bytes.size()));
+  const HostOffset offset = geometry.offset_of(place.first);
+  co_await writer_.write(offset.value(), bytes);
+  co_return offset;
+}
+
+Task<void> TableUpdate::commit(Result result) {
+  co_await refcounts_.write(&writer_);
+  co_await writer_.finish();
+  const ClusterRange table = refcounts_.table_place();
+  L1Table l1(l1_table_.value(), std::move(l1_));
+  HeaderStore::TableSet set;
+  set.size = result.size;
+  set.l1_table = l1_table_;
+  set.l1_entries = l1.size();
+  set.refcount_table = context_->geometry.offset_of(table.first);
+  set.refcount_table_clusters = static_cast<uint32_t>(table.count);
+  set.snapshot_table = result.snapshot_table;
+  set.snapshots = result.snapshots;
+  co_await context_->header_store.set_tables(set);
+  tables_->l1 = std::move(l1);
+  image_refcounts_->replace_table(refcounts_.take_table());
+}
+
+Task<void> TableUpdate::finish(FreeCause cause) {
+  std::exception_ptr error;
+  try {
+    co_await tables_->l2_cache.invalidate_all();
+    co_await tables_->refcount_cache.invalidate_all();
+    co_await overlap_->load(*image_refcounts_);
+    co_await allocator_->finish_update(freed(), cause);
+  } catch (const Error& failure) {
+    // The parts of the image may not agree with the file any more.
+    context_->health.note_failure(failure, Health::Operation::kFlush);
+    error = std::current_exception();
+  } catch (const std::bad_alloc&) {
+    context_->health.note_failure(no_memory_, Health::Operation::kFlush);
+    error = std::current_exception();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace byre::qcow2

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "async/mutex.h"
+#include "async/task.h"
+#include "block/gathering_writer.h"
+#include "byre/error.h"
+#include "qcow2/core/context.h"
+#include "qcow2/layout/types.h"
+#include "qcow2/space/allocator.h"
+#include "qcow2/tables/tables.h"
+#include "qcow2/update/l2_table_walk.h"
+#include "qcow2/update/refcount_update.h"
+
+namespace byre::qcow2 {
+
+class OverlapCheck;
+
+// A change of an image's tables that happens as a whole or not at all: everything that changes (L1
+// table, L2 tables, refcounts, snapshot table) is written to clusters that are free, and one write
+// of the header makes it the image's. Before that write the file is as it was, except for bytes in
+// free clusters; after it nothing refers to the old tables, and the new refcounts say that their
+// clusters are free. So a crash or a failure at any moment leaves a sound image without leaks.
+//
+//   TableUpdate update(...);
+//   co_await update.begin();
+//   change the references and the active L1 table, write other tables;
+//   co_await update.commit(...);
+//   update what the image has in memory of the tables; co_await update.finish(...);
+//
+// REQUIRES: from begin() on the caller holds Context::guest_lock exclusively for everything, and
+// nothing waits for a flush (Flusher::settle()).
+class TableUpdate {
+ public:
+  using L1Entries = std::vector<uint64_t>;
+
+  TableUpdate(Context* context, Tables* tables, Refcounts* refcounts, Allocator* allocator,
+              OverlapCheck* overlap);
+
+  Task<void> begin();
+
+  // One reference more, or less, to everything that the entries of an L1 table reach: its L2
+  // tables, and the clusters that their entries refer to. Not to the clusters of the L1 table.
+  // Throws Health::report_corruption() if an entry is invalid or a refcount cannot be right,
+  // Error(kUnsupported, EINVAL) if a refcount is at its maximum.
+  Task<void> add_references(const L1Entries& l1);
+  Task<void> drop_references(const L1Entries& l1);
+  // One reference less to each cluster that a table of that many bytes is in.
+  Task<void> drop_table(layout::HostOffset table, uint64_t size);
+  // Whether a cluster has only one reference now and had more: the copied flags of the active
+  // tables may then be wrong.
+  bool has_new_sole_references() const { return refcounts_.has_new_sole_references(); }
+
+  // Makes a new table with these entries the active L1 table. Every copied flag in it and in its L2
+  // tables becomes right: an L2 table in which one changes is copied, so that a snapshot that
+  // shares it, and the file before the commit, keep theirs.
+  // REQUIRES: the references have been changed.
+  Task<void> set_active_l1(L1Entries l1);
+  // Writes a table to new clusters.
+  Task<layout::HostOffset> write_table(ConstBytes bytes);
+
+  // Call last. `size`: of the guest's disk.
+  struct Result {
+    uint64_t size = 0;
+    layout::HostOffset snapshot_table;
+    uint32_t snapshots = 0;
+  };
+  Task<void> commit(Result result);
+  // After commit(), when what the image knows in memory has been changed. `cause`: why clusters
+  // were freed.
+  Task<void> finish(FreeCause cause);
+  // The clusters that commit() freed.
+  const std::vector<ClusterRange>& freed() const { return refcounts_.freed(); }
+
+ private:
+  enum class Direction { kAdd, kDrop };
+
+  Task<void> change_references(const L1Entries& l1, Direction direction);
+  Task<void> change(ClusterRange range, Direction direction);
+  // The host clusters that the entries refer to, in the table's order, consecutive ones joined.
+  std::vector<ClusterRange> clusters_of(const L2TableWalk::Table& table) const;
+  Task<bool> correct_flags(Bytes table);
+
+  Context* context_;
+  Tables* tables_;
+  Refcounts* image_refcounts_;
+  Allocator* allocator_;
+  OverlapCheck* overlap_;
+  RefcountUpdate refcounts_;
+  GatheringWriter writer_;
+  Mutex::Guard lock_;
+  layout::HostOffset l1_table_;
+  L1Entries l1_;
+  // Made before the header is written: afterwards there may be no memory for it.
+  Error no_memory_;
+};
+
+}  // namespace byre::qcow2
