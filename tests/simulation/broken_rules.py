@@ -196,6 +196,33 @@ RULES = [
          ("qcow2/core/context.cc", """  // Another flush failed meanwhile, and the host may have dropped what this one was for.
   health.check_not_failed();
 """, "")),
+    rule("an L2 table whose flags change is copied",
+         ("qcow2/update/table_update.cc", """      const ClusterRange copy = co_await refcounts_.allocate(1);
+      place = geometry.offset_of(copy.first);
+""", ""),
+         ("qcow2/update/table_update.cc", """      refcounts_.subtract(old);
+    }
+    const bool is_own""", """    }
+    const bool is_own""")),
+    rule("a refcount block that changes with other tables moves",
+         ("qcow2/update/refcount_update.cc", """    const ClusterRange place = co_await allocate(1);
+    blocks_[index]->place = place.first;
+    has_placed = true;
+    if (!refcounts_->has_block(index)) continue;
+""", """    has_placed = true;
+    if (refcounts_->has_block(index)) {
+      blocks_[index]->place = context_->geometry.cluster_of(refcounts_->block_offset(index));
+      continue;
+    }
+    const ClusterRange place = co_await allocate(1);
+    blocks_[index]->place = place.first;
+    if (!refcounts_->has_block(index)) continue;
+""")),
+    rule("what waits for a flush is in the file before tables are replaced",
+         ("qcow2/snapshots/snapshots.cc", """  check_create(wanted);
+  co_await flusher_->settle();
+""", """  check_create(wanted);
+""")),
 ]
 
 

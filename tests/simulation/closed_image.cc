@@ -105,7 +105,7 @@ class Maker {
     snapshot.l1_table_offset = l1;
     snapshot.l1_size = first_.header.l1_size;
     snapshot.id = id;
-    snapshot.name = "of the simulation";
+    snapshot.name = id;
     snapshot.disk_size = first_.header.size;
     return snapshot;
   }

@@ -47,7 +47,7 @@ Task<std::vector<uint8_t>> read_files(const Files* files, std::string snapshot) 
   const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options);
   if (!snapshot.empty()) {
     qcow2::SnapshotSelector selector;
-    selector.id = snapshot;
+    selector.name = snapshot;
     co_await image->load_snapshot(selector);
   }
   std::vector<uint8_t> bytes(image->size());
@@ -110,13 +110,26 @@ std::optional<std::string> try_writes(const Files& files, std::vector<uint8_t> e
   return std::nullopt;
 }
 
+Task<bool> find_snapshot(const Files* files, std::string name) {
+  const qcow2::OpenOptions options;
+  const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options);
+  bool has = false;
+  for (const qcow2::layout::Snapshot& snapshot : image->snapshots()) has |= snapshot.name == name;
+  co_await image->close();
+  co_return has;
+}
+
 std::optional<std::string> check_snapshot(const Files& files, const FrozenSnapshot& snapshot) {
+  if (!has_snapshot(files, snapshot.name)) {
+    if (!snapshot.is_certain) return std::nullopt;
+    return fmt::format("snapshot '{}' is gone", snapshot.name);
+  }
   // A snapshot is read with the active disk's size.
-  std::vector<uint8_t> found = sync_wait(read_files(&files, snapshot.id));
+  std::vector<uint8_t> found = sync_wait(read_files(&files, snapshot.name));
   found.resize(std::min(found.size(), snapshot.bytes.size()));
   const std::optional<std::string> wrong =
       first_difference(found, ConstBytes(snapshot.bytes).first(found.size()));
-  if (wrong) return fmt::format("snapshot {}: {}", snapshot.id, *wrong);
+  if (wrong) return fmt::format("snapshot '{}': {}", snapshot.name, *wrong);
   return std::nullopt;
 }
 
@@ -169,6 +182,10 @@ std::optional<std::string> check_soundness(const Files& files, bool leaks_allowe
   if (is_sound && (leaks_allowed || result.leaks == 0)) return std::nullopt;
   return fmt::format("{} corruptions, {} errors of the check, {} leaks{}", result.corruptions,
                      result.check_errors, result.leaks, findings);
+}
+
+bool has_snapshot(const Files& files, const std::string& name) {
+  return sync_wait(find_snapshot(&files, name));
 }
 
 std::vector<uint8_t> read_guest(const Files& files) {

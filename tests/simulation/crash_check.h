@@ -41,9 +41,13 @@ std::vector<uint8_t> read_guest(const Files& files);
 
 // An internal snapshot, and the contents of the guest's disk when it was made.
 struct FrozenSnapshot {
-  std::string id;
+  std::string name;
   std::vector<uint8_t> bytes;
+  bool is_certain = true;  // else it may be there or not: it is being created or deleted
 };
+
+// Whether the image has a snapshot of that name.
+bool has_snapshot(const Files& files, const std::string& name);
 
 // What must be true whenever the image is examined.
 struct Promise {

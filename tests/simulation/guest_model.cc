@@ -167,6 +167,28 @@ void GuestModel::resized(uint64_t size_now, bool is_known) {
   if (is_known) resize_finished_ = finished;
 }
 
+void GuestModel::begin_replacement(ConstBytes bytes) {
+  resize_finished_ = 0;
+  if (std::ranges::find(sizes_, bytes.size()) == sizes_.end()) sizes_.push_back(bytes.size());
+  const size_t count = bytes.size() / kSectorSize;
+  if (count > sectors_.size()) sectors_.resize(count);
+  for (size_t i = 0; i < count; ++i) {
+    Step step;
+    step.values = {copy_of(bytes.subspan(i * kSectorSize, kSectorSize))};
+    sectors_[i].later.push_back(std::move(step));
+  }
+}
+
+void GuestModel::not_replaced(uint64_t size_now) {
+  const uint64_t finished = clock_++;
+  for (State& state : sectors_) {
+    if (state.later.empty() || state.later.back().finished != 0) continue;
+    state.later.back().finished = finished;
+    add(&state.visible, state.later.back().values);
+  }
+  size_ = size_now;
+}
+
 std::string GuestModel::wrong(uint64_t sector, ConstBytes found, const char* when) const {
   const State& state = sectors_[sector];
   std::string allowed;

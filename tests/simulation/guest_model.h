@@ -48,6 +48,11 @@ class GuestModel {
   void begin_resize(uint64_t new_size);
   void resized(uint64_t size_now, bool is_known);
 
+  // The disk is about to be replaced as a whole, by one with these contents. If that succeeds,
+  // restart() follows; if it fails, both are possible.
+  void begin_replacement(ConstBytes bytes);
+  void not_replaced(uint64_t size_now);
+
   // Checks what was read now; returns what is wrong. Learns the contents of sectors that were not
   // known.
   std::optional<std::string> check_read(uint64_t offset, ConstBytes bytes);

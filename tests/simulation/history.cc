@@ -72,11 +72,11 @@ uint64_t size_max_of(const World& world) {
 }
 
 void take_snapshot(World* world) {
-  const std::string id = fmt::format("{}", world->snapshots.size() + 1);
+  const std::string id = fmt::format("of session {}", world->next_request++);
   std::optional<SparseBytes> made = make_snapshot(world->file->now(), id, size_max_of(*world));
   if (!made) return;
   world->snapshots.push_back({id, replace_image(world, std::move(*made))});
-  world->tell(fmt::format("snapshot {} is made", id));
+  world->tell(fmt::format("snapshot '{}' is made", id));
 }
 
 void renew_bitmap(World* world) {

@@ -166,6 +166,7 @@ Plan make_plan(uint64_t seed) {
     // Clusters that are allocated from the start, on a disk with old data.
     plan.create.preallocation = Preallocation::kMetadata;
   }
+  plan.manages_snapshots = !plan.create.data_filename && one_in(random, 4);
   return plan;
 }
 
@@ -182,6 +183,7 @@ std::vector<std::string> Plan::features() const {
   add(create.data_filename && !create.data_file_raw, "data file");
   add(create.data_file_raw, "raw data file");
   add(takes_snapshots, "internal snapshots");
+  add(manages_snapshots, "snapshots created, applied and deleted");
   add(has_bitmap, "bitmap");
   add(discards_freed, "freed clusters discarded");
   add(keeps_discarded, "discard_no_unref");

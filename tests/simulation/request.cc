@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/assert.h"
 #include "base/checked.h"
 #include "base/units.h"
 
@@ -17,7 +18,16 @@ using Kind = Request::Kind;
 // Large clusters are not always written as a whole.
 constexpr uint64_t kLengthMax = 256 * kKiB;
 
+Kind draw_snapshot_kind(Random& random, const RequestBounds& bounds) {
+  constexpr size_t kSnapshotsMax = 5;
+  const bool is_create =
+      bounds.snapshots.empty() || (bounds.snapshots.size() < kSnapshotsMax && one_in(random, 2));
+  if (is_create) return Kind::kCreate;
+  return one_in(random, 2) ? Kind::kApply : Kind::kRemove;
+}
+
 Kind draw_kind(Random& random, const RequestBounds& bounds) {
+  if (bounds.manages_snapshots && one_in(random, 14)) return draw_snapshot_kind(random, bounds);
   const uint64_t lot = random() % 200;
   if (bounds.only_reads) return lot < 100 ? Kind::kRead : Kind::kFlush;
   if (lot < 24) return Kind::kRead;
@@ -77,6 +87,14 @@ Request draw_request(Random& random, uint64_t number, const RequestBounds& bound
   request.kind = draw_kind(random, bounds);
   request.flags = draw_flags(random, request.kind);
   if (request.kind == Kind::kFlush) return request;
+  if (request.kind == Kind::kCreate) {
+    request.snapshot = fmt::format("of request {}", number);
+    return request;
+  }
+  if (request.is_of_snapshots()) {
+    request.snapshot = bounds.snapshots[random() % bounds.snapshots.size()];
+    return request;
+  }
   if (request.kind == Kind::kResize) {
     const uint64_t step = one_in(random, 2) ? 8 * bounds.cluster_size : bounds.size_max;
     const uint64_t change = random() % step;
@@ -98,9 +116,11 @@ Request draw_request(Random& random, uint64_t number, const RequestBounds& bound
 }
 
 std::string Request::describe() const {
-  const char* const names[] = {"read",  "write", "write compressed", "write_zeroes", "discard",
-                               "flush", "resize"};
+  const char* const names[] = {
+      "read",  "write",  "write compressed", "write_zeroes",   "discard",
+      "flush", "resize", "create snapshot",  "apply snapshot", "delete snapshot"};
   std::string text = fmt::format("request {}: {}", number, names[static_cast<int>(kind)]);
+  if (is_of_snapshots()) return text + fmt::format(" '{}'", snapshot);
   if (kind != Kind::kFlush) text += fmt::format(" {:#x}+{:#x}", offset, length);
   if (has_flag(flags, WriteFlags::kFua)) text += " fua";
   if (has_flag(flags, WriteFlags::kMayUnmap)) text += " may-unmap";
@@ -135,6 +155,10 @@ Task<void> perform(BlockDevice* disk, Request request, std::vector<uint8_t>* byt
     case Request::Kind::kResize:
       co_await disk->resize(request.length, preallocation);
       break;
+    case Request::Kind::kCreate:
+    case Request::Kind::kApply:
+    case Request::Kind::kRemove:
+      BYRE_ASSERT(false);
   }
 }
 

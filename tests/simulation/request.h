@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "block/block_device.h"
 #include "simulation/plan.h"
@@ -12,12 +13,25 @@ namespace byre::simulation {
 
 // One request of a guest, or of a program that manages the image.
 struct Request {
-  enum class Kind { kRead, kWrite, kCompressed, kZeroes, kDiscard, kFlush, kResize };
+  enum class Kind {
+    kRead,
+    kWrite,
+    kCompressed,
+    kZeroes,
+    kDiscard,
+    kFlush,
+    kResize,
+    // Of internal snapshots.
+    kCreate,
+    kApply,
+    kRemove
+  };
 
   uint64_t number = 0;  // also the generation of what it writes
   Kind kind = Kind::kRead;
   uint64_t offset = 0;
-  uint64_t length = 0;  // of a resize: the new size
+  uint64_t length = 0;   // of a resize: the new size
+  std::string snapshot;  // its name
   WriteFlags flags = WriteFlags::kNone;
   bool compresses = false;
 
@@ -26,6 +40,9 @@ struct Request {
     return kind == Kind::kWrite || kind == Kind::kCompressed || kind == Kind::kZeroes ||
            kind == Kind::kDiscard;
   }
+  // Whether it is about the disk as a whole: no other request may change it meanwhile.
+  bool is_whole() const { return kind >= Kind::kResize; }
+  bool is_of_snapshots() const { return kind >= Kind::kCreate; }
   Content content() const { return {static_cast<uint32_t>(number), compresses}; }
   std::string describe() const;
 };
@@ -39,12 +56,14 @@ struct RequestBounds {
   bool can_compress = false;
   bool only_reads = false;  // and flushes
   uint64_t size_max = 0;    // what it may grow to
+  bool manages_snapshots = false;
+  std::vector<std::string> snapshots;  // names of those that there are
 };
 
 // Any offset and length, but mostly near one another and at the boundaries of clusters.
 Request draw_request(Random& random, uint64_t number, const RequestBounds& bounds);
 
-// Makes the request. `bytes` are those to write, or take what is read. A larger disk is preallocated
+// Makes a request that is not of snapshots. `bytes` are those to write, or take what is read. A larger disk is preallocated
 // in that way.
 Task<void> perform(BlockDevice* disk, Request request, std::vector<uint8_t>* bytes,
                    Preallocation preallocation);

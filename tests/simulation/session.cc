@@ -162,6 +162,10 @@ RequestBounds Session::bounds() const {
   bounds.hot_begin = std::min(world_->plan.hot_begin, bounds.disk_size - 1);
   bounds.hot_size = std::min(world_->plan.hot_size, bounds.disk_size - bounds.hot_begin);
   bounds.size_max = world_->plan.create.size + world_->plan.create.size / 2;
+  bounds.manages_snapshots = world_->plan.manages_snapshots;
+  for (const FrozenSnapshot& snapshot : world_->snapshots) {
+    if (snapshot.is_certain) bounds.snapshots.push_back(snapshot.name);
+  }
   return bounds;
 }
 
@@ -208,7 +212,7 @@ Task<void> Session::do_request(Request request) {
   const uint64_t begin_of_sectors = align_down(request.offset, kSectorSize);
   const uint64_t end = align_up(request.offset + request.length, kSectorSize);
   RangeLock::Guard guard;
-  if (request.kind == Kind::kResize) {
+  if (request.is_whole()) {
     guard = co_await ranges_.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
   } else if (request.kind != Kind::kFlush) {
     const auto mode = request.changes() ? RangeLock::Mode::kExclusive : RangeLock::Mode::kShared;
@@ -222,10 +226,18 @@ Task<void> Session::do_request(Request request) {
     }
   }
   if (is_off_) co_return;
+  std::vector<uint8_t> contents;
+  if (request.kind == Kind::kCreate) {
+    const bool is_read = co_await read_whole_disk(&contents);
+    if (!is_read || is_off_) co_return;
+  } else if (request.is_of_snapshots() && snapshot_of(request) == nullptr) {
+    co_return;  // deleted meanwhile
+  }
   Begun begun = begin(request);
+  if (request.is_of_snapshots()) begin_of_snapshot(request, std::move(contents));
   std::exception_ptr thrown;
   try {
-    co_await perform(image_.get(), request, &begun.bytes, world_->plan.create.preallocation);
+    co_await perform(request, &begun);
   } catch (...) {
     thrown = std::current_exception();
   }
@@ -310,6 +322,8 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
   } else if (request.kind == Kind::kResize) {
     model.resized(image_->size(), is_known);
     if (!error && world_->plan.writes_through) model.flushed(model.now());
+  } else if (request.is_of_snapshots()) {
+    finish_of_snapshot(request, begun, !error);
   } else if (request.kind == Kind::kFlush && !error) {
     model.flushed(begun.called_at);
     if (!is_filling_) look_at_cuts();  // the guarantees are strongest now
@@ -326,6 +340,8 @@ bool Session::may_fail(const Request& request, const Error& error, bool is_tight
   // An image with bitmaps cannot be resized.
   const bool has_bitmap = world_->of_bitmap.has_value();
   if (request.kind == Request::Kind::kResize && (is_refused || has_bitmap)) return true;
+  // A refcount may be at its maximum; an image with bitmaps keeps its disk.
+  if (request.is_of_snapshots() && is_refused) return true;
   if (has_flag(request.flags, WriteFlags::kNoFallback) && is_refused) return true;
   // The space for a flush was reserved before the requests that it is for completed.
   if (request.kind == Request::Kind::kFlush) return false;

@@ -87,6 +87,12 @@ class Session {
     uint64_t tight_before = 0;
   };
   Begun begin(const Request& request);
+  Task<void> perform(Request request, Begun* begun);
+  Task<bool> read_whole_disk(std::vector<uint8_t>* bytes);
+  Task<void> manage_snapshot(Request request);
+  FrozenSnapshot* snapshot_of(const Request& request);
+  void begin_of_snapshot(const Request& request, std::vector<uint8_t> contents);
+  void finish_of_snapshot(const Request& request, const Begun& begun, bool is_done);
   Task<void> read_back(Request request, std::vector<uint8_t>* bytes);
   void finish(const Request& request, const Begun& begun, std::exception_ptr thrown);
   Request draw();
@@ -129,7 +135,7 @@ class Session {
   std::optional<std::string> failure_;
   std::optional<Files> left_;  // by the power cut that ended the session
   RangeLock ranges_;
-  std::unique_ptr<BlockDevice> image_;
+  std::unique_ptr<qcow2::Image> image_;
   qcow2::ImageParts* parts_ = nullptr;  // of the image
   faults::SimulatedDisk* file_ = nullptr;
   faults::SimulatedDisk* data_ = nullptr;

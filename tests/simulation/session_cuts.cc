@@ -103,6 +103,11 @@ std::optional<std::string> Session::settle_end() {
   if (left_) {
     const std::vector<uint8_t> bytes = read_guest(*left_);
     model.restart(bytes);
+    // What may have been there is there or not.
+    std::erase_if(world_->snapshots, [this](const FrozenSnapshot& snapshot) {
+      return !has_snapshot(*left_, snapshot.name);
+    });
+    for (FrozenSnapshot& snapshot : world_->snapshots) snapshot.is_certain = true;
     world_->is_raw_equal = world_->is_raw_equal && raw_begins_with(*left_, bytes);
     world_->file.emplace(left_->file);
     if (left_->data) world_->data.emplace(*left_->data);

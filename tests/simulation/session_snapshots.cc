@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// How a session creates, applies and deletes internal snapshots.
+#include <algorithm>
+
+#include "simulation/session.h"
+
+namespace byre::simulation {
+
+using faults::MemoryFaults;
+
+Task<void> Session::perform(Request request, Begun* begun) {
+  if (request.is_of_snapshots()) {
+    co_await manage_snapshot(std::move(request));
+  } else {
+    co_await simulation::perform(image_.get(), std::move(request), &begun->bytes,
+                                 world_->plan.create.preallocation);
+  }
+}
+
+Task<void> Session::manage_snapshot(Request request) {
+  if (request.kind == Request::Kind::kCreate) {
+    qcow2::NewSnapshot snapshot;
+    snapshot.name = request.snapshot;
+    co_await image_->create_snapshot(std::move(snapshot));
+    co_return;
+  }
+  qcow2::SnapshotSelector selector;
+  selector.name = request.snapshot;
+  if (request.kind == Request::Kind::kApply) {
+    co_await image_->apply_snapshot(std::move(selector));
+  } else {
+    co_await image_->delete_snapshot(std::move(selector));
+  }
+}
+
+// Returns false if it could not be read.
+Task<bool> Session::read_whole_disk(std::vector<uint8_t>* bytes) {
+  MemoryFaults::hold();
+  bytes->resize(image_->size());
+  MemoryFaults::go_on();
+  const ReadBuffers to((Bytes(*bytes)));
+  try {
+    co_await image_->read(0, to);
+  } catch (const std::exception&) {
+    co_return false;
+  }
+  if (is_off_) co_return false;
+  const MemoryFaults::Pause pause;
+  const std::optional<std::string> wrong = world_->model->check_read(0, *bytes);
+  if (wrong) fail("before a snapshot: " + *wrong);
+  co_return true;
+}
+
+FrozenSnapshot* Session::snapshot_of(const Request& request) {
+  const auto found = std::ranges::find(world_->snapshots, request.snapshot, &FrozenSnapshot::name);
+  return found == world_->snapshots.end() ? nullptr : &*found;
+}
+
+void Session::begin_of_snapshot(const Request& request, std::vector<uint8_t> contents) {
+  const MemoryFaults::Pause pause;
+  if (request.kind == Request::Kind::kCreate) {
+    world_->snapshots.push_back({request.snapshot, std::move(contents), false});
+  } else if (request.kind == Request::Kind::kApply) {
+    world_->model->begin_replacement(snapshot_of(request)->bytes);
+  } else {
+    snapshot_of(request)->is_certain = false;
+  }
+}
+
+// After a failure a snapshot may be there or not.
+void Session::finish_of_snapshot(const Request& request, const Begun& begun, bool is_done) {
+  FrozenSnapshot* const snapshot = snapshot_of(request);
+  GuestModel& model = *world_->model;
+  if (request.kind == Request::Kind::kApply) {
+    if (is_done) model.restart(snapshot->bytes);
+    if (!is_done) model.not_replaced(image_->size());
+  }
+  if (!is_done) return;
+  has_written_ = true;
+  if (request.kind == Request::Kind::kCreate) {
+    snapshot->is_certain = true;
+    // Everything is durable with it.
+    model.flushed(begun.called_at);
+  } else if (request.kind == Request::Kind::kRemove) {
+    std::erase_if(world_->snapshots,
+                  [&](const FrozenSnapshot& each) { return each.name == request.snapshot; });
+  }
+  look_at_cuts();
+}
+
+}  // namespace byre::simulation
