@@ -80,6 +80,7 @@ constexpr std::array kNames{
     "vm-clock-sec",
     "id",
     "vm-state-size",
+    "exclusive-size",
     // a file
     "extent-size-hint",
     // a child, format-specific

@@ -81,8 +81,9 @@ void Snapshots::check_apply(const SnapshotSelector& selector) const {
 }
 
 void Snapshots::check_remove(const SnapshotSelector& selector) const {
+  const Snapshot& snapshot = (*snapshots_)[find_snapshot(*snapshots_, selector)];
   check_no_data_file();
-  (*snapshots_)[find_snapshot(*snapshots_, selector)].validate_l1(context_->geometry);
+  snapshot.validate_l1(context_->geometry);
 }
 
 // One more than the highest id, as in QEMU.
