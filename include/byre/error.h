@@ -68,7 +68,7 @@ struct ErrorData {
 // its value and what was expected, "header_length is 40; version 3 has at least 104". Callers on the
 // way up put text around it, "Could not open 'a.qcow2'"; sentence() is the part inside. QEMU's words
 // for the same refusal are not here: the commands make them from data() (cli/qemu_text.h). Errors
-// without a code still have QEMU's words as their message.
+// without a code, those of `open` and the commands, have QEMU's words as their message.
 //
 // `hint` may add what to do, or, for errors without a code, what QEMU's words leave out. Copies
 // share their contents and do not throw. Errors are thrown by value and caught by reference.
@@ -82,6 +82,8 @@ class Error : public std::exception {
 
   // "<what>: <strerror(errno_value)>", kind derived from errno_value (positive).
   static Error from_errno(int errno_value, std::string_view what);
+  // The same with data; `what` is the prefix.
+  static Error from_errno(int errno_value, std::string_view what, ErrorData data);
   // The kind for a positive errno value; kIo where nothing more is known.
   static ErrorKind kind_of(int errno_value);
 

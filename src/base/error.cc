@@ -28,6 +28,11 @@ Error Error::from_errno(int errno_value, std::string_view what) {
   return Error(kind_of(errno_value), errno_value, std::move(message));
 }
 
+Error Error::from_errno(int errno_value, std::string_view what, ErrorData data) {
+  return Error(kind_of(errno_value), errno_value, std::move(data), errno_text(errno_value))
+      .with_prefix(what);
+}
+
 ErrorKind Error::kind_of(int errno_value) {
   switch (errno_value) {
     case EINVAL:

@@ -123,15 +123,22 @@ Task<bool> BlockDevice::copy_durably(HostRange source, uint64_t offset, uint64_t
 
 void BlockDevice::check_open() const {
   if (!is_closed_) return;
-  throw Error(ErrorKind::kInvalidArgument, EBADF, fmt::format("'{}' is closed", filename()));
+  throw Error(ErrorKind::kInvalidArgument, EBADF,
+              ErrorData{.code = "device-closed", .file = filename()}, "it is closed");
 }
 
 void BlockDevice::check_range(uint64_t offset, uint64_t length) const {
   check_open();
   if (range_fits(offset, length, size())) return;
   throw Error(ErrorKind::kInvalidArgument, EINVAL,
-              fmt::format("'{}': request for {} bytes at offset {} reaches past the end at {}",
-                          filename(), length, offset, size()));
+              ErrorData{.code = "device-range-past-end",
+                        .field = "length",
+                        .value = length,
+                        .bound = size(),
+                        .offset = offset,
+                        .file = filename()},
+              fmt::format("request for {} bytes at offset {} reaches past the end at {}", length,
+                          offset, size()));
 }
 
 void BlockDevice::check_readable(uint64_t offset, uint64_t length) {
@@ -147,7 +154,8 @@ void BlockDevice::check_writable(uint64_t offset, uint64_t length) const {
 
 void BlockDevice::check_changeable() const {
   if (!is_read_only()) return;
-  throw Error(ErrorKind::kPermission, EPERM, fmt::format("'{}' is read-only", filename()));
+  throw Error(ErrorKind::kPermission, EPERM,
+              ErrorData{.code = "device-read-only", .file = filename()}, "it is read-only");
 }
 
 // Pieces end where the device prefers requests to end.

@@ -162,8 +162,8 @@ class BlockDevice {
   // The file of the host that this is, whatever its names; nothing for anything else.
   virtual std::optional<FileIdentity> identity() const { return std::nullopt; }
   // Locks the bytes against other processes, in addition to the locks that it holds. Returns false
-  // if it has no locks, so that another process may change it; throws Error(kLocked) with QEMU's
-  // message if another process is in the way.
+  // if it has no locks, so that another process may change it; throws Error(kLocked) if another
+  // process is in the way.
   virtual bool add_lock(LockPermissions) { return false; }
 
   // The devices below it, first the one that it reads its bytes from; none for a file.

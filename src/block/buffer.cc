@@ -17,7 +17,8 @@ Buffer::Buffer(size_t size, size_t alignment) : size_(size) {
   void* memory = nullptr;
   if (posix_memalign(&memory, alignment < sizeof(void*) ? sizeof(void*) : alignment, size) != 0) {
     throw Error(ErrorKind::kNoMemory, ENOMEM,
-                "Could not allocate a buffer of " + std::to_string(size) + " bytes");
+                ErrorData{.code = "memory-buffer-not-allocated", .value = size},
+                "a buffer of " + std::to_string(size) + " bytes cannot be allocated");
   }
   data_ = static_cast<uint8_t*>(memory);
 }

@@ -10,8 +10,10 @@ namespace byre {
 void RequestPolicy::validate() const {
   if (detect_zeroes == DetectZeroes::kUnmap && discard != DiscardPolicy::kUnmap) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "setting detect-zeroes to unmap is not allowed without setting discard operation "
-                "to unmap");
+                ErrorData{.code = "device-detect-zeroes-without-discard",
+                          .field = "detect-zeroes",
+                          .text = "unmap"},
+                "detect-zeroes is unmap, which requires discard=unmap");
   }
 }
 

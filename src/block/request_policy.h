@@ -28,7 +28,7 @@ struct RequestPolicy {
   DiscardPolicy discard = DiscardPolicy::kUnmap;
   DetectZeroes detect_zeroes = DetectZeroes::kOff;
 
-  // Throws Error(kInvalidArgument) with QEMU's message if the two contradict each other.
+  // Throws Error(kInvalidArgument) if the two contradict each other.
   void validate() const;
   bool ignores_discards() const { return discard == DiscardPolicy::kIgnore; }
   // The effective flags of a write_zeroes().

@@ -12,8 +12,9 @@
 // QEMU's words for what byre refuses or warns of. Only the commands print them.
 namespace byre::cli {
 
-// A row of a table: QEMU's text for the errors with this code. `{value}`, `{bound}`, `{index}`,
-// `{offset}`, `{text}` and `{name}` stand for the error's data, `{errno}` for the text of its errno.
+// A row of a table: QEMU's text for the errors with this code. `{field}`, `{value}`, `{bound}`,
+// `{index}`, `{offset}`, `{text}`, `{name}` and `{file}` stand for the error's data, `{errno}` for
+// the text of its errno.
 struct QemuText {
   std::string_view code;
   std::string_view pattern;
@@ -21,7 +22,9 @@ struct QemuText {
   std::string (*value_text)(uint64_t value) = nullptr;
 };
 // Of errors, with decimal numbers.
-std::span<const QemuText> qemu_texts();
+std::span<const QemuText> qemu_texts_of_qcow2();
+std::span<const QemuText> qemu_texts_of_devices();
+std::span<const QemuText> qemu_texts_of_jobs();
 // Of findings that make an image corrupt, with hexadecimal numbers. QEMU has these texts only in
 // warnings; the error of the same code has nothing but the text of its errno.
 std::span<const QemuText> qemu_findings();

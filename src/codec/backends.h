@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
+#include "byre/error.h"
 #include "codec/codec.h"
 
 // One factory for each library of the codecs; the level is the library's own. A library that
@@ -22,5 +24,11 @@ std::unique_ptr<Decompressor> make_deflate_decompressor();
 std::unique_ptr<Compressor> make_zstd_compressor(int level);  // 1..22
 std::unique_ptr<Decompressor> make_zstd_decompressor();
 #endif
+
+// What the libraries refuse.
+Error no_memory_for(const char* what);  // "a compressor"
+// `reason`: that of the library.
+Error damaged_data(const std::string& reason);
+Error data_too_short(const char* reason);
 
 }  // namespace byre::codec

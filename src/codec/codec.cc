@@ -72,9 +72,13 @@ class FinishedCompressor final : public Compressor {
 
 void check_supported(CompressionType type) {
   if (is_supported(type)) return;
-  throw Error(ErrorKind::kUnsupported, ENOTSUP,
-              std::string("Compression type '") + name_of(type) + "' is not supported",
-              "this build of byre does not include the library");
+  throw Error(
+      ErrorKind::kUnsupported, ENOTSUP,
+      ErrorData{
+          .code = "codec-type-unsupported", .field = "compression_type", .text = name_of(type)},
+      std::string("this build of byre does not include the library for the compression "
+                  "type '") +
+          name_of(type) + "'");
 }
 
 }  // namespace
@@ -90,8 +94,9 @@ bool is_supported(CompressionType type) {
 std::unique_ptr<Compressor> Compressor::make(CompressionType type, int level) {
   if (level < kFastestLevel || level > kSmallestLevel) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "Compression level must be between " + std::to_string(kFastestLevel) + " and " +
-                    std::to_string(kSmallestLevel));
+                ErrorData{.code = "codec-level-wrong", .text = std::to_string(level)},
+                "the compression level is " + std::to_string(level) + ", not between " +
+                    std::to_string(kFastestLevel) + " and " + std::to_string(kSmallestLevel));
   }
   check_supported(type);
   LevelParts parts = parts_of(type, level);

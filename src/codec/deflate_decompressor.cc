@@ -32,16 +32,15 @@ class ZlibInflater {
     stream_.avail_out = static_cast<uInt>(out.size());
     const int result = ::inflate(&stream_, Z_FINISH);
     if (result == Z_MEM_ERROR) {
-      throw Error(ErrorKind::kNoMemory, ENOMEM, "Cannot allocate a decompressor");
+      throw no_memory_for("a decompressor");
     }
     if (result == Z_DATA_ERROR || result == Z_NEED_DICT) {
-      throw Error(ErrorKind::kCorrupt, EIO, "Compressed data is damaged",
-                  stream_.msg == nullptr ? "" : stream_.msg);
+      throw damaged_data(stream_.msg == nullptr ? "zlib refuses it" : stream_.msg);
     }
     if (stream_.avail_out != 0) {
-      throw Error(ErrorKind::kCorrupt, EIO, "Compressed data is too short",
-                  result == Z_STREAM_END ? "the deflate stream ends before the cluster is full"
-                                         : "the deflate stream continues past its last sector");
+      throw data_too_short(result == Z_STREAM_END
+                               ? "the deflate stream ends before the cluster is full"
+                               : "the deflate stream continues past its last sector");
     }
   }
 
@@ -52,7 +51,7 @@ class ZlibInflater {
       return;
     }
     if (inflateInit2(&stream_, kRawDeflate32KiB) != Z_OK) {
-      throw Error(ErrorKind::kNoMemory, ENOMEM, "Cannot allocate a decompressor");
+      throw no_memory_for("a decompressor");
     }
     ready_ = true;
   }
@@ -72,7 +71,7 @@ struct FreeDecompressor {
 class DeflateDecompressor final : public Decompressor {
  public:
   DeflateDecompressor() : context_(libdeflate_alloc_decompressor()) {
-    if (!context_) throw Error(ErrorKind::kNoMemory, ENOMEM, "Cannot allocate a decompressor");
+    if (!context_) throw no_memory_for("a decompressor");
   }
 
   void decompress(ConstBytes in, Bytes out) override {

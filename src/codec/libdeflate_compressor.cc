@@ -20,7 +20,7 @@ struct FreeCompressor {
 class LibdeflateCompressor final : public Compressor {
  public:
   explicit LibdeflateCompressor(int level) : context_(libdeflate_alloc_compressor(level)) {
-    if (!context_) throw Error(ErrorKind::kNoMemory, ENOMEM, "Cannot allocate a compressor");
+    if (!context_) throw no_memory_for("a compressor");
   }
 
   std::optional<size_t> compress(ConstBytes in, Bytes out) override {

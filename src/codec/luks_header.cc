@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "codec/luks_header.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <string_view>
@@ -47,11 +49,13 @@ constexpr uint32_t kKeyBytesMax = 64;
 
 // A field with a zero-terminated string; without a zero it would have no end.
 template <size_t N>
-std::string text_field(const char (&field)[N], const char* name) {
+std::string text_field(const char (&field)[N], Literal name) {
   const char* end = std::find(field, field + N, '\0');
   if (end == field + N) {
-    throw Error(ErrorKind::kCorrupt, EINVAL,
-                "LUKS header " + std::string(name) + " is not NUL terminated");
+    throw Error(
+        ErrorKind::kCorrupt, EINVAL,
+        ErrorData{.code = "luks-text-without-end", .field = name, .bound = N},
+        "the " + std::string(name) + " has no zero within its " + std::to_string(N) + " bytes");
   }
   return std::string(field, end);
 }
@@ -60,7 +64,9 @@ std::string text_field(const char (&field)[N], const char* name) {
 void parse_mode(const std::string& text, LuksHeader& header) {
   const size_t dash = text.find('-');
   if (dash == std::string::npos) {
-    throw Error(ErrorKind::kCorrupt, EINVAL, "Unexpected cipher mode string format '" + text + "'");
+    throw Error(ErrorKind::kCorrupt, EINVAL,
+                ErrorData{.code = "luks-cipher-mode-invalid", .field = "cipher mode", .text = text},
+                "the cipher mode is '" + text + "', not a mode, a dash and an IV generator");
   }
   header.cipher_mode = text.substr(0, dash);
   const size_t colon = text.find(':', dash);
@@ -72,7 +78,12 @@ void parse_mode(const std::string& text, LuksHeader& header) {
 LuksHeader::KeySlot parse_slot(const RawKeySlot& raw, size_t index) {
   if (raw.active != kKeyActive && raw.active != kKeyDisabled) {
     throw Error(ErrorKind::kCorrupt, EINVAL,
-                "Keyslot " + std::to_string(index) + " state (active/disable) is corrupted");
+                ErrorData{.code = "luks-key-slot-state-invalid",
+                          .field = "active",
+                          .value = raw.active,
+                          .index = index},
+                fmt::format("active of key slot {} is {:#x}, neither {:#x} nor {:#x}", index,
+                            uint32_t{raw.active}, kKeyActive, kKeyDisabled));
   }
   return {raw.active == kKeyActive, raw.iterations, raw.key_material_offset * kSectorSize,
           raw.stripes};
@@ -85,11 +96,18 @@ LuksHeader LuksHeader::parse(ConstBytes bytes) {
   RawLuksHeader raw;
   std::memcpy(&raw, bytes.data(), sizeof raw);
   if (!std::equal(kMagic, kMagic + sizeof kMagic, raw.magic)) {
-    throw Error(ErrorKind::kCorrupt, EINVAL, "Volume is not in LUKS format");
+    throw Error(ErrorKind::kCorrupt, EINVAL,
+                ErrorData{.code = "luks-magic-wrong", .field = "magic"},
+                "magic is not that of LUKS");
   }
   if (raw.version != kVersion) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                "LUKS version " + std::to_string(raw.version) + " is not supported");
+    throw Error(
+        ErrorKind::kUnsupported, ENOTSUP,
+        ErrorData{.code = "luks-version-unknown",
+                  .field = "version",
+                  .value = raw.version,
+                  .bound = kVersion},
+        fmt::format("version is {}; only {} is supported", uint16_t{raw.version}, kVersion));
   }
   LuksHeader header;
   header.cipher = text_field(raw.cipher_name, "cipher name");
@@ -98,7 +116,12 @@ LuksHeader LuksHeader::parse(ConstBytes bytes) {
   parse_mode(text_field(raw.cipher_mode, "cipher mode"), header);
   if (raw.key_bytes > kKeyBytesMax) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                "LUKS key of " + std::to_string(raw.key_bytes) + " bytes is not supported");
+                ErrorData{.code = "luks-key-too-long",
+                          .field = "key bytes",
+                          .value = raw.key_bytes,
+                          .bound = kKeyBytesMax},
+                fmt::format("the key has {} bytes; at most {} are supported",
+                            uint32_t{raw.key_bytes}, kKeyBytesMax));
   }
   header.key_bits = raw.key_bytes * 8;
   if (header.cipher_mode == "xts") header.key_bits /= 2;

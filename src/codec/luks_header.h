@@ -36,7 +36,7 @@ struct LuksHeader {
   std::array<KeySlot, kKeySlots> key_slots;
 
   // REQUIRES: `bytes` has kSize bytes.
-  // Throws Error(kCorrupt or kUnsupported) with QEMU's message.
+  // Throws Error(kCorrupt or kUnsupported).
   static LuksHeader parse(ConstBytes bytes);
 };
 

@@ -19,7 +19,7 @@ class ZlibCompressor final : public Compressor {
   explicit ZlibCompressor(int level) {
     const int result = deflateInit2(&stream_, level, Z_DEFLATED, kRawDeflate32KiB, kMemoryLevel,
                                     Z_DEFAULT_STRATEGY);
-    if (result != Z_OK) throw Error(ErrorKind::kNoMemory, ENOMEM, "Cannot allocate a compressor");
+    if (result != Z_OK) throw no_memory_for("a compressor");
   }
   ~ZlibCompressor() override { deflateEnd(&stream_); }
 

@@ -22,7 +22,7 @@ struct FreeContext {
 class ZstdCompressor final : public Compressor {
  public:
   explicit ZstdCompressor(int level) : context_(ZSTD_createCCtx()) {
-    if (!context_) throw Error(ErrorKind::kNoMemory, ENOMEM, "Cannot allocate a compressor");
+    if (!context_) throw no_memory_for("a compressor");
     const size_t result = ZSTD_CCtx_setParameter(context_.get(), ZSTD_c_compressionLevel, level);
     BYRE_ASSERT(!ZSTD_isError(result));
   }

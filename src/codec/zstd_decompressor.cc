@@ -14,10 +14,6 @@
 namespace byre::codec {
 namespace {
 
-[[noreturn]] void throw_damaged(std::string hint) {
-  throw Error(ErrorKind::kCorrupt, EIO, "Compressed data is damaged", std::move(hint));
-}
-
 struct FreeContext {
   void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
@@ -27,7 +23,7 @@ struct FreeContext {
 class ZstdDecompressor final : public Decompressor {
  public:
   ZstdDecompressor() : context_(ZSTD_createDCtx()) {
-    if (!context_) throw Error(ErrorKind::kNoMemory, ENOMEM, "Cannot allocate a decompressor");
+    if (!context_) throw no_memory_for("a decompressor");
   }
 
   void decompress(ConstBytes in, Bytes out) override {
@@ -37,7 +33,7 @@ class ZstdDecompressor final : public Decompressor {
       const size_t frame_size = size_of_first_frame(in);
       const size_t written =
           ZSTD_decompressDCtx(context_.get(), out.data(), out.size(), in.data(), frame_size);
-      if (ZSTD_isError(written)) throw_damaged(ZSTD_getErrorName(written));
+      if (ZSTD_isError(written)) throw damaged_data(ZSTD_getErrorName(written));
       in = in.subspan(frame_size);
       out = out.subspan(written);
     }
@@ -51,16 +47,15 @@ class ZstdDecompressor final : public Decompressor {
   static size_t size_of_first_frame(ConstBytes in) {
     constexpr size_t kMagicSize = 4;
     if (in.size() < kMagicSize) {
-      throw Error(ErrorKind::kCorrupt, EIO, "Compressed data is too short",
-                  "the zstd frames end before the cluster is full");
+      throw data_too_short("the zstd frames end before the cluster is full");
     }
     const uint32_t magic =
         uint32_t{in[0]} | uint32_t{in[1]} << 8 | uint32_t{in[2]} << 16 | uint32_t{in[3]} << 24;
     if (magic != ZSTD_MAGICNUMBER && (magic & kSkippableMask) != ZSTD_MAGIC_SKIPPABLE_START) {
-      throw_damaged("no zstd frame found");
+      throw damaged_data("no zstd frame found");
     }
     const size_t size = ZSTD_findFrameCompressedSize(in.data(), in.size());
-    if (ZSTD_isError(size)) throw_damaged(ZSTD_getErrorName(size));
+    if (ZSTD_isError(size)) throw damaged_data(ZSTD_getErrorName(size));
     return size;
   }
 

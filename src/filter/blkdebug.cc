@@ -139,8 +139,9 @@ Task<void> Blkdebug::check(RequestKind kind, uint64_t offset, uint64_t length) {
     remove_rule(index);
   }
   if (!rule.immediately) co_await Loop::current().yield();
-  throw Error::from_errno(rule.errno_value,
-                          fmt::format("'{}': error injected by a blkdebug rule", filename()));
+  throw Error(Error::kind_of(rule.errno_value), rule.errno_value,
+              ErrorData{.code = "blkdebug-injected", .offset = offset, .file = filename()},
+              "error injected by a blkdebug rule: " + errno_text(rule.errno_value));
 }
 
 Task<void> Blkdebug::check_blocks(RequestKind kind, uint64_t offset, uint64_t length) {
@@ -209,9 +210,14 @@ Task<void> Blkdebug::write_zero_piece(uint64_t offset, uint64_t length, WriteFla
   const uint64_t min = std::max(align_, options_.opt_write_zero);
   const bool is_small = min > 1 && length < min;
   if (is_small && has_flag(flags, WriteFlags::kNoFallback)) {
-    throw Error(
-        ErrorKind::kUnsupported, ENOTSUP,
-        fmt::format("'{}': the range is too small to be zeroed without writing data", filename()));
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                ErrorData{.code = "blkdebug-zeroes-too-small",
+                          .field = "length",
+                          .value = length,
+                          .bound = min,
+                          .offset = offset,
+                          .file = filename()},
+                "the range is too small to be zeroed without writing data");
   }
   co_await check_blocks(is_small ? kWriteRequest : kWriteZeroesRequest, offset, length);
   co_await below().write_zeroes(offset, length, flags);

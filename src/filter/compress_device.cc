@@ -24,7 +24,8 @@ CompressDevice::CompressDevice(std::unique_ptr<BlockDevice> below, std::string f
 Task<void> CompressDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   if (cluster_size_ == 0) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                fmt::format("'{}' does not support compressed writes", below().filename()));
+                ErrorData{.code = "device-not-compressible", .file = below().filename()},
+                "compressed writes are not supported");
   }
   uint64_t done = 0;
   while (done < from.size()) {

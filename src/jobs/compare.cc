@@ -156,9 +156,10 @@ class Comparison {
     try {
       co_await side.source.read(piece.offset, to);
     } catch (const Error& error) {
-      throw CompareError(CompareError::Stage::kRead,
-                         failure_at("Error while reading offset ", piece.chunk.offset, error,
-                                    " of " + side.device.filename()));
+      throw CompareError(CompareError::Stage::kRead, failure_at({.code = "compare-read-failed",
+                                                                 .offset = piece.chunk.offset,
+                                                                 .file = side.device.filename()},
+                                                                "cannot read from", error));
     }
   }
 
@@ -168,10 +169,11 @@ class Comparison {
       extent = co_await side.cursor.at(offset);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::kCancelled) throw;
-      throw CompareError(
-          CompareError::Stage::kExtents,
-          Error(error.kind(), error.errno_value(),
-                "Sector allocation test failed for " + side.device.filename(), error.message()));
+      throw CompareError(CompareError::Stage::kExtents,
+                         failure_at({.code = "compare-extents-unreadable",
+                                     .offset = offset,
+                                     .file = side.device.filename()},
+                                    "cannot see what the image has at", error));
     }
     co_return extent;
   }

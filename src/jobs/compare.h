@@ -41,9 +41,8 @@ class CompareError : public Error {
 // Compares the contents of two images. If their sizes differ, the longer one must be zero past the
 // end of the other. What both images know to be zero is not read. Sizes are in whole sectors.
 //
-// Throws CompareError with "Error while reading offset N of X: <reason>" or "Sector allocation test
-// failed for X", Error(kCancelled) after a request to `cancellation`. The difference or failure
-// with the lowest offset is reported. `progress` and `cancellation` may be nullptr.
+// Throws CompareError, and Error(kCancelled) after a request to `cancellation`. The difference or
+// failure with the lowest offset is reported. `progress` and `cancellation` may be nullptr.
 Task<CompareResult> compare(BlockDevice& first, BlockDevice& second, CompareOptions options,
                             Progress* progress, const Cancellation* cancellation);
 

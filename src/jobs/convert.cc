@@ -126,7 +126,8 @@ class Conversion {
     try {
       segment = co_await walker.next();
     } catch (const Error& error) {
-      throw failure_at("error while reading block status at offset ", walker.position(), error);
+      throw failure_at({.code = "convert-extents-unreadable", .offset = walker.position()},
+                       "cannot see what the source has at", error);
     }
     co_return segment;
   }
@@ -158,8 +159,7 @@ class Conversion {
         progress_.done(ticket->start.number(), work_in(piece));
       } catch (const Error& error) {
         failure_.note(piece.offset,
-                      std::make_exception_ptr(failure_at("error while writing at byte ",
-                                                         ticket->segment.offset, error)));
+                      std::make_exception_ptr(write_failure(ticket->segment.offset, error)));
       } catch (...) {
         failure_.note(piece.offset, std::current_exception());
       }
@@ -189,6 +189,10 @@ class Conversion {
     co_return ticket;
   }
 
+  static Error write_failure(uint64_t offset, const Error& error) {
+    return failure_at({.code = "convert-write-failed", .offset = offset}, "cannot write to", error);
+  }
+
   Task<bool> copy_inside_host(const Segment& segment) {
     if (!options_.copy_range) co_return false;
     bool is_copied = false;
@@ -196,7 +200,7 @@ class Conversion {
       co_await rate_limit_.take(segment.length);
       is_copied = co_await offload_.copy(segment.offset, segment.length);
     } catch (const Error& error) {
-      throw failure_at("error while writing at byte ", segment.offset, error);
+      throw write_failure(segment.offset, error);
     }
     co_return is_copied;
   }
@@ -214,7 +218,7 @@ class Conversion {
       co_return;
     }
     const uint64_t place = co_await first_unreadable(ticket.segment);
-    throw failure_at("error while reading at byte ", place, *failed);
+    throw failure_at({.code = "convert-read-failed", .offset = place}, "cannot read from", *failed);
   }
 
   // The start of the first extent that cannot be read: a segment may contain several, and the

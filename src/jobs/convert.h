@@ -55,8 +55,8 @@ struct ConvertOptions {
 // they are together, and opened for writing. Flushes the target. Reading, detecting zeroes,
 // compressing and writing overlap.
 //
-// Errors, with QEMU's messages: "error while reading at byte N: <reason>", "error while writing at
-// byte N: <reason>", "error while reading block status at offset N: <reason>"; Error(kCancelled)
+// Errors have the offset as data and the codes "convert-read-failed", "convert-write-failed" and
+// "convert-extents-unreadable"; Error(kCancelled)
 // soon after a request to `cancellation`. Of several errors, the one with the lowest offset is
 // thrown. The target then has a part of the data. `progress` and `cancellation` may be nullptr;
 // progress counts the bytes that have to be read or written.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/convert_images.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <exception>
 #include <memory>
@@ -65,7 +67,10 @@ class Conversion {
     }
     if (!has_snapshot_of_several) co_return;
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "No support for concatenating multiple snapshot");
+                ErrorData{.code = "convert-snapshot-of-several", .value = task_.sources.size()},
+                fmt::format("a snapshot is to be converted, but there are {} sources; a snapshot "
+                            "can be of one image only",
+                            task_.sources.size()));
   }
 
   // With kStarted and kOneByOne, the same sources and options give the same file, byte for byte. In

@@ -58,7 +58,7 @@ struct ConvertTask {
 };
 
 // Opens the sources, creates the target or opens it, copies, and closes everything. The order of
-// the steps is QEMU's, so that of two mistakes the same one is reported, and so are the messages.
+// the steps is QEMU's, so that of two mistakes the same one is reported.
 // If only the topmost layers of source and target are to be equal (`backing_filename`, or the
 // option backing_file), their backing files must have the same contents. A file from which a source
 // is read is no target. If the conversion fails, the files that it created are removed: an

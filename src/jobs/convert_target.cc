@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/convert_target.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <exception>
 #include <optional>
@@ -18,16 +20,24 @@
 namespace byre::jobs {
 namespace {
 
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+Error invalid(ErrorData data, std::string sentence) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(data), std::move(sentence));
+}
+
+Error not_compressible(const char* reason) {
+  return invalid({.code = "convert-not-compressible"},
+                 std::string("the target cannot be compressed: ") + reason);
 }
 
 }  // namespace
 
 storage::CacheMode cache_mode_named(const std::string& name, const std::string& what) {
   const std::optional<storage::CacheMode> mode = storage::parse_cache_mode(name);
-  if (!mode) throw invalid("Invalid " + what + " option: " + name);
-  return *mode;
+  if (mode) return *mode;
+  throw invalid({.code = "convert-cache-mode-unknown", .text = name, .name = what},
+                fmt::format("the {} mode is '{}', which is none of none, writeback, writethrough, "
+                            "directsync and unsafe",
+                            what, name));
 }
 
 Task<void> ConvertTarget::open(uint64_t size) {
@@ -55,21 +65,24 @@ open::CreationOptions ConvertTarget::creation_options(uint64_t size) const {
 void ConvertTarget::check_backing_options(const open::CreationOptions& options) const {
   if (sources_.size() > 1) {
     throw invalid(
-        "Having a backing file for the target makes no sense when concatenating multiple "
-        "input images");
+        {.code = "convert-backing-file-of-several", .value = task_.sources.size()},
+        fmt::format("the target is to have a backing file, but there are {} sources; only "
+                    "one can be compared with it",
+                    task_.sources.size()));
   }
   if (!options.get("backing_fmt")) {
-    throw invalid("Use of backing file requires explicit backing format");
+    throw invalid({.code = "convert-backing-format-missing", .field = "backing_fmt"},
+                  "the target's backing file has no backing_fmt");
   }
 }
 
 void ConvertTarget::check_compression(const open::CreationOptions& options) const {
   const bool is_supported = options.driver().creation->supports_compression;
-  if (!is_supported || options.get("data_file")) {
-    throw invalid("Compression not supported for this file format");
-  }
+  if (!is_supported) throw not_compressible("its format has no compressed clusters");
+  if (options.get("data_file")) throw not_compressible("it has an external data file");
   if (options.get("preallocation").value_or("off") != "off") {
-    throw invalid("Compression and preallocation not supported at the same time");
+    throw invalid({.code = "convert-compression-with-preallocation", .field = "preallocation"},
+                  "the target is to be compressed, and a compressed image cannot be preallocated");
   }
 }
 
@@ -150,7 +163,9 @@ Task<void> ConvertTarget::check_backing(const open::CreationOptions& options,
   }
   const bool is_target = files_below(*backing).contains(target);
   co_await backing->close();
-  if (is_target) throw invalid("the backing file is the image itself, or depends on it");
+  if (!is_target) co_return;
+  throw invalid({.code = "convert-backing-file-is-target", .name = path},
+                "the backing file is the image itself, or depends on it");
 }
 
 Task<void> ConvertTarget::open_image() {
@@ -181,13 +196,20 @@ void ConvertTarget::refuse_sources() const {
 
 void ConvertTarget::check(uint64_t size) const {
   if (task_.target_is_zero && has_backing_) {
-    throw invalid("Cannot use --target-is-zero when the destination image has a backing file");
+    throw invalid({.code = "convert-zero-target-with-backing-file", .file = task_.target},
+                  "the target is said to be zero, but it has a backing file");
   }
   if (!task_.create && device_->size() < size) {
-    throw invalid("output file is smaller than input file");
+    throw invalid(
+        {.code = "convert-target-too-small",
+         .field = "size",
+         .value = device_->size(),
+         .bound = size,
+         .file = task_.target},
+        fmt::format("the target has {} bytes; the sources have {}", device_->size(), size));
   }
   if (task_.copy.compressed && device_->limits().compressed_write_size == 0) {
-    throw invalid("Compression not supported for this file format");
+    throw not_compressible("its format has no compressed clusters");
   }
 }
 

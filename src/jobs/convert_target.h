@@ -66,7 +66,7 @@ class ConvertTarget {
   BlockDevice* device_ = nullptr;  // image_, or in pipe_
 };
 
-// The cache mode of that name; throws Error("Invalid <what> option: <name>").
+// The cache mode of that name, for `what`, "cache" or "source cache".
 storage::CacheMode cache_mode_named(const std::string& name, const std::string& what);
 
 }  // namespace byre::jobs

@@ -2,23 +2,19 @@
 #include "jobs/copy_failure.h"
 
 #include <string>
+#include <utility>
 
 namespace byre::jobs {
 
-Error failure_at(std::string_view what, uint64_t offset, const Error& error,
-                 std::string_view whose) {
+Error failure_at(ErrorData data, std::string_view what, const Error& error) {
   if (error.kind() == ErrorKind::kCancelled) return error;
-  std::string message(what);
-  message += std::to_string(offset);
-  message += whose;
-  message += ": ";
-  message += errno_text(error.errno_value());
-  std::string hint = error.message();
-  if (!error.hint().empty()) {
-    hint += ": ";
-    hint += error.hint();
-  }
-  return Error(error.kind(), error.errno_value(), std::move(message), std::move(hint));
+  std::string sentence(what);
+  sentence += " offset ";
+  sentence += std::to_string(data.offset.value_or(0));
+  sentence += ": ";
+  sentence += error.message();
+  return Error(error.kind(), error.errno_value(), std::move(data), std::move(sentence))
+      .with_hint(error.hint());
 }
 
 }  // namespace byre::jobs

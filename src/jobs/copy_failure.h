@@ -30,9 +30,7 @@ class CopyFailure {
   uint64_t offset_ = 0;
 };
 
-// "<what><offset>: <reason>", the reason being the errno's text, as in QEMU; the device's message
-// becomes the hint. A cancellation is not changed.
-Error failure_at(std::string_view what, uint64_t offset, const Error& error,
-                 std::string_view whose = {});
+// "<what> offset <data.offset>: <the device's message>". A cancellation is not changed.
+Error failure_at(ErrorData data, std::string_view what, const Error& error);
 
 }  // namespace byre::jobs

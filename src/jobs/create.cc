@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/create.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <cstdint>
 #include <exception>
@@ -21,7 +23,13 @@ open::FileHints file_hints(const NewImage& image) {
     hints.extent_size_hint = image.options.number("extent_size_hint");
   }
   if (hints.extent_size_hint.value_or(0) > UINT32_MAX) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Extent size hint is too large");
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                ErrorData{.code = "create-extent-size-hint-too-large",
+                          .field = "extent_size_hint",
+                          .value = hints.extent_size_hint,
+                          .bound = UINT32_MAX},
+                fmt::format("extent_size_hint is {}; at most {} is possible",
+                            *hints.extent_size_hint, UINT32_MAX));
   }
   hints.on_warning = image.on_warning;
   return hints;

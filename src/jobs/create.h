@@ -17,7 +17,7 @@ struct NewImage {
   std::function<void(const std::string&)> on_warning = nullptr;  // about hints of the file
 };
 
-// New images are created in files and on devices of the host: throws Error with QEMU's message for
+// New images are created in files and on devices of the host: throws Error for
 // a name with another protocol.
 void require_file(const std::string& filename);
 
@@ -28,7 +28,7 @@ void require_file(const std::string& filename);
 // file. Options that the format does not accept, or that contradict each other, are refused before
 // a file is touched; a failure after that removes the files of a qcow2 image that were created
 // here, and leaves an empty file for a raw image, as QEMU does. `made`, if not nullptr, receives
-// the files that are new. Error messages are QEMU's, without the prefix "<filename>: ".
+// the files that are new. Error messages are without the prefix "<filename>: ".
 Task<void> create_image(NewImage image, open::MadeFiles* made = nullptr);
 
 }  // namespace byre::jobs

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/create_task.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <memory>
 #include <set>
@@ -14,12 +16,15 @@
 namespace byre::jobs {
 namespace {
 
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
+Error invalid(ErrorData data, std::string sentence) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(data), std::move(sentence));
 }
 
-Error same_file() {
-  return invalid("Error: Trying to create an image with the same filename as the backing file");
+Error same_file(const std::string& filename) {
+  return invalid(
+      {.code = "create-backing-file-is-image", .file = filename},
+      "the new image would be its own backing file, or overwrite a file that the backing "
+      "file depends on");
 }
 
 struct Backing {
@@ -33,7 +38,7 @@ Task<void> refuse_to_lose_backing(std::string filename, std::string path,
                                   std::optional<std::string> format) {
   const std::optional<FileIdentity> target = identity_of(filename);
   if (!target) co_return;
-  if (identity_of(path) == target) throw same_file();
+  if (identity_of(path) == target) throw same_file(filename);
   open::ImageOptions options;
   options.format = std::move(format);
   options.force_share = true;
@@ -45,7 +50,7 @@ Task<void> refuse_to_lose_backing(std::string filename, std::string path,
   } catch (const Error&) {
     files.clear();
   }
-  if (files.contains(*target)) throw same_file();
+  if (files.contains(*target)) throw same_file(filename);
 }
 
 Task<Backing> look_at_backing(std::string path, std::optional<std::string> format) {
@@ -84,12 +89,17 @@ Task<void> apply_backing_image(const CreateTask& task, open::CreationOptions& op
   if (task.checks_backing) {
     const Backing backing = co_await open_backing(path, format);
     if (!format) {
-      throw invalid("Backing file specified without backing format\nDetected format of " +
-                    backing.format + ".");
+      throw invalid({.code = "create-backing-format-missing",
+                     .field = "backing_fmt",
+                     .text = backing.format,
+                     .name = *name},
+                    fmt::format("the backing file '{}' has no backing_fmt; it seems to be {}",
+                                *name, backing.format));
     }
     if (!options.get("size")) options.set_size(backing.size);
   } else if (!format) {
-    throw invalid("Backing file specified without backing format");
+    throw invalid({.code = "create-backing-format-unknown", .field = "backing_fmt", .name = *name},
+                  fmt::format("the backing file '{}' has no backing_fmt", *name));
   }
   co_await refuse_to_lose_backing(task.filename, path, format);
 }
@@ -100,11 +110,17 @@ open::CreationOptions creation_options(const CreateTask& task) {
   options.apply(task.options);
   options.set_backing(task.backing_filename, task.backing_format);
   if (const std::optional<std::string> backing = options.get("backing_file")) {
-    if (backing->empty()) throw invalid("Expected backing file name, got empty string");
-    if (*backing == task.filename) throw same_file();
+    if (backing->empty()) {
+      throw invalid({.code = "create-backing-file-empty", .field = "backing_file"},
+                    "the name of the backing file is empty");
+    }
+    if (*backing == task.filename) throw same_file(task.filename);
   }
   if (task.size) {
-    if (options.get("size")) throw invalid("The image size must be specified only once");
+    if (options.get("size")) {
+      throw invalid({.code = "create-size-repeated", .field = "size"},
+                    "the size is given both as an argument and as the option 'size'");
+    }
     options.set_size(*task.size);
   }
   return options;
@@ -117,7 +133,8 @@ Task<void> create(CreateTask task) {
   co_await apply_backing_image(task, options);
   // QEMU treats the largest number as none.
   if (!options.get("size") || options.size() == UINT64_MAX) {
-    throw invalid("Image creation needs a size parameter");
+    throw invalid({.code = "create-size-missing", .field = "size"},
+                  "the new image has no size, and no backing file to take it from");
   }
   if (task.on_options) task.on_options(options);
   std::optional<Error> failure;
@@ -129,7 +146,12 @@ Task<void> create(CreateTask task) {
   }
   if (!failure) co_return;
   if (failure->errno_value() == EFBIG && task.format == "raw") {
-    throw Error(failure->kind(), EFBIG, "The image size is too large for file format 'raw'");
+    throw Error(failure->kind(), EFBIG,
+                ErrorData{.code = "create-raw-size-too-large",
+                          .field = "size",
+                          .value = options.size(),
+                          .file = task.filename},
+                failure->sentence());
   }
   throw *failure;
 }

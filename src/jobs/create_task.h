@@ -33,7 +33,7 @@ struct CreateTask {
 };
 
 // Creates the image, as create_image() does. A file that the backing image needs is not replaced by
-// the new image. Error messages and the order of the checks are QEMU's, without the prefix
+// the new image. The order of the checks is QEMU's. Error messages are without the prefix
 // "<filename>: ".
 Task<void> create(CreateTask task);
 

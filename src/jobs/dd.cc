@@ -23,14 +23,6 @@ namespace {
 constexpr uint64_t kBufferSize = 2 * kMiB;
 constexpr unsigned kInFlight = 4;
 
-Error failed(const char* what, const Error& error) {
-  if (error.kind() == ErrorKind::kCancelled) return error;
-  return Error(
-      error.kind(), error.errno_value(),
-      std::string("error while ") + what + " image file: " + errno_text(error.errno_value()),
-      error.message());
-}
-
 class Copy {
  public:
   Copy(BlockDevice& input, BlockDevice& output, DdPlan plan, const Cancellation* cancellation)
@@ -66,14 +58,15 @@ class Copy {
     try {
       co_await source_.read(plan_.input_offset + offset, buffer);
     } catch (const Error& error) {
-      throw failed("reading from input", error);
+      throw failure_at({.code = "dd-read-failed", .offset = plan_.input_offset + offset},
+                       "cannot read from", error);
     }
     // The clusters of a new image are in the order of the disk.
     co_await ticket.turn();
     try {
       co_await output_.write(offset, WriteBuffers(buffer), WriteFlags::kNone);
     } catch (const Error& error) {
-      throw failed("writing to output", error);
+      throw failure_at({.code = "dd-write-failed", .offset = offset}, "cannot write to", error);
     }
   }
 

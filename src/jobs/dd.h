@@ -27,8 +27,8 @@ struct DdPlan {
 DdPlan plan_dd(const DdRange& range, uint64_t input_size);
 
 // Copies the planned bytes to the start of `output`, all of them, including zeroes. Input and
-// output are in whole sectors. Throws Error with "error while reading from input image file:
-// <reason>" or "error while writing to output image file: <reason>"; Error(kCancelled).
+// output are in whole sectors. Errors have the codes "dd-read-failed" and "dd-write-failed";
+// Error(kCancelled).
 Task<void> dd(BlockDevice& input, BlockDevice& output, DdPlan plan,
               const Cancellation* cancellation);
 

@@ -74,7 +74,9 @@ class DdCopy {
     try {
       return open::CreationOptions(task_.output_format);
     } catch (const Error& error) {
-      throw Error(error.kind(), error.errno_value(), "Unknown file format", error.message());
+      throw Error(error.kind(), error.errno_value(),
+                  ErrorData{.code = "dd-format-unknown", .text = task_.output_format},
+                  error.message());
     }
   }
 

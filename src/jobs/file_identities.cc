@@ -30,8 +30,9 @@ std::optional<FileIdentity> identity_of(const std::string& path) {
 void refuse_as_target(const std::string& path, const std::set<FileIdentity>& files) {
   const std::optional<FileIdentity> identity = identity_of(path);
   if (!identity || !files.contains(*identity)) return;
-  throw Error(ErrorKind::kLocked, EAGAIN,
-              "Cannot write to '" + path + "': the data to be copied is read from the same file");
+  throw Error(ErrorKind::kLocked, EAGAIN, ErrorData{.code = "job-target-is-source", .file = path},
+              "the data to be copied is read from the same file")
+      .with_prefix("Cannot write to '" + path + "'");
 }
 
 }  // namespace byre::jobs

@@ -183,7 +183,8 @@ Task<std::vector<ImageInfo>> chain_info(std::string filename, open::ImageOptions
   for (;;) {
     if (!visited.add(filename)) {
       throw Error(ErrorKind::kInvalidArgument, ELOOP,
-                  "Backing file '" + filename + "' creates an infinite loop.");
+                  ErrorData{.code = "info-backing-chain-endless", .name = filename},
+                  "the backing file '" + filename + "' is in its own backing chain");
     }
     ImageInfo info = co_await image_info(filename, options);
     chain.push_back(std::move(info));

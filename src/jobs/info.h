@@ -93,7 +93,7 @@ Task<ImageInfo> device_info(BlockDevice& device);
 // Opens the image, without the files that it names, inspects it, and closes it.
 Task<ImageInfo> image_info(std::string filename, open::ImageOptions options);
 
-// The image and the images below it, in order. Throws Error with QEMU's message if the chain
+// The image and the images below it, in order. Throws Error if the chain
 // returns to an image that it has passed, under whatever name.
 Task<std::vector<ImageInfo>> chain_info(std::string filename, open::ImageOptions options);
 

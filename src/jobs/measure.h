@@ -21,7 +21,7 @@ struct MeasureReport {
 };
 
 // `source`: the image that would be copied; nullptr: an empty disk of `size` bytes. The size among
-// the new image's options is ignored. Throws Error with QEMU's message for invalid options, before
+// the new image's options is ignored. Throws Error for invalid options, before
 // anything is read. `source` and `cancellation` outlive the task.
 Task<MeasureReport> measure(BlockDevice* source, uint64_t size, open::CreationOptions options,
                             const Cancellation* cancellation);

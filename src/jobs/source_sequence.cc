@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/source_sequence.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -16,7 +18,9 @@ SourceSequence::SourceSequence(std::vector<BlockDevice*> devices) {
     constexpr uint64_t kSizeMax = uint64_t{INT64_MAX} / kSectorSize * kSectorSize;
     const uint64_t size = device->size();
     if (size > kSizeMax || align_up(size, kSectorSize) > kSizeMax - size_) {
-      throw Error(ErrorKind::kInvalidArgument, EFBIG, "The total size of the images is too large");
+      throw Error(ErrorKind::kInvalidArgument, EFBIG,
+                  ErrorData{.code = "job-sources-too-large", .bound = kSizeMax},
+                  fmt::format("the images have more than {} bytes together", kSizeMax));
     }
     const uint64_t start = size_;
     size_ += align_up(size, kSectorSize);

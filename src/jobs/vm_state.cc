@@ -13,7 +13,10 @@ namespace {
 qcow2::Image& image_of(BlockDevice& device) {
   qcow2::Image* const image = open::as_qcow2(&device);
   if (image != nullptr) return *image;
-  throw Error(ErrorKind::kUnsupported, ENOTSUP, errno_text(ENOTSUP),
+  throw Error(ErrorKind::kUnsupported, ENOTSUP,
+              ErrorData{.code = "format-without-vm-state",
+                        .name = device.driver(),
+                        .file = device.filename()},
               "only qcow2 images have a VM state area");
 }
 

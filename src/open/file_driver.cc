@@ -72,7 +72,7 @@ void take_idle_options(OptionTree& options) {
 bool may_be_read_only(const Error& error) {
   const int number = error.errno_value();
   return (number == EACCES || number == EROFS || number == EPERM) &&
-         error.message().starts_with("Could not open");
+         error.data().code == "file-not-opened";
 }
 
 Task<std::unique_ptr<storage::FileDevice>> open_file(std::string filename,

@@ -2,6 +2,7 @@
 #include "open/new_files.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -103,10 +104,6 @@ bool can_have_size(const storage::FileDevice& file, uint64_t size) {
   return !is_device(file) || size <= file.size();
 }
 
-Error cannot_grow() {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
-}
-
 void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation preallocation) {
   if (preallocation != Preallocation::kFalloc && preallocation != Preallocation::kFull) return;
   struct statvfs space{};
@@ -115,14 +112,17 @@ void check_space(const storage::FileDevice& file, uint64_t needed, Preallocation
   const uint64_t blocks = geteuid() == 0 ? space.f_bfree : space.f_bavail;
   const uint64_t free = blocks * space.f_frsize + file.allocated_size().value_or(0);
   if (needed <= free) return;
-  throw Error(ErrorKind::kNoSpace, ENOSPC,
-              std::string(preallocation == Preallocation::kFull
-                              ? "Could not write zeros for preallocation: "
-                              : "Could not preallocate new data: ") +
-                  errno_text(ENOSPC),
-              "'" + file.filename() + "' is unchanged: the new image needs " +
-                  std::to_string(needed) + " bytes, but only " + std::to_string(free) +
-                  " are available");
+  throw Error(
+      ErrorKind::kNoSpace, ENOSPC,
+      ErrorData{.code = preallocation == Preallocation::kFull ? Literal("file-zeroes-not-written")
+                                                              : Literal("file-space-not-reserved"),
+                .field = "size",
+                .value = needed,
+                .bound = free,
+                .file = file.filename()},
+      fmt::format("the new image needs {} bytes, but only {} are available; the file is "
+                  "unchanged",
+                  needed, free));
 }
 
 Task<void> try_size(storage::FileDevice& file, uint64_t size) {

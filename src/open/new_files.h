@@ -51,8 +51,6 @@ class NewFiles {
 bool is_device(const storage::FileDevice& file);
 // False for a device that is too small.
 bool can_have_size(const storage::FileDevice& file, uint64_t size);
-// The error for it.
-Error cannot_grow();
 
 // Throws Error(kNoSpace) if the space for preallocation would not be available once the old
 // contents are gone. The host may know better (quotas, compression), so this is only for files that

@@ -9,6 +9,7 @@
 #include <string>
 #include <utility>
 
+#include "block/fixed_size.h"
 #include "byre/error.h"
 #include "filter/borrowed_device.h"
 #include "open/image_creation.h"
@@ -42,11 +43,10 @@ void refuse_same_file(const std::string& filename, const std::string& data_filen
 
 // If space for the guest's data cannot be allocated, QEMU's message names the step that failed.
 Error as_resize_error(const Error& error, bool has_data_file) {
-  const std::string& message = error.message();
-  if (message == "Cannot grow device files") return error.with_prefix("Could not resize image");
-  if (!message.starts_with("Could not write zeros for preallocation") &&
-      !message.starts_with("Could not preallocate new data") &&
-      !message.starts_with("Preallocation mode '")) {
+  const Literal code = error.data().code;
+  if (code == "device-too-small") return error.with_prefix("Could not resize image");
+  if (code != "file-zeroes-not-written" && code != "file-space-not-reserved" &&
+      code != "device-preallocation") {
     return error;
   }
   const Error inner = has_data_file ? error : error.with_prefix("Failed to resize underlying file");
@@ -75,7 +75,7 @@ Task<void> create(std::string filename, const CreationOptions& from, NewFiles& f
     refuse_same_file(file->filename(), new_file(data_filename).path);
     data_file = co_await files.make(data_filename);
     if (!can_have_size(*data_file, options.size)) {
-      throw cannot_grow().with_prefix("Could not resize image");
+      throw device_too_small(*data_file, options.size).with_prefix("Could not resize image");
     }
   }
   std::optional<Error> failure;

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/units.h"
+#include "block/fixed_size.h"
 #include "byre/error.h"
 #include "open/image_creation.h"
 
@@ -58,7 +59,7 @@ Task<void> create(std::string filename, const CreationOptions& options, NewFiles
   check(*file, options.size(), preallocation);
   const uint64_t size = align_up(options.size(), kSectorSize);
   std::exception_ptr error;
-  if (!can_have_size(*file, size)) throw cannot_grow();
+  if (!can_have_size(*file, size)) throw device_too_small(*file, size);
   check_space(*file, size, preallocation);
   co_await try_size(*file, size);
   co_await files.empty();

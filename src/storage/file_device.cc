@@ -73,7 +73,9 @@ std::optional<HostRange> FileDevice::host_range(uint64_t offset, uint64_t length
 void FileDevice::check_medium() {
   if (has_medium_) return;
   has_medium_ = ioctl(file_.fd(), CDROM_DRIVE_STATUS, CDSL_CURRENT) == CDS_DISC_OK;
-  if (!has_medium_) throw Error(ErrorKind::kIo, ENOMEDIUM, errno_text(ENOMEDIUM));
+  if (has_medium_) return;
+  throw Error(ErrorKind::kIo, ENOMEDIUM, ErrorData{.code = "file-no-medium", .file = filename_},
+              "there is no disc in the drive");
 }
 
 bool FileDevice::is_durable(WriteFlags flags) const {
@@ -89,9 +91,13 @@ void FileDevice::refresh_size() {
   size_ = std::max(size_, static_cast<uint64_t>(status.st_size));
 }
 
-void FileDevice::fail(int error, const char* what, uint64_t offset, uint64_t length) const {
-  throw Error::from_errno(error, fmt::format("Could not {} '{}'", what, filename_))
-      .with_hint(fmt::format("'{}': {} bytes at offset {}", filename_, length, offset));
+void FileDevice::fail(int error, Literal code, const char* what, uint64_t offset,
+                      uint64_t length) const {
+  const ErrorData data{
+      .code = code, .field = "length", .value = length, .offset = offset, .file = filename_};
+  throw Error(Error::kind_of(error), error, data,
+              fmt::format("{} ({} bytes at offset {})", errno_text(error), length, offset))
+      .with_prefix(fmt::format("Could not {} '{}'", what, filename_));
 }
 
 Task<void> FileDevice::do_read(uint64_t offset, ReadBuffers to) {
@@ -107,7 +113,7 @@ Task<void> FileDevice::do_read(uint64_t offset, ReadBuffers to) {
   } else {
     error = co_await file_.read(offset + done, rest, &more);
   }
-  if (error != 0) fail(error, "read from", offset + done, rest.size());
+  if (error != 0) fail(error, "file-read-failed", "read from", offset + done, rest.size());
   // Truncated by another process, or the last part of a block.
   if (more < rest.size()) rest.slice(more).fill_zero();
 }
@@ -143,7 +149,7 @@ Task<void> FileDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags f
   note_write_up_to(offset + length);
   const bool durable = is_durable(flags);
   const int error = co_await write_bytes(offset, std::move(from), durable);
-  if (error != 0) fail(error, "write to", offset, length);
+  if (error != 0) fail(error, "file-write-failed", "write to", offset, length);
   if (!durable) ++writes_done_;
 }
 
@@ -154,14 +160,14 @@ Task<void> FileDevice::do_flush() {
 Task<void> FileDevice::make_durable() {
   if (options_.cache == CacheMode::kUnsafe || is_read_only()) co_return;
   const Mutex::Guard guard = co_await flush_mutex_.lock();
-  if (flush_error_ != 0) fail(flush_error_, "flush", 0, size_);
+  if (flush_error_ != 0) fail(flush_error_, "file-flush-failed", "flush", 0, size_);
   if (writes_done_ == writes_flushed_) co_return;
   const uint64_t writes = writes_done_;
   const int error = co_await file_.sync_data();
   // A character device has nothing to sync.
   if (error != 0 && !(is_host_device_ && error == EINVAL)) {
     if (!direct_) flush_error_ = error;
-    fail(error, "flush", 0, size_);
+    fail(error, "file-flush-failed", "flush", 0, size_);
   }
   writes_flushed_ = std::max(writes_flushed_, writes);
 }
@@ -241,7 +247,7 @@ Task<void> FileDevice::do_write_zeroes(uint64_t offset, uint64_t length, WriteFl
   } else {
     error = co_await zero_inside(offset, length, may_unmap, may_write);
   }
-  if (error != 0) fail(error, "write zeroes to", offset, length);
+  if (error != 0) fail(error, "file-zeroing-failed", "write zeroes to", offset, length);
   ++writes_done_;
   if (is_durable(flags)) co_await make_durable();
 }
@@ -254,7 +260,7 @@ Task<void> FileDevice::do_discard(uint64_t offset, uint64_t length) {
   const int error = co_await space_.discard(start, until - start);
   // A hint that the host does not support.
   if (error == EOPNOTSUPP) co_return;
-  if (error != 0) fail(error, "discard", offset, length);
+  if (error != 0) fail(error, "file-discard-failed", "discard", offset, length);
   ++writes_done_;
 }
 
@@ -271,7 +277,8 @@ Task<void> FileDevice::do_reserve_space(uint64_t offset, uint64_t length) {
   if (error == EOPNOTSUPP && offset >= size_) {
     error = co_await write_zero_bytes(offset, length, false);
   }
-  if (error != 0 && error != EOPNOTSUPP) fail(error, "allocate space for", offset, length);
+  if (error != 0 && error != EOPNOTSUPP)
+    fail(error, "file-reservation-failed", "allocate space for", offset, length);
 }
 
 Task<std::vector<Extent>> FileDevice::do_extents(uint64_t offset, uint64_t length, ExtentScope) {
@@ -300,7 +307,7 @@ std::optional<uint64_t> FileDevice::allocated_size() const {
 Task<void> FileDevice::do_close() {
   const int error = file_.close();
   locked_ = kLockNothing;
-  if (error != 0) fail(error, "close", 0, size_);
+  if (error != 0) fail(error, "file-close-failed", "close", 0, size_);
   co_return;
 }
 

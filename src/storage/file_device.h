@@ -9,6 +9,7 @@
 #include "async/mutex.h"
 #include "async/range_lock.h"
 #include "block/block_device.h"
+#include "byre/error.h"
 #include "storage/cache_mode.h"
 #include "storage/direct_io.h"
 #include "storage/file_facts.h"
@@ -53,9 +54,9 @@ struct FileOptions {
 // to limits() go through a buffer, and the edges of such writes are read first.
 class FileDevice final : public BlockDevice {
  public:
-  // Messages are QEMU's, from the file's level: "Could not open 'x': No such file or directory",
-  // "Could not create 'x': Is a directory", "'file' driver requires 'x' to be a regular file",
-  // "Failed to get "write" lock\nIs another process using the image [x]?". The code that opens an
+  // Errors have the file as data. Messages are from the file's level: "Could not open 'x': No such
+  // file or directory", code "file-not-opened"; "'x': it is not a regular file, and the driver is
+  // 'file'", code "file-not-regular". The code that opens an
   // image on it prepends "Could not open 'x': ". A device that does not accept writes is refused if
   // `writable` is set: "The device is not writable: Permission denied".
   static Task<std::unique_ptr<FileDevice>> open(std::string filename, FileOptions options);
@@ -102,7 +103,9 @@ class FileDevice final : public BlockDevice {
   // Throws if the drive has no disc.
   void check_medium();
   bool is_durable(WriteFlags flags) const;
-  [[noreturn]] void fail(int error, const char* what, uint64_t offset, uint64_t length) const;
+  // "Could not <what> '<filename>'", and the range.
+  [[noreturn]] void fail(int error, Literal code, const char* what, uint64_t offset,
+                         uint64_t length) const;
   Task<void> make_durable();
   Task<int> write_bytes(uint64_t offset, WriteBuffers from, bool durable);
   Task<int> write_to_new_space(uint64_t offset, WriteBuffers from, bool durable, bool may_prepare);

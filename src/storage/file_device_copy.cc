@@ -42,7 +42,7 @@ Task<bool> FileDevice::do_copy_from(HostRange source, uint64_t offset, uint64_t 
   };
   const int error = co_await file_.run_blocking(copy);
   if (is_refusal(error)) co_return false;
-  if (error != 0) fail(error, "copy to", offset, length);
+  if (error != 0) fail(error, "file-copy-failed", "copy to", offset, length);
   size_ = std::max(size_, offset + length);
   ++writes_done_;
   if (is_durable(WriteFlags::kNone)) co_await make_durable();

@@ -45,13 +45,23 @@ class Descriptor {
 };
 
 Error open_error(int error, const std::string& filename, const FileOptions& options) {
-  const char* const verb = options.create ? "create" : "open";
+  const std::string what =
+      fmt::format("Could not {} '{}'", options.create ? "create" : "open", filename);
   if (error == EINVAL && is_direct(options.cache)) {
-    return Error(
-        ErrorKind::kUnsupported, error,
-        fmt::format("Could not {} '{}': filesystem does not support O_DIRECT", verb, filename));
+    const ErrorData data{.code = "file-without-direct-io",
+                         .field = "cache",
+                         .text = cache_mode_name(options.cache),
+                         .file = filename};
+    return Error(ErrorKind::kUnsupported, error, data,
+                 fmt::format("the cache mode is {}, which needs O_DIRECT, and the file system does "
+                             "not support it; writeback does not need it",
+                             data.text))
+        .with_prefix(what);
   }
-  return Error::from_errno(error, fmt::format("Could not {} '{}'", verb, filename));
+  return Error::from_errno(
+      error, what,
+      ErrorData{.code = options.create ? Literal("file-not-created") : Literal("file-not-opened"),
+                .file = filename});
 }
 
 int open_descriptor(const std::string& filename, const FileOptions& options) {
@@ -76,7 +86,8 @@ HostFile::Options io_options(const FileOptions& options, const FileFacts& facts)
   if (is_direct(options.cache)) result.direct_alignment = facts.request_alignment;
   if (result.backend == IoBackend::kUring && Ring::of(Loop::current()) == nullptr) {
     const int error = Ring::refusal();
-    throw Error::from_errno(error != 0 ? error : ENOTSUP, "io_uring is not available");
+    throw Error::from_errno(error != 0 ? error : ENOTSUP, "io_uring is not available",
+                            ErrorData{.code = "file-io-uring-unavailable"});
   }
   return result;
 }
@@ -85,16 +96,19 @@ uint64_t device_size(int fd, const std::string& filename, bool is_block_device) 
   if (!is_block_device) return 0;  // a character device such as /dev/null has no size
   uint64_t size = 0;
   if (ioctl(fd, BLKGETSIZE64, &size) != 0) {
-    throw Error::from_errno(errno, fmt::format("Could not get the size of '{}'", filename));
+    throw Error::from_errno(errno, fmt::format("Could not get the size of '{}'", filename),
+                            ErrorData{.code = "file-device-size-unknown", .file = filename});
   }
   return size;
 }
 
 // An administrator may have set a device read-only, which open() does not report.
-void check_device_is_writable(int fd) {
+void check_device_is_writable(int fd, const std::string& filename) {
   int is_read_only = 0;
   if (ioctl(fd, BLKROGET, &is_read_only) != 0 || is_read_only == 0) return;
-  throw Error::from_errno(EACCES, "The device is not writable");
+  throw Error(ErrorKind::kPermission, EACCES,
+              ErrorData{.code = "file-device-read-only", .file = filename},
+              "the device has been set read-only");
 }
 
 HostDriver checked_driver(std::optional<HostDriver> wanted, mode_t mode,
@@ -104,21 +118,25 @@ HostDriver checked_driver(std::optional<HostDriver> wanted, mode_t mode,
       wanted.value_or(is_device ? HostDriver::kHostDevice : HostDriver::kFile);
   if (driver == HostDriver::kFile && !S_ISREG(mode)) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                fmt::format("'file' driver requires '{}' to be a regular file", filename));
+                ErrorData{.code = "file-not-regular", .file = filename},
+                "it is not a regular file, and the driver is 'file'");
   }
   if (driver != HostDriver::kFile && !is_device) {
+    const char* const name = host_driver_name(driver);
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                fmt::format("'{}' driver requires '{}' to be either a character or block device",
-                            host_driver_name(driver), filename));
+                ErrorData{.code = "file-not-device", .name = name, .file = filename},
+                fmt::format("it is not a device, and the driver is '{}'", name));
   }
   return driver;
 }
 
 // Files that the kernel generates when they are read, in /proc, have no size: they are not empty
 // images.
-void check_has_end(int fd) {
+void check_has_end(int fd, const std::string& filename) {
   if (lseek(fd, 0, SEEK_END) >= 0) return;
-  throw Error::from_errno(errno, "Could not refresh total sector count");
+  const int error = errno;
+  throw Error(Error::kind_of(error), error, ErrorData{.code = "file-end-unknown", .file = filename},
+              "its end cannot be found: " + errno_text(error));
 }
 
 FileFacts look_at(int fd, const std::string& filename, const FileOptions& options) {
@@ -126,16 +144,17 @@ FileFacts look_at(int fd, const std::string& filename, const FileOptions& option
   struct statx status{};
   const unsigned mask = STATX_BASIC_STATS | (is_direct ? STATX_DIOALIGN : 0);
   if (statx(fd, "", AT_EMPTY_PATH, mask, &status) != 0) {
-    throw Error::from_errno(errno, fmt::format("Could not stat '{}'", filename));
+    throw Error::from_errno(errno, fmt::format("Could not stat '{}'", filename),
+                            ErrorData{.code = "file-status-unknown", .file = filename});
   }
   const bool is_block_device = S_ISBLK(status.stx_mode);
   FileFacts facts;
   facts.is_host_device = is_block_device || S_ISCHR(status.stx_mode);
   facts.is_block_device = is_block_device;
-  if (is_block_device && options.writable) check_device_is_writable(fd);
+  if (is_block_device && options.writable) check_device_is_writable(fd, filename);
   facts.driver = checked_driver(options.driver, status.stx_mode, filename);
   facts.size = facts.is_host_device ? device_size(fd, filename, is_block_device) : status.stx_size;
-  if (!facts.is_host_device && facts.size == 0) check_has_end(fd);
+  if (!facts.is_host_device && facts.size == 0) check_has_end(fd, filename);
   facts.untouched_from = facts.size;
   const bool is_fresh = status.stx_blocks * kSectorSize <= kFreshSpaceMax;
   if (!facts.is_host_device && options.writable && is_fresh) {
@@ -175,8 +194,8 @@ const char* host_driver_name(HostDriver driver) {
 
 Task<std::unique_ptr<FileDevice>> FileDevice::open(std::string filename, FileOptions options) {
   if (filename.empty()) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "The 'file' block driver requires a file name");
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, ErrorData{.code = "file-name-empty"},
+                "the file name is empty");
   }
   Descriptor fd(open_descriptor(filename, options));
   const FileFacts facts = look_at(fd.get(), filename, options);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// FileDevice::resize. The messages are QEMU's.
+// FileDevice::resize.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/units.h"
+#include "block/fixed_size.h"
 #include "byre/error.h"
 #include "storage/file_device.h"
 
@@ -21,23 +22,38 @@ constexpr uint64_t kQuickShrinkMax = 64 * kMiB;
 
 void FileDevice::check_resize(uint64_t new_size, Preallocation preallocation) const {
   if (is_host_device_) {
-    if (preallocation != Preallocation::kOff) {
-      throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                  fmt::format("Preallocation mode '{}' unsupported for this non-regular file",
-                              preallocation_name(preallocation)));
-    }
-    if (new_size <= size_) return;
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
+    if (preallocation != Preallocation::kOff) throw preallocation_on_device(*this, preallocation);
+    if (new_size > size_) throw device_too_small(*this, new_size);
+    return;
   }
   if (preallocation == Preallocation::kMetadata) {
-    throw Error(
-        ErrorKind::kUnsupported, ENOTSUP,
-        fmt::format("Unsupported preallocation mode: {}", preallocation_name(preallocation)));
+    const char* const mode = preallocation_name(preallocation);
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                ErrorData{.code = "file-preallocation-unsupported",
+                          .field = "preallocation",
+                          .text = mode,
+                          .file = filename_},
+                fmt::format("preallocation is {}, but a plain file has no metadata", mode));
   }
   if (new_size < size_ && preallocation != Preallocation::kOff) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot use preallocation for shrinking files");
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                ErrorData{.code = "file-shrink-with-preallocation",
+                          .field = "size",
+                          .value = new_size,
+                          .bound = size_,
+                          .file = filename_},
+                fmt::format("the new size is {}, less than {}, and preallocation is only for "
+                            "growing",
+                            new_size, size_));
   }
-  if (new_size > kSizeMax) throw Error::from_errno(EFBIG, "Could not resize file");
+  if (new_size <= kSizeMax) return;
+  throw Error(ErrorKind::kNoSpace, EFBIG,
+              ErrorData{.code = "file-size-too-large",
+                        .field = "size",
+                        .value = new_size,
+                        .bound = kSizeMax,
+                        .file = filename_},
+              fmt::format("the new size is {}; at most {} is possible", new_size, kSizeMax));
 }
 
 Task<void> FileDevice::do_resize(uint64_t new_size, Preallocation preallocation) {
@@ -70,8 +86,15 @@ Task<void> FileDevice::do_resize(uint64_t new_size, Preallocation preallocation)
     if (is_full) co_await make_durable();
     co_return;
   }
-  throw Error::from_errno(error, is_full ? "Could not write zeros for preallocation"
-                                         : "Could not preallocate new data");
+  throw Error(Error::kind_of(error), error,
+              ErrorData{.code = is_full ? Literal("file-zeroes-not-written")
+                                        : Literal("file-space-not-reserved"),
+                        .field = "size",
+                        .value = new_size,
+                        .offset = old_size,
+                        .file = filename_},
+              fmt::format("{} bytes at offset {} cannot be preallocated: {}", new_size - old_size,
+                          old_size, errno_text(error)));
 }
 
 // The allocated space is released, unless another request has written there meanwhile.
@@ -97,7 +120,13 @@ Task<void> FileDevice::set_size(uint64_t new_size) {
   } else {
     error = truncate();
   }
-  if (error != 0) throw Error::from_errno(error, "Could not resize file");
+  if (error != 0) {
+    throw Error(
+        Error::kind_of(error), error,
+        ErrorData{
+            .code = "file-not-resized", .field = "size", .value = new_size, .file = filename_},
+        fmt::format("it cannot be resized to {} bytes: {}", new_size, errno_text(error)));
+  }
   size_ = new_size;
   space_.note_end(new_size);
   ++writes_done_;

@@ -79,10 +79,20 @@ std::string held_by(int fd, const std::string& filename, off_t byte) {
 }
 
 Error conflict(int fd, const std::string& filename, off_t byte, bool is_shared, unsigned bit) {
-  return Error(ErrorKind::kLocked, EAGAIN,
-               fmt::format("Failed to get {}\"{}\" lock\nIs another process using the image [{}]?",
-                           is_shared ? "shared " : "", kPermissionNames[bit], filename),
-               held_by(fd, filename, byte));
+  const char* const permission = kPermissionNames[bit];
+  const ErrorData data{
+      .code = is_shared ? Literal("file-permission-in-use") : Literal("file-permission-refused"),
+      .offset = static_cast<uint64_t>(byte),
+      .name = permission,
+      .file = filename};
+  const std::string sentence =
+      is_shared ? fmt::format(
+                      "another process uses its permission \"{}\", which would have to be "
+                      "unused while the file is open here",
+                      permission)
+                : fmt::format("another process, which has it open, excludes the permission \"{}\"",
+                              permission);
+  return Error(ErrorKind::kLocked, EAGAIN, data, sentence).with_hint(held_by(fd, filename, byte));
 }
 
 std::optional<Error> find_conflict(int fd, const std::string& filename, LockPermissions wanted) {
@@ -204,10 +214,18 @@ void change_lock(int fd, const std::string& filename, LockPermissions now, LockP
         held != 0
             ? kHeldBase + std::countr_zero(held)
             : kUnsharedBase + std::countr_zero(static_cast<uint8_t>(unshared & ~added.unshared));
-    const std::string message = fmt::format("Failed to lock byte {}", byte);
-    if (is_refusal) throw Error::from_errno(error, message);
-    // An exclusive lock, which is not one of QEMU's.
-    throw Error(ErrorKind::kLocked, EAGAIN, message, held_by(fd, filename, byte));
+    const auto place = static_cast<uint64_t>(byte);
+    if (is_refusal) {
+      throw Error(Error::kind_of(error), error,
+                  ErrorData{.code = "file-locks-unsupported", .offset = place, .file = filename},
+                  fmt::format("byte {} cannot be locked: {}", byte, errno_text(error)));
+    }
+    throw Error(ErrorKind::kLocked, EAGAIN,
+                ErrorData{.code = "file-locked-exclusively", .offset = place, .file = filename},
+                fmt::format("another process has an exclusive lock on byte {}, which is not one of "
+                            "the locks of image files",
+                            byte))
+        .with_hint(held_by(fd, filename, byte));
   }
   if (std::optional<Error> found = find_conflict(fd, filename, wanted)) {
     unset(fd, added);

@@ -9,8 +9,8 @@
 namespace byre::storage {
 
 // Changes the locks that the open file `fd` holds from `now` to `wanted`. On a conflict it throws
-// Error(kLocked, EAGAIN) with QEMU's two lines as the message and the holder's name and process
-// number as the hint, and keeps the former locks. The locks are released when the file is closed.
+// Error(kLocked, EAGAIN) with the holder's name and process number as the hint, and keeps the former
+// locks. The locks are released when the file is closed.
 // If the file system or the kernel does not support such locks it does nothing or, with `required`,
 // throws.
 void change_lock(int fd, const std::string& filename, LockPermissions now, LockPermissions wanted,

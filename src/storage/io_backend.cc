@@ -41,6 +41,7 @@ IoEnvironment io_environment() {
   const std::optional<IoBackend> backend = parse_io_backend(name);
   if (!backend) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                ErrorData{.code = "file-io-backend-unknown", .text = value, .name = "BYRE_IO"},
                 "BYRE_IO must be 'auto', 'uring' or 'threads', with or without ',nocache', not '" +
                     std::string(value) + "'");
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/memory_device.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <utility>
 
@@ -84,7 +86,15 @@ Task<std::vector<Extent>> MemoryDevice::do_extents(uint64_t offset, uint64_t len
 }
 
 Task<void> MemoryDevice::do_resize(uint64_t new_size, Preallocation) {
-  if (new_size > kSizeMax) throw Error::from_errno(EFBIG, "Failed to resize the file");
+  if (new_size > kSizeMax) {
+    throw Error(ErrorKind::kNoSpace, EFBIG,
+                ErrorData{.code = "memory-size-too-large",
+                          .field = "size",
+                          .value = new_size,
+                          .bound = kSizeMax,
+                          .file = filename()},
+                fmt::format("the new size is {}; at most {} is possible", new_size, kSizeMax));
+  }
   contents_.resize(new_size);
   co_return;
 }

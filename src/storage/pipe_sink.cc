@@ -92,15 +92,20 @@ PipeSink::PipeSink(int fd, uint64_t size, std::string filename)
 
 Task<void> PipeSink::do_read(uint64_t, ReadBuffers) {
   throw Error(ErrorKind::kUnsupported, ENOTSUP,
-              fmt::format("'{}' is a pipe and cannot be read back", filename_));
+              ErrorData{.code = "pipe-read-back", .file = filename_}, "a pipe cannot be read back");
   co_return;
 }
 
 void PipeSink::take_turn(uint64_t offset, uint64_t length) {
   if (offset < asked_) {
     throw Error(ErrorKind::kUnsupported, ESPIPE,
-                fmt::format("'{}' is a pipe: writes must be sequential", filename_),
-                fmt::format("'{}': write at offset {}, but the previous one ended at {}", filename_,
+                ErrorData{.code = "pipe-write-not-sequential",
+                          .field = "offset",
+                          .value = offset,
+                          .bound = asked_,
+                          .file = filename_},
+                fmt::format("writes to a pipe must be sequential: offset {} comes after a write "
+                            "that ended at {}",
                             offset, asked_));
   }
   asked_ = offset + length;
@@ -108,14 +113,16 @@ void PipeSink::take_turn(uint64_t offset, uint64_t length) {
 
 Task<void> PipeSink::send(WriteBuffers from) {
   if (failed_) {
-    throw Error(ErrorKind::kIo, EPIPE,
-                fmt::format("Could not write to '{}': an earlier write failed", filename_));
+    throw Error(ErrorKind::kIo, EPIPE, ErrorData{.code = "pipe-failed-before", .file = filename_},
+                "an earlier write failed")
+        .with_prefix(fmt::format("Could not write to '{}'", filename_));
   }
   const auto send_here = [fd = fd_, &from] { return send_all(fd, from); };
   const int error = co_await WorkerPool::shared().run(send_here);
   if (error != 0) {
     failed_ = true;
-    throw Error::from_errno(error, fmt::format("Could not write to '{}'", filename_));
+    throw Error::from_errno(error, fmt::format("Could not write to '{}'", filename_),
+                            ErrorData{.code = "pipe-write-failed", .file = filename_});
   }
   sent_ += from.size();
 }
@@ -165,7 +172,13 @@ Task<std::vector<Extent>> PipeSink::do_extents(uint64_t offset, uint64_t length,
 Task<void> PipeSink::do_resize(uint64_t new_size, Preallocation) {
   if (new_size < asked_) {
     throw Error(ErrorKind::kUnsupported, ESPIPE,
-                fmt::format("'{}' is a pipe and cannot be truncated", filename_));
+                ErrorData{.code = "pipe-truncated",
+                          .field = "size",
+                          .value = new_size,
+                          .bound = asked_,
+                          .file = filename_},
+                fmt::format("a pipe cannot be truncated to {} bytes after {} were written",
+                            new_size, asked_));
   }
   size_ = new_size;
   co_return;

@@ -109,7 +109,8 @@ Task<std::unique_ptr<FileDevice>> unnamed_file(std::string filename) {
   const std::string folder = temporary_folder();
   const int fd = open_unnamed(folder);
   if (fd < 0) {
-    throw Error::from_errno(errno, fmt::format("Could not create a temporary file in '{}'", folder))
+    throw Error::from_errno(errno, fmt::format("Could not create a temporary file in '{}'", folder),
+                            ErrorData{.code = "file-temporary-not-created", .file = folder})
         .with_hint("set TMPDIR to use another directory for temporary files");
   }
   // No other process can see it, and it does not outlive a power cut.
@@ -121,7 +122,10 @@ Task<std::unique_ptr<FileDevice>> spool(int fd, std::string filename,
                                         const Cancellation* cancellation) {
   if (can_stay_where_it_is(fd)) {
     const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (copy < 0) throw Error::from_errno(errno, fmt::format("Could not open '{}'", filename));
+    if (copy < 0) {
+      throw Error::from_errno(errno, fmt::format("Could not open '{}'", filename),
+                              ErrorData{.code = "file-not-opened", .file = filename});
+    }
     FileOptions options;
     options.lock = kLockRead;
     co_return FileDevice::adopt(copy, std::move(filename), options);
@@ -139,7 +143,8 @@ Task<std::unique_ptr<FileDevice>> spool(int fd, std::string filename,
     };
     received = co_await WorkerPool::shared().run(receive_here);
     if (received.error != 0) {
-      throw Error::from_errno(received.error, fmt::format("Could not read from '{}'", filename));
+      throw Error::from_errno(received.error, fmt::format("Could not read from '{}'", filename),
+                              ErrorData{.code = "pipe-read-failed", .file = filename});
     }
     const ConstBytes bytes = buffer.bytes(0, received.length);
     co_await store(file.get(), size, bytes);

@@ -12,9 +12,15 @@ namespace byre::storage {
 size_t read_front(const std::string& path, Bytes to) {
   const auto close = [](std::FILE* file) { std::fclose(file); };
   const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "re"), close);
-  if (!file) throw Error::from_errno(errno, path);
+  if (!file) {
+    throw Error::from_errno(errno, "Could not open '" + path + "'",
+                            ErrorData{.code = "file-not-opened", .file = path});
+  }
   const size_t length = std::fread(to.data(), 1, to.size(), file.get());
-  if (std::ferror(file.get()) != 0) throw Error::from_errno(errno, path);
+  if (std::ferror(file.get()) != 0) {
+    throw Error::from_errno(errno, "Could not read from '" + path + "'",
+                            ErrorData{.code = "file-read-failed", .file = path});
+  }
   return length;
 }
 

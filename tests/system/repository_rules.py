@@ -196,22 +196,57 @@ def unit_tests_are_built():
             if not any(folder == name or folder.startswith(name + "/") for name in listed)]
 
 
-# A code of an error or warning (ErrorData::code): the format that it belongs to, and what is wrong.
-_CODE = re.compile(r'"((?:qcow2|raw)-[a-z0-9-]+)"')
+# A code of an error or warning (ErrorData::code): its subject, and what is wrong.
+_CODE = re.compile(r'"((?:qcow2|raw|blkdebug|codec|compare|convert|create|dd|device|file|format|info|job|luks|memory|pipe)'
+                   r'-[a-z0-9]+(?:-[a-z0-9]+)*)"')
+# QEMU has no such refusal, or prints the same words.
+_WITHOUT_QEMUS_WORDS = {
+    "blkdebug-injected", "blkdebug-zeroes-too-small", "codec-data-damaged", "codec-data-too-short", "codec-level-wrong",
+    "codec-no-memory", "codec-type-unsupported", "convert-backing-file-is-target", "job-sources-too-large",
+    "job-target-is-source", "device-closed", "device-not-compressible", "device-range-past-end", "device-read-only",
+    "file-device-size-unknown", "file-io-backend-unknown", "file-io-uring-unavailable", "file-not-created",
+    "file-not-opened", "file-status-unknown", "file-temporary-not-created", "memory-buffer-not-allocated",
+    "pipe-failed-before", "pipe-read-back", "pipe-read-failed", "pipe-truncated", "pipe-write-failed",
+    "pipe-write-not-sequential", "qcow2-bitmap-unreadable", "qcow2-check-finding", "qcow2-offset-past-any-end",
+    "qcow2-open-read-only", "qcow2-repair-needed"}
 
 
 def codes_have_qemus_words():
-    """Each code that the sources use has a row in the table of QEMU's texts, and each row is used."""
-    table = ROOT / "src/cli/qemu_text.cc"
-    rows = _CODE.findall(table.read_text())
+    """Each code that the sources use has a row in a table of QEMU's texts or needs none; each row is used."""
+    rows = {}
     used = {}
     for path, text in sources():
-        if path.relative_to(ROOT).parts[0] == "src" and path != table:
+        place = path.relative_to(ROOT)
+        if place.parts[0] == "src":
+            found = rows if place.match("src/cli/qemu_texts_of_*.cc") else used
             for code in _CODE.findall(text):
-                used.setdefault(code, path.relative_to(ROOT))
-    found = [f"{place}: {code} has no row in src/cli/qemu_text.cc" for code, place in sorted(used.items())
-             if code not in rows]
-    return found + [f"src/cli/qemu_text.cc: nothing uses {code}" for code in rows if code not in used]
+                found.setdefault(code, place)
+    without = _WITHOUT_QEMUS_WORDS
+    problems = [f"{used[code]}: {code} has no row in src/cli/qemu_texts_of_*.cc" for code in used.keys() - rows - without]
+    problems += [f"{rows[code]}: nothing uses {code}" for code in rows.keys() - used]
+    problems += [f"{rows[code]}: {code} is said to need no row" for code in rows.keys() & without]
+    problems += [f"tests/system/repository_rules.py: nothing uses {code}" for code in without - used.keys()]
+    return sorted(problems)
+
+
+# Above them, texts may be QEMU's.
+_LAYERS_WITH_CODES = {"block", "codec", "filter", "jobs", "qcow2", "storage"}
+_MADE_ERROR = re.compile(r"\bError\(\s*(?:ErrorKind::\w+|[\w:.>-]*\bkind(?:_of)?\([\w.]*\)),\s*[\w.>()-]+,\s*"
+                         r"([\w:]+(?:\(\w+\))?)|\bfrom_errno\(((?:[^()]|\([^()]*\))*)\)")
+
+
+def errors_have_codes():
+    """Errors of these layers are told apart by their codes, and their messages are byre's own."""
+    found = []
+    for path, text in sources():
+        parts = path.relative_to(ROOT).parts
+        if parts[0] != "src" or parts[1] not in _LAYERS_WITH_CODES:
+            continue
+        for made in _MADE_ERROR.finditer(text):
+            data = made.group(1) or made.group(2)
+            if "ErrorData" not in data and not data.endswith(("data", "(data)", "(reason)")):
+                found.append(f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, made.start()) + 1}: an error without a code")
+    return found
 
 
 def formatted():
@@ -236,5 +271,6 @@ RULES = {
     "the scanner of coroutines judges its samples rightly": scanner_of_coroutines,
     "every folder of unit tests is built": unit_tests_are_built,
     "codes of errors have QEMU's words": codes_have_qemus_words,
+    "errors below `open` have codes, and jobs' too": errors_have_codes,
     "the sources are formatted": formatted,
 }

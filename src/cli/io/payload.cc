@@ -33,7 +33,7 @@ Buffer file_payload(uint64_t length, const std::string& filename) {
   try {
     count = storage::read_front(filename, payload.bytes());
   } catch (const Error& error) {
-    refuse(error.message());
+    refuse(filename + ": " + errno_text(error.errno_value()));
   }
   if (count == 0) refuse(filename + ": file is empty");
   for (size_t done = count; done < payload.size();) {

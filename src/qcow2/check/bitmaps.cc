@@ -37,7 +37,9 @@ void BitmapCounter::add_broken(layout::BrokenBitmap bitmap) {
 void BitmapCounter::add_broken(Bitmap* bitmap, std::string reason) {
   if (std::exchange(bitmap->is_broken, true)) return;
   const size_t index = static_cast<size_t>(bitmap - bitmaps_.data());
-  add_broken({index, bitmap->entry.name, Error(ErrorKind::kCorrupt, EINVAL, std::move(reason))});
+  add_broken({index, bitmap->entry.name,
+              Error(ErrorKind::kCorrupt, EINVAL, ErrorData{.code = "qcow2-bitmap-unreadable"},
+                    std::move(reason))});
 }
 
 Task<void> BitmapCounter::read_directory() {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/check/file.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cerrno>
 
@@ -40,7 +42,12 @@ std::optional<ConstBytes> CheckerFile::kept(uint64_t offset, uint64_t length) co
 }
 
 Task<ConstBytes> CheckerFile::read(uint64_t offset, uint64_t length, uint64_t ahead) {
-  if (!range_fits(offset, length, INT64_MAX)) throw Error::from_errno(EIO, "Could not read");
+  if (!range_fits(offset, length, INT64_MAX)) {
+    throw Error(
+        ErrorKind::kIo, EIO,
+        ErrorData{.code = "qcow2-offset-past-any-end", .value = length, .offset = offset},
+        fmt::format("{} bytes at offset {:#x} are past the end of any file", length, offset));
+  }
   const std::optional<ConstBytes> ready = kept(offset, length);
   if (ready) co_return *ready;
   const uint64_t more = std::min(ahead, std::max(length, kReadMax) - length);

@@ -27,7 +27,8 @@ void Health::check_may_write() const {
   check_not_failed();
   if (is_writable()) return;
   throw Error(ErrorKind::kPermission, EACCES,
-              fmt::format("Image '{}' is open read-only", file_->filename()));
+              ErrorData{.code = "qcow2-open-read-only", .file = file_->filename()},
+              "the image is open read-only");
 }
 
 void Health::check_not_corrupt() const {
@@ -40,10 +41,11 @@ void Health::check_not_corrupt() const {
 void Health::check_repaired() const {
   if (phase_ != Phase::kUnrepaired) return;
   throw Error(ErrorKind::kUnsupported, EIO,
-              fmt::format("Image '{}' was not closed properly and must be repaired before it is "
-                          "written to",
-                          file_->filename()),
-              "its refcounts may be wrong; see the dirty bit of incompatible_features");
+              ErrorData{.code = "qcow2-repair-needed",
+                        .field = "incompatible_features",
+                        .file = file_->filename()},
+              "the image was not closed properly and must be repaired before it is written to: its "
+              "refcounts may be wrong");
 }
 
 void Health::note_failure(const Error& error, Operation operation) {

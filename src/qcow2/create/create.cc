@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/units.h"
+#include "block/fixed_size.h"
 #include "block/gathering_writer.h"
 #include "byre/error.h"
 #include "qcow2/create/creation_plan.h"
@@ -155,13 +156,9 @@ class Creation {
   void check_preallocation() const {
     if (plan_.data.empty()) return;
     if (options_.preallocation != Preallocation::kMetadata) {
-      throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                  fmt::format("Preallocation mode '{}' unsupported for this non-regular file",
-                              preallocation_name(options_.preallocation)));
+      throw preallocation_on_device(*file_, options_.preallocation);
     }
-    if (preallocated_size() > file_->size()) {
-      throw Error(ErrorKind::kInvalidArgument, EINVAL, "Cannot grow device files");
-    }
+    if (preallocated_size() > file_->size()) throw device_too_small(*file_, preallocated_size());
   }
 
   // QEMU writes one after the other and reports which one failed.

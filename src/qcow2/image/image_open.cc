@@ -45,6 +45,7 @@ Task<std::vector<layout::Snapshot>> read_snapshots(BlockDevice* file,
 }
 
 Error with_filename(const Error& error, const std::string& filename) {
+  if (!error.data().file.empty()) return error;
   if (!error.data().code.empty()) return error.with_file(filename);
   return error.hint().empty() ? error
                               : error.with_hint(fmt::format("'{}': {}", filename, error.hint()));
@@ -163,7 +164,8 @@ Task<void> repair_dirty(LoadedImage* loaded) {
   RepairOptions options;
   options.check.on_finding = [loaded](const Finding& finding) {
     if (finding.text.empty() || !loaded->options.on_warning) return;
-    const Error problem = finding.error.value_or(Error(ErrorKind::kCorrupt, EIO, finding.text));
+    const Error problem = finding.error.value_or(
+        Error(ErrorKind::kCorrupt, EIO, ErrorData{.code = "qcow2-check-finding"}, finding.text));
     loaded->options.on_warning({WarningKind::kRepaired, problem});
   };
   std::optional<Error> failure;
@@ -171,7 +173,10 @@ Task<void> repair_dirty(LoadedImage* loaded) {
     CheckSubject subject{loaded->file.get(), loaded->first_cluster.header,
                          loaded->first_cluster.extensions};
     const RepairResult result = co_await repair(std::move(subject), std::move(options));
-    if (result.check.check_errors != 0) failure = Error(ErrorKind::kIo, EIO, kNotChecked);
+    if (result.check.check_errors != 0) {
+      failure = Error(ErrorKind::kIo, EIO, ErrorData{.code = "qcow2-dirty-image-not-repaired"},
+                      kNotChecked);
+    }
   } catch (const Error& error) {
     failure = error;
   }

@@ -14,6 +14,11 @@ namespace {
 TEST(Error, AHostErrorNamesWhatFailedAndWhy) {
   const Error error = Error::from_errno(ENOENT, "Could not open 'a.qcow2'");
   EXPECT_EQ(error.message(), "Could not open 'a.qcow2': No such file or directory");
+  const Error own = Error::from_errno(ENOENT, "Could not open 'a.qcow2'",
+                                      ErrorData{.code = "file-not-opened", .file = "a.qcow2"});
+  EXPECT_EQ(own.message(), error.message());
+  EXPECT_EQ(own.sentence(), "No such file or directory");
+  EXPECT_EQ(own.kind(), error.kind());
   EXPECT_EQ(error.kind(), ErrorKind::kNotFound);
   EXPECT_EQ(error.errno_value(), ENOENT);
 }

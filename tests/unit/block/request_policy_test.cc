@@ -16,9 +16,8 @@ TEST(RequestPolicy, UnmappingDetectedZeroesNeedsDiscardsToBeDone) {
     policy.validate();
     FAIL() << "it was accepted";
   } catch (const Error& error) {
-    EXPECT_EQ(error.message(),
-              "setting detect-zeroes to unmap is not allowed without setting discard operation to "
-              "unmap");
+    EXPECT_EQ(error.message(), "detect-zeroes is unmap, which requires discard=unmap");
+    EXPECT_EQ(error.data().code, "device-detect-zeroes-without-discard");
   }
   policy.discard = DiscardPolicy::kUnmap;
   policy.validate();

@@ -304,7 +304,8 @@ TEST(Codec, LevelsOffTheScaleAreRefused) {
         ADD_FAILURE() << level;
       } catch (const Error& error) {
         EXPECT_EQ(error.kind(), ErrorKind::kInvalidArgument);
-        EXPECT_EQ(error.message(), "Compression level must be between 1 and 9");
+        EXPECT_EQ(error.data().code, "codec-level-wrong");
+        EXPECT_EQ(error.data().code, "codec-level-wrong");
       }
     }
   }
@@ -387,7 +388,8 @@ TEST(Codec, ZstdIsRefusedByNameWhereTheBuildLeavesItOut) {
     ADD_FAILURE();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::kUnsupported);
-    EXPECT_EQ(error.message(), "Compression type 'zstd' is not supported");
+    EXPECT_EQ(error.data().code, "codec-type-unsupported");
+    EXPECT_EQ(error.data().text, "zstd");
   }
   EXPECT_THROW(Compressor::make(CompressionType::kZstd, kDefaultLevel), Error);
 }

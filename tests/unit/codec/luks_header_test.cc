@@ -81,22 +81,22 @@ TEST(LuksHeader, AnIvGeneratorMayHaveAHash) {
 TEST(LuksHeader, DamageIsNamed) {
   std::vector<uint8_t> bytes = sound_header();
   bytes[0] = 'X';
-  EXPECT_EQ(refusal(bytes), "Volume is not in LUKS format");
+  EXPECT_EQ(refusal(bytes), "magic is not that of LUKS");
   bytes = sound_header();
   bytes[7] = 2;
-  EXPECT_EQ(refusal(bytes), "LUKS version 2 is not supported");
+  EXPECT_EQ(refusal(bytes), "version is 2; only 1 is supported");
   bytes = sound_header();
   std::memset(&bytes[8], 'a', 32);
-  EXPECT_EQ(refusal(bytes), "LUKS header cipher name is not NUL terminated");
+  EXPECT_EQ(refusal(bytes), "the cipher name has no zero within its 32 bytes");
   bytes = sound_header();
   put_text(bytes, 40, "xts");
-  EXPECT_EQ(refusal(bytes), "Unexpected cipher mode string format 'xts'");
+  EXPECT_EQ(refusal(bytes), "the cipher mode is 'xts', not a mode, a dash and an IV generator");
   bytes = sound_header();
   put_word(bytes, 108, 65);
-  EXPECT_EQ(refusal(bytes), "LUKS key of 65 bytes is not supported");
+  EXPECT_EQ(refusal(bytes), "the key has 65 bytes; at most 64 are supported");
   bytes = sound_header();
   put_word(bytes, 208, 1);
-  EXPECT_EQ(refusal(bytes), "Keyslot 0 state (active/disable) is corrupted");
+  EXPECT_EQ(refusal(bytes), "active of key slot 0 is 0x1, neither 0xac71f3 nor 0xdead");
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/compare.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "async/loop.h"
@@ -143,7 +144,10 @@ TEST(Compare, AFailedReadNamesItsPlaceAndItsImage) {
     ADD_FAILURE();
   } catch (const CompareError& error) {
     EXPECT_EQ(error.stage(), CompareError::Stage::kRead);
-    EXPECT_EQ(error.message(), "Error while reading offset 4194304 of bad.img: Input/output error");
+    EXPECT_EQ(error.data().code, "compare-read-failed");
+    EXPECT_EQ(error.data().file, "bad.img");
+    EXPECT_THAT(error.message(),
+                testing::StartsWith("'bad.img': cannot read from offset 4194304: 'bad.img': "));
   }
 }
 
@@ -165,7 +169,9 @@ TEST(Compare, ExtentsThatCannotBeReadAreAFailureOfTheirOwn) {
     ADD_FAILURE();
   } catch (const CompareError& error) {
     EXPECT_EQ(error.stage(), CompareError::Stage::kExtents);
-    EXPECT_EQ(error.message(), "Sector allocation test failed for bad.img");
+    EXPECT_EQ(error.data().code, "compare-extents-unreadable");
+    EXPECT_THAT(error.message(),
+                testing::StartsWith("'bad.img': cannot see what the image has at offset 0: "));
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/convert.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -188,8 +189,8 @@ TEST(Convert, AFailedReadNamesTheStartOfItsSegment) {
   faults::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));
   source.add_rule({.operation = faults::Operation::kRead, .offset = 5 << 20, .length = 1});
   MemoryDevice target(kSize);
-  EXPECT_EQ(failure_of(convert({&source}, target, {}, nullptr, nullptr)),
-            "error while reading at byte 4194304: Input/output error");
+  EXPECT_THAT(failure_of(convert({&source}, target, {}, nullptr, nullptr)),
+              testing::StartsWith("cannot read from offset 4194304: "));
   EXPECT_EQ(target.get(0, 4 << 20), test::pattern(0, 4 << 20, 1)) << "what stands before it";
 }
 
@@ -205,8 +206,8 @@ TEST(Convert, OfSeveralFailuresTheLowestIsReported) {
                      .errno_value = ENOSPC,
                      .offset = 6 << 20});
     Loop loop({.seed = seed});
-    EXPECT_EQ(failure_of(convert({&source}, target, {}, nullptr, nullptr)),
-              "error while writing at byte 6291456: No space left on device");
+    EXPECT_THAT(failure_of(convert({&source}, target, {}, nullptr, nullptr)),
+                testing::StartsWith("cannot write to offset 6291456: "));
   }
 }
 
@@ -214,8 +215,8 @@ TEST(Convert, AStateThatCannotBeReadIsAFailureOfItsOwn) {
   faults::FaultDevice source(std::make_unique<MemoryDevice>(kSize));
   source.add_rule({.operation = faults::Operation::kExtents});
   MemoryDevice target(kSize);
-  EXPECT_EQ(failure_of(convert({&source}, target, {}, nullptr, nullptr)),
-            "error while reading block status at offset 0: Input/output error");
+  EXPECT_THAT(failure_of(convert({&source}, target, {}, nullptr, nullptr)),
+              testing::StartsWith("cannot see what the source has at offset 0: "));
 }
 
 TEST(Convert, AFailedFlushIsAFailure) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/create_task.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -65,10 +66,9 @@ TEST_F(CreateTaskTest, TheBackingImageGivesTheSizeIfThereIsNone) {
 TEST_F(CreateTaskTest, ABackingFileNeedsAFormat) {
   make("base", "qcow2", 1 << 20);
   CreateTask image = over("base", "");
-  EXPECT_EQ(refusal(image),
-            "Backing file specified without backing format\nDetected format of qcow2.");
+  EXPECT_THAT(refusal(image), testing::EndsWith("has no backing_fmt; it seems to be qcow2"));
   image.checks_backing = false;
-  EXPECT_EQ(refusal(image), "Backing file specified without backing format");
+  EXPECT_THAT(refusal(image), testing::EndsWith("has no backing_fmt"));
   EXPECT_FALSE(std::filesystem::exists(image.filename));
 }
 
@@ -77,36 +77,37 @@ TEST_F(CreateTaskTest, ABackingFileMayBeMissingIfItIsNotChecked) {
   EXPECT_EQ(refusal(image), "Could not open '" + folder_.file("gone") +
                                 "': No such file or directory\nCould not open backing image.");
   image.checks_backing = false;
-  EXPECT_EQ(refusal(image), "Image creation needs a size parameter");
+  EXPECT_EQ(refusal(image), "the new image has no size, and no backing file to take it from");
   image.size = 1 << 20;
   EXPECT_EQ(refusal(image), "created");
 }
 
 TEST_F(CreateTaskTest, WhatTheBackingImageNeedsIsNotReplaced) {
-  const std::string same =
-      "Error: Trying to create an image with the same filename as the backing file";
+  const auto expect_same = [](const CreateTask& task) {
+    EXPECT_THAT(refusal(task), testing::HasSubstr("would be its own backing file"));
+  };
   make("base", "qcow2", 1 << 20);
   EXPECT_EQ(refusal(over("base", "qcow2")), "created");
   CreateTask own = over(folder_.file("over"), "qcow2");
-  EXPECT_EQ(refusal(own), same);
+  expect_same(own);
   own.backing_filename = "./over";
-  EXPECT_EQ(refusal(own), same);
+  expect_same(own);
   own.checks_backing = false;
   own.size = 1 << 20;
-  EXPECT_EQ(refusal(own), same);
+  expect_same(own);
   CreateTask below = over("over", "qcow2");
   below.filename = folder_.file("base");
-  EXPECT_EQ(refusal(below), same);
+  expect_same(below);
   EXPECT_EQ(sync_wait(size_of(folder_.file("over"))), 1u << 20);
 }
 
 TEST_F(CreateTaskTest, TheSizeIsGivenOnce) {
   CreateTask image = task("image", "raw");
-  EXPECT_EQ(refusal(image), "Image creation needs a size parameter");
+  EXPECT_EQ(refusal(image), "the new image has no size, and no backing file to take it from");
   image.size = UINT64_MAX;
-  EXPECT_EQ(refusal(image), "Image creation needs a size parameter");
+  EXPECT_EQ(refusal(image), "the new image has no size, and no backing file to take it from");
   image.options = {{"size", "1M"}};
-  EXPECT_EQ(refusal(image), "The image size must be specified only once");
+  EXPECT_EQ(refusal(image), "the size is given both as an argument and as the option 'size'");
   image.size.reset();
   EXPECT_EQ(refusal(image), "created");
 }

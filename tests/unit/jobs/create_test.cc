@@ -123,7 +123,7 @@ TEST_F(CreateImage, WhatIsRefusedTouchesNothing) {
   EXPECT_EQ(refusal(bad), "cluster_size is 1000, not a power of two from 512 to 2097152");
   NewImage hint = image("raw", 512);
   hint.options.set("extent_size_hint", "5G");
-  EXPECT_EQ(refusal(hint), "Extent size hint is too large");
+  EXPECT_EQ(refusal(hint), "extent_size_hint is 5368709120; at most 4294967295 is possible");
   NewImage protocol = image("qcow2", 512);
   protocol.options.set("data_file", "nbd:host:10");
   EXPECT_EQ(refusal(protocol), "Unknown protocol 'nbd'");
@@ -172,7 +172,7 @@ TEST_F(CreateImage, WhatWasThereIsKeptWhereTheNewImageCannotBe) {
       NewImage large = image(format, uint64_t{1} << 50);
       if (large.options.has_option("cluster_size")) large.options.set("cluster_size", "2M");
       large.options.set("preallocation", mode);
-      expect_kept(large, "No space left on device");
+      expect_kept(large, "are available; the file is unchanged");
     }
   }
 }
@@ -220,10 +220,12 @@ TEST_F(CreateImage, TheImageCannotBeItsOwnDataFile) {
 TEST_F(CreateImage, ADeviceCannotGrow) {
   NewImage raw = image("raw", 512);
   raw.filename = "/dev/null";
-  EXPECT_EQ(refusal(raw), "Cannot grow device files");
+  EXPECT_EQ(refusal(raw), "'/dev/null': 512 bytes are needed; the device has 0 and cannot grow");
   NewImage qcow2 = image("qcow2", 1 << 20);
   qcow2.options.set("data_file", "/dev/null");
-  EXPECT_EQ(refusal(qcow2), "Could not resize image: Cannot grow device files");
+  EXPECT_EQ(refusal(qcow2),
+            "Could not resize image: '/dev/null': 1048576 bytes are needed; the device has 0 and "
+            "cannot grow");
   EXPECT_TRUE(std::filesystem::exists("/dev/null"));
   EXPECT_FALSE(std::filesystem::exists(path("x")));
 }

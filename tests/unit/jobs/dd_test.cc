@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/dd.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "async/loop.h"
@@ -58,9 +59,11 @@ TEST(Dd, FailuresNameTheSideThatFailed) {
       sync_wait(dd(input, output, plan_dd({}, 1 << 20), nullptr));
       ADD_FAILURE();
     } catch (const Error& error) {
-      EXPECT_EQ(error.message(),
-                reading ? "error while reading from input image file: No space left on device"
-                        : "error while writing to output image file: No space left on device");
+      EXPECT_EQ(error.data().code, reading ? "dd-read-failed" : "dd-write-failed");
+      EXPECT_EQ(error.data().offset, 0u);
+      EXPECT_EQ(error.errno_value(), ENOSPC);
+      EXPECT_THAT(error.message(), testing::StartsWith(reading ? "cannot read from offset 0: "
+                                                               : "cannot write to offset 0: "));
     }
   }
 }

@@ -151,10 +151,10 @@ TEST_F(Info, ABackingFileThatIsGoneHindersOnlyTheChain) {
 
 TEST_F(Info, AChainThatComesBackIsFoundByWhateverName) {
   make("self", "self", "qcow2");
-  EXPECT_EQ(refusal("self"), "Backing file '" + path("self") + "' creates an infinite loop.");
+  EXPECT_EQ(refusal("self"), "the backing file '" + path("self") + "' is in its own backing chain");
   make("a", "./b", "qcow2");
   make("b", "./a", "qcow2");
-  EXPECT_EQ(refusal("a"), "Backing file '" + path("././a") + "' creates an infinite loop.");
+  EXPECT_EQ(refusal("a"), "the backing file '" + path("././a") + "' is in its own backing chain");
 }
 
 }  // namespace

@@ -121,7 +121,7 @@ TEST_F(DriversTest, AProtocolMayBeOpenedByItself) {
   loop_.run(null->close());
 }
 
-TEST_F(DriversTest, RefusesInQemusWords) {
+TEST_F(DriversTest, RefusesWhatMakesNoSense) {
   const std::pair<const char*, const char*> kCases[] = {
       {"{}", "Must specify either driver or file"},
       {R"({"driver":"nope"})", "Unknown driver 'nope'"},
@@ -149,7 +149,7 @@ TEST_F(DriversTest, RefusesInQemusWords) {
       {R"({"driver":"qcow2","file":{"filename":"a.qcow2"},"detect-zeroes":"x"})",
        "invalid parameter value: x"},
       {R"({"driver":"qcow2","file":{"filename":"a.qcow2"},"detect-zeroes":"unmap"})",
-       "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap"},
+       "detect-zeroes is unmap, which requires discard=unmap"},
       {R"({"driver":"qcow2","file":{"filename":"a.qcow2"},"encrypt.format":"luks"})",
        "No encryption in image header, but options specified format 'luks'"},
       {R"({"driver":"qcow2","file":{"filename":"a.qcow2"},"data-file":{"filename":"a.raw"}})",
@@ -159,9 +159,9 @@ TEST_F(DriversTest, RefusesInQemusWords) {
       {R"({"driver":"raw","file":{"filename":"a.raw","aio":"native"}})",
        "aio=native was specified, but it requires cache.direct=on, which was not specified."},
       {R"({"driver":"host_device","filename":"a.raw"})",
-       "'host_device' driver requires 'a.raw' to be either a character or block device"},
+       "'a.raw': it is not a device, and the driver is 'host_device'"},
       {R"({"driver":"file","filename":"/dev/null"})",
-       "'file' driver requires '/dev/null' to be a regular file"},
+       "'/dev/null': it is not a regular file, and the driver is 'file'"},
       {R"({"driver":"null-co","latency-ns":-1})", "latency-ns is invalid"},
       {R"({"driver":"blkdebug","image":{"filename":"a.raw"},"align":3})",
        "Cannot meet constraints with align 3"},

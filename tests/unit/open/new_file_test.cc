@@ -43,7 +43,7 @@ TEST_F(NewFileTest, ANameSaysWhereItGoes) {
   EXPECT_EQ(new_file("/dev/null").driver, HostDriver::kHostDevice);
 }
 
-TEST_F(NewFileTest, RefusesInQemusWords) {
+TEST_F(NewFileTest, RefusesWhatCannotBeCreated) {
   EXPECT_EQ(refusal("nbd:x"), "Unknown protocol 'nbd'");
   EXPECT_EQ(refusal("blkdebug::x"), "Protocol driver 'blkdebug' does not support image creation");
   EXPECT_EQ(refusal("null-co://"), "Protocol driver 'null-co' does not support image creation");
@@ -51,8 +51,7 @@ TEST_F(NewFileTest, RefusesInQemusWords) {
             std::string(kNoNewDevice) + "Could not open 'x': No such file or directory");
   folder_.make("f", {1});
   EXPECT_EQ(refusal("host_device:f"),
-            std::string(kNoNewDevice) +
-                "'host_device' driver requires 'f' to be either a character or block device");
+            std::string(kNoNewDevice) + "'f': it is not a device, and the driver is 'host_device'");
   EXPECT_EQ(refusal("file:/dev/null"), "Could not resize file: Invalid argument");
   EXPECT_EQ(refusal("file:nosuch/x"), "Could not create 'nosuch/x': No such file or directory");
 }

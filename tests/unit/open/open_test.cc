@@ -84,7 +84,7 @@ TEST_F(OpenTest, RefusesWhatCannotBeOpened) {
   EXPECT_EQ(refusal("file:no").message(),
             "Could not open 'file:no': Could not open 'no': No such file or directory");
   EXPECT_EQ(refusal(".").message(),
-            "Could not open '.': 'file' driver requires '.' to be a regular file");
+            "Could not open '.': it is not a regular file, and the driver is 'file'");
   EXPECT_EQ(refusal("").message(),
             "Could not open '': The 'file' block driver requires a file name");
   EXPECT_EQ(refusal("no", {.format = "nope"}).message(),
@@ -222,7 +222,9 @@ TEST_F(OpenTest, AnotherWriterOfTheImageIsKeptOut) {
   auto image = loop.run(open_image("disk.qcow2", {.writable = true}));
   const Error error = refusal("disk.qcow2");
   EXPECT_EQ(error.kind(), ErrorKind::kLocked);
-  EXPECT_THAT(error.message(), testing::StartsWith("Could not open 'disk.qcow2': Failed to get"));
+  EXPECT_THAT(
+      error.message(),
+      testing::StartsWith("Could not open 'disk.qcow2': another process uses its permission"));
   EXPECT_EQ(read("disk.qcow2", 0, 10, {.force_share = true}), Contents(10));
   loop.run(image->close());
 }

@@ -51,7 +51,7 @@ class FileDeviceOpen : public testing::Test {
   Loop loop_;
 };
 
-TEST_F(FileDeviceOpen, ErrorsAreInQemusWords) {
+TEST_F(FileDeviceOpen, ErrorsNameTheFileAndTheReason) {
   const std::string missing = folder_.file("missing");
   Error error = error_of(missing, {});
   EXPECT_EQ(error.message(), "Could not open '" + missing + "': No such file or directory");
@@ -60,7 +60,7 @@ TEST_F(FileDeviceOpen, ErrorsAreInQemusWords) {
 
   const std::string folder = folder_.file("");
   EXPECT_EQ(error_of(folder, {}).message(),
-            "'file' driver requires '" + folder + "' to be a regular file");
+            "'" + folder + "': it is not a regular file, and the driver is 'file'");
   EXPECT_EQ(error_of(folder, {.writable = true}).message(),
             "Could not open '" + folder + "': Is a directory");
   EXPECT_EQ(error_of(folder, {.writable = true, .create = true}).message(),
@@ -69,9 +69,9 @@ TEST_F(FileDeviceOpen, ErrorsAreInQemusWords) {
   const std::string fifo = folder_.file("fifo");
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_EQ(error_of(fifo, {}).message(),
-            "'file' driver requires '" + fifo + "' to be a regular file");
+            "'" + fifo + "': it is not a regular file, and the driver is 'file'");
 
-  EXPECT_EQ(error_of("", {}).message(), "The 'file' block driver requires a file name");
+  EXPECT_EQ(error_of("", {}).message(), "the file name is empty");
 
   const std::string file = folder_.make("file", {1, 2, 3});
   error = error_of(file + "/below", {});
@@ -84,15 +84,13 @@ TEST_F(FileDeviceOpen, ErrorsAreInQemusWords) {
 TEST_F(FileDeviceOpen, WhatANameHasToBeIsRefusedUnderTheNameOfItsDriver) {
   const std::string file = folder_.make("file", {1, 2, 3});
   for (const std::string& name : {file, folder_.file("")}) {
-    EXPECT_EQ(
-        error_of(name, {.driver = HostDriver::kHostDevice}).message(),
-        "'host_device' driver requires '" + name + "' to be either a character or block device");
-    EXPECT_EQ(
-        error_of(name, {.driver = HostDriver::kHostCdrom}).message(),
-        "'host_cdrom' driver requires '" + name + "' to be either a character or block device");
+    EXPECT_EQ(error_of(name, {.driver = HostDriver::kHostDevice}).message(),
+              "'" + name + "': it is not a device, and the driver is 'host_device'");
+    EXPECT_EQ(error_of(name, {.driver = HostDriver::kHostCdrom}).message(),
+              "'" + name + "': it is not a device, and the driver is 'host_cdrom'");
   }
   EXPECT_EQ(error_of("/dev/null", {.driver = HostDriver::kFile}).message(),
-            "'file' driver requires '/dev/null' to be a regular file");
+            "'/dev/null': it is not a regular file, and the driver is 'file'");
   EXPECT_STREQ(open("/dev/null", {})->driver(), "host_device");
   // There is no disc in it.
   const auto drive = open("/dev/null", {.driver = HostDriver::kHostCdrom});
@@ -103,13 +101,16 @@ TEST_F(FileDeviceOpen, WhatANameHasToBeIsRefusedUnderTheNameOfItsDriver) {
 }
 
 TEST_F(FileDeviceOpen, AFileSystemWithoutDirectIoIsNamedSo) {
-  EXPECT_EQ(error_of("/proc/version", {.cache = CacheMode::kNone}).message(),
-            "Could not open '/proc/version': filesystem does not support O_DIRECT");
+  const Error error = error_of("/proc/version", {.cache = CacheMode::kNone});
+  EXPECT_EQ(error.data().code, "file-without-direct-io");
+  EXPECT_EQ(error.message(),
+            "Could not open '/proc/version': the cache mode is none, which needs O_DIRECT, and the "
+            "file system does not support it; writeback does not need it");
 }
 
 TEST_F(FileDeviceOpen, AFileWithoutAnEndIsNoEmptyImage) {
   EXPECT_EQ(error_of("/proc/version", {}).message(),
-            "Could not refresh total sector count: Invalid argument");
+            "'/proc/version': its end cannot be found: Invalid argument");
 }
 
 TEST_F(FileDeviceOpen, ARingThatCannotBeHadIsAnErrorOnlyWhereItWasAskedFor) {
@@ -172,8 +173,8 @@ TEST_F(FileDeviceOpen, AWriteBeyondWhatAnyFileCanHoldIsRefused) {
   EXPECT_EQ(error_of_call([&] { return device->write(INT64_MAX - 5, from); }).kind(),
             ErrorKind::kInvalidArgument);
   EXPECT_EQ(
-      error_of_call([&] { return device->resize(UINT64_MAX, Preallocation::kOff); }).message(),
-      "Could not resize file: File too large");
+      error_of_call([&] { return device->resize(UINT64_MAX, Preallocation::kOff); }).data().code,
+      "file-size-too-large");
 }
 
 TEST_F(FileDeviceOpen, ALockedFileIsNotEmptied) {
@@ -206,9 +207,9 @@ TEST_F(FileDeviceOpen, NullIsAHostDeviceWithoutASize) {
   EXPECT_FALSE(device->limits().grows);
   loop_.run(device->flush());
   EXPECT_EQ(error_of_call([&] { return device->resize(5, Preallocation::kOff); }).message(),
-            "Cannot grow device files");
+            "'/dev/null': 5 bytes are needed; the device has 0 and cannot grow");
   EXPECT_EQ(error_of_call([&] { return device->resize(5, Preallocation::kFalloc); }).message(),
-            "Preallocation mode 'falloc' unsupported for this non-regular file");
+            "'/dev/null': preallocation is falloc, which is only for files; this is a device");
 }
 
 TEST_F(FileDeviceOpen, HolesAndDataAreToldApart) {
@@ -256,10 +257,11 @@ TEST_F(FileDeviceOpen, UnmappedZeroesAndDiscardsGiveSpaceBack) {
 
 TEST_F(FileDeviceOpen, PreallocationOnlyGrowsAndKnowsNoMetadata) {
   const auto device = open(folder_.make("file", pattern(0, 100, 1)), {.writable = true});
-  EXPECT_EQ(error_of_call([&] { return device->resize(50, Preallocation::kFull); }).message(),
-            "Cannot use preallocation for shrinking files");
-  EXPECT_EQ(error_of_call([&] { return device->resize(500, Preallocation::kMetadata); }).message(),
-            "Unsupported preallocation mode: metadata");
+  EXPECT_EQ(error_of_call([&] { return device->resize(50, Preallocation::kFull); }).data().code,
+            "file-shrink-with-preallocation");
+  EXPECT_EQ(
+      error_of_call([&] { return device->resize(500, Preallocation::kMetadata); }).data().code,
+      "file-preallocation-unsupported");
   EXPECT_EQ(device->size(), 100u);
 }
 
@@ -279,9 +281,10 @@ TEST_F(FileDeviceOpen, AResizeThatFindsNoSpaceLeavesTheSize) {
   const auto device = open(folder_.make("file", pattern(0, 1000, 1)), {.writable = true});
   const FileSizeLimit limit(65536);
   EXPECT_EQ(error_of_call([&] { return device->resize(100000, Preallocation::kOff); }).message(),
-            "Could not resize file: File too large");
+            "'" + device->filename() + "': it cannot be resized to 100000 bytes: File too large");
   EXPECT_EQ(error_of_call([&] { return device->resize(100000, Preallocation::kFalloc); }).message(),
-            "Could not preallocate new data: File too large");
+            "'" + device->filename() +
+                "': 99000 bytes at offset 1000 cannot be preallocated: File too large");
   EXPECT_EQ(device->size(), 1000u);
   EXPECT_EQ(folder_.contents("file"), pattern(0, 1000, 1));
 }

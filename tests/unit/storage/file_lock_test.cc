@@ -43,7 +43,7 @@ class FileLock : public testing::Test {
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::kLocked);
       EXPECT_EQ(error.errno_value(), EAGAIN);
-      return error.message();
+      return std::string(error.data().code) + " " + error.data().name;
     }
     return {};
   }
@@ -63,8 +63,6 @@ bool is_locked(const std::string& name, off_t byte) {
   return lock.l_type != F_UNLCK;
 }
 
-const std::string kQuestion = "\nIs another process using the image [image]?";
-
 TEST_F(FileLock, LiesOnTheBytesThatQemuUses) {
   const OpenFile file(name_);
   change_lock(file.fd(), "image", kLockNothing, kLockWrite);
@@ -82,23 +80,23 @@ TEST_F(FileLock, ReadersShare) {
 }
 
 TEST_F(FileLock, AWriterKeepsReadersOutAndReadersAWriter) {
-  EXPECT_EQ(refusal(kLockWrite, kLockRead), "Failed to get shared \"write\" lock" + kQuestion);
-  EXPECT_EQ(refusal(kLockWrite, kLockInspect), "Failed to get shared \"write\" lock" + kQuestion);
-  EXPECT_EQ(refusal(kLockRead, kLockWrite), "Failed to get \"write\" lock" + kQuestion);
-  EXPECT_EQ(refusal(kLockWrite, kLockWrite), "Failed to get \"write\" lock" + kQuestion);
+  EXPECT_EQ(refusal(kLockWrite, kLockRead), "file-permission-in-use write");
+  EXPECT_EQ(refusal(kLockWrite, kLockInspect), "file-permission-in-use write");
+  EXPECT_EQ(refusal(kLockRead, kLockWrite), "file-permission-refused write");
+  EXPECT_EQ(refusal(kLockWrite, kLockWrite), "file-permission-refused write");
 }
 
 TEST_F(FileLock, NobodyMakesAFileAnewThatIsInUse) {
-  EXPECT_EQ(refusal(kLockRead, kLockCreate), "Failed to get \"write\" lock" + kQuestion);
-  EXPECT_EQ(refusal(kLockWrite, kLockCreate), "Failed to get \"write\" lock" + kQuestion);
-  EXPECT_EQ(refusal(kLockCreate, kLockRead), "Failed to get shared \"write\" lock" + kQuestion);
-  EXPECT_EQ(refusal(kLockCreate, kLockCreate), "Failed to get \"resize\" lock" + kQuestion);
+  EXPECT_EQ(refusal(kLockRead, kLockCreate), "file-permission-refused write");
+  EXPECT_EQ(refusal(kLockWrite, kLockCreate), "file-permission-refused write");
+  EXPECT_EQ(refusal(kLockCreate, kLockRead), "file-permission-in-use write");
+  EXPECT_EQ(refusal(kLockCreate, kLockCreate), "file-permission-refused resize");
 }
 
 TEST_F(FileLock, RawImagesAreSharedAsQemuSharesThem) {
   EXPECT_EQ(refusal(kLockWriteRaw, kLockReadRaw), "");
   EXPECT_EQ(refusal(kLockWriteRaw, kLockWriteRaw), "");
-  EXPECT_EQ(refusal(kLockWriteRaw, kLockRead), "Failed to get shared \"write\" lock" + kQuestion);
+  EXPECT_EQ(refusal(kLockWriteRaw, kLockRead), "file-permission-in-use write");
 }
 
 TEST_F(FileLock, ARefusalNamesTheHolder) {
@@ -111,6 +109,9 @@ TEST_F(FileLock, ARefusalNamesTheHolder) {
   } catch (const Error& error) {
     EXPECT_THAT(error.hint(), testing::HasSubstr("(process " + std::to_string(getpid()) + ")"));
     EXPECT_THAT(error.hint(), testing::StartsWith("'image' is held by '"));
+    EXPECT_EQ(error.message(),
+              "'image': another process uses its permission \"write\", which would have to be "
+              "unused while the file is open here");
   }
 }
 
@@ -127,7 +128,8 @@ TEST_F(FileLock, AnExclusiveLockOfSomethingElseIsNamedByItsByte) {
       change_lock(b.fd(), "image", kLockNothing, wanted);
       FAIL() << "no conflict";
     } catch (const Error& error) {
-      EXPECT_EQ(error.message(), "Failed to lock byte " + std::to_string(byte));
+      EXPECT_EQ(error.data().code, "file-locked-exclusively");
+      EXPECT_EQ(error.data().offset, static_cast<uint64_t>(byte));
       EXPECT_THAT(error.hint(), testing::HasSubstr("(process " + std::to_string(getpid()) + ")"));
     }
     EXPECT_FALSE(is_locked(name_, 100));
@@ -154,7 +156,7 @@ TEST_F(FileLock, WhereThereAreNoLocksAFileIsUsedWithoutUnlessTheyAreRequired) {
     FAIL() << "it was accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.errno_value(), EBADF);
-    EXPECT_EQ(error.message(), "Failed to lock byte 100: Bad file descriptor");
+    EXPECT_EQ(error.message(), "'image': byte 100 cannot be locked: Bad file descriptor");
   }
   ::close(fd);
 }

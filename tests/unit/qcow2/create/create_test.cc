@@ -217,15 +217,13 @@ TEST(Create, ADiskThatIsTooSmallForPreallocationStaysAsItIs) {
   struct Refusal {
     Preallocation preallocation;
     uint64_t size;
-    const char* message;
+    const char* code;
   };
   const Refusal refusals[] = {
-      {Preallocation::kMetadata, 4 * kMiB, "Cannot grow device files"},
-      {Preallocation::kMetadata, 64 * kMiB, "Cannot grow device files"},
-      {Preallocation::kFalloc, kMiB,
-       "Preallocation mode 'falloc' unsupported for this non-regular file"},
-      {Preallocation::kFull, kMiB,
-       "Preallocation mode 'full' unsupported for this non-regular file"},
+      {Preallocation::kMetadata, 4 * kMiB, "device-too-small"},
+      {Preallocation::kMetadata, 64 * kMiB, "device-too-small"},
+      {Preallocation::kFalloc, kMiB, "device-preallocation"},
+      {Preallocation::kFull, kMiB, "device-preallocation"},
   };
   for (const Refusal& refusal : refusals) {
     FixedDisk disk(4 * kMiB);
@@ -235,7 +233,7 @@ TEST(Create, ADiskThatIsTooSmallForPreallocationStaysAsItIs) {
       sync_wait(create(disk, nullptr, options));
       ADD_FAILURE() << "made";
     } catch (const Error& error) {
-      EXPECT_EQ(error.message(), refusal.message);
+      EXPECT_EQ(error.data().code, refusal.code);
     }
     std::vector<uint8_t> left(4 * kMiB);
     sync_wait(disk.read(0, ReadBuffers(Bytes(left))));

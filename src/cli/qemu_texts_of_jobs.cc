@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// The refusals of src/jobs.
+#include "cli/qemu_text.h"
+
+namespace byre::cli {
+namespace {
+
+constexpr QemuText kTexts[] = {
+    {"compare-read-failed", "Error while reading offset {offset} of {file}: {errno}"},
+    {"compare-extents-unreadable", "Sector allocation test failed for {file}"},
+    {"convert-extents-unreadable", "error while reading block status at offset {offset}: {errno}"},
+    {"convert-write-failed", "error while writing at byte {offset}: {errno}"},
+    {"convert-read-failed", "error while reading at byte {offset}: {errno}"},
+    {"convert-snapshot-of-several", "No support for concatenating multiple snapshot"},
+    {"convert-cache-mode-unknown", "Invalid {name} option: {text}"},
+    {"convert-not-compressible", "Compression not supported for this file format"},
+    {"convert-backing-file-of-several",
+     "Having a backing file for the target makes no sense when concatenating multiple input "
+     "images"},
+    {"convert-backing-format-missing", "Use of backing file requires explicit backing format"},
+    {"convert-compression-with-preallocation",
+     "Compression and preallocation not supported at the same time"},
+    {"convert-zero-target-with-backing-file",
+     "Cannot use --target-is-zero when the destination image has a backing file"},
+    {"convert-target-too-small", "output file is smaller than input file"},
+    {"create-extent-size-hint-too-large", "Extent size hint is too large"},
+    {"create-backing-file-is-image",
+     "Error: Trying to create an image with the same filename as the backing file"},
+    {"create-backing-format-missing",
+     "Backing file specified without backing format\nDetected format of {text}."},
+    {"create-backing-format-unknown", "Backing file specified without backing format"},
+    {"create-backing-file-empty", "Expected backing file name, got empty string"},
+    {"create-size-repeated", "The image size must be specified only once"},
+    {"create-size-missing", "Image creation needs a size parameter"},
+    {"create-raw-size-too-large", "The image size is too large for file format 'raw'"},
+    {"dd-read-failed", "error while reading from input image file: {errno}"},
+    {"dd-write-failed", "error while writing to output image file: {errno}"},
+    {"dd-format-unknown", "Unknown file format"},
+    {"format-without-snapshots", "Block driver does not support snapshots"},
+    {"format-without-vm-state", "{errno}"},
+    {"info-backing-chain-endless", "Backing file '{name}' creates an infinite loop."},
+};
+
+}  // namespace
+
+std::span<const QemuText> qemu_texts_of_jobs() {
+  return kTexts;
+}
+
+}  // namespace byre::cli

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "qemu_text_case.h"
+
+namespace byre::cli {
+namespace {
+
+const std::vector<QemuTextCase>& cases() {
+  static const std::vector<QemuTextCase> all = {
+      {{.code = "compare-read-failed", .offset = 512, .file = "b"},
+       "Error while reading offset 512 of b: Input/output error",
+       EIO},
+      {{.code = "compare-extents-unreadable", .offset = 0, .file = "b"},
+       "Sector allocation test failed for b",
+       EIO},
+      {{.code = "convert-extents-unreadable", .offset = 65536},
+       "error while reading block status at offset 65536: Input/output error",
+       EIO},
+      {{.code = "convert-write-failed", .offset = 65536},
+       "error while writing at byte 65536: No space left on device",
+       ENOSPC},
+      {{.code = "convert-read-failed", .offset = 0},
+       "error while reading at byte 0: Input/output error",
+       EIO},
+      {{.code = "convert-snapshot-of-several", .value = 2},
+       "No support for concatenating multiple snapshot"},
+      {{.code = "convert-cache-mode-unknown", .text = "x", .name = "source cache"},
+       "Invalid source cache option: x"},
+      {{.code = "convert-not-compressible"}, "Compression not supported for this file format"},
+      {{.code = "convert-backing-file-of-several", .value = 2},
+       "Having a backing file for the target makes no sense when concatenating multiple input "
+       "images"},
+      {{.code = "convert-backing-format-missing"},
+       "Use of backing file requires explicit backing format"},
+      {{.code = "convert-compression-with-preallocation"},
+       "Compression and preallocation not supported at the same time"},
+      {{.code = "convert-zero-target-with-backing-file"},
+       "Cannot use --target-is-zero when the destination image has a backing file"},
+      {{.code = "convert-target-too-small"}, "output file is smaller than input file"},
+      {{.code = "create-extent-size-hint-too-large"}, "Extent size hint is too large"},
+      {{.code = "create-backing-file-is-image", .file = "a"},
+       "Error: Trying to create an image with the same filename as the backing file"},
+      {{.code = "create-backing-format-missing", .text = "raw", .name = "b"},
+       "Backing file specified without backing format\nDetected format of raw."},
+      {{.code = "create-backing-format-unknown", .name = "b"},
+       "Backing file specified without backing format"},
+      {{.code = "create-backing-file-empty"}, "Expected backing file name, got empty string"},
+      {{.code = "create-size-repeated"}, "The image size must be specified only once"},
+      {{.code = "create-size-missing"}, "Image creation needs a size parameter"},
+      {{.code = "create-raw-size-too-large", .file = "a"},
+       "The image size is too large for file format 'raw'",
+       EFBIG},
+      {{.code = "dd-read-failed", .offset = 0},
+       "error while reading from input image file: Input/output error",
+       EIO},
+      {{.code = "dd-write-failed", .offset = 0},
+       "error while writing to output image file: No space left on device",
+       ENOSPC},
+      {{.code = "dd-format-unknown", .text = "x"}, "Unknown file format"},
+      {{.code = "format-without-snapshots"}, "Block driver does not support snapshots", ENOTSUP},
+      {{.code = "format-without-vm-state"}, "Operation not supported", ENOTSUP},
+      {{.code = "info-backing-chain-endless", .name = "b"},
+       "Backing file 'b' creates an infinite loop."},
+  };
+  return all;
+}
+
+TEST(QemuTextsOfJobs, EachCodeHasQemusWords) {
+  expect_rows(cases(), qemu_texts_of_jobs());
+  expect_texts(cases());
+}
+
+}  // namespace
+}  // namespace byre::cli
