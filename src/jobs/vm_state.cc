@@ -13,11 +13,11 @@ namespace {
 qcow2::Image& image_of(BlockDevice& device) {
   qcow2::Image* const image = open::as_qcow2(&device);
   if (image != nullptr) return *image;
-  throw Error(ErrorKind::kUnsupported, ENOTSUP,
-              ErrorData{.code = "format-without-vm-state",
-                        .name = device.driver(),
-                        .file = device.filename()},
-              "only qcow2 images have a VM state area");
+  throw Error(
+      ErrorKind::kUnsupported, ENOTSUP,
+      ErrorData{
+          .code = "format-without-vm-state", .name = device.driver(), .file = device.filename()},
+      "only qcow2 images have a VM state area");
 }
 
 }  // namespace

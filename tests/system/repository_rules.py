@@ -197,8 +197,8 @@ def unit_tests_are_built():
 
 
 # A code of an error or warning (ErrorData::code): its subject, and what is wrong.
-_CODE = re.compile(r'"((?:qcow2|raw|blkdebug|codec|compare|convert|create|dd|device|file|format|info|job|luks|memory|pipe)'
-                   r'-[a-z0-9]+(?:-[a-z0-9]+)*)"')
+_CODE = re.compile(r'"((?:qcow2|raw|blkdebug|codec|compare|convert|create|dd|device|file|format-without|info|job|luks'
+                   r'|memory|pipe)-[a-z0-9]+(?:-[a-z0-9]+)*)"')
 # QEMU has no such refusal, or prints the same words.
 _WITHOUT_QEMUS_WORDS = {
     "blkdebug-injected", "blkdebug-zeroes-too-small", "codec-data-damaged", "codec-data-too-short", "codec-level-wrong",
@@ -222,7 +222,8 @@ def codes_have_qemus_words():
             for code in _CODE.findall(text):
                 found.setdefault(code, place)
     without = _WITHOUT_QEMUS_WORDS
-    problems = [f"{used[code]}: {code} has no row in src/cli/qemu_texts_of_*.cc" for code in used.keys() - rows - without]
+    problems = [f"{used[code]}: {code} has no row in src/cli/qemu_texts_of_*.cc"
+                for code in used.keys() - rows - without]
     problems += [f"{rows[code]}: nothing uses {code}" for code in rows.keys() - used]
     problems += [f"{rows[code]}: {code} is said to need no row" for code in rows.keys() & without]
     problems += [f"tests/system/repository_rules.py: nothing uses {code}" for code in without - used.keys()]
@@ -245,7 +246,8 @@ def errors_have_codes():
         for made in _MADE_ERROR.finditer(text):
             data = made.group(1) or made.group(2)
             if "ErrorData" not in data and not data.endswith(("data", "(data)", "(reason)")):
-                found.append(f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, made.start()) + 1}: an error without a code")
+                line = text.count("\n", 0, made.start()) + 1
+                found.append(f"{path.relative_to(ROOT)}:{line}: an error without a code")
     return found
 
 
