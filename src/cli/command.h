@@ -32,6 +32,7 @@ struct Invocation {
 using CommandFunction = int (*)(Invocation&);
 
 int run_check(Invocation& invocation);
+int run_commit(Invocation& invocation);
 int run_compare(Invocation& invocation);
 int run_convert(Invocation& invocation);
 int run_create(Invocation& invocation);

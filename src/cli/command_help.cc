@@ -22,6 +22,24 @@ constexpr CommandHelp kHelp[] = {
      "      --drop-unreadable     with -r all: give up what cannot be read: references past\n"
      "                            the end of the file, snapshots whose entry or L1 table is\n"
      "                            broken\n"},
+    {"commit", "[-f FMT] [-t CACHE] [-b BASE] [-d] [-r RATE] [-p] [-q] FILENAME",
+     "  -h, --help            show this help and exit\n"
+     "  -q, --quiet           print errors only\n"
+     "  -p, --progress        show progress\n"
+     "  -f, --format FMT      format of FILENAME; default: detected from its first bytes\n"
+     "  -t, --cache CACHE     cache mode: writeback (default), none, directsync, writethrough,\n"
+     "                        unsafe\n"
+     "  -b, --base BASE       copy into this image of the backing chain, not into the backing\n"
+     "                        file; the images between become invalid; implies -d\n"
+     "  -d, --drop            do not empty FILENAME afterwards\n"
+     "  -r, --rate RATE       maximum number of bytes per second\n"
+     "      --image-opts            FILENAME is a list of options: "
+     "driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         define an object that options refer to: secret,id=...\n"
+     "\n"
+     "Copies what FILENAME has into its backing file, and then empties FILENAME. Can be\n"
+     "stopped and run again at any time.\n",
+     ""},
     {"compare", "[-f FMT] [-F FMT] [-T CACHE] [-s] [-p] [-q] [-U] FILENAME1 FILENAME2",
      "  -h, --help            show this help and exit\n"
      "  -q, --quiet           print nothing; only set the exit code\n"

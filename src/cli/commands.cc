@@ -11,7 +11,7 @@ constexpr std::array<Command, 16> kCommands{{
     {"bench", "Measure the speed of an image", nullptr},
     {"bitmap", "Add, change and remove dirty bitmaps", nullptr},
     {"check", "Check an image's metadata, and repair it", run_check},
-    {"commit", "Copy an image's changes into its backing file", nullptr},
+    {"commit", "Copy an image's changes into its backing file", run_commit},
     {"compare", "Compare the contents of two images", run_compare},
     {"convert", "Copy images into a new one of any format", run_convert},
     {"create", "Create a new image", run_create},

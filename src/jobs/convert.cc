@@ -92,6 +92,7 @@ class Conversion {
     rules.data_length_max = segment_size_;
     rules.cluster_size = cluster_size_;
     rules.top_layer_only = options_.top_layer_only;
+    rules.layers = options_.layers;
     rules.source_backing_size = options_.source_backing_size;
     rules.backing_size = options_.backing_size;
     rules.zero_is_data = options_.sparse_size == 0;

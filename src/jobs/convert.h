@@ -47,6 +47,8 @@ struct ConvertOptions {
   // source's topmost layer is copied.
   bool top_layer_only = false;
   uint64_t source_backing_size = UINT64_MAX;  // past it the source reads as zeroes
+  // Only what the topmost layers of the source determine is copied, as many as this.
+  uint32_t layers = UINT32_MAX;
   // The size of the target's backing file: past its end zeroes need no request.
   uint64_t backing_size = UINT64_MAX;
 };

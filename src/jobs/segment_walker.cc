@@ -11,6 +11,7 @@
 namespace byre::jobs {
 
 Segment::Kind SegmentWalker::kind_of(const Extent& extent) const {
+  if (extent.depth >= rules_.layers) return Segment::Kind::kBacking;
   if (rules_.top_layer_only && !extent.present && extent.offset < rules_.source_backing_size) {
     return Segment::Kind::kBacking;
   }

@@ -39,6 +39,8 @@ class SegmentWalker {
     // backing file; past that it is zero.
     bool top_layer_only = false;
     uint64_t source_backing_size = UINT64_MAX;
+    // What is determined by a layer at this depth or below is kBacking: depth 0 is the source itself.
+    uint32_t layers = UINT32_MAX;
     // Zeroes from here on are kBacking: the target's backing file has ended.
     uint64_t backing_size = UINT64_MAX;
     // Nothing is kZero: everything that reads as zeroes, and is not kBacking, is to be written like

@@ -47,7 +47,7 @@ NodeFlags child_flags(const NodeRequest& parent, Role role) {
   // own options say otherwise.
   flags.policy = RequestPolicy{};
   if (role == Role::kBacking) {
-    flags.writable = false;
+    flags.writable = parent.image.writable_backing == 1;
     flags.auto_read_only = false;
   }
   return flags;
@@ -60,6 +60,7 @@ ImageOptions child_image(const ImageOptions& parent, Role role) {
   image.name_is_tree = false;
   image.no_backing = false;
   image.snapshot = std::nullopt;
+  if (role == Role::kBacking && image.writable_backing > 0) --image.writable_backing;
   // A node below a filter, or a backing file, is opened for reading its data.
   if (role != Role::kBacking) image.metadata_only = false;
   image.for_check = false;

@@ -29,6 +29,9 @@ struct ImageOptions {
   OptionTree tree;
   bool name_is_tree = false;  // the tree has everything; the name is only for messages
   bool writable = false;
+  // The backing image at this depth, 1 for the backing file of the top image, is opened for writing
+  // as well; 0: none is.
+  uint32_t writable_backing = 0;
   bool force_share = false;  // -U
   // No other process may write to what is opened for reading, including raw images, which are
   // otherwise shared.

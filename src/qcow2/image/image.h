@@ -54,6 +54,10 @@ class Image : public BlockDevice {
   // the refcounts of what they refer to; changes nothing.
   Task<uint64_t> size_freed_by_deleting(SnapshotSelector selector);
 
+  // Nothing is allocated any more, and the backing file shows through everywhere. Snapshots stay.
+  // Happens as a whole or not at all; durable when it is done.
+  Task<void> make_empty();
+
   const std::string& filename() const override;
   const char* driver() const override { return "qcow2"; }
   uint64_t size() const override;

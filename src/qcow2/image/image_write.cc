@@ -85,6 +85,13 @@ Task<void> remove(ImageParts* image, SnapshotSelector selector) {
   image->is_preallocated.reset();
 }
 
+Task<void> empty(ImageParts* image) {
+  WriteParts& parts = image->write_parts();
+  co_await parts.preparation.begin();
+  co_await parts.emptying.run();
+  image->is_preallocated.reset();
+}
+
 // Runs a request. If the disk is full but clusters are free, or will be once a flush has made their
 // removal durable, the request is run once more: writing the same bytes again is harmless. If the
 // request finds the image corrupt, the image is marked so. `make_request` returns the request's
@@ -166,6 +173,16 @@ Task<void> Image::delete_snapshot(SnapshotSelector selector) {
     ImageParts* const parts = parts_.get();
     parts->write_parts().snapshots.check_remove(selector);
     return run(parts, [parts, selector] { return remove(parts, selector); });
+  });
+}
+
+Task<void> Image::make_empty() {
+  return start([&] {
+    check_open();
+    check_changeable();
+    ImageParts* const parts = &*parts_;
+    parts->write_parts();
+    return run(parts, [parts] { return empty(parts); });
   });
 }
 

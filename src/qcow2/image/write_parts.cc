@@ -27,7 +27,9 @@ WriteParts::WriteParts(ImageParts* image)
       shrink(context, &image->tables, &image->mapping, &image->reader, &allocator, &linker,
              &flusher, &zeroing, &overlap),
       snapshots(context, &image->tables, &image->snapshots, &image->bitmaps, &image->reader,
-                &refcounts, &allocator, &flusher, &overlap) {
+                &refcounts, &allocator, &flusher, &overlap),
+      emptying(context, &image->tables, &image->reader, &refcounts, &allocator, &flusher,
+               &overlap) {
   const auto watch = [this](TableCache* cache, MetadataKind kind) {
     cache->set_on_failure([this](const Error& error, Health::Operation operation) {
       context->health.note_failure(error, operation);

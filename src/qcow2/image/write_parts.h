@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "qcow2/resize/emptying.h"
 #include "qcow2/resize/growth.h"
 #include "qcow2/resize/shrink.h"
 #include "qcow2/snapshots/snapshots.h"
@@ -42,6 +43,7 @@ struct WriteParts {
   Growth growth;
   Shrink shrink;
   Snapshots snapshots;
+  Emptying emptying;
 };
 
 }  // namespace byre::qcow2

@@ -50,6 +50,8 @@ Task<void> TableUpdate::change(ClusterRange range, Direction direction) {
 std::vector<ClusterRange> TableUpdate::clusters_of(const L2TableWalk::Table& table) const {
   const layout::Geometry& geometry = context_->geometry;
   std::vector<ClusterRange> clusters;
+  // The clusters of an external data file have no refcounts.
+  if (geometry.external_data_file()) return clusters;
   const auto add = [&clusters](HostCluster first, uint64_t count) {
     if (!clusters.empty() && clusters.back().end() == first) {
       clusters.back().count += count;
@@ -113,6 +115,7 @@ Task<void> TableUpdate::drop_table(HostOffset table, uint64_t size) {
 Task<bool> TableUpdate::correct_flags(Bytes table) {
   const layout::Geometry& geometry = context_->geometry;
   bool is_changed = false;
+  if (geometry.external_data_file()) co_return false;
   for (uint32_t index = 0; index < geometry.l2_entries(); ++index) {
     const L2Entry entry = L2Entry::load(table, index, geometry);
     if (entry.word() == 0 || entry.is_compressed() || !entry.has_offset(geometry)) continue;

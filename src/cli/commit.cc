@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cerrno>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "async/loop.h"
+#include "cli/command.h"
+#include "cli/image_opts.h"
+#include "cli/messages.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
+#include "cli/sizes.h"
+#include "jobs/commit.h"
+#include "storage/cache_mode.h"
+
+namespace byre::cli {
+namespace {
+
+struct CommitArguments {
+  jobs::CommitJob job;
+  bool image_opts = false;
+  bool quiet = false;
+  bool progress = false;
+  std::string cache = "writeback";
+};
+
+CommitArguments read_arguments(Invocation& invocation) {
+  CommitArguments arguments;
+  jobs::CommitJob& job = arguments.job;
+  job.image = image_options(invocation);
+  job.image.reads_pipes = false;
+  OptionReader reader(invocation, "hqpf:t:db:r:",
+                      {{"help", 'h'},
+                       {"quiet", 'q'},
+                       {"progress", 'p'},
+                       {"format", 'f', true},
+                       {"image-opts", kImageOpts},
+                       {"cache", 't', true},
+                       {"drop", 'd'},
+                       {"base", 'b', true},
+                       {"rate", 'r', true},
+                       {"object", kObject, true}});
+  while (const std::optional<int> option = reader.next()) {
+    switch (*option) {
+      case 'q':
+        arguments.quiet = true;
+        break;
+      case 'p':
+        arguments.progress = true;
+        break;
+      case 'f':
+        job.image.format = reader.argument();
+        break;
+      case kImageOpts:
+        arguments.image_opts = true;
+        break;
+      case 't':
+        arguments.cache = reader.argument();
+        break;
+      case 'd':
+        job.empties = false;
+        break;
+      case 'b':
+        job.base = reader.argument();
+        break;
+      case 'r':
+        job.bytes_per_second = parse_size_argument("rate limit", reader.argument());
+        break;
+      default:
+        break;
+    }
+  }
+  job.filename = reader.only_name();
+  const std::optional<storage::CacheMode> cache = storage::parse_cache_mode(arguments.cache);
+  if (!cache) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Invalid cache option: " + arguments.cache);
+  }
+  job.image.cache = *cache;
+  if (arguments.image_opts) set_image_opts(invocation, job.filename, job.image);
+  return arguments;
+}
+
+}  // namespace
+
+int run_commit(Invocation& invocation) {
+  CommitArguments arguments = read_arguments(invocation);
+  invocation.output_is_result = false;
+  InterruptibleScope scope;
+  Loop loop;
+  {
+    const bool shows_progress = arguments.progress && !arguments.quiet;
+    ProgressPrinter progress(shows_progress ? ProgressStyle::kText : ProgressStyle::kNone, 1.0);
+    arguments.job.progress = &progress;
+    arguments.job.cancellation = &scope.cancellation();
+    loop.run(jobs::commit(std::move(arguments.job)));
+  }
+  if (!arguments.quiet) print("Image committed.\n");
+  return 0;
+}
+
+}  // namespace byre::cli

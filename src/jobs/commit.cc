@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/commit.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "byre/error.h"
+#include "jobs/convert.h"
+
+namespace byre::jobs {
+namespace {
+
+// The backing file of a device, with the filters on top of it; nullptr: none.
+BlockDevice* backing_of(BlockDevice* device) {
+  qcow2::Image* const image = open::as_qcow2(device);
+  return image == nullptr ? nullptr : image->backing();
+}
+
+bool is_named(BlockDevice* device, BlockDevice* overlay, const std::string& name) {
+  return device->filename() == name || open::as_qcow2(overlay)->backing_filename() == name;
+}
+
+struct Base {
+  BlockDevice* device = nullptr;
+  uint32_t depth = 0;
+};
+
+Base find_base(BlockDevice* top, const CommitJob& job) {
+  BlockDevice* overlay = top;
+  BlockDevice* device = backing_of(top);
+  if (device == nullptr && !job.base) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, ErrorData{.code = "commit-without-backing"},
+                "the image has no backing file");
+  }
+  for (uint32_t depth = 1; device != nullptr; ++depth) {
+    if (!job.base || is_named(device, overlay, *job.base)) return {device, depth};
+    overlay = device;
+    device = backing_of(device);
+  }
+  throw Error(
+      ErrorKind::kNotFound, ENOENT,
+      ErrorData{.code = "commit-base-not-in-chain", .name = *job.base, .file = job.filename},
+      fmt::format("'{}' is not in the backing chain", *job.base));
+}
+
+// Whether the base is writable is determined when it is opened, so its depth must be known first.
+Task<uint32_t> depth_of_base(const CommitJob* job) {
+  const std::unique_ptr<BlockDevice> top = co_await open::open_image(job->filename, job->image);
+  std::exception_ptr error;
+  uint32_t depth = 0;
+  try {
+    depth = find_base(top.get(), *job).depth;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  co_await top->close();
+  if (error) std::rethrow_exception(error);
+  co_return depth;
+}
+
+Task<void> copy(BlockDevice* top, const Base* base, const CommitJob* job) {
+  if (base->device->size() < top->size()) {
+    co_await base->device->resize(top->size(), Preallocation::kOff);
+  }
+  ConvertOptions options;
+  options.layers = base->depth;
+  options.write_order = WriteOrder::kAny;
+  options.bytes_per_second = job->bytes_per_second;
+  std::vector<BlockDevice*> sources{top};
+  co_await convert(std::move(sources), *base->device, std::move(options), job->progress,
+                   job->cancellation);
+}
+
+Task<void> run(BlockDevice* top, const CommitJob* job) {
+  const Base base = find_base(top, *job);
+  co_await copy(top, &base, job);
+  if (job->empties) co_await open::as_qcow2(top)->make_empty();
+}
+
+}  // namespace
+
+Task<void> commit(CommitJob job) {
+  if (job.base) job.empties = false;
+  const uint32_t depth = co_await depth_of_base(&job);
+  open::ImageOptions options = job.image;
+  options.writable = true;
+  options.writable_backing = depth;
+  const std::unique_ptr<BlockDevice> top = co_await open::open_image(job.filename, options);
+  std::exception_ptr error;
+  try {
+    co_await run(top.get(), &job);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  try {
+    co_await top->close();
+  } catch (...) {
+    if (!error) error = std::current_exception();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace byre::jobs
