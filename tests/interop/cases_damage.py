@@ -48,7 +48,7 @@ def of_damage(base, name, damage):
 def look(world):
     for command in COMMANDS:
         target = ["out.raw"] if command[0] == "convert" else []
-        world.same(*command, "image.qcow2", *target, memory=MEMORY_MAX, seconds=30)
+        world.compare_on_same_files(*command, "image.qcow2", *target, memory=MEMORY_MAX, seconds=30)
         (world.folder / "out.raw").unlink(missing_ok=True)
 
 
