@@ -152,10 +152,10 @@ constexpr CommandHelp kHelp[] = {
      "  -a, --apply SNAPSHOT      set the disk back to this snapshot, an id or a name; what was\n"
      "                            written since is lost\n"
      "  -d, --delete SNAPSHOT     delete the first snapshot of this name\n"
-     "      --image-opts            FILENAME is a list of options: "
+     "      --image-opts          FILENAME is a list of options: "
      "driver=qcow2,file.filename=...\n"
-     "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
-     "\nOnly byre:\n"
+     "      --object OBJDEF       define an object that options refer to: secret,id=...\n",
+     "\nExtensions:\n"
      "      --output human|json   output format of -l; json tells how many bytes of the file only\n"
      "                            that snapshot uses\n"
      "      -c SNAPSHOT FILENAME FILENAME2 ...\n"
