@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Takes a real disk through byre and shows the results; scripts/demo calls it.
+"""Converts a real disk with byre and shows the results; scripts/demo calls it.
 
 Every step is checked: by `byre check`, by `qemu-img check`, by `byre compare`, and by the SHA-256 of the whole disk
 when it is raw again. Exits with 1 at the first failure.
@@ -27,13 +27,13 @@ WRITES = [(512 * 1024, 70000 // 512 * 512, 0xB1), (DISK_SIZE - TAIL + 65536, 3 *
           (DISK_SIZE - 2 * MIB - 512, 1024, 0xB3)]
 
 
-class DidNotHold(Exception):
+class CheckFailed(Exception):
     pass
 
 
 def expect(condition, message):
     if not condition:
-        raise DidNotHold(message)
+        raise CheckFailed(message)
 
 
 def amount(size):
@@ -74,12 +74,12 @@ class Demo:
                f"not {code}:\n{result.stdout}{result.stderr}")
         return result.stdout, seconds
 
-    def row(self, step, name, seconds, proved):
+    def row(self, step, name, seconds, checked):
         status = (self.folder / name).stat()
-        self.rows.append((step, amount(status.st_blocks * 512), f"{seconds:.1f} s", proved))
-        print(f"  {step}: {proved}", flush=True)
+        self.rows.append((step, amount(status.st_blocks * 512), f"{seconds:.1f} s", checked))
+        print(f"  {step}: {checked}", flush=True)
 
-    def sound(self, name, same_as=None):
+    def check_images(self, name, same_as=None):
         """Both programs find the image clean, and byre finds it equal to another."""
         self.run(self.byre, "check", name)
         self.run(self.qemu_img, "check", name)
@@ -89,7 +89,7 @@ class Demo:
             self.run(self.qemu_img, "compare", same_as, name)
             self.checks += 2
 
-    def holds(self, condition, message):
+    def check(self, condition, message):
         expect(condition, message)
         self.checks += 1
 
@@ -102,7 +102,7 @@ class Demo:
         real_disk.make_partitioned_disk(self.folder / "disk.raw", stage, DISK_SIZE, TAIL)
         shutil.rmtree(stage)
         clean, told = real_disk.file_system_is_clean(self.folder / "disk.raw", PARTITION_OFFSET)
-        self.holds(clean, told)
+        self.check(clean, told)
         self.row("a real disk", "disk.raw", time.monotonic() - begin,
                  f"{DISK_SIZE // MIB} MiB, GPT, ext4 with {len(files)} files of this machine; e2fsck: clean")
         return files
@@ -110,7 +110,7 @@ class Demo:
     def convert(self, step, source, target, *options):
         _, seconds = self.run(self.byre, "convert", *options, source, target)
         if "raw" not in options[options.index("-O") + 1]:
-            self.sound(target, same_as="disk.raw")
+            self.check_images(target, same_as="disk.raw")
             self.row(step, target, seconds, "byre check, qemu-img check: clean; both compare: same as the disk")
         return seconds
 
@@ -121,36 +121,36 @@ class Demo:
         for offset, length, byte in WRITES:
             commands += ["-c", f"write -P {byte} {offset} {length}"]
         self.run(self.qemu_io, *commands, "overlay.qcow2")
-        self.sound("overlay.qcow2")
+        self.check_images("overlay.qcow2")
         told, _ = self.run(self.byre, "compare", "disk.raw", "overlay.qcow2", code=1)
-        self.holds(f"offset {WRITES[0][0]}" in told, f"compare does not tell where: {told}")
+        self.check(f"offset {WRITES[0][0]}" in told, f"compare does not tell where: {told}")
         own = [extent for extent in json.loads(self.run(self.byre, "map", "--output=json", "overlay.qcow2")[0])
                if extent["depth"] == 0 and extent["data"]]
-        self.holds(len(own) == len(WRITES), f"the overlay should hold {len(WRITES)} pieces: {own}")
+        self.check(len(own) == len(WRITES), f"the overlay should have {len(WRITES)} pieces: {own}")
         self.row("an overlay on the deflated", "overlay.qcow2", seconds,
                  "QEMU wrote into it; check: clean; map shows what was written and no more")
 
     def back(self, files):
         seconds = self.convert("", "zstd.qcow2", "back.raw", "-O", "raw")
         wanted = digest(self.folder / "disk.raw")
-        self.holds(digest(self.folder / "back.raw") == wanted, "back.raw is not the disk")
+        self.check(digest(self.folder / "back.raw") == wanted, "back.raw is not the disk")
         self.row("zstd back to raw", "back.raw", seconds, f"SHA-256 as before: {wanted[:16]}...")
         (self.folder / "back.raw").unlink()
 
         seconds = self.convert("", "overlay.qcow2", "back.raw", "-O", "raw")
         wanted = digest(self.folder / "disk.raw",
                         [(offset, bytes([byte]) * length) for offset, length, byte in WRITES])
-        self.holds(digest(self.folder / "back.raw") == wanted, "the overlay's disk has other bytes")
+        self.check(digest(self.folder / "back.raw") == wanted, "the overlay's disk has other bytes")
         clean, told = real_disk.file_system_is_clean(self.folder / "back.raw", PARTITION_OFFSET)
-        self.holds(clean, told)
+        self.check(clean, told)
         path = max(files[:200], key=lambda entry: entry[1])[0]
         inside = real_disk.read_file_inside(self.folder / "back.raw", f"/0{path}", PARTITION_OFFSET)
-        self.holds(inside == pathlib.Path(path).read_bytes(), f"{path} has other bytes inside the disk")
+        self.check(inside == pathlib.Path(path).read_bytes(), f"{path} has other bytes inside the disk")
         self.row("the overlay to raw", "back.raw", seconds,
-                 f"SHA-256 as foretold; e2fsck: clean; {path} read back")
+                 f"SHA-256 as computed; e2fsck: clean; {path} read back")
 
     def table(self):
-        heads = ("step", "on the disk", "time", "what it proved")
+        heads = ("step", "on the disk", "time", "checked")
         widths = [max(len(row[column]) for row in [heads, *self.rows]) for column in range(4)]
         print()
         for row in (heads, tuple("-" * width for width in widths), *self.rows):
@@ -158,7 +158,8 @@ class Demo:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="scripts/demo", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "build/release/bin",
                         help="the folder that has byre (default: build/release/bin)")
     parser.add_argument("--keep", action="store_true", help="keep the folder with the images")
@@ -171,7 +172,7 @@ def main():
         sys.exit(f"scripts/demo needs {SPACE_NEEDED >> 30} GiB in {base}; {free >> 20} MiB are free")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="demo-", dir=base))
     demo = Demo(arguments.programs.resolve(), folder)
-    print("byre takes a real disk through qcow2 and back:")
+    print("byre converts a real disk to qcow2 and back:")
     try:
         files = demo.make_disk()
         demo.convert("raw to qcow2", "disk.raw", "plain.qcow2", "-f", "raw", "-O", "qcow2")
@@ -180,8 +181,8 @@ def main():
                      "compression_type=zstd")
         demo.overlay()
         demo.back(files)
-    except DidNotHold as failure:
-        print(f"\nDOES NOT HOLD: {failure}")
+    except CheckFailed as failure:
+        print(f"\nFAILED: {failure}")
         return 1
     finally:
         if arguments.keep:
@@ -189,7 +190,7 @@ def main():
         else:
             shutil.rmtree(folder, ignore_errors=True)
     demo.table()
-    print(f"\nAll {demo.checks} checks held.")
+    print(f"\nAll {demo.checks} checks passed.")
     return 0
 
 

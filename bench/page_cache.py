@@ -6,14 +6,14 @@ import shutil
 import subprocess
 
 
-def read_afresh(path, limit):
-    """As the first reader after a boot would, with the program of bench/limit.cc. With the folios of a file that has
+def read_afresh(path, reference):
+    """As the first reader after a boot would, with the program of bench/reference.cc. With the folios of a file that has
     just been written, a program starts, and a copy reads, faster or slower by a tenth and more."""
     file = os.open(path, os.O_RDONLY)
     os.fsync(file)
     os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
     os.close(file)
-    subprocess.run([limit, "read", path], check=True)
+    subprocess.run([reference, "read", path], check=True)
 
 
 def write_afresh(path, piece):

@@ -14,12 +14,12 @@ KEYS = ("wall", "cpu", "peak")
 
 def run_commands(bench, jobs, before, rounds):
     """{job: {"before": [figures], "now": [figures]}}; levels of compression are separate jobs."""
-    page_cache.read_afresh(before, bench.limit)
+    page_cache.read_afresh(before, bench.reference)
     results = {}
     for name, job in jobs.items():
         arguments, inputs = bench.fill_in(job.arguments)
         for path in set(inputs):
-            page_cache.read_afresh(path, bench.limit)
+            page_cache.read_afresh(path, bench.reference)
         for flags in [[], *job.levels]:
             command = [arguments[0], *flags, *arguments[1:]]
             found = {"before": [], "now": []}

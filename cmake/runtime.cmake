@@ -11,11 +11,11 @@ endif()
 add_library(byre_fmt INTERFACE)
 if(BYRE_LEAN)
   try_compile(BYRE_FMT_LINKS_IN
-    SOURCES ${CMAKE_SOURCE_DIR}/cmake/fmt/fmt.cc ${CMAKE_SOURCE_DIR}/cmake/fmt/use.cc
+    SOURCES ${PROJECT_SOURCE_DIR}/cmake/fmt/fmt.cc ${PROJECT_SOURCE_DIR}/cmake/fmt/use.cc
     CXX_STANDARD 20)
 endif()
 if(BYRE_LEAN AND BYRE_FMT_LINKS_IN)
-  add_library(byre_fmt_static STATIC ${CMAKE_SOURCE_DIR}/cmake/fmt/fmt.cc)
+  add_library(byre_fmt_static STATIC ${PROJECT_SOURCE_DIR}/cmake/fmt/fmt.cc)
   # Without long double, the only reason why fmt needs libm, and without locales, which need a quarter of libstdc++.
   target_compile_definitions(byre_fmt_static PUBLIC FMT_USE_LONG_DOUBLE=0
     PRIVATE "FMT_STATIC_THOUSANDS_SEPARATOR=','")

@@ -84,7 +84,6 @@ def build(preset, targets=()):
     return tally
 
 
-
 def run_unit_program(preset, program, left_out):
     tally = Tally()
     results = LOGS / f"{preset}-{program.name}.json"
@@ -213,7 +212,7 @@ def simulation_stage():
     tally.add(script_stage("simulation", "tests/simulation/run.py",
                            ["--from", "1", "--seeds", "60", "--crashes-min", "2000"]))
     tally.add(script_stage("simulation", "tests/simulation/run.py",
-                           ["--preset", "asan", "--from", "1000", "--seeds", "20"]))
+                           ["--preset", "asan", "--from", "1000", "--seeds", "20"], log="simulation-asan.log"))
     return tally
 
 

@@ -88,7 +88,7 @@ class Error : public std::exception {
   static ErrorKind kind_of(int errno_value);
 
   ErrorKind kind() const { return contents_->kind; }
-  // A positive errno value for the C ABI and for exit codes; never 0.
+  // A positive errno value; never 0.
   int errno_value() const { return contents_->errno_value; }
   const ErrorData& data() const { return contents_->data; }
   // "<prefix>: '<file>': <sentence><suffix>", without what is empty, and without the file if the

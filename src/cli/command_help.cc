@@ -15,10 +15,10 @@ constexpr CommandHelp kHelp[] = {
      "      --output human|json   output format\n"
      "  -r, --repair leaks|all    free space that nothing refers to, or repair everything\n"
      "                            that can be repaired without losing anything\n"
-     "      --image-opts            FILENAME is a list of options: "
+     "      --image-opts          FILENAME is a list of options: "
      "driver=qcow2,file.filename=...\n"
-     "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
-     "\nOnly byre:\n"
+     "      --object OBJDEF       define an object that options refer to: secret,id=...\n",
+     "\nExtensions:\n"
      "      --drop-unreadable     with -r all: give up what cannot be read: references past\n"
      "                            the end of the file, snapshots whose entry or L1 table is\n"
      "                            broken\n"},
@@ -49,9 +49,9 @@ constexpr CommandHelp kHelp[] = {
      "  -s, --strict          images also differ if their size or allocation differs\n"
      "  -T, --cache CACHE     cache mode of both\n"
      "  -U, --force-share     open them even if another process is writing to them\n"
-     "      --image-opts            the images are lists of options: "
+     "      --image-opts      the images are lists of options: "
      "driver=qcow2,file.filename=...\n"
-     "      --object OBJDEF         define an object that options refer to: secret,id=...\n"
+     "      --object OBJDEF   define an object that options refer to: secret,id=...\n"
      "\n"
      "Exit code: 0 identical, 1 different, 2 an image cannot be opened, 3 its allocation cannot "
      "be\n"
@@ -85,12 +85,15 @@ constexpr CommandHelp kHelp[] = {
      "      --salvage                     read unreadable parts of a source as zeroes\n"
      "  -U, --force-share                 open the sources even if another process is\n"
      "                                    writing to them\n"
-     "      --image-opts            the sources are lists of options (also --source-image-opts)\n"
-     "      --target-image-opts     TARGET is a list of options; requires -n\n"
-     "      --object OBJDEF         define an object that options refer to: secret,id=...\n"
-     "      --bitmaps, --skip-broken-bitmaps   not implemented yet\n",
-     "\nOnly byre:\n"
-     "      --compress-level LEVEL        1 (fastest) to 9 (smallest); see docs/compression.md\n"
+     "      --image-opts                  the sources are lists of options (also\n"
+     "                                    --source-image-opts)\n"
+     "      --target-image-opts           TARGET is a list of options; requires -n\n"
+     "      --object OBJDEF               define an object that options refer to: secret,id=...\n"
+     "      --bitmaps, --skip-broken-bitmaps\n"
+     "                                    not implemented yet\n",
+     "\nExtensions:\n"
+     "      --compress-level LEVEL        1 (fastest) to 9 (smallest), see\n"
+     "                                    compression.md in share/doc/byre\n"
      "      --progress=json               progress as JSON lines on standard error\n"
      "      - as FILENAME or TARGET       standard input, standard output\n"},
     {"create", "[-f FMT] [-o OPTIONS] [-b BACKING [-F FMT]] [-u] [-q] FILENAME [SIZE]",
@@ -116,9 +119,9 @@ constexpr CommandHelp kHelp[] = {
      "      skip=BLOCKS            number of blocks to skip at the start of the input\n"
      "      if=FILENAME            the image to read\n"
      "      of=TARGET              the image to create\n"
-     "      --image-opts            the input is a list of options: "
+     "      --image-opts           the input is a list of options: "
      "driver=qcow2,file.filename=...\n"
-     "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
+     "      --object OBJDEF        define an object that options refer to: secret,id=...\n",
      ""},
     {"info", "[-f FMT] [--backing-chain] [-U] [--output human|json] FILENAME",
      "  -h, --help                show this help and exit\n"
@@ -126,9 +129,9 @@ constexpr CommandHelp kHelp[] = {
      "  -b, --backing-chain       also show the images of its backing chain\n"
      "  -U, --force-share         open it even if another process is writing to it\n"
      "      --output human|json   output format\n"
-     "      --image-opts            FILENAME is a list of options: "
+     "      --image-opts          FILENAME is a list of options: "
      "driver=qcow2,file.filename=...\n"
-     "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
+     "      --object OBJDEF       define an object that options refer to: secret,id=...\n",
      ""},
     {"map",
      "[-f FMT] [--start-offset OFFSET] [--max-length LENGTH] [-U] [--output human|json] FILENAME",
@@ -138,9 +141,9 @@ constexpr CommandHelp kHelp[] = {
      "  -l, --max-length LENGTH      show no more than this many bytes\n"
      "  -U, --force-share            open it even if another process is writing to it\n"
      "      --output human|json      output format\n"
-     "      --image-opts            FILENAME is a list of options: "
+     "      --image-opts             FILENAME is a list of options: "
      "driver=qcow2,file.filename=...\n"
-     "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
+     "      --object OBJDEF          define an object that options refer to: secret,id=...\n",
      ""},
     {"measure",
      "[-O FMT] [-o OPTIONS] [-f FMT] [-l SNAPSHOT] [-U] [--output human|json]\n"
@@ -153,9 +156,9 @@ constexpr CommandHelp kHelp[] = {
      "  -l, --snapshot SNAPSHOT    measure this snapshot of FILENAME\n"
      "  -U, --force-share          open FILENAME even if another process is writing to it\n"
      "      --output human|json    output format\n"
-     "      --image-opts            FILENAME is a list of options: "
+     "      --image-opts           FILENAME is a list of options: "
      "driver=qcow2,file.filename=...\n"
-     "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
+     "      --object OBJDEF        define an object that options refer to: secret,id=...\n",
      ""},
     {"snapshot", "[-f FMT] [-l | -c SNAPSHOT | -a SNAPSHOT | -d SNAPSHOT] [-U] [-q] FILENAME",
      "  -h, --help                show this help and exit\n"
@@ -167,10 +170,10 @@ constexpr CommandHelp kHelp[] = {
      "  -a, --apply SNAPSHOT      set the disk back to this snapshot, an id or a name; what was\n"
      "                            written since is lost\n"
      "  -d, --delete SNAPSHOT     delete the first snapshot of this name\n"
-     "      --image-opts            FILENAME is a list of options: "
+     "      --image-opts          FILENAME is a list of options: "
      "driver=qcow2,file.filename=...\n"
-     "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
-     "\nOnly byre:\n"
+     "      --object OBJDEF       define an object that options refer to: secret,id=...\n",
+     "\nExtensions:\n"
      "      --output human|json   output format of -l; json tells how many bytes of the file only\n"
      "                            that snapshot uses\n"
      "      -c SNAPSHOT FILENAME FILENAME2 ...\n"

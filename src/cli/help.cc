@@ -13,13 +13,31 @@
 namespace byre::cli {
 namespace {
 
-std::string supported_formats() {
+// The names of the drivers for which `is_wanted`, sorted, each after a space.
+template <class IsWanted>
+std::string names_of_drivers(IsWanted is_wanted) {
   std::vector<std::string> names;
-  for (const open::Driver* driver : open::drivers()) names.emplace_back(driver->name);
+  for (const open::Driver* driver : open::drivers()) {
+    if (is_wanted(*driver)) names.emplace_back(driver->name);
+  }
   std::ranges::sort(names);
   std::string text;
   for (const std::string& name : names) text += " " + name;
   return text;
+}
+
+std::string supported_formats(const Invocation& invocation) {
+  if (invocation.as_qemu()) {
+    // Scripts search for these lines, as printed by QEMU 10 and earlier, to find the formats.
+    const std::string all = names_of_drivers([](const open::Driver&) { return true; });
+    return "Supported image formats:\n\n " + all + "\n\nSupported formats:" + all + "\n";
+  }
+  const auto is_format = [](const open::Driver& driver) {
+    return !driver.is_protocol && !driver.is_filter;
+  };
+  const auto is_other = [is_format](const open::Driver& driver) { return !is_format(driver); };
+  return "Formats:" + names_of_drivers(is_format) +
+         "\nProtocols and filters:" + names_of_drivers(is_other) + "\n";
 }
 
 }  // namespace
@@ -32,7 +50,7 @@ void print_program_help(const Invocation& invocation) {
       " --help | --version\n\n"
       "  -h, --help         show this help and exit; after COMMAND: show its options\n"
       "  -V, --version      show the version and exit\n"
-      "  -T, --trace TRACE  accepted for compatibility; byre has no trace points\n\n"
+      "  -T, --trace TRACE  ignored with a warning; byre has no trace points\n\n"
       "Commands:\n";
   for (const Command& command : commands()) {
     if (invocation.as_qemu() && !command.in_qemu_img) continue;
@@ -41,10 +59,7 @@ void print_program_help(const Invocation& invocation) {
     text += line + command.summary + (command.function == nullptr ? " (not implemented yet)" : "") +
             "\n";
   }
-  // Scripts search for these lines, as printed by QEMU 10 and earlier, to find the formats.
-  const std::string formats = supported_formats();
-  text += "\nSupported image formats:\n\n " + formats + "\n\nSupported formats:" + formats + "\n";
-  print(text);
+  print(text + "\n" + supported_formats(invocation));
 }
 
 void print_command_help(const Invocation& invocation) {

@@ -58,19 +58,19 @@ def run_seed(seed, tools, base, keep, trace, left_out):
         problem = str(reason)
     except Exception:  # any exception of a run is that run's failure
         problem = traceback.format_exc()
-    log = "\n".join(session.log) if session else ""
+    log = f"{session.plan}\n" + "\n".join(session.log) if session else ""
     if trace:
-        print(f"{session.plan}\n{log}")
+        print(log)
     if problem is None or not keep:
         shutil.rmtree(folder, ignore_errors=True)
     if problem is None:
         return None
     kept = f"kept in {folder}\n" if keep else ""
-    return f"{kept}{session.plan if session else ''}\n{log}\n{problem}"
+    return f"{kept}{log}\n{problem}"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
+    parser = argparse.ArgumentParser(prog="scripts/differential", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100, help="how many seeds (default: 100)")
     parser.add_argument("--from", type=int, default=1, dest="first", help="the first seed (default: 1)")

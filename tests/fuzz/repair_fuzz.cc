@@ -14,6 +14,7 @@
 #include "qcow2/layout/l2_entry.h"
 #include "qcow2/layout/refcount_entry.h"
 #include "storage/memory_device.h"
+#include "support/guest_view.h"
 
 // The bytes are an image that is repaired: the repair ends, in bounded time and memory; its result
 // agrees with a check afterwards; what a guest could read before, it can read after. Guest clusters
@@ -21,34 +22,17 @@
 namespace {
 
 using namespace byre;
+using qcow2::test::GuestView;
+using qcow2::test::open_for_check;
+using qcow2::test::view_guest;
 
 constexpr uint64_t kViewMax = 64 * 65536;
 constexpr uint64_t kFileMax = 64 << 20;
 constexpr uint64_t kWorkMax = 1 << 16;
 
-using View = std::vector<std::optional<std::vector<uint8_t>>>;
-
-Task<std::unique_ptr<qcow2::Image>> open(std::unique_ptr<BlockDevice> file) {
-  qcow2::OpenOptions options;
-  options.for_check = true;
-  co_return co_await qcow2::Image::open(std::move(file), std::move(options));
-}
-
-// In pieces of 4 KiB.
-Task<View> view(std::unique_ptr<BlockDevice> file) {
-  const std::unique_ptr<qcow2::Image> image = co_await open(std::move(file));
-  View view;
-  for (uint64_t at = 0; at < std::min(image->size(), kViewMax); at += 4096) {
-    std::vector<uint8_t> bytes(std::min<uint64_t>(4096, image->size() - at));
-    const ReadBuffers to((Bytes(bytes)));
-    view.emplace_back();
-    try {
-      co_await image->read(at, to);
-      view.back() = std::move(bytes);
-    } catch (const Error&) {
-    }
-  }
-  co_return view;
+Task<GuestView> view(std::unique_ptr<BlockDevice> file) {
+  const std::unique_ptr<qcow2::Image> image = co_await open_for_check(std::move(file));
+  co_return co_await view_guest(image.get(), 4096, kViewMax);
 }
 
 // Whether some cluster has two roles: then changes of tables are visible to the guest.
@@ -121,7 +105,7 @@ bool has_overlaps(const qcow2::Image& image, const storage::MemoryDevice& file) 
   return false;
 }
 
-bool can_compare(const View& before, const View& after) {
+bool can_compare(const GuestView& before, const GuestView& after) {
   for (size_t i = 0; i < before.size(); ++i) {
     if (before[i] && before[i] != after[i]) return false;
   }
@@ -132,10 +116,10 @@ Task<void> run(const std::vector<uint8_t>* bytes) {
   auto file = std::make_unique<storage::MemoryDevice>(ConstBytes(*bytes));
   std::unique_ptr<qcow2::Image> image;
   bool overlaps = false;
-  View before;
+  GuestView before;
   storage::MemoryDevice* const memory = file.get();
   try {
-    image = co_await open(std::move(file));
+    image = co_await open_for_check(std::move(file));
     overlaps = has_overlaps(*image, *memory);
     if (!overlaps) before = co_await view(memory->clone());
   } catch (const Error& error) {
@@ -155,11 +139,11 @@ Task<void> run(const std::vector<uint8_t>* bytes) {
   }
   BYRE_ASSERT(memory->size() < bytes->size() + growth_max);
   if (!overlaps) {
-    const View after = co_await view(memory->clone());
+    const GuestView after = co_await view(memory->clone());
     BYRE_ASSERT(before.size() == after.size() && can_compare(before, after));
   }
   if (!result) co_return;
-  std::unique_ptr<qcow2::Image> again = co_await open(memory->clone());
+  std::unique_ptr<qcow2::Image> again = co_await open_for_check(memory->clone());
   const qcow2::CheckOptions check_options;
   std::optional<qcow2::CheckResult> checked;
   try {

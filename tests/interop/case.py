@@ -94,7 +94,7 @@ class World:
 
     # Comparing.
 
-    def same(self, *arguments, folder=None, **limits):
+    def compare_on_same_files(self, *arguments, folder=None, **limits):
         """Runs both programs on the very same files: everything that they print must be the same."""
         folder = folder or self.folder
         theirs = self.qemu.run(arguments, folder, **limits)
@@ -102,7 +102,7 @@ class World:
         self.equal(arguments, ours, theirs)
         return ours
 
-    def twin(self, *arguments, **limits):
+    def compare_on_copies(self, *arguments, **limits):
         """Runs each program in its own directory: everything that they print must be the same."""
         theirs = self.qemu.run(arguments, self.b, **limits)
         ours = self.subject.run(arguments, self.a, **limits)
@@ -114,21 +114,21 @@ class World:
         if (mine.out, mine.err, mine.code) != (wanted.out, wanted.err, wanted.code):
             raise Failure(f"subject:\n{ours.text()}\nQEMU:\n{theirs.text()}")
 
-    def ours(self, *arguments, folder=None, code=0, **limits):
+    def run_subject(self, *arguments, folder=None, code=0, **limits):
         """Runs the subject alone; any exit code but `code` is a failure."""
         result = self.subject.run(arguments, folder or self.folder, **limits)
         if code is not None and result.code != code:
             raise Failure(f"expected exit code {code}:\n{result.text()}")
         return result
 
-    def own(self, *arguments, folder=None):
+    def run_as_byre(self, *arguments, folder=None):
         """Runs the subject as `byre`, for features that qemu-img does not have."""
         result = self.byre.run(arguments, folder or self.folder)
         if result.code != 0:
             raise Failure(result.text())
         return result
 
-    def theirs(self, *arguments, folder=None, code=0):
+    def run_qemu(self, *arguments, folder=None, code=0):
         """Runs QEMU to check the subject's output; any exit code but `code` is a failure."""
         result = self.qemu.run(arguments, folder or self.folder)
         if result.code != code:
@@ -137,7 +137,7 @@ class World:
 
     def info(self, image, folder=None):
         """QEMU's view of an image, without what depends on the host's file system."""
-        return normal_info(json.loads(self.theirs("info", "--output=json", image, folder=folder).out))
+        return normal_info(json.loads(self.run_qemu("info", "--output=json", image, folder=folder).out))
 
     def expect(self, condition, message):
         if not condition:

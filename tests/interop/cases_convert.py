@@ -9,18 +9,18 @@ from images import KIB, MIB
 def convert_and_judge(world, arguments, sources, target="image.qcow2", compare_with=None, check=True):
     """Both convert the same sources; QEMU judges the subject's target."""
     world.copy_to_sides()
-    world.twin("convert", *arguments, *sources, target)
+    world.compare_on_copies("convert", *arguments, *sources, target)
     if check:
-        world.theirs("check", target, folder=world.a)
+        world.run_qemu("check", target, folder=world.a)
     if compare_with:
-        world.theirs("compare", compare_with, target, folder=world.a)
+        world.run_qemu("compare", compare_with, target, folder=world.a)
     mine, wanted = world.info(target, world.a), world.info(target, world.b)
     world.expect(mine == wanted, f"info differs\nsubject: {mine}\nQEMU: {wanted}")
     not_much_larger(world, target, wanted["cluster-size"])
     for folder in (world.a, world.b):
-        world.same("info", target, folder=folder)
-        world.same("check", "--output=json", target, folder=folder)
-        world.same("map", "--output=json", target, folder=folder)
+        world.compare_on_same_files("info", target, folder=folder)
+        world.compare_on_same_files("check", "--output=json", target, folder=folder)
+        world.compare_on_same_files("map", "--output=json", target, folder=folder)
 
 
 def not_much_larger(world, target, cluster_size):
@@ -81,7 +81,7 @@ def joined(sizes, target):
             images.write_raw(world.folder / f"part{number}.raw", size, [(0, images.text(size // 2 + 1, number))])
             names.append(f"part{number}.raw")
         convert_and_judge(world, ["-f", "raw", "-O", "qcow2", *target.arguments()], names)
-        world.theirs("compare", "a/image.qcow2", "b/image.qcow2")
+        world.run_qemu("compare", "a/image.qcow2", "b/image.qcow2")
     return Case(f"{len(sizes)} sources of {','.join(map(str, sizes))} to {target}", run)
 
 
@@ -90,7 +90,7 @@ def to_raw(name, size, parts, arguments):
     def run(world):
         images.write_raw(world.folder / "disk.raw", size, parts)
         world.copy_to_sides()
-        world.twin("convert", "-f", "raw", "-O", "raw", *arguments, "disk.raw", "image.raw")
+        world.compare_on_copies("convert", "-f", "raw", "-O", "raw", *arguments, "disk.raw", "image.raw")
         world.expect(digest(world.a / "image.raw") == digest(world.b / "image.raw"), "bytes differ")
         got, need = ((side / "image.raw").stat().st_blocks for side in (world.a, world.b))
         world.expect(got <= need + 64, f"takes {got} blocks; QEMU's {need}")
@@ -105,9 +105,9 @@ def onto(name, target_options, arguments, source_size=MIB, target_size=2 * MIB, 
         if not zero:
             world.write("image.qcow2", "write -P 99 0 256k", "write -P 98 512k 300k", "write -P 97 1900k 64k")
         world.copy_to_sides()
-        world.twin("convert", "-f", "raw", "-O", "qcow2", "-n", *arguments, "disk.raw", "image.qcow2")
-        world.theirs("check", "image.qcow2", folder=world.a)
-        world.theirs("compare", "a/image.qcow2", "b/image.qcow2")
+        world.compare_on_copies("convert", "-f", "raw", "-O", "qcow2", "-n", *arguments, "disk.raw", "image.qcow2")
+        world.run_qemu("check", "image.qcow2", folder=world.a)
+        world.run_qemu("compare", "a/image.qcow2", "b/image.qcow2")
     return Case(f"onto {name} {' '.join(arguments)}", run)
 
 
@@ -119,10 +119,10 @@ def onto_compressed(name, target_options):
         world.write("image.qcow2", "write -P 99 0 256k", "write -P 98 512k 300k", "write -P 97 1900k 64k")
         world.copy_to_sides()
         arguments = ["convert", "-f", "raw", "-O", "qcow2", "-n"]
-        world.ours(*arguments, "-c", "disk.raw", "image.qcow2", folder=world.a)
-        world.theirs(*arguments, "disk.raw", "image.qcow2", folder=world.b)
-        world.theirs("check", "image.qcow2", folder=world.a)
-        world.theirs("compare", "a/image.qcow2", "b/image.qcow2")
+        world.run_subject(*arguments, "-c", "disk.raw", "image.qcow2", folder=world.a)
+        world.run_qemu(*arguments, "disk.raw", "image.qcow2", folder=world.b)
+        world.run_qemu("check", "image.qcow2", folder=world.a)
+        world.run_qemu("compare", "a/image.qcow2", "b/image.qcow2")
     return Case(f"compressed onto {name}", run, byre_only=True)
 
 
@@ -134,11 +134,11 @@ def round_trip(level, compression):
                          [(0, images.text(MIB, 1)), (MIB, images.noise(300000, 2)),
                           (2 * MIB, images.text(70000, 3) * 20), (4 * MIB, bytes(range(256)) * 2048)])
         for size in (512, 4096, cluster, 2 * MIB):
-            world.own("convert", "-f", "raw", "-O", "qcow2", "-c", "--compress-level", str(level), "-o",
-                       f"compression_type={compression},cluster_size={size}", "disk.raw", "image.qcow2")
-            world.theirs("check", "image.qcow2")
-            world.theirs("compare", "disk.raw", "image.qcow2")
-            world.same("compare", "disk.raw", "image.qcow2")
+            world.run_as_byre("convert", "-f", "raw", "-O", "qcow2", "-c", "--compress-level", str(level), "-o",
+                               f"compression_type={compression},cluster_size={size}", "disk.raw", "image.qcow2")
+            world.run_qemu("check", "image.qcow2")
+            world.run_qemu("compare", "disk.raw", "image.qcow2")
+            world.compare_on_same_files("compare", "disk.raw", "image.qcow2")
             info = world.info("image.qcow2")
             world.expect(info["format-specific"]["data"]["compression-type"] == compression, str(info))
     return Case(f"{compression} level {level}", run, byre_only=True)
@@ -152,8 +152,8 @@ def environment_case(backend, chosen, extra):
             result = program.run(["convert", "-T", "none", "-t", cache, "-f", "raw", "-O", "qcow2",
                                   *chosen.arguments(), *extra, "disk.raw", "image.qcow2"], world.folder)
             world.expect(result.code == 0, result.text())
-            world.theirs("check", "image.qcow2")
-            world.theirs("compare", "disk.raw", "image.qcow2")
+            world.run_qemu("check", "image.qcow2")
+            world.run_qemu("compare", "disk.raw", "image.qcow2")
     return Case(f"BYRE_IO={backend} {chosen} {' '.join(extra)}", run, byre_only=True)
 
 

@@ -31,25 +31,25 @@ def contents(entry):
     def run(world):
         name = take(world, entry)
         if entry["guest_sha256"] is None:
-            world.same("convert", "-O", "raw", name, "out.raw")
+            world.compare_on_same_files("convert", "-O", "raw", name, "out.raw")
             return
-        world.ours("convert", "-O", "raw", name, "out.raw")
+        world.run_subject("convert", "-O", "raw", name, "out.raw")
         got = digest(world.folder / "out.raw")
         world.expect(got == entry["guest_sha256"], f"guest digest {got}, the manifest has {entry['guest_sha256']}")
-        world.same("compare", name, "out.raw")
+        world.compare_on_same_files("compare", name, "out.raw")
     return Case(f"{entry['path']}: contents", run)
 
 
 def described(entry, command):
     def run(world):
-        world.same(*command, take(world, entry))
+        world.compare_on_same_files(*command, take(world, entry))
     return Case(f"{entry['path']}: {' '.join(command)}", run)
 
 
 def manifest_info(entry):
     """Compares byre alone with the manifest, independently of the QEMU of this machine."""
     def run(world):
-        info = json.loads(world.ours("info", "--output=json", take(world, entry)).out)
+        info = json.loads(world.run_subject("info", "--output=json", take(world, entry)).out)
         world.expect(info["format"] == entry["format"], str(info))
         world.expect(info["virtual-size"] == entry["virtual_size"], str(info))
         world.expect(info.get("backing-filename") == entry["backing"], str(info))
@@ -61,11 +61,11 @@ def copied(entry, arguments):
     """Converts into a new image, which QEMU checks."""
     def run(world):
         name = take(world, entry)
-        world.same("convert", *arguments, name, "copy.qcow2")
+        world.compare_on_same_files("convert", *arguments, name, "copy.qcow2")
         if entry["guest_sha256"] is None:
             return
-        world.ours("convert", *arguments, name, "copy.qcow2")
-        world.theirs("check", "copy.qcow2")
+        world.run_subject("convert", *arguments, name, "copy.qcow2")
+        world.run_qemu("check", "copy.qcow2")
         world.make("convert", "-O", "raw", "copy.qcow2", "out.raw")
         world.expect(digest(world.folder / "out.raw") == entry["guest_sha256"], "bytes differ")
     return Case(f"{entry['path']}: convert {' '.join(arguments)}", run)

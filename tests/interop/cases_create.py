@@ -13,20 +13,20 @@ def allocated(path):
 
 def create_and_judge(world, arguments, name="image.qcow2"):
     """Both create; QEMU compares the subject's image with its own, the subject reads both."""
-    world.twin("create", "-f", "qcow2", *arguments)
+    world.compare_on_copies("create", "-f", "qcow2", *arguments)
     judge(world, name)
 
 
 def judge(world, name):
     for folder in (world.a, world.b):
-        world.theirs("check", name, folder=folder)
-        world.same("check", "--output=json", name, folder=folder)
-        world.same("info", name, folder=folder)
-        world.same("info", "--output=json", name, folder=folder)
-        world.same("map", "--output=json", name, folder=folder)
+        world.run_qemu("check", name, folder=folder)
+        world.compare_on_same_files("check", "--output=json", name, folder=folder)
+        world.compare_on_same_files("info", name, folder=folder)
+        world.compare_on_same_files("info", "--output=json", name, folder=folder)
+        world.compare_on_same_files("map", "--output=json", name, folder=folder)
     mine, wanted = world.info(name, world.a), world.info(name, world.b)
     world.expect(mine == wanted, f"info differs\nsubject: {mine}\nQEMU: {wanted}")
-    maps = [without_places(json.loads(world.theirs("map", "--output=json", name, folder=folder).out))
+    maps = [without_places(json.loads(world.run_qemu("map", "--output=json", name, folder=folder).out))
             for folder in (world.a, world.b)]
     world.expect(maps[0] == maps[1], f"map differs\nsubject: {maps[0]}\nQEMU: {maps[1]}")
 
@@ -126,18 +126,18 @@ def size_cases():
 
 def raw_case(size):
     def run(world):
-        world.twin("create", "-f", "raw", "image.raw", size)
+        world.compare_on_copies("create", "-f", "raw", "image.raw", size)
         mine, wanted = world.a / "image.raw", world.b / "image.raw"
         world.expect(mine.exists() == wanted.exists(), "only one of them made a file")
         if wanted.exists():
             world.expect(mine.stat().st_size == wanted.stat().st_size, "sizes differ")
-            world.same("info", "-f", "raw", "image.raw", folder=world.a)
+            world.compare_on_same_files("info", "-f", "raw", "image.raw", folder=world.a)
     return Case(f"raw size {size}", run)
 
 
 def raw_preallocation(mode):
     def run(world):
-        world.twin("create", "-f", "raw", "-o", f"preallocation={mode}", "image.raw", "3M")
+        world.compare_on_copies("create", "-f", "raw", "-o", f"preallocation={mode}", "image.raw", "3M")
         if (world.b / "image.raw").exists():
             got, need = (allocated(side / "image.raw") for side in (world.a, world.b))
             world.expect(abs(got - need) <= 64 * KIB, f"takes {got} bytes; QEMU's {need}")

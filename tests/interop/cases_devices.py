@@ -70,8 +70,8 @@ def run_line(world, line):
         program, *arguments = words
         words = []
         if program == "io":
-            cases_io.twin(world, arguments)
-        elif world.twin(*arguments).code != 0 and arguments[0] in ("create", "convert", "dd"):
+            cases_io.compare_on_copies(world, arguments)
+        elif world.compare_on_copies(*arguments).code != 0 and arguments[0] in ("create", "convert", "dd"):
             all_made = False
     return all_made
 
@@ -96,12 +96,12 @@ def is_qcow2(path):
 def same_disk(world, name):
     """For qemu-img: the same bytes, or a sound qcow2 image of the same disk."""
     if not (is_qcow2(world.a / name) and is_qcow2(world.b / name)):
-        world.theirs("compare", "-f", "raw", "-F", "raw", "a/" + name, "b/" + name)
+        world.run_qemu("compare", "-f", "raw", "-F", "raw", "a/" + name, "b/" + name)
         return
     for side in (world.a, world.b):
-        world.theirs("check", "-f", "qcow2", name, folder=side)
+        world.run_qemu("check", "-f", "qcow2", name, folder=side)
     if not names_others(header(world.a / name)):
-        world.theirs("compare", "-f", "qcow2", "-F", "qcow2", "a/" + name, "b/" + name)
+        world.run_qemu("compare", "-f", "qcow2", "-F", "qcow2", "a/" + name, "b/" + name)
         return
     for side in (world.a, world.b):
         world.make("convert", "-f", "qcow2", "-O", "raw", name, f"guest of {name}", folder=side)
@@ -152,11 +152,11 @@ def fresh(line, sector_size):
         run_line(world, line)
         image = line.split()[-2].removeprefix("host_device:")
         images.write_raw(world.a / "zeroes", 32 * MIB, [])
-        world.theirs("check", "-f", "qcow2", image, folder=world.a)
-        world.theirs("compare", "-f", "qcow2", "-F", "raw", image, "zeroes", folder=world.a)
+        world.run_qemu("check", "-f", "qcow2", image, folder=world.a)
+        world.run_qemu("compare", "-f", "qcow2", "-F", "raw", image, "zeroes", folder=world.a)
         # Zeroes of the sources then need not be written.
-        world.ours("convert", "-n", "-O", "qcow2", "--target-is-zero", "src.qcow2", image, folder=world.a)
-        world.theirs("compare", "-f", "qcow2", "-F", "qcow2", image, "src.qcow2", folder=world.a)
+        world.run_subject("convert", "-n", "-O", "qcow2", "--target-is-zero", "src.qcow2", image, folder=world.a)
+        world.run_qemu("compare", "-f", "qcow2", "-F", "qcow2", image, "src.qcow2", folder=world.a)
     return Case(f"fresh: {sector_size}: {line}", run, byre_only=True)
 
 

@@ -35,11 +35,11 @@ RAW = ["#a\n", "#a\nversion=4\n", "version=1 \n", "\nversion=1\n", " version=1\n
 def refused(world, name, format):
     for arguments in (["info", name], ["convert", "-O", "raw", name, "x"], ["map", name], ["compare", name, name],
                       ["create", "-f", "qcow2", "-b", name, "-F", format, "over"], ["dd", f"if={name}", "of=x"]):
-        result = world.ours(*arguments, code=2 if arguments[0] == "compare" else 1)
+        result = world.run_subject(*arguments, code=2 if arguments[0] == "compare" else 1)
         world.expect(f"'{format}'".encode() in result.err, f"does not name {format}:\n{result.text()}")
     world.expect(not (world.folder / "x").exists(), "made a target")
-    world.same("info", "-f", "raw", name)
-    world.same("map", "-f", "raw", "--output=json", name)
+    world.compare_on_same_files("info", "-f", "raw", name)
+    world.compare_on_same_files("map", "-f", "raw", "--output=json", name)
 
 
 def made(name, arguments):
@@ -67,8 +67,8 @@ def written(format, text):
 def raw(text):
     def run(world):
         write(world, "disk", text)
-        world.same("info", "disk")
-        world.same("convert", "-O", "qcow2", "disk", "x")
+        world.compare_on_same_files("info", "disk")
+        world.compare_on_same_files("convert", "-O", "qcow2", "disk", "x")
     return Case(f"raw: {text.encode('unicode_escape').decode()}", run)
 
 

@@ -15,7 +15,7 @@ SECONDS_MAX = 20
 
 def refused(world, *arguments):
     """The subject terminates with an error that gives the reason."""
-    result = world.ours(*arguments, code=None, memory=MEMORY_MAX, seconds=SECONDS_MAX)
+    result = world.run_subject(*arguments, code=None, memory=MEMORY_MAX, seconds=SECONDS_MAX)
     world.expect(0 < result.code < 64 and result.err.startswith(b"qemu-img: "), result.text())
     return result
 
@@ -32,8 +32,8 @@ def chain_to_itself(name, names, prepare=None):
         if prepare:
             prepare(world)
         first = names[0][0]
-        world.same("info", first)
-        world.same("info", "--output=json", first)
+        world.compare_on_same_files("info", first)
+        world.compare_on_same_files("info", "--output=json", first)
         for arguments in (["check", first], ["map", first], ["map", "--output=json", first],
                           ["convert", "-O", "raw", first, "out.raw"], ["compare", first, first],
                           ["measure", "-O", "qcow2", first], ["dd", f"if={first}", "of=out.raw"],
@@ -64,7 +64,7 @@ def raw_data_file_is_the_image(world):
     (world.folder / "image.qcow").symlink_to("image.qcow2")
     for command in COMMANDS[:8]:
         target = ["out.raw"] if command[0] == "convert" else []
-        result = world.ours(*command, "image.qcow2", *target, code=None, memory=MEMORY_MAX, seconds=SECONDS_MAX)
+        result = world.run_subject(*command, "image.qcow2", *target, code=None, memory=MEMORY_MAX, seconds=SECONDS_MAX)
         world.expect(result.code >= 0, result.text())
 
 
@@ -72,11 +72,11 @@ def backing_name(name, backing, fmt=None):
     """Strings that may be stored as a backing file's name but are not valid names."""
     def run(world):
         world.make("create", "-f", "qcow2", "-u", "-b", backing, "-F", "raw", "image.qcow2", "1M")
-        world.same("info", "image.qcow2", seconds=SECONDS_MAX)
-        world.same("info", "--output=json", "image.qcow2", seconds=SECONDS_MAX)
+        world.compare_on_same_files("info", "image.qcow2", seconds=SECONDS_MAX)
+        world.compare_on_same_files("info", "--output=json", "image.qcow2", seconds=SECONDS_MAX)
         for arguments in (["check", "image.qcow2"], ["map", "--output=json", "image.qcow2"],
                           ["convert", "-O", "raw", "image.qcow2", "out.raw"]):
-            world.same(*arguments, seconds=SECONDS_MAX)
+            world.compare_on_same_files(*arguments, seconds=SECONDS_MAX)
     return Case(f"backing file {name}", run)
 
 
@@ -88,7 +88,7 @@ def deep_chain(depth):
                        str(level), "1M")
         for arguments in (["info", str(depth)], ["check", str(depth)], ["map", "--output=json", str(depth)],
                           ["convert", "-O", "raw", str(depth), "out.raw"]):
-            world.same(*arguments, seconds=SECONDS_MAX)
+            world.compare_on_same_files(*arguments, seconds=SECONDS_MAX)
     return Case(f"chain of {depth}", run)
 
 
@@ -126,7 +126,7 @@ def bomb(chosen):
         for arguments in (["check", "image.qcow2"], ["info", "image.qcow2"],
                           ["map", "--output=json", "image.qcow2"], ["compare", "image.qcow2", "image.qcow2"],
                           ["convert", "-O", "qcow2", "-c", "image.qcow2", "out"]):
-            world.same(*arguments, memory=2 * MEMORY_MAX, seconds=60)
+            world.compare_on_same_files(*arguments, memory=2 * MEMORY_MAX, seconds=60)
     return Case(f"one compressed cluster for all of {chosen}", run)
 
 
@@ -154,7 +154,7 @@ def snapshots_by_thousands(count, l1_size):
         image.set("nb_snapshots", count)
         image.save()
         for command in (["info"], ["map", "--output=json"], ["check"]):
-            result = world.ours(*command, "image.qcow2", code=None, memory=MEMORY_MAX, seconds=60)
+            result = world.run_subject(*command, "image.qcow2", code=None, memory=MEMORY_MAX, seconds=60)
             world.expect(result.code >= 0, result.text())
     return Case(f"{count} snapshots with L1 tables of {l1_size} entries", run, byre_only=True)
 

@@ -24,15 +24,15 @@ def with_snapshots(chosen, count):
         for arguments in (["info", "image.qcow2"], ["info", "--output=json", "image.qcow2"],
                           ["check", "image.qcow2"], ["check", "--output=json", "image.qcow2"],
                           ["map", "--output=json", "image.qcow2"], ["measure", "-O", "qcow2", "image.qcow2"]):
-            world.same(*arguments)
+            world.compare_on_same_files(*arguments)
         selectors = [f"s{number}" for number in range(count)] + ["1", f"snapshot.id={count}",
                                                                 "snapshot.name=s0", "nope", "99", ""]
         for selector in selectors:
-            world.same("measure", "-O", "qcow2", "-l", selector, "image.qcow2")
+            world.compare_on_same_files("measure", "-O", "qcow2", "-l", selector, "image.qcow2")
             world.qemu.run(["convert", "-l", selector, "-O", "raw", "image.qcow2", "theirs.raw"], world.folder)
             wanted = digest(world.folder / "theirs.raw") if (world.folder / "theirs.raw").exists() else None
             (world.folder / "theirs.raw").unlink(missing_ok=True)
-            world.same("convert", "-l", selector, "-O", "raw", "image.qcow2", "ours.raw")
+            world.compare_on_same_files("convert", "-l", selector, "-O", "raw", "image.qcow2", "ours.raw")
             made = world.folder / "ours.raw"
             world.expect((digest(made) if made.exists() else None) == wanted, f"snapshot {selector!r} differs")
             made.unlink(missing_ok=True)
@@ -48,9 +48,9 @@ def with_vm_state(chosen, size):
         image.save()
         for arguments in (["info", "image.qcow2"], ["info", "--output=json", "image.qcow2"],
                           ["check", "image.qcow2"], ["measure", "-O", "qcow2", "-l", "s0", "image.qcow2"]):
-            world.same(*arguments)
+            world.compare_on_same_files(*arguments)
         world.make("convert", "-l", "s0", "-O", "raw", "image.qcow2", "theirs.raw")
-        world.ours("convert", "-l", "s0", "-O", "raw", "image.qcow2", "ours.raw")
+        world.run_subject("convert", "-l", "s0", "-O", "raw", "image.qcow2", "ours.raw")
         world.expect(digest(world.folder / "ours.raw") == digest(world.folder / "theirs.raw"), "bytes differ")
     return Case(f"VM state of {size} in {chosen}", run)
 
@@ -62,9 +62,9 @@ def resized_after_snapshot(grow):
         world.make("resize", *([] if grow else ["--shrink"]), "image.qcow2", "12M" if grow else "1M", code=0)
         for arguments in (["info", "image.qcow2"], ["info", "--output=json", "image.qcow2"],
                           ["check", "image.qcow2"], ["map", "--output=json", "image.qcow2"]):
-            world.same(*arguments)
+            world.compare_on_same_files(*arguments)
         world.qemu.run(["convert", "-l", "s0", "-O", "raw", "image.qcow2", "theirs.raw"], world.folder)
-        world.same("convert", "-l", "s0", "-O", "raw", "image.qcow2", "ours.raw")
+        world.compare_on_same_files("convert", "-l", "s0", "-O", "raw", "image.qcow2", "ours.raw")
         names = [name for name in ("theirs.raw", "ours.raw") if (world.folder / name).exists()]
         world.expect(len(names) != 1, f"only {names}")
         if names:
@@ -85,9 +85,9 @@ def with_bitmaps(chosen, names, granularity):
                           ["measure", "-O", "qcow2", "--output=json", "image.qcow2"],
                           ["measure", "-O", "qcow2", "-o", "compat=0.10", "image.qcow2"],
                           ["measure", "-O", "raw", "image.qcow2"]):
-            world.same(*arguments)
+            world.compare_on_same_files(*arguments)
         world.make("convert", "-O", "raw", "image.qcow2", "wanted.raw")
-        world.same("compare", "image.qcow2", "wanted.raw")
+        world.compare_on_same_files("compare", "image.qcow2", "wanted.raw")
     return Case(f"{len(names)} bitmaps, granularity {granularity}, in {chosen}", run)
 
 
@@ -98,7 +98,7 @@ def in_use_bitmap(world):
     world.qemu_io.run(["-c", "write -P 1 0 64k", "-c", "flush", "-c", "abort", "image.qcow2"], world.folder)
     for arguments in (["info", "image.qcow2"], ["info", "--output=json", "image.qcow2"],
                       ["check", "image.qcow2"], ["measure", "-O", "qcow2", "image.qcow2"]):
-        world.same(*arguments)
+        world.compare_on_same_files(*arguments)
 
 
 def dirty(chosen):
@@ -115,7 +115,7 @@ def dirty(chosen):
                           ["map", "--output=json", "image.qcow2"], ["compare", "image.qcow2", "image.qcow2"],
                           ["measure", "-O", "qcow2", "image.qcow2"], ["convert", "-O", "raw", "image.qcow2", "x"],
                           ["convert", "-O", "qcow2", "image.qcow2", "y"]):
-            world.same(*arguments)
+            world.compare_on_same_files(*arguments)
         world.expect(digest(world.folder / "image.qcow2") == before, "reading changed it")
     return Case(f"dirty {chosen}", run)
 
@@ -131,7 +131,7 @@ def marked_corrupt(world):
     for arguments in (["info", "image.qcow2"], ["info", "--output=json", "image.qcow2"], ["check", "image.qcow2"],
                       ["map", "--output=json", "image.qcow2"], ["convert", "-O", "raw", "image.qcow2", "x"],
                       ["convert", "-n", "-O", "qcow2", "disk.raw", "image.qcow2"]):
-        world.same(*arguments)
+        world.compare_on_same_files(*arguments)
 
 
 def features(kind, bits):
@@ -146,7 +146,7 @@ def features(kind, bits):
                           ["map", "--output=json", "image.qcow2"], ["info", "-f", "raw", "image.qcow2"],
                           ["convert", "-O", "raw", "image.qcow2", "x"], ["compare", "image.qcow2", "image.qcow2"],
                           ["create", "-f", "qcow2", "-b", "image.qcow2", "-F", "qcow2", "over.qcow2"]):
-            world.same(*arguments)
+            world.compare_on_same_files(*arguments)
     return Case(f"{kind} feature bits {bits}", run)
 
 

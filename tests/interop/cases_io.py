@@ -25,7 +25,7 @@ def masked(result):
     return dataclasses.replace(result, out=out)
 
 
-def twin(world, arguments, send=None):
+def compare_on_copies(world, arguments, send=None):
     """Runs both programs, each in its own directory; everything that they print must be the same."""
     theirs = world.qemu_io.run(arguments, world.b, send=send)
     ours = world.subject_io.run(arguments, world.a, send=send)
@@ -56,7 +56,7 @@ def same_image(world, name):
     if (world.a / name).read_bytes() == (world.b / name).read_bytes():
         return
     cases_lines.same_image(world, name)
-    world.ours("check", name, folder=world.a)
+    world.run_subject("check", name, folder=world.a)
     # Where the bytes are stored is up to each program; but for one file both report the same.
     for side in (world.a, world.b):
         mine, wanted = (program.run(["-r", name, "-c", "map", "-c", "alloc 100k 1M"], side)
@@ -80,7 +80,7 @@ def line_case(group, line):
 
     def run(world):
         prepare(world)
-        twin(world, arguments)
+        compare_on_copies(world, arguments)
         same_disks(world)
     return Case(f"{group}: {line}", run)
 
@@ -115,7 +115,7 @@ PIPES_WITHOUT_IMAGE = {
 def pipe_case(name, text, arguments):
     def run(world):
         prepare(world)
-        twin(world, arguments, send=text.encode())
+        compare_on_copies(world, arguments, send=text.encode())
         same_disks(world)
     return Case(f"pipe: {name}", run)
 
@@ -200,7 +200,7 @@ def make_disk(world, options):
 def request_case(kind, name):
     def run(world):
         make_disk(world, KINDS[kind])
-        twin(world, ["disk.qcow2", *words(REQUESTS[name])])
+        compare_on_copies(world, ["disk.qcow2", *words(REQUESTS[name])])
         same_disks(world)
         # Each continues with what the other one left.
         for side in (world.a, world.b):
@@ -215,7 +215,7 @@ def compressed_case(kind):
     def run(world):
         make_disk(world, KINDS[kind])
         for requests in COMPRESSED:
-            twin(world, ["disk.qcow2", *words(requests)])
+            compare_on_copies(world, ["disk.qcow2", *words(requests)])
             same_disks(world)
     return Case(f"{kind}: compressed", run)
 
@@ -226,7 +226,7 @@ def internal_snapshots(world):
     world.write("disk.qcow2", "write -P 1 0 1M", "write -z 1M 1M")
     world.make("snapshot", "-c", "before", "disk.qcow2")
     world.copy_to_sides()
-    twin(world, ["disk.qcow2", *words("write -P 2 32k 64k; write -z 256k 64k; discard 512k 64k; write -P 3 1M 1k")])
+    compare_on_copies(world, ["disk.qcow2", *words("write -P 2 32k 64k; write -z 256k 64k; discard 512k 64k; write -P 3 1M 1k")])
     same_disks(world)
     for side in (world.a, world.b):
         world.make("snapshot", "-a", "before", "disk.qcow2", folder=side)
@@ -237,7 +237,7 @@ def large_requests(world):
     """Requests of the maximum length, and zeroes beyond that."""
     world.make("create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", "disk.qcow2", "16T")
     world.copy_to_sides()
-    twin(world, ["disk.qcow2", *words("""write -zn 1T 4G; write -z 2T 2147483136; discard 0 2147483136
+    compare_on_copies(world, ["disk.qcow2", *words("""write -zn 1T 4G; write -z 2T 2147483136; discard 0 2147483136
         write -zn 0 2T; read -P 0 1T 64M; write -P 1 17592186043904 512; read -v 17592186044400 16
         write 17592186044400 17; alloc 16T; length""")])
     same_disks(world)
@@ -266,7 +266,7 @@ def a_reader_that_goes_away(world):
     process.stdout.close()
     process.stderr.read()
     world.expect(process.wait(60) in (0, 1), f"exit code {process.returncode}")
-    world.ours("check", "a.qcow2", folder=world.a)
+    world.run_subject("check", "a.qcow2", folder=world.a)
 
 
 def cases():

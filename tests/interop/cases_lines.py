@@ -108,7 +108,7 @@ def line_case(name, line):
 
     def run(world):
         prepare(world)
-        world.twin(*arguments)
+        world.compare_on_copies(*arguments)
         mine, wanted = names_and_sizes(world.a), names_and_sizes(world.b)
         for name in LEFT_BY_QEMU.get(line, ()) if world.subject_is_byre else ():
             world.expect(name in wanted and name not in mine, f"{name} should be left by QEMU alone")
@@ -142,7 +142,7 @@ def same_image(world, name):
 def dd_onto_its_input(world):
     """QEMU truncates the file before it reads it; byre is stopped by its own lock, and nothing is lost."""
     prepare(world)
-    result = world.ours("dd", "if=b.raw", "of=b.raw", folder=world.a, code=1)
+    result = world.run_subject("dd", "if=b.raw", "of=b.raw", folder=world.a, code=1)
     world.expect(b"lock" in result.err, result.text())
     world.expect((world.a / "b.raw").read_bytes() == (world.b / "b.raw").read_bytes(), "b.raw was changed")
 

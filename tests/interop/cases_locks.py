@@ -118,14 +118,14 @@ def byre_writes(world):
         process.send_signal(signal.SIGSTOP)
         for arguments in (["info", "target.qcow2"], ["check", "target.qcow2"],
                           ["create", "-f", "qcow2", "target.qcow2", "1M"]):
-            theirs = world.theirs(*arguments, code=1)
+            theirs = world.run_qemu(*arguments, code=1)
             world.equal(arguments, world.subject.run(arguments, world.folder), theirs)
     finally:
         process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=40)
     world.expect(process.returncode == 0, f"{out!r} {err!r}")
-    world.theirs("check", "target.qcow2")
-    world.theirs("compare", "-f", "raw", "noise.raw", "target.qcow2")
+    world.run_qemu("check", "target.qcow2")
+    world.run_qemu("compare", "-f", "raw", "noise.raw", "target.qcow2")
 
 
 def byre_reads(world):
@@ -137,9 +137,9 @@ def byre_reads(world):
         for image in ("image.qcow2", "base.qcow2"):
             refusal = wait_until_locked(world, image, process, writer=False)
             world.expect(b"Failed to get \"write\" lock" in refusal.err, refusal.text())
-            world.theirs("info", image)
-            world.same("info", image)
-            world.same("create", "-f", "qcow2", image, "4M")
+            world.run_qemu("info", image)
+            world.compare_on_same_files("info", image)
+            world.compare_on_same_files("create", "-f", "qcow2", image, "4M")
     finally:
         out, err = process.communicate(timeout=20)
     world.expect(process.returncode == 0 and len(out) == 4 * MIB, f"{len(out)} bytes, {err!r}")
@@ -162,7 +162,7 @@ def dd_onto_itself(world):
     content = images.noise(MIB, 1)
     (world.folder / "disk.raw").write_bytes(content)
     for format in ("raw", "qcow2"):
-        result = world.ours("dd", "-O", format, "if=disk.raw", "of=./disk.raw", code=1)
+        result = world.run_subject("dd", "-O", format, "if=disk.raw", "of=./disk.raw", code=1)
         world.expect(b"lock" in result.err, result.text())
         world.expect((world.folder / "disk.raw").read_bytes() == content, "the file has changed")
 

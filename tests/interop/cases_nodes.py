@@ -79,7 +79,7 @@ def device_case(line, read_only, of_io):
                 world.expect((mine, ours.err, ours.code) == (keep, theirs.err, theirs.code),
                              f"subject:\n{ours.text()}\nQEMU:\n{theirs.text()}")
             else:
-                ours = world.twin(*arguments)
+                ours = world.compare_on_copies(*arguments)
             made = [sorted(path.name for path in side.iterdir()) for side in (world.a, world.b)]
             # byre removes what a failed conversion has created.
             if world.subject_is_byre and arguments[0] == "convert" and ours.code != 0 and "over" in made[1]:
@@ -144,7 +144,7 @@ def colon_case(line):
         world.make("create", "-f", "qcow2", "-b", "file:c:d", "-F", "raw", "file:o:v")
         world.make("create", "-u", "-f", "qcow2", "-b", "file:c:d", "-F", "raw", "sub/inner", "1M")
         world.copy_to_sides()
-        world.twin(*arguments)
+        world.compare_on_copies(*arguments)
         made = [sorted(path.name for path in side.iterdir()) for side in (world.a, world.b)]
         world.expect(made[0] == made[1], f"leaves other files: {made}")
     return Case(f"colon: {line}", run)

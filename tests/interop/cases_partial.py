@@ -18,16 +18,16 @@ def rest_arrives(scope, share):
         part = world.folder / "part.qcow2"
         part.write_bytes(whole[:length])
         for _ in range(2):
-            result = world.ours("check", "-r", scope, "part.qcow2", code=2)
+            result = world.run_subject("check", "-r", scope, "part.qcow2", code=2)
             world.expect(b"exceeding the end of the file" in result.err, result.text())
         world.expect(part.stat().st_size == length, "the file has another length")
         with open(part, "ab") as file:
             file.write(whole[length:])
-        world.ours("check", "part.qcow2")
-        world.theirs("compare", "image.qcow2", "part.qcow2")
+        world.run_subject("check", "part.qcow2")
+        world.run_qemu("compare", "image.qcow2", "part.qcow2")
         part.write_bytes(whole[:length])
-        world.own("check", "-r", "all", "--drop-unreadable", "part.qcow2")
-        world.theirs("check", "part.qcow2")
+        world.run_as_byre("check", "-r", "all", "--drop-unreadable", "part.qcow2")
+        world.run_qemu("check", "part.qcow2")
     return Case(f"{share} eighths of an image, -r {scope}", run, byre_only=True)
 
 
@@ -69,18 +69,18 @@ def broken_bitmap(name, damage):
         damage(image)
         image.save()
         before = digest(world.folder / "image.qcow2")
-        world.ours("convert", "-O", "raw", "image.qcow2", "out.raw")
-        world.ours("info", "image.qcow2")
-        world.ours("map", "image.qcow2")
-        world.ours("check", "image.qcow2", code=2)
-        world.ours("check", "-r", "leaks", "image.qcow2", code=2)
+        world.run_subject("convert", "-O", "raw", "image.qcow2", "out.raw")
+        world.run_subject("info", "image.qcow2")
+        world.run_subject("map", "image.qcow2")
+        world.run_subject("check", "image.qcow2", code=2)
+        world.run_subject("check", "-r", "leaks", "image.qcow2", code=2)
         world.expect(digest(world.folder / "image.qcow2") == before, "the image was changed")
-        result = world.ours("check", "-r", "all", "image.qcow2")
+        result = world.run_subject("check", "-r", "all", "image.qcow2")
         world.expect(name == "zeroed" or b"Removing bitmap 'two'" in result.err, result.text())
-        world.theirs("check", "image.qcow2")
+        world.run_qemu("check", "image.qcow2")
         bitmaps = world.info("image.qcow2")["format-specific"]["data"]["bitmaps"]
         world.expect([each["name"] for each in bitmaps] == ["one", "three"], str(bitmaps))
-        world.theirs("compare", "image.qcow2", "out.raw")
+        world.run_qemu("compare", "image.qcow2", "out.raw")
     return Case(f"a bitmap's directory entry, {name}", run, byre_only=True)
 
 
@@ -98,7 +98,7 @@ def written_meanwhile(name, damage):
         world.expect(result.code == 0 and b"wrote" in result.out, result.text())
         data = qcow2.Image(world.folder / "image.qcow2")
         if data.get("autoclear") & 1 == 0:
-            world.theirs("info", "image.qcow2")
+            world.run_qemu("info", "image.qcow2")
             world.expect("bitmaps" not in world.info("image.qcow2")["format-specific"]["data"], "there are bitmaps")
             return
         for index in range(3):
@@ -123,14 +123,14 @@ def extra_data(world):
     image.save()
     for arguments in (["info", "image.qcow2"], ["convert", "-O", "raw", "image.qcow2", "out.raw"],
                       ["map", "image.qcow2"], ["compare", "image.qcow2", "image.qcow2"]):
-        world.ours(*arguments)
+        world.run_subject(*arguments)
     refused = world.subject_io.run(["-c", "write 0 64k", "image.qcow2"], world.folder)
     world.expect(refused.code == 1 and b"check -r all" in refused.err, refused.text())
-    world.ours("check", "-r", "all", "image.qcow2")
-    world.theirs("check", "image.qcow2")
+    world.run_subject("check", "-r", "all", "image.qcow2")
+    world.run_qemu("check", "image.qcow2")
     names = [each["name"] for each in world.info("image.qcow2")["snapshots"]]
     world.expect(names == ["first", "second"], str(names))
-    world.theirs("compare", "image.qcow2", "out.raw")
+    world.run_qemu("compare", "image.qcow2", "out.raw")
 
 
 def zero_entry(world):
@@ -140,11 +140,11 @@ def zero_entry(world):
     image.bytes[start:start + 40] = bytes(40)
     image.set("nb_snapshots", 1)
     image.save()
-    check = world.ours("check", "image.qcow2", code=None)
-    after = world.ours("check", "-r", "leaks", "image.qcow2", code=None)
+    check = world.run_subject("check", "image.qcow2", code=None)
+    after = world.run_subject("check", "-r", "leaks", "image.qcow2", code=None)
     world.expect(after.code == check.code != 0 and b"repaired" not in after.out, after.text())
-    world.own("check", "-r", "all", "--drop-unreadable", "image.qcow2")
-    world.theirs("check", "image.qcow2")
+    world.run_as_byre("check", "-r", "all", "--drop-unreadable", "image.qcow2")
+    world.run_qemu("check", "image.qcow2")
 
 
 def unreadable_entries(world):
@@ -153,19 +153,19 @@ def unreadable_entries(world):
     image.put(image.snapshot(1) + SNAPSHOT_EXTRA_SIZE, 0x7FFFFFFF, 4)
     image.put(image.snapshot(1) + 12, 60000, 2)
     image.save()
-    world.ours("convert", "-O", "raw", "image.qcow2", "out.raw")
-    result = world.ours("check", "-r", "all", "image.qcow2", code=2)
+    world.run_subject("convert", "-O", "raw", "image.qcow2", "out.raw")
+    result = world.run_subject("check", "-r", "all", "image.qcow2", code=2)
     advice = b"byre check -r all --drop-unreadable"
     world.expect(advice in result.err, result.text())
-    plain = world.ours("check", "image.qcow2", code=1)
+    plain = world.run_subject("check", "image.qcow2", code=1)
     world.expect(advice in plain.err, plain.text())
     refused = world.subject_io.run(["-c", "write 0 64k", "image.qcow2"], world.folder)
     world.expect(refused.code == 1 and advice in refused.err, refused.text())
-    world.own("check", "-r", "all", "--drop-unreadable", "image.qcow2")
-    world.theirs("check", "image.qcow2")
+    world.run_as_byre("check", "-r", "all", "--drop-unreadable", "image.qcow2")
+    world.run_qemu("check", "image.qcow2")
     names = [each["name"] for each in world.info("image.qcow2")["snapshots"]]
     world.expect(names == ["first"], str(names))
-    world.theirs("compare", "image.qcow2", "out.raw")
+    world.run_qemu("compare", "image.qcow2", "out.raw")
 
 
 def cases():

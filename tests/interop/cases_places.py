@@ -17,7 +17,7 @@ NAMES = ["with blanks in it.qcow2", "quote'and\"quote.qcow2", "new\nline.qcow2",
 
 def odd_name(name):
     def run(world):
-        world.twin("create", "-f", "qcow2", name, "1M")
+        world.compare_on_copies("create", "-f", "qcow2", name, "1M")
         for side in (world.a, world.b):
             world.write(name, "write -P 1 0 64k", folder=side)
         for arguments in (["info", name], ["info", "--output=json", name], ["check", name],
@@ -30,9 +30,9 @@ def odd_name(name):
                           ["create", "-f", "qcow2", "-o", f"data_file={name.replace(',', ',,')}.d", "with-data", "1M"],
                           ["info", "with-data"], ["info", "--output=json", "with-data"],
                           ["dd", f"if={name}", "of=dd.raw", "bs=64k"], ["info", name + ".gone"]):
-            world.twin(*arguments)
+            world.compare_on_copies(*arguments)
         for made in ("copy", "over"):
-            world.theirs("check", made, folder=world.a)
+            world.run_qemu("check", made, folder=world.a)
     return Case(f"name {name[:40].encode('unicode_escape', 'surrogateescape').decode()}", run)
 
 
@@ -50,7 +50,7 @@ def permissions(name, prepare, command_lines):
             world.make("create", "-f", "qcow2", "-o", "data_file=folder/data", "data.qcow2", "1M", folder=side)
             prepare(side)
         for line in command_lines:
-            world.twin(*shlex.split(line), as_user=True)
+            world.compare_on_copies(*shlex.split(line), as_user=True)
     return Case(f"permissions: {name}", run)
 
 
@@ -135,7 +135,7 @@ def huge(name, create, writes, commands):
         world.make(*create)
         world.write(create[-2], *writes, options=["-f", create[2]])
         for command in commands:
-            world.same(*shlex.split(command), seconds=60)
+            world.compare_on_same_files(*shlex.split(command), seconds=60)
     return Case(f"huge: {name}", run)
 
 
@@ -181,8 +181,8 @@ def pipe(name, line, wanted):
         if wanted == "raw":
             world.expect(digest(world.folder / "out") == digest(world.folder / "disk.raw"), "bytes differ")
         else:
-            world.theirs("check", "-f", "qcow2", "out")
-            world.theirs("compare", "-f", "raw", "-F", "qcow2", "disk.raw", "out")
+            world.run_qemu("check", "-f", "qcow2", "out")
+            world.run_qemu("compare", "-f", "raw", "-F", "qcow2", "disk.raw", "out")
     return Case(f"pipe: {name}", run, byre_only=True)
 
 
@@ -214,7 +214,7 @@ def closed_pipe(world):
 def progress_lines(world):
     """--progress=json: each line is an object, the last reports completion."""
     images.write_raw(world.folder / "disk.raw", 8 * MIB, [(0, images.noise(4 * MIB, 2))])
-    result = world.own("convert", "--progress=json", "-f", "raw", "-O", "qcow2", "disk.raw", "image")
+    result = world.run_as_byre("convert", "--progress=json", "-f", "raw", "-O", "qcow2", "disk.raw", "image")
     lines = [json.loads(line) for line in (result.out + result.err).decode().splitlines()]
     world.expect(lines and all(isinstance(line, dict) for line in lines), result.text())
 

@@ -14,16 +14,16 @@ def every_command(world, name, chosen=None):
                       ["check", "--output=json", name], ["map", "--output=json", name], ["map", name],
                       ["measure", "-O", "qcow2", name], ["measure", "--output=json", "-O", "qcow2", name],
                       ["measure", "-O", "raw", name]):
-        world.same(*arguments)
+        world.compare_on_same_files(*arguments)
     world.make("convert", "-O", "raw", name, "wanted.raw")
     converted_alike(world, name, [])
-    world.same("compare", name, "wanted.raw")
-    world.same("compare", "-s", name, "wanted.raw")
+    world.compare_on_same_files("compare", name, "wanted.raw")
+    world.compare_on_same_files("compare", "-s", name, "wanted.raw")
 
 
 def converted_alike(world, name, arguments):
     """The subject's conversion to raw has the bytes of QEMU's, which is wanted.raw."""
-    world.ours("convert", *arguments, "-O", "raw", name, "ours.raw")
+    world.run_subject("convert", *arguments, "-O", "raw", name, "ours.raw")
     mine, wanted = digest(world.folder / "ours.raw"), digest(world.folder / "wanted.raw")
     world.expect(mine == wanted, f"convert to raw gives {mine}, QEMU {wanted}")
     (world.folder / "ours.raw").unlink()
@@ -114,7 +114,7 @@ def probe_case(name, head, size):
                           ["map", "--output=json", "thing"], ["map", "thing"], ["measure", "-O", "qcow2", "thing"],
                           ["info", "-f", "raw", "thing"], ["info", "-f", "qcow2", "thing"],
                           ["compare", "thing", "thing"], ["compare", "-f", "raw", "-F", "raw", "thing", "thing"]):
-            world.same(*arguments)
+            world.compare_on_same_files(*arguments)
     return Case(f"probe of {name}", run)
 
 
@@ -134,7 +134,7 @@ def raw_map(name, size, parts):
                           ["measure", "-f", "raw", "-O", "qcow2", "disk.raw"],
                           ["measure", "-f", "raw", "-O", "qcow2", "-o", "cluster_size=4k", "disk.raw"],
                           ["info", "-f", "raw", "disk.raw"]):
-            world.same(*arguments)
+            world.compare_on_same_files(*arguments)
     return Case(f"raw {name}", run)
 
 
@@ -153,7 +153,7 @@ def map_window(start, length):
         window = ([f"--start-offset={start}"] if start is not None else []) + \
             ([f"--max-length={length}"] if length is not None else [])
         for output in ("human", "json"):
-            world.same("map", f"--output={output}", *window, "image.qcow2")
+            world.compare_on_same_files("map", f"--output={output}", *window, "image.qcow2")
     return Case(f"map from {start}, at most {length}", run)
 
 
@@ -164,8 +164,8 @@ def map_without_compressed(chosen):
                    str(images.disk_size(chosen.cluster_size)))
         images.fill_image(world, "image.qcow2", chosen, compressed=False)
         for output in ("human", "json"):
-            world.same("map", f"--output={output}", "image.qcow2")
-        world.same("measure", "-O", "qcow2", "-o", "cluster_size=4k", "image.qcow2")
+            world.compare_on_same_files("map", f"--output={output}", "image.qcow2")
+        world.compare_on_same_files("measure", "-O", "qcow2", "-o", "cluster_size=4k", "image.qcow2")
     return Case(f"map without compressed clusters, {chosen}", run)
 
 

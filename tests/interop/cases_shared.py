@@ -57,7 +57,7 @@ def at_a_device(holder, options, line):
             mine, wanted = (result.err.replace(b"\n\n", b"\n") for result in (ours, theirs))
             world.expect(mine == wanted, f"subject:\n{ours.text()}\nQEMU:\n{theirs.text()}")
         if "-r" not in options:
-            world.theirs("check", "dev", folder=world.a)
+            world.run_qemu("check", "dev", folder=world.a)
             kept = world.qemu_io.run(["-r", "-c", "read -P 9 0 1M", "dev"], world.a)
             world.expect(kept.code == 0 and b"failed" not in kept.out, kept.text())
     return Case(f"device, {holder} has it {' '.join(options) or 'for writing'}: {line}", run)
@@ -83,7 +83,7 @@ def dirty_bit(holder, line):
         world.expect(ours.code == theirs.code, f"subject:\n{ours.text()}\nQEMU:\n{theirs.text()}")
         image = qcow2.Image(world.a / "image")
         world.expect(image.number(72) & 1 == 0, "its writer left it dirty")
-        world.theirs("check", "image", folder=world.a)
+        world.run_qemu("check", "image", folder=world.a)
     return Case(f"dirty image, {holder} writes: {line}", run)
 
 
@@ -118,7 +118,7 @@ def without_locks(error, line):
             lines = [text for text in result.stderr.splitlines() if b"lock" not in text or b"Failed" in text]
             found.append((result.returncode, lines))
             if result.returncode == 0:
-                world.theirs("check", "image", folder=side)
+                world.run_qemu("check", "image", folder=side)
         world.expect(found[0] == found[1], f"subject: {found[0]}\nQEMU: {found[1]}")
         refused = "locking=on" in line
         world.expect(any(b"lock" in text for text in found[0][1]) == refused, f"{found[0]}")

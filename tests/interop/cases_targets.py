@@ -35,14 +35,14 @@ def same_bytes(options):
         source(world)
         found = set()
         for workers in (1, 2, 8, 16, 8, 8):
-            world.ours("convert", "-f", "raw", "-O", "qcow2", "-m", str(workers), *options.split(), "disk.raw",
-                       "image.qcow2")
+            world.run_subject("convert", "-f", "raw", "-O", "qcow2", "-m", str(workers), *options.split(), "disk.raw",
+                              "image.qcow2")
             found.add(digest(world.folder / "image.qcow2"))
         world.expect(len(found) == 1, f"{len(found)} different images")
-        world.theirs("check", "image.qcow2")
-        world.theirs("compare", "-f", "raw", "-F", "qcow2", "disk.raw", "image.qcow2")
+        world.run_qemu("check", "image.qcow2")
+        world.run_qemu("compare", "-f", "raw", "-F", "qcow2", "disk.raw", "image.qcow2")
         world.make("convert", "-f", "raw", "-O", "qcow2", *options.split(), "disk.raw", "qemu.qcow2")
-        shown = [world.theirs("check", name).out.split(b"\n")[1] for name in ("image.qcow2", "qemu.qcow2")]
+        shown = [world.run_qemu("check", name).out.split(b"\n")[1] for name in ("image.qcow2", "qemu.qcow2")]
         if "-c" not in options.split():
             world.expect(b" 0.00% fragmented" in shown[0] or shown[0] == shown[1], f"{shown}")
     return Case(f"same bytes: {options or 'plain'}", run, byre_only=True)
@@ -65,8 +65,8 @@ def same_bytes_over_another(options):
             found.add((digest(world.folder / "new.qcow2"), digest(world.folder / "top.qcow2")))
         world.expect(len(found) == 1, f"{len(found)} different images")
         for left, right in (("disk.raw", "new.qcow2"), ("over.qcow2", "top.qcow2")):
-            world.theirs("check", right)
-            world.theirs("compare", left, right)
+            world.run_qemu("check", right)
+            world.run_qemu("compare", left, right)
     return Case(f"same bytes over another: {options or 'plain'}", run, byre_only=True)
 
 
@@ -224,7 +224,7 @@ def stopped(world):
 
 
 def supported_formats(world):
-    out = world.ours("--help").out.decode()
+    out = world.run_subject("--help").out.decode()
     lines = out.split("\n")
     after = lines.index("Supported image formats:")
     world.expect(lines[after + 1] == "" and lines[after + 2].startswith("  "), out)

@@ -39,11 +39,11 @@ def text_case(kind, text):
             world.make(*arguments)
         replace(world, kind, text)
         for arguments in (["info", "-U"], ["check", "-U"], ["map", "-U"], ["info", "-U", "--backing-chain"]):
-            world.same(*arguments, "disk")
-            shown = world.same(*arguments, "--output=json", "disk")
+            world.compare_on_same_files(*arguments, "disk")
+            shown = world.compare_on_same_files(*arguments, "--output=json", "disk")
             if shown.code == 0:
                 json.loads(shown.out.decode())
-        world.same("convert", "-O", "raw", "disk", "x")
+        world.compare_on_same_files("convert", "-O", "raw", "disk", "x")
     return Case(f"{kind}: {text!r}", run)
 
 

@@ -24,7 +24,7 @@ def states(world, side, name):
     """(start, length, (depth, present, kind)) of every extent, with adjacent ones of the same state joined. Holes that
     the file has inside data are up to each program."""
     found = []
-    for extent in json.loads(world.theirs("map", "--output=json", name, folder=side).out):
+    for extent in json.loads(world.run_qemu("map", "--output=json", name, folder=side).out):
         kind = "data" if extent["data"] else "zero" if extent["zero"] else "unknown"
         state = (extent["depth"], extent["present"], kind)
         if found and found[-1][2] == state:
@@ -75,7 +75,7 @@ def zeroes(target):
 def convert_onto(target):
     def run(world):
         prepare(world, TARGETS[target])
-        world.twin("convert", "-n", "-O", "qcow2", "base.raw", "disk.qcow2")
+        world.compare_on_copies("convert", "-n", "-O", "qcow2", "base.raw", "disk.qcow2")
         same_states(world, "disk.qcow2")
         world.make("check", "disk.qcow2", folder=world.a)
     return Case(f"convert -n: {target}", run)

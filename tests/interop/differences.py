@@ -2,8 +2,8 @@
 """Every deliberate difference between byre and QEMU: where it occurs, why it exists, and no wider.
 
 An entry sees the command line and both results, and determines what each side's output becomes before the two are
-compared. Whatever no entry covers must be equal to the byte. docs/differences-from-qemu.md has the same list for
-users.
+compared. Whatever no entry covers must be equal to the byte, and a program that crashes is not equal to anything.
+docs/differences-from-qemu.md tells users about these and about other differences.
 """
 import dataclasses
 import re
@@ -16,6 +16,8 @@ class Difference:
     reason: str
     applies: Callable  # (arguments, ours, theirs) -> bool
     rewrite: Callable  # (result) -> result, for both sides
+    # (exit code of byre, exit code of QEMU): it covers no others. Without any: `rewrite` keeps the codes.
+    codes: tuple = ()
 
 
 def _help_is_asked(arguments, ours, theirs):
@@ -74,6 +76,7 @@ def _compresses_into_a_data_file(arguments, ours, theirs):
 
 
 def _nothing(result):
+    """Neither the output nor the exit code is compared: the entry has to state which exit codes it covers."""
     return dataclasses.replace(result, out=b"", err=b"", code=0)
 
 
@@ -92,11 +95,14 @@ def _with_null_extents(result):
     return dataclasses.replace(result, out=NULL_EXTENT.sub(rb"\1null}", result.out))
 
 
+_NEVER = rb"(?!)"
+
+
 def _repairs(arguments):
     return arguments[:1] == ["check"] and "-r" in arguments
 
 
-def _repairs_and(ours_says=rb"$^", theirs_says=rb"$^"):
+def _repairs_and(ours_says=_NEVER, theirs_says=_NEVER):
     """A repair in which either program prints one of these."""
     def applies(arguments, ours, theirs):
         return _repairs(arguments) and bool(re.search(ours_says, ours.err) or re.search(theirs_says, theirs.err))
@@ -133,38 +139,39 @@ DIFFERENCES = [
     Difference(
         "leaked clusters beside what cannot be read",
         "QEMU frees them; the broken entry may have referred to them, so byre keeps them.",
-        _repairs_and(rb"Leaked clusters are kept"), _nothing),
+        _repairs_and(rb"Leaked clusters are kept"), _nothing, ((2, 1), (2, 2), (2, 3), (3, 0))),
     Difference(
         "entries that QEMU leaves",
         "Zero clusters past the end of the file and the copied flag of compressed clusters: byre repairs them.",
-        _repairs_and(rb"Repairing (reference beyond the end|copied flag of compressed)"), _nothing),
+        _repairs_and(rb"Repairing (reference beyond the end|copied flag of compressed)"), _nothing, ((0, 2), (2, 2))),
     Difference(
         "files that may be parts of images",
         "Both keep references past the end; byre reports it, does not resize the file, and frees nothing.",
-        _repairs_and(rb"References past the end of the file are kept|not extended while"), _nothing),
+        _repairs_and(rb"References past the end of the file are kept|not extended while"), _nothing,
+        ((0, 0), (1, 1), (2, 2))),
     Difference(
         "tables that overlap",
         "byre moves them apart; QEMU counts both and continues to change the shared cluster.",
-        _repairs_and(rb"Moving overlapping tables"), _nothing),
+        _repairs_and(rb"Moving overlapping tables"), _nothing, ((0, 0), (0, 1))),
     Difference(
         "repairs that QEMU gives up",
         "Its own checks find that it would overwrite metadata, or it reads refcounts that it should not need.",
         _repairs_and(theirs_says=rb"overlap check failed|Overlap check failed|writing refblock|Marking image as corrupt|"
                      rb"qcow2_free_clusters failed"),
-        _nothing),
+        _nothing, ((0, 1), (1, 1))),
     Difference(
         "refcount blocks outside the file",
         "QEMU extends the file as far as they ask for; byre rewrites the refcounts.",
-        _repairs_and(theirs_says=rb"refcount block \d+ is outside image"), _nothing),
+        _repairs_and(theirs_says=rb"refcount block \d+ is outside image"), _nothing, ((0, 0), (1, 1))),
     Difference(
         "snapshots that QEMU removes",
         "If the table cannot be read to its end, or an image has bitmaps without their bit; byre removes none.",
         _repairs_and(rb"snapshot table entry \d+ cannot be read|size of the extra data in snapshot",
-                     rb"overhanging snapshots|Some clusters may be leaked"), _nothing),
+                     rb"overhanging snapshots|Some clusters may be leaked"), _nothing, ((0, 0),)),
     Difference(
         "snapshots that cannot be read",
         "The disk can, so byre only warns, unless the image is opened for writing.",
-        _warns(rb"The snapshots cannot be read"), _nothing),
+        _warns(rb"The snapshots cannot be read"), _nothing, ((0, 1), (1, 1))),
     Difference(
         "advice on snapshots that cannot be read",
         "QEMU's repair removes all of them; byre names the repair that loses none, and the one that removes some.",
@@ -172,11 +179,8 @@ DIFFERENCES = [
     Difference(
         "bitmaps that cannot be used",
         "QEMU does not open such an image; byre warns, or reports them.",
-        _warns(rb"The bitmaps cannot be used|bitmap (directory entry \d+|'.*') cannot be used"), _nothing),
-    Difference(
-        "entries of an L2 table at an impossible place",
-        "QEMU repairs zero clusters there and thereby changes guest data; byre does not write to such a table.",
-        _repairs_and(rb"Table is not cluster aligned"), _nothing),
+        _warns(rb"The bitmaps cannot be used|bitmap (directory entry \d+|'.*') cannot be used"), _nothing,
+        ((0, 1), (1, 1), (2, 1))),
     Difference(
         "help and version texts",
         "They describe the program that prints them; byre writes its own.",
@@ -192,7 +196,7 @@ DIFFERENCES = [
     Difference(
         "formats besides raw and qcow2",
         "byre knows the first version of the format, qcow, only to refuse it by name.",
-        _is_another_format, _nothing),
+        _is_another_format, _nothing, ((1, 1), (2, 2))),
     Difference(
         "steps of progress",
         "They depend on the sizes in which data is copied, which differ; the first and the last are the same.",
@@ -200,7 +204,7 @@ DIFFERENCES = [
     Difference(
         "compression into an external data file",
         "QEMU fails at the first write; byre refuses before it, and reports that this is not supported.",
-        _compresses_into_a_data_file, _nothing),
+        _compresses_into_a_data_file, _nothing, ((1, 1),)),
     Difference(
         "map of a null-co device",
         "byre reads zeroes from it and reports that; what QEMU reads is undefined, so its map reports nothing.",
@@ -211,6 +215,9 @@ DIFFERENCES = [
         _creates_with_data_file, _without_not_a_regular_file),
 ]
 
+# What blanks the output states the exit codes.
+assert all(difference.codes for difference in DIFFERENCES if difference.rewrite is _nothing)
+
 _used = set()
 
 
@@ -218,7 +225,12 @@ def apply(arguments, folder, ours, theirs):
     """Both results as they are to be compared. The two sides' directories are called <side> in both."""
     arguments = [str(argument) for argument in arguments]
     ours, theirs = (_without_side(result, folder) for result in (ours, theirs))
+    if _crashed(ours):
+        return ours, theirs
+    codes = ours.code, theirs.code
     for difference in DIFFERENCES:
+        if difference.codes and codes not in difference.codes:
+            continue
         if difference.applies(arguments, ours, theirs):
             rewritten = difference.rewrite(ours), difference.rewrite(theirs)
             if (ours.out, ours.err, ours.code) != (theirs.out, theirs.err, theirs.code):
@@ -227,9 +239,19 @@ def apply(arguments, folder, ours, theirs):
     return ours, theirs
 
 
+def _crashed(result):
+    """A signal ended it, or a shell reports that one did."""
+    return result.code < 0 or result.code >= 128
+
+
 def used():
     """Names of the entries that made a difference so far."""
     return sorted(_used)
+
+
+def unused():
+    """Names of the other entries."""
+    return [difference.name for difference in DIFFERENCES if difference.name not in _used]
 
 
 def _without_side(result, folder):

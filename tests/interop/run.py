@@ -144,6 +144,10 @@ def main():
         print(f"{seconds:7.2f} s  {name}")
     for name in differences.used():
         print(f"deliberate difference met: {name}")
+    if not arguments.filter and tools.subject_is_byre:
+        for name in differences.unused():
+            runner.failed += 1
+            print(f"FAIL differences.py: no case meets '{name}'")
     print(f"interop: {runner.passed} passed, {runner.failed} failed, {runner.skipped} skipped")
     return 1 if runner.failed else 0
 

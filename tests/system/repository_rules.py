@@ -163,16 +163,39 @@ def relative_links():
     return found
 
 
-def proofs():
-    """The unit tests, `Suite.Name` or a whole suite, `Suite.*`, and files that docs/proofs.md names must exist."""
+def tests_in_documents():
+    """The unit tests that documents name, `Suite.Name` or a whole suite, `Suite.*`, must exist."""
     named = {match.groups() for path, text in sources() if "tests/unit" in path.as_posix()
              for match in re.finditer(r"^TEST(?:_[FP])?\(\s*(\w+),\s*(\w+)\)", text, re.M)}
     suites = {suite for suite, _ in named}
-    text = (ROOT / "docs/proofs.md").read_text()
-    found = [f"{suite}.{name}" for suite, name in re.findall(r"`([A-Z]\w+)\.(\w+|\*)`", text)
-             if (suite not in suites if name == "*" else (suite, name) not in named)]
-    found += [path for path in re.findall(r"`(tests/[\w/]+\.\w+)`", text) if not (ROOT / path).exists()]
-    return [f"docs/proofs.md: names {each}, which is not there" for each in sorted(set(found))]
+    found = []
+    for name in ("docs/proofs.md", "docs/format-coverage.md"):
+        tests = re.findall(r"`([A-Z]\w+)\.(\w+|\*)`", (ROOT / name).read_text())
+        found += [f"{name}: names {suite}.{test}, which is not there" for suite, test in sorted(set(tests))
+                  if (suite not in suites if test == "*" else (suite, test) not in named)]
+    return found
+
+
+def code_in_documents():
+    """Files, classes and functions that documents name in backticks must exist; a file may be named by the end of its
+    path."""
+    known = {"/".join(path.relative_to(ROOT).parts[start:]) for path in files()
+             for start in range(len(path.relative_to(ROOT).parts))}
+    words = {word for path, text in texts() if path.suffix in (".cc", ".h", ".py") for word in re.findall(r"\w+", text)}
+    found = []
+    for path, text in texts():
+        if path.suffix != ".md":
+            continue
+        for name in sorted(set(re.findall(r"`([^`\n]+)`", text))):
+            if re.fullmatch(r"[a-zA-Z][\w./-]*\.(?:h|cc|py|md|cmake)", name):
+                is_there = name in known
+            elif re.fullmatch(r"(?:\w+::)+\w+(?:\(.*\))?|[A-Z][a-z\d]+(?:[A-Z][a-z\d]*)+(?:\(.*\))?|\w+\(\)", name):
+                is_there = words.issuperset(re.findall(r"\w+", name.split("(")[0]))
+            else:
+                continue
+            if not is_there:
+                found.append(f"{path.relative_to(ROOT)}: names {name}, which is not there")
+    return found
 
 
 def coroutines():
@@ -268,7 +291,8 @@ RULES = {
     "nothing is left for somebody": nothing_left_for_somebody,
     "no file is longer than it may be": file_lengths,
     "links between documents resolve": relative_links,
-    "the tests that docs/proofs.md names are there": proofs,
+    "the tests that documents name are there": tests_in_documents,
+    "the code that documents name is there": code_in_documents,
     "co_await stands alone and no capturing lambda is a coroutine": coroutines,
     "the scanner of coroutines judges its samples rightly": scanner_of_coroutines,
     "every folder of unit tests is built": unit_tests_are_built,

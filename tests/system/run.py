@@ -5,8 +5,9 @@ import argparse
 import pathlib
 import sys
 
-import repository_rules
+import embedding
 import readme_examples
+import repository_rules
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 
@@ -34,8 +35,9 @@ def main():
         judge(name, "\n".join(f"     {line}" for line in rule()))
     if arguments.rules_only:
         skipped += 1
-        print("SKIP README's examples: --rules-only")
+        print("SKIP README's examples, and a project that uses byre: --rules-only")
     else:
+        judge("a project that uses byre with add_subdirectory()", embedding.problem())
         for name, problem in readme_examples.run_all(arguments.programs.resolve()):
             judge(name, problem)
     print(f"system: {passed} passed, {failed} failed, {skipped} skipped")

@@ -7,8 +7,8 @@
 
 namespace byre::cli::io {
 
-// The output of `--help`, also printed for an invalid option: the options of qemu-io, which are
-// those of `byre io`.
+// The output of `--help`, also printed for an invalid option: QEMU's text under the name qemu-io.
+// The options are the same under both names.
 std::string program_usage(const Invocation& invocation);
 
 }  // namespace byre::cli::io

@@ -13,6 +13,8 @@
 // An image that a test opens for writing, writes to and examines.
 namespace byre::qcow2::test {
 
+void share_everything(storage::MemoryDevice& file, uint64_t cluster_size);
+
 class WritingTest : public testing::Test {
  protected:
   void open(const Layout& layout) { open(make_disks(layout), layout); }
@@ -66,6 +68,15 @@ class WritingTest : public testing::Test {
   void close_and_check() {
     loop_.run(image().close());
     expect_sound(opened_.snapshot(), false);
+  }
+  // Disks of a new image with these contents, and a snapshot that shares all of it.
+  Disks shared_disks(const Layout& layout, const std::vector<uint8_t>& contents) {
+    open(layout);
+    write(0, contents);
+    close_and_check();
+    Disks disks = opened_.snapshot();
+    share_everything(*disks.file, layout.create.cluster_size);
+    return disks;
   }
 
   Loop loop_;

@@ -144,12 +144,19 @@ TEST_F(IoShell, TheNumberOfArgumentsIsToldInThreeForms) {
             "bad argument count 3 to a, expected between 1 and 2 arguments\n");
 }
 
+TEST_F(IoShell, TheHelpIsQemusUnderItsNameAndByresOwnOtherwise) {
+  EXPECT_THAT(run({"qemu-io", "--help"}).out,
+              HasSubstr("  -r, --read-only      export read-only\n"));
+  EXPECT_THAT(run({"byre", "io", "--help"}).out,
+              HasSubstr("  -r, --read-only        open the image read-only\n"));
+}
+
 TEST_F(IoShell, WrongOptionsOfTheProgramShowItsUsage) {
   const Outcome outcome = run({"qemu-io", "--foo"});
   EXPECT_EQ(outcome.code, 1);
   EXPECT_EQ(outcome.err, "qemu-io: unrecognized option '--foo'\n");
   EXPECT_THAT(outcome.out, StartsWith("Usage: qemu-io [OPTIONS]... [-c STRING]... [file]\n"));
-  EXPECT_THAT(run({"byre", "io", "a", "b"}).out, StartsWith("Usage: byre io [OPTIONS]"));
+  EXPECT_THAT(run({"byre", "io", "a", "b"}).out, HasSubstr("\nUsage: byre io [OPTIONS]"));
   EXPECT_EQ(run({"qemu-img", "io"}).err,
             "qemu-img: Command not found: io\nTry 'qemu-img --help' for more info\n");
 }

@@ -138,15 +138,12 @@ TEST_F(KnownFaults, AFileStaysSmallIfEveryWriteIsFlushed) {
       SCOPED_TRACE(testing::Message() << cluster_size << (has_snapshot ? ", snapshot" : ""));
       const uint64_t size = cluster_size == 512 ? 32 * kKiB : 1 * kMiB;  // one L2 table
       const Layout layout = layout_of(size, cluster_size);
-      open(layout);
       uint64_t live = size;
       if (has_snapshot) {
-        write(0, pattern(0, size, 1));
-        close_and_check();
-        Disks disks = opened_.snapshot();
-        share_everything(*disks.file, cluster_size);
-        open(std::move(disks), layout);
+        open(shared_disks(layout, pattern(0, size, 1)), layout);
         live += size;
+      } else {
+        open(layout);
       }
       std::mt19937_64 random(7);
       for (int i = 0; i < 600; ++i) {

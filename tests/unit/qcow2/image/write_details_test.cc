@@ -315,12 +315,8 @@ TEST_F(WriteDetails, DiscardsOfAHugeEmptyDiskAndZeroesInVersionTwoTouchNothing) 
 
 TEST_F(WriteDetails, ClustersAndTablesOfASnapshotAreNeverWrittenInPlace) {
   const Layout layout = layout_of(kMiB, 65536);
-  open(layout);
   const std::vector<uint8_t> before = pattern(0, kMiB, 1);
-  write(0, before);
-  close_and_check();
-  Disks disks = opened_.snapshot();
-  share_everything(*disks.file, 65536);
+  Disks disks = shared_disks(layout, before);
   expect_sound(disks, false);
 
   open(std::move(disks), layout);

@@ -11,6 +11,7 @@
 
 #include "block/buffer.h"
 #include "qcow2/repair/repair.h"
+#include "support/guest_view.h"
 #include "unit/qcow2/checked_image.h"
 
 // Kinds of damage, what a guest can still read of an image, and repairs.
@@ -229,28 +230,12 @@ inline std::vector<Damage> damages() {
   return all;
 }
 
-// What the guest reads for each cluster; nullopt: an error.
-using GuestView = std::vector<std::optional<std::vector<uint8_t>>>;
-
+// By cluster.
 inline Task<GuestView> view_guest(std::unique_ptr<BlockDevice> file,
                                   std::unique_ptr<BlockDevice> data = nullptr) {
-  OpenOptions options;
-  options.for_check = true;
-  const std::unique_ptr<Image> image = co_await Image::open(std::move(file), std::move(options));
+  const std::unique_ptr<Image> image = co_await open_for_check(std::move(file));
   if (data) image->set_data_file(std::move(data));
-  const uint64_t cluster_size = image->geometry().cluster_size();
-  GuestView view;
-  for (uint64_t at = 0; at < image->size(); at += cluster_size) {
-    std::vector<uint8_t> bytes(std::min(cluster_size, image->size() - at));
-    const ReadBuffers to((Bytes(bytes)));
-    view.emplace_back();
-    try {
-      co_await image->read(at, to);
-      view.back() = std::move(bytes);
-    } catch (const Error&) {
-    }
-  }
-  co_return view;
+  co_return co_await view_guest(image.get(), image->geometry().cluster_size());
 }
 
 inline GuestView view(const CheckedImage& image) {

@@ -28,12 +28,7 @@ TEST_F(Resize, ImpossibleSizesAreRefused) {
 TEST_F(Resize, AVersionTwoImageWithSnapshotsKeepsItsSize) {
   Layout layout = layout_of(kMiB, 65536);
   layout.create.version = 2;
-  open(layout);
-  write(0, pattern(0, kMiB, 1));
-  close_and_check();
-  Disks disks = opened_.snapshot();
-  share_everything(*disks.file, 65536);
-  open(std::move(disks), layout);
+  open(shared_disks(layout, pattern(0, kMiB, 1)), layout);
   for (const uint64_t size : {kMiB / 2, 2 * kMiB}) {
     EXPECT_EQ(refusal([&] { resize(size); }).data().code, "qcow2-resize-with-snapshots");
   }
@@ -82,12 +77,8 @@ TEST_F(Resize, TheRestOfTheLastClusterIsZeroedForALaterGrowth) {
 
 TEST_F(Resize, ASnapshotKeepsWhatAShrunkenDiskFreed) {
   const Layout layout = layout_of(kMiB, 65536);
-  open(layout);
   const std::vector<uint8_t> before = pattern(0, kMiB, 1);
-  write(0, before);
-  close_and_check();
-  Disks disks = opened_.snapshot();
-  share_everything(*disks.file, 65536);
+  const Disks disks = shared_disks(layout, before);
   for (const uint64_t size : {uint64_t{0}, uint64_t{300 * 1024}}) {
     SCOPED_TRACE(size);
     open(clone(disks), layout);

@@ -254,12 +254,8 @@ TEST_F(Discard, WithDiscardNoUnrefClustersKeepTheirOffsetAndTheFileLosesTheirByt
 
 TEST_F(Discard, SharedClustersOfASnapshotAreNotDiscardedInTheFile) {
   const Layout layout = layout_of(kMiB, kCluster);
-  open(layout);
   const std::vector<uint8_t> before = pattern(0, kMiB, 1);
-  write(0, before);
-  close_and_check();
-  Disks disks = opened_.snapshot();
-  share_everything(*disks.file, kCluster);
+  const Disks disks = shared_disks(layout, before);
   for (const bool no_unref : {false, true}) {
     OpenOptions options = for_writing();
     options.discard_no_unref = no_unref;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// limit header FILE | read FILE | compare FILE FILE: measures what the host needs for the minimum
-// that a job could do. A static program that reads a header; one that reads a whole file; one that
-// reads two files and compares them. bench/run.py shows it beside byre and QEMU.
+// reference header FILE | read FILE | compare FILE FILE: a minimal static program that reads the
+// first 4 KiB of a file, reads a whole file, or reads two files and compares them. bench/run.py
+// shows its figures beside those of byre and QEMU.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -63,6 +63,6 @@ int main(int argc, char** argv) {
   if (job == "header" && argc == 3) return read_header(argv[2]);
   if (job == "read" && argc == 3) return read_data(argv[2]);
   if (job == "compare" && argc == 4) return compare(argv[2], argv[3]);
-  std::fputs("limit header FILE | read FILE | compare FILE FILE\n", stderr);
+  std::fputs("reference header FILE | read FILE | compare FILE FILE\n", stderr);
   return 2;
 }
