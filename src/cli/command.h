@@ -40,6 +40,7 @@ int run_info(Invocation& invocation);
 int run_io(Invocation& invocation);
 int run_map(Invocation& invocation);
 int run_measure(Invocation& invocation);
+int run_resize(Invocation& invocation);
 int run_snapshot(Invocation& invocation);
 
 // A row of the table in commands.cc. A row without a function is a command of QEMU's that byre

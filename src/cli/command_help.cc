@@ -139,6 +139,19 @@ constexpr CommandHelp kHelp[] = {
      "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF         define an object that options refer to: secret,id=...\n",
      ""},
+    {"resize", "[-f FMT] [--preallocation MODE] [--shrink] [-q] FILENAME [+|-]SIZE",
+     "  -h, --help                  show this help and exit\n"
+     "  -q, --quiet                 print errors only\n"
+     "  -f, --format FMT            format of FILENAME; default: detected from its first bytes\n"
+     "      --shrink                allow a smaller size: the data past it is deleted\n"
+     "      --preallocation MODE    allocate the new bytes: off (default), metadata, falloc, full\n"
+     "      --image-opts            FILENAME is a list of options: "
+     "driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         define an object that options refer to: secret,id=...\n"
+     "\n"
+     "SIZE is the new size of the disk, or, after + or -, what it grows or shrinks by: in bytes,\n"
+     "or with a suffix: k M G T P E (powers of 1024).\n",
+     ""},
     {"snapshot", "[-f FMT] [-l | -c SNAPSHOT | -a SNAPSHOT | -d SNAPSHOT] [-U] [-q] FILENAME",
      "  -h, --help                show this help and exit\n"
      "  -q, --quiet               print errors only\n"

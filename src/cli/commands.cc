@@ -21,7 +21,7 @@ constexpr std::array<Command, 16> kCommands{{
     {"map", "Show where an image's data is", run_map},
     {"measure", "Estimate the size of a new image", run_measure},
     {"rebase", "Change an image's backing file", nullptr},
-    {"resize", "Change the size of an image", nullptr},
+    {"resize", "Change the size of an image", run_resize},
     {"snapshot", "List, create, apply and delete snapshots of an image", run_snapshot},
 }};
 

@@ -23,6 +23,8 @@ std::string as_signed(uint64_t value) {
 
 // In the order of the files that throw them.
 constexpr QemuText kTexts[] = {
+    // block/block_device.cc
+    {"size-beyond-offsets", "offset({value}) exceeds maximum({bound})"},
     // layout/header.cc
     {"qcow2-magic-wrong", "Image is not in qcow2 format"},
     {"qcow2-version-unknown", "Unsupported qcow2 version {value}"},
@@ -167,6 +169,9 @@ constexpr QemuText kTexts[] = {
     {"qcow2-new-size-impossible", "Image size cannot be negative"},
     {"qcow2-new-size-unaligned", "The new size must be a multiple of {bound}"},
     {"qcow2-shrink-with-preallocation", "Preallocation can't be used for shrinking an image"},
+    {"qcow2-new-size-beyond-l1-table", "Failed to grow the L1 table: {errno}"},
+    // jobs/resize.cc
+    {"resize-shrinks", "Use the --shrink option to perform a shrink operation."},
     // image/, bitmaps/
     {"qcow2-lazy-refcounts-refused",
      "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level"},

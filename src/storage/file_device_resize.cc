@@ -70,6 +70,8 @@ Task<void> FileDevice::do_resize(uint64_t new_size, Preallocation preallocation)
     if (is_full) co_await make_durable();
     co_return;
   }
+  // QEMU first gives the file its length.
+  if (is_full && error == EFBIG) throw Error::from_errno(error, "Could not resize file");
   throw Error::from_errno(error, is_full ? "Could not write zeros for preallocation"
                                          : "Could not preallocate new data");
 }

@@ -73,6 +73,13 @@ def _compresses_into_a_data_file(arguments, ours, theirs):
         "data_file=" in argument for argument in arguments)
 
 
+def _resizes_and(theirs_says, ours_says=b""):
+    """A resize in which QEMU prints this, and byre that."""
+    def applies(arguments, ours, theirs):
+        return arguments[:1] == ["resize"] and theirs_says in theirs.err and ours_says in ours.err
+    return applies
+
+
 def _nothing(result):
     return dataclasses.replace(result, out=b"", err=b"", code=0)
 
@@ -177,6 +184,15 @@ DIFFERENCES = [
         "entries of an L2 table at an impossible place",
         "QEMU repairs zero clusters there and thereby changes guest data; byre does not write to such a table.",
         _repairs_and(rb"Table is not cluster aligned"), _nothing),
+    Difference(
+        "preallocation past the end of a device",
+        "byre leaves the image as it was; QEMU leaves references past the end of the device.",
+        lambda *call: "--preallocation=metadata" in call[0] and
+        _resizes_and(b"Cannot grow device files", b"No space left on device")(*call), _only_that_it_succeeds),
+    Difference(
+        "data files that are devices",
+        "QEMU insists on a disk as long as the device; byre refuses only a device that is too short.",
+        _resizes_and(b"Cannot resize device files", b"Cannot grow device files"), _only_that_it_succeeds),
     Difference(
         "help and version texts",
         "They describe the program that prints them; byre writes its own.",
