@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::array<Command, 16> kCommands{{
     {"amend", "Change options of an existing image", nullptr},
-    {"bench", "Measure the speed of an image", nullptr},
+    {"bench", "Measure the speed of an image", run_bench},
     {"bitmap", "Add, change and remove dirty bitmaps", nullptr},
     {"check", "Check an image's metadata, and repair it", run_check},
     {"commit", "Copy an image's changes into its backing file", nullptr},

@@ -73,6 +73,10 @@ def _compresses_into_a_data_file(arguments, ours, theirs):
         "data_file=" in argument for argument in arguments)
 
 
+def _without_times(result):
+    return dataclasses.replace(result, out=re.sub(rb"completed in \d+\.\d{3} seconds", b"completed", result.out))
+
+
 def _resizes_and(theirs_says, ours_says=b""):
     """A resize in which QEMU prints this, and byre that."""
     def applies(arguments, ours, theirs):
@@ -193,6 +197,10 @@ DIFFERENCES = [
         "data files that are devices",
         "QEMU insists on a disk as long as the device; byre refuses only a device that is too short.",
         _resizes_and(b"Cannot resize device files", b"Cannot grow device files"), _only_that_it_succeeds),
+    Difference(
+        "times of bench",
+        "They are measured.",
+        lambda arguments, ours, theirs: arguments[:1] == ["bench"], _without_times),
     Difference(
         "help and version texts",
         "They describe the program that prints them; byre writes its own.",
