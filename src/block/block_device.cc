@@ -15,6 +15,9 @@ namespace byre {
 
 namespace {
 
+constexpr uint64_t kAlignmentMax = 1 << 30;
+constexpr uint64_t kNewSizeMax = BlockDevice::kSizeMax / kAlignmentMax * kAlignmentMax;
+
 constexpr std::array<const char*, 4> kPreallocationNames{"off", "metadata", "falloc", "full"};
 
 }  // namespace
@@ -92,10 +95,18 @@ Task<std::vector<Extent>> BlockDevice::extents(uint64_t offset, uint64_t length,
   });
 }
 
+void BlockDevice::check_new_size(uint64_t new_size) {
+  if (new_size <= kNewSizeMax || new_size > kSizeMax) return;
+  throw Error(ErrorKind::kInvalidArgument, EINVAL,
+              ErrorData{.code = "size-beyond-offsets", .value = new_size, .bound = kNewSizeMax},
+              fmt::format("the new size is {}; at most {} is possible", new_size, kNewSizeMax));
+}
+
 Task<void> BlockDevice::resize(uint64_t new_size, Preallocation preallocation) {
   return start([&] {
     check_open();
     check_changeable();
+    check_new_size(new_size);
     return writes_through_ ? then_flush(do_resize(new_size, preallocation))
                            : do_resize(new_size, preallocation);
   });

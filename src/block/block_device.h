@@ -168,6 +168,9 @@ class BlockDevice {
 
   // The devices below it, first the one that it reads its bytes from; none for a file.
   virtual std::vector<ChildDevice> children() const { return {}; }
+  // Its size is that of a disk of the host: resize() to a smaller one changes nothing.
+  virtual bool has_fixed_size() const { return false; }
+
   // The device without wrappers that only forward to it or share it: for callers that need to know
   // its type, and send it no requests.
   virtual BlockDevice& itself() { return *this; }
@@ -216,6 +219,8 @@ class BlockDevice {
   bool writes_through() const { return writes_through_; }
 
  private:
+  // A multiple of what any device may align its end to is still below kSizeMax.
+  static void check_new_size(uint64_t new_size);
   // Inside the device.
   void check_range(uint64_t offset, uint64_t length) const;
   void check_readable(uint64_t offset, uint64_t length);

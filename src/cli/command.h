@@ -31,6 +31,7 @@ struct Invocation {
 // So most commands catch nothing.
 using CommandFunction = int (*)(Invocation&);
 
+int run_bench(Invocation& invocation);
 int run_check(Invocation& invocation);
 int run_commit(Invocation& invocation);
 int run_compare(Invocation& invocation);
@@ -41,6 +42,7 @@ int run_info(Invocation& invocation);
 int run_io(Invocation& invocation);
 int run_map(Invocation& invocation);
 int run_measure(Invocation& invocation);
+int run_resize(Invocation& invocation);
 int run_snapshot(Invocation& invocation);
 
 // A row of the table in commands.cc. A row without a function is a command of QEMU's that byre

@@ -5,6 +5,29 @@ namespace byre::cli {
 namespace {
 
 constexpr CommandHelp kHelp[] = {
+    {"bench",
+     "[-f FMT] [-t CACHE] [-c COUNT] [-d DEPTH] [-s SIZE] [-o OFFSET] [-S STEP] [-i AIO]\n"
+     "       [-n] [-U] [-w [--pattern BYTE] [--flush-interval COUNT [--no-drain]]] FILENAME",
+     "  -h, --help                    show this help and exit\n"
+     "  -f, --format FMT              format of FILENAME; default: detected from its first bytes\n"
+     "  -t, --cache CACHE             cache mode: writeback (default), none, directsync,\n"
+     "                                writethrough, unsafe\n"
+     "  -c, --count COUNT             number of requests; default: 75000\n"
+     "  -d, --depth DEPTH             requests in flight; default: 64\n"
+     "  -s, --buffer-size SIZE        length of a request; default: 4k\n"
+     "  -o, --offset OFFSET           where the first request is; default: 0\n"
+     "  -S, --step-size STEP          from one request to the next; default: SIZE\n"
+     "  -w, --write                   write; default: read\n"
+     "      --pattern BYTE            what is written; default: 0\n"
+     "      --flush-interval COUNT    flush after that many requests; not less than DEPTH\n"
+     "      --no-drain                send requests while a flush runs\n"
+     "  -i, --aio AIO                 threads, io_uring, native\n"
+     "  -n, --native                  the same as -i native, which requires -t none or directsync\n"
+     "  -U, --force-share             open it even if another process is writing to it\n"
+     "      --image-opts            FILENAME is a list of options: "
+     "driver=qcow2,file.filename=...\n",
+     "\nOnly byre:\n"
+     "      --output human|json       json: rates, and percentiles of latency in microseconds\n"},
     {"check", "[-f FMT] [-r leaks|all] [-T CACHE] [-U] [-q] [--output human|json] FILENAME",
      "  -h, --help                show this help and exit\n"
      "  -q, --quiet               print errors only\n"
@@ -159,6 +182,19 @@ constexpr CommandHelp kHelp[] = {
      "      --image-opts           FILENAME is a list of options: "
      "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF        define an object that options refer to: secret,id=...\n",
+     ""},
+    {"resize", "[-f FMT] [--preallocation MODE] [--shrink] [-q] FILENAME [+|-]SIZE",
+     "  -h, --help                  show this help and exit\n"
+     "  -q, --quiet                 print errors only\n"
+     "  -f, --format FMT            format of FILENAME; default: detected from its first bytes\n"
+     "      --shrink                allow a smaller size: the data past it is deleted\n"
+     "      --preallocation MODE    allocate the new bytes: off (default), metadata, falloc, full\n"
+     "      --image-opts            FILENAME is a list of options: "
+     "driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         define an object that options refer to: secret,id=...\n"
+     "\n"
+     "SIZE is the new size of the disk, or, after + or -, what it grows or shrinks by: in bytes,\n"
+     "or with a suffix: k M G T P E (powers of 1024).\n",
      ""},
     {"snapshot", "[-f FMT] [-l | -c SNAPSHOT | -a SNAPSHOT | -d SNAPSHOT] [-U] [-q] FILENAME",
      "  -h, --help                show this help and exit\n"

@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::array<Command, 16> kCommands{{
     {"amend", "Change options of an existing image", nullptr},
-    {"bench", "Measure the speed of an image", nullptr},
+    {"bench", "Measure the speed of an image", run_bench},
     {"bitmap", "Add, change and remove dirty bitmaps", nullptr},
     {"check", "Check an image's metadata, and repair it", run_check},
     {"commit", "Copy an image's changes into its backing file", run_commit},
@@ -21,7 +21,7 @@ constexpr std::array<Command, 16> kCommands{{
     {"map", "Show where an image's data is", run_map},
     {"measure", "Estimate the size of a new image", run_measure},
     {"rebase", "Change an image's backing file", nullptr},
-    {"resize", "Change the size of an image", nullptr},
+    {"resize", "Change the size of an image", run_resize},
     {"snapshot", "List, create, apply and delete snapshots of an image", run_snapshot},
 }};
 

@@ -49,6 +49,17 @@ std::string OptionReader::argument() const {
   return optarg == nullptr ? "" : optarg;
 }
 
+std::string OptionReader::peek() const {
+  const auto index = static_cast<size_t>(optind);
+  return index < invocation_.argv.size() ? invocation_.argv[index] : "";
+}
+
+std::string OptionReader::take() {
+  const std::string text = peek();
+  ++optind;
+  return text;
+}
+
 std::vector<std::string> OptionReader::names() const {
   std::vector<std::string> names;
   for (size_t i = static_cast<size_t>(optind); i < invocation_.argv.size(); ++i) {

@@ -57,8 +57,14 @@ class OptionReader {
   OptionReader(Invocation& invocation, const char* letters, const std::vector<LongOption>& longs);
 
   std::optional<int> next();
-  // The argument of the option that next() returned.
+  // The argument of the option that next() returned, or the operand.
   std::string argument() const;
+  // What next() returns for an argument that is not an option, if `letters` begin with "-".
+  static constexpr int kOperand = 1;
+  // The argument that next() would look at; empty if there is none.
+  std::string peek() const;
+  // The same; next() then skips it.
+  std::string take();
   // The arguments that are not options, in order; valid once next() has returned nothing.
   std::vector<std::string> names() const;
   // The command's only image; UsageError if there is none or more than one.

@@ -8,6 +8,7 @@ namespace {
 constexpr QemuText kTexts[] = {
     {"compare-read-failed", "Error while reading offset {offset} of {file}: {errno}"},
     {"compare-extents-unreadable", "Sector allocation test failed for {file}"},
+    {"resize-shrinks", "Use the --shrink option to perform a shrink operation."},
     {"commit-without-backing", "Image does not have a backing file"},
     {"commit-base-not-in-chain", "Did not find '{name}' in the backing chain of '{file}'"},
     {"convert-extents-unreadable", "error while reading block status at offset {offset}: {errno}"},

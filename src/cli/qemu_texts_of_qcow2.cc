@@ -161,6 +161,7 @@ constexpr QemuText kTexts[] = {
     {"qcow2-resize-with-snapshots", "Can't resize a v2 image which has snapshots"},
     {"qcow2-new-size-impossible", "Image size cannot be negative"},
     {"qcow2-new-size-unaligned", "The new size must be a multiple of {bound}"},
+    {"qcow2-new-size-beyond-l1-table", "Failed to grow the L1 table: {errno}"},
     {"qcow2-shrink-with-preallocation", "Preallocation can't be used for shrinking an image"},
     // image/, bitmaps/
     {"qcow2-lazy-refcounts-refused",

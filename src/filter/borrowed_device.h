@@ -26,6 +26,7 @@ class BorrowedDevice final : public BlockDevice {
   uint64_t size() const override { return device_.size(); }
   const Limits& limits() const override { return device_.limits(); }
   bool is_read_only() const override { return device_.is_read_only(); }
+  bool has_fixed_size() const override { return device_.has_fixed_size(); }
   void refresh_size() override { device_.refresh_size(); }
   std::optional<uint64_t> allocated_size() const override { return device_.allocated_size(); }
   std::optional<FileIdentity> identity() const override { return device_.identity(); }

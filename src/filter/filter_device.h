@@ -22,6 +22,7 @@ class FilterDevice : public BlockDevice {
   uint64_t size() const override { return below_->size(); }
   const Limits& limits() const override { return below_->limits(); }
   bool is_read_only() const override { return below_->is_read_only(); }
+  bool has_fixed_size() const override { return below_->has_fixed_size(); }
   void refresh_size() override { below_->refresh_size(); }
   std::vector<ChildDevice> children() const override { return {{"file", below_.get()}}; }
   std::optional<uint64_t> allocated_size() const override { return below_->allocated_size(); }

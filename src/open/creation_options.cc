@@ -7,11 +7,11 @@
 #include <span>
 #include <string_view>
 
-#include "base/size_text.h"
 #include "byre/error.h"
 #include "open/driver.h"
 #include "open/image_creation.h"
 #include "open/new_file.h"
+#include "open/option_value.h"
 
 namespace byre::open {
 
@@ -84,20 +84,6 @@ uint64_t parse_number(const std::string& name, const std::string& text) {
   return value;
 }
 
-uint64_t parse_size_value(const std::string& name, const std::string& text) {
-  const ParsedSize size = parse_size(text);
-  if (size.fault == SizeFault::kOutOfRange) {
-    throw invalid("Value '" + text + "' is out of range for parameter '" + name + "'");
-  }
-  if (size.fault.has_value()) {
-    throw invalid("Parameter '" + name +
-                  "' expects a non-negative number below 2^64\n"
-                  "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
-                  "and exabytes, respectively.");
-  }
-  return size.value;
-}
-
 uint64_t parse_value(const OptionDescription& option, const std::string& text) {
   switch (option.kind) {
     case OptionKind::kString:
@@ -107,7 +93,7 @@ uint64_t parse_value(const OptionDescription& option, const std::string& text) {
     case OptionKind::kNumber:
       return parse_number(option.name, text);
     case OptionKind::kSize:
-      return parse_size_value(option.name, text);
+      return parse_size_option(option.name, text);
   }
   return 0;
 }

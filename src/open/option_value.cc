@@ -17,6 +17,14 @@ Error invalid(std::string message) {
   return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
 }
 
+}  // namespace
+
+bool parse_bool_option(std::string_view name, const std::string& text) {
+  if (text == "on" || text == "yes" || text == "true" || text == "y") return true;
+  if (text == "off" || text == "no" || text == "false" || text == "n") return false;
+  throw invalid(fmt::format("Parameter '{}' expects 'on' or 'off'", name));
+}
+
 uint64_t parse_size_option(std::string_view name, const std::string& text) {
   const ParsedSize size = parse_size(text);
   if (!size.fault) return size.value;
@@ -28,14 +36,6 @@ uint64_t parse_size_option(std::string_view name, const std::string& text) {
                   "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
                   "and exabytes, respectively.",
                   name));
-}
-
-}  // namespace
-
-bool parse_bool_option(std::string_view name, const std::string& text) {
-  if (text == "on" || text == "yes" || text == "true" || text == "y") return true;
-  if (text == "off" || text == "no" || text == "false" || text == "n") return false;
-  throw invalid(fmt::format("Parameter '{}' expects 'on' or 'off'", name));
 }
 
 uint64_t parse_number_option(std::string_view name, const std::string& text) {

@@ -21,6 +21,7 @@ std::optional<uint64_t> take_size(OptionTree& options, std::string_view name);
 // The same for a text; `name` is for messages.
 bool parse_bool_option(std::string_view name, const std::string& text);
 uint64_t parse_number_option(std::string_view name, const std::string& text);
+uint64_t parse_size_option(std::string_view name, const std::string& text);
 
 // Throws "invalid parameter value: <text>".
 [[noreturn]] void refuse_value(const std::string& text);

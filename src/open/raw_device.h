@@ -41,6 +41,8 @@ class RawDevice final : public BlockDevice {
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return !options_.writable || file_->is_read_only(); }
 
+  // A window is refused when it is resized.
+  bool has_fixed_size() const override { return !options_.window.size && file_->has_fixed_size(); }
   std::optional<uint64_t> allocated_size() const override { return file_->allocated_size(); }
   std::vector<ChildDevice> children() const override { return {{"file", file_.get()}}; }
   DebugListener* debug_listener() override { return file_->debug_listener(); }

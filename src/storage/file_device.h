@@ -71,6 +71,7 @@ class FileDevice final : public BlockDevice {
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return !options_.writable; }
   void refresh_size() override;
+  bool has_fixed_size() const override { return is_host_device_; }
 
   std::optional<uint64_t> allocated_size() const override;
 

@@ -86,9 +86,12 @@ Task<void> FileDevice::do_resize(uint64_t new_size, Preallocation preallocation)
     if (is_full) co_await make_durable();
     co_return;
   }
+  // QEMU first gives the file its length.
+  const bool is_too_long = is_full && error == EFBIG;
   throw Error(Error::kind_of(error), error,
-              ErrorData{.code = is_full ? Literal("file-zeroes-not-written")
-                                        : Literal("file-space-not-reserved"),
+              ErrorData{.code = is_too_long ? Literal("file-not-resized")
+                                : is_full   ? Literal("file-zeroes-not-written")
+                                            : Literal("file-space-not-reserved"),
                         .field = "size",
                         .value = new_size,
                         .offset = old_size,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/null_device.h"
 
+#include <cerrno>
 #include <utility>
 
 #include "async/loop.h"
+#include "byre/error.h"
 
 namespace byre::storage {
 
@@ -50,9 +52,8 @@ Task<std::vector<Extent>> NullDevice::do_extents(uint64_t offset, uint64_t lengt
   co_return result;
 }
 
-Task<void> NullDevice::do_resize(uint64_t new_size, Preallocation) {
-  options_.size = new_size;
-  co_return;
+Task<void> NullDevice::do_resize(uint64_t, Preallocation) {
+  throw Error(ErrorKind::kUnsupported, ENOTSUP, "Image format driver does not support resize");
 }
 
 Task<void> NullDevice::do_close() {

@@ -60,7 +60,7 @@ def add_sources(world):
 
 def run_line(world, line):
     """Runs `img` and `io` commands, separated by semicolons outside quotes. Returns whether every image that should
-    have been created was created."""
+    have been created, or resized, was."""
     all_made = True
     words = []
     for word in [*shlex.split(line), ";"]:
@@ -71,7 +71,7 @@ def run_line(world, line):
         words = []
         if program == "io":
             cases_io.compare_on_copies(world, arguments)
-        elif world.compare_on_copies(*arguments).code != 0 and arguments[0] in ("create", "convert", "dd"):
+        elif world.compare_on_copies(*arguments).code != 0 and arguments[0] in ("create", "convert", "dd", "resize"):
             all_made = False
     return all_made
 
@@ -206,7 +206,8 @@ WRITING = ["io -f raw dev -c 'write -P 1 0 4k'", "io -f raw -r dev -c 'read 0 4k
            "io --image-opts driver=raw,file.driver=host_device,file.filename=dev,auto-read-only=on -c 'read 0 4k'",
            "io --image-opts driver=raw,read-only=on,file.driver=host_device,file.filename=dev -c 'read 0 4k'",
            "io -f raw dev -c 'reopen -r' -c 'read 0 4k'", "io -f raw -r dev -c 'reopen -w' -c 'write 0 4k'",
-           "img info dev", "img convert -f raw -O qcow2 dev x", "img map -f raw --output=json dev"]
+           "img info dev", "img convert -f raw -O qcow2 dev x", "img map -f raw --output=json dev",
+           "img resize -f raw --shrink dev 1M"]
 
 
 def read_only_cases():
@@ -259,6 +260,9 @@ def cases():
     for line in lines_of("convert"):
         yield on_device("convert", line, 512, True)
         yield on_device("convert", line, 4096, True)
+    for line in lines_of("resize"):
+        yield on_device("resize", line, 512, True)
+        yield on_device("resize", line, 4096, True)
     yield from reading_cases()
     yield from read_only_cases()
     yield from io_cases()

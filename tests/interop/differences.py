@@ -75,6 +75,17 @@ def _compresses_into_a_data_file(arguments, ours, theirs):
         "data_file=" in argument for argument in arguments)
 
 
+def _without_times(result):
+    return dataclasses.replace(result, out=re.sub(rb"completed in \d+\.\d{3} seconds", b"completed", result.out))
+
+
+def _resizes_and(theirs_says, ours_says=b""):
+    """A resize in which QEMU prints this, and byre that."""
+    def applies(arguments, ours, theirs):
+        return arguments[:1] == ["resize"] and theirs_says in theirs.err and ours_says in ours.err
+    return applies
+
+
 def _nothing(result):
     """Neither the output nor the exit code is compared: the entry has to state which exit codes it covers."""
     return dataclasses.replace(result, out=b"", err=b"", code=0)
@@ -181,6 +192,19 @@ DIFFERENCES = [
         "QEMU does not open such an image; byre warns, or reports them.",
         _warns(rb"The bitmaps cannot be used|bitmap (directory entry \d+|'.*') cannot be used"), _nothing,
         ((0, 1), (1, 1), (2, 1))),
+    Difference(
+        "preallocation past the end of a device",
+        "byre leaves the image as it was; QEMU leaves references past the end of the device.",
+        lambda *call: "--preallocation=metadata" in call[0] and
+        _resizes_and(b"Cannot grow device files", b"No space left on device")(*call), _only_that_it_succeeds),
+    Difference(
+        "data files that are devices",
+        "QEMU insists on a disk as long as the device; byre refuses only a device that is too short.",
+        _resizes_and(b"Cannot resize device files", b"Cannot grow device files"), _only_that_it_succeeds),
+    Difference(
+        "times of bench",
+        "They are measured.",
+        lambda arguments, ours, theirs: arguments[:1] == ["bench"], _without_times),
     Difference(
         "help and version texts",
         "They describe the program that prints them; byre writes its own.",

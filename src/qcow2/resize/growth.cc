@@ -23,7 +23,7 @@ namespace byre::qcow2 {
 
 // A bitmap that is not in use records what changed since it was made, so it would have to be
 // resized as well. One that is in use cannot be kept.
-void Growth::check_bitmaps() const {
+void Growth::check_bitmaps(uint64_t new_size) const {
   for (const layout::BitmapEntry& bitmap : *bitmaps_) {
     if (!bitmap.in_use()) continue;
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
@@ -32,7 +32,7 @@ void Growth::check_bitmaps() const {
                             bitmap.name))
         .with_hint("Try block-dirty-bitmap-remove to delete this bitmap from disk");
   }
-  if (bitmaps_->empty()) return;
+  if (bitmaps_->empty() || new_size == context_->disk_size()) return;
   const std::string& name = bitmaps_->front().name;
   throw Error(
       ErrorKind::kUnsupported, ENOTSUP,
@@ -55,6 +55,11 @@ void Growth::validate(uint64_t new_size, Preallocation preallocation) const {
         ErrorData{.code = "qcow2-new-size-unaligned", .value = new_size, .bound = kSectorSize},
         fmt::format("the new size is {}, not a multiple of {}", new_size, kSectorSize));
   }
+  if (!snapshots_->empty() && context_->header().version < 3) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, ErrorData{.code = "qcow2-resize-with-snapshots"},
+                "the image has snapshots, and in version 2 they have no disk size of their own");
+  }
+  check_bitmaps(new_size);
   if (new_size < context_->disk_size() && preallocation != Preallocation::kOff) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
                 ErrorData{.code = "qcow2-shrink-with-preallocation", .value = new_size},
@@ -62,20 +67,15 @@ void Growth::validate(uint64_t new_size, Preallocation preallocation) const {
                             "growing",
                             new_size));
   }
-  if (new_size == context_->disk_size()) return;
-  if (!snapshots_->empty() && context_->header().version < 3) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP, ErrorData{.code = "qcow2-resize-with-snapshots"},
-                "the image has snapshots, and in version 2 they have no disk size of their own");
-  }
   const uint64_t entries_max = layout::limits::kL1EntriesMax;
   if (context_->geometry.l1_entries_for(new_size) > entries_max) {
-    throw Error(ErrorKind::kNoSpace, EFBIG,
-                ErrorData{.code = "qcow2-size-beyond-l1-table", .field = "size", .value = new_size},
-                fmt::format("the new size is {}, which needs an L1 table of {} entries; at most {} "
-                            "are allowed",
-                            new_size, context_->geometry.l1_entries_for(new_size), entries_max));
+    throw Error(
+        ErrorKind::kNoSpace, EFBIG,
+        ErrorData{.code = "qcow2-new-size-beyond-l1-table", .field = "size", .value = new_size},
+        fmt::format("the new size is {}, which needs an L1 table of {} entries; at most {} "
+                    "are allowed",
+                    new_size, context_->geometry.l1_entries_for(new_size), entries_max));
   }
-  check_bitmaps();
 }
 
 Task<void> Growth::grow(uint64_t new_size, Preallocation preallocation) {
@@ -86,7 +86,9 @@ Task<void> Growth::grow(uint64_t new_size, Preallocation preallocation) {
   const uint64_t data_end =
       context_->storage.data_file() ? context_->storage.data_file()->size() : 0;
   if (context_->storage.data_file() && data_end < new_size) {
-    co_await context_->storage.data_file()->resize(new_size, preallocation);
+    const bool is_sparse = preallocation == Preallocation::kMetadata;
+    co_await context_->storage.data_file()->resize(new_size,
+                                                   is_sparse ? Preallocation::kOff : preallocation);
   }
   const uint64_t entries = context_->geometry.l1_entries_for(new_size);
   if (entries > tables_->l1.size()) co_await grow_l1_table(entries);

@@ -48,7 +48,7 @@ class Growth {
   Task<void> make_l1_entries(layout::GuestOffset end);
 
  private:
-  void check_bitmaps() const;
+  void check_bitmaps(uint64_t new_size) const;
   Task<void> zero_past_end(uint64_t new_size, uint64_t data_end);
   Task<void> grow_l1_table(uint64_t entries);
 

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <exception>
+#include <optional>
 
 #include "base/checked.h"
+#include "byre/error.h"
 #include "qcow2/space/allocator.h"
 #include "qcow2/write/linker.h"
 
@@ -19,10 +21,16 @@ Task<void> Preallocator::run(GuestOffset begin, GuestOffset end, Preallocation p
   const bool is_raw = context_->header().has_raw_external_data();
   const HostOffset old_end(is_raw ? 0 : data_file_end);
   const layout::Geometry& geometry = context_->geometry;
+  const bool has_data_file = context_->header().has_external_data_file();
+  // Devices have no such modes, and refuse them.
+  if (context_->file().has_fixed_size() && !has_data_file &&
+      preallocation != Preallocation::kMetadata) {
+    co_await resize_file(context_->file().size(), preallocation);
+  }
   GuestOffset at(align_up(begin.value(), geometry.cluster_size()));
   while (at < end) {
     const uint64_t count = std::min(geometry.clusters_for(end - at), linker_->clusters_max());
-    if (context_->header().has_external_data_file()) {
+    if (has_data_file) {
       co_await link(at, count, HostOffset(at.value()), old_end);
     } else {
       co_await map_new(at, count, preallocation);
@@ -66,8 +74,22 @@ Task<void> Preallocator::fill(ClusterRange range, Preallocation preallocation) {
     co_await file.write_zeroes(begin, std::min(end, file.size()) - begin, flags);
   }
   if (end <= file.size()) co_return;
-  const bool is_sparse = preallocation == Preallocation::kMetadata;
-  co_await file.resize(end, is_sparse ? Preallocation::kOff : preallocation);
+  co_await resize_file(end, preallocation);
+}
+
+Task<void> Preallocator::resize_file(uint64_t size, Preallocation preallocation) {
+  BlockDevice& file = context_->file();
+  if (preallocation == Preallocation::kMetadata) {
+    co_await file.resize(size, Preallocation::kOff);
+    co_return;
+  }
+  std::optional<Error> failure;
+  try {
+    co_await file.resize(size, preallocation);
+  } catch (const Error& error) {
+    failure = error.with_prefix("Failed to resize underlying file");
+  }
+  if (failure) throw *failure;
 }
 
 Task<void> Preallocator::link(GuestOffset begin, uint64_t count, HostOffset host,

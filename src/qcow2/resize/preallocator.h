@@ -31,6 +31,7 @@ class Preallocator {
 
  private:
   Task<void> map_new(layout::GuestOffset begin, uint64_t count, Preallocation preallocation);
+  Task<void> resize_file(uint64_t size, Preallocation preallocation);
   Task<void> fill(ClusterRange range, Preallocation preallocation);
   // Clusters below `old_end` hold old bytes: their entries become zero clusters.
   Task<void> link(layout::GuestOffset begin, uint64_t count, layout::HostOffset host,

@@ -155,6 +155,15 @@ TEST(BlockDevice, AReadOnlyOneIsNotChanged) {
   EXPECT_THAT(device.take(), IsEmpty());
 }
 
+TEST(BlockDevice, ANewSizeLeavesRoomForAlignment) {
+  Recorder device(100);
+  EXPECT_EQ(refusal([&] { return device.resize((1ull << 63) - 512, Preallocation::kOff); }),
+            ErrorKind::kInvalidArgument);
+  EXPECT_THAT(device.take(), IsEmpty());
+  EXPECT_EQ(refusal([&] { return device.resize((1ull << 63) - (1 << 30), Preallocation::kOff); }),
+            kAccepted);
+}
+
 TEST(BlockDevice, ARangePastTheEndIsAcceptedIfTheFileHasGrown) {
   Recorder device(100);
   device.grown_size_ = 200;

@@ -10,6 +10,10 @@ namespace {
 
 const std::vector<QemuTextCase>& cases() {
   static const std::vector<QemuTextCase> all = {
+      {{.code = "size-beyond-offsets",
+        .value = 9223372036854774784u,
+        .bound = 9223372035781033984u},
+       "offset(9223372036854774784) exceeds maximum(9223372035781033984)"},
       {{.code = "device-too-small", .value = 2, .bound = 1, .file = "d"},
        "Cannot grow device files"},
       {{.code = "device-preallocation", .text = "falloc", .file = "d"},

@@ -20,7 +20,8 @@ TEST_F(Resize, ImpossibleSizesAreRefused) {
   EXPECT_EQ(refusal([&] { resize(uint64_t{1} << 63); }).data().code, "qcow2-new-size-impossible");
   EXPECT_EQ(refusal([&] { resize(512, Preallocation::kFull); }).data().code,
             "qcow2-shrink-with-preallocation");
-  EXPECT_EQ(refusal([&] { resize(uint64_t{1} << 62); }).data().code, "qcow2-size-beyond-l1-table");
+  EXPECT_EQ(refusal([&] { resize(uint64_t{1} << 62); }).data().code,
+            "qcow2-new-size-beyond-l1-table");
   EXPECT_EQ(image().size(), kMiB);
   close_and_check();
 }

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "jobs/resize.h"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "base/checked.h"
+#include "byre/error.h"
+
+namespace byre::jobs {
+namespace {
+
+Error refusal(const char* message) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL, message);
+}
+
+// Nothing if it is not a size.
+std::optional<uint64_t> new_size(const SizeChange& change, uint64_t size) {
+  std::optional<uint64_t> result = change.size;
+  if (change.kind == SizeChange::Kind::kGrow) result = checked_add(size, change.size);
+  if (change.kind == SizeChange::Kind::kShrink) {
+    result = change.size < size ? std::optional(size - change.size) : std::nullopt;
+  }
+  if (!result || *result == 0 || *result > BlockDevice::kSizeMax) return std::nullopt;
+  return result;
+}
+
+uint64_t checked_size(const ResizeTask& task, const BlockDevice& device) {
+  const uint64_t old_size = device.size();
+  const std::optional<uint64_t> size = new_size(task.change, old_size);
+  const bool preallocates = task.preallocation != Preallocation::kOff;
+  if (!size) throw refusal("New image size must be positive");
+  if (*size <= old_size && preallocates) {
+    throw refusal("Preallocation can only be used for growing images");
+  }
+  if (*size < old_size && !task.may_shrink) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                ErrorData{.code = kShrinkNotAllowed, .value = *size, .bound = old_size},
+                fmt::format("the new size is {}, less than the size now, {}", *size, old_size));
+  }
+  if (*size != old_size && device.has_fixed_size() && !preallocates) {
+    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot resize device files");
+  }
+  return *size;
+}
+
+Error with_state(const Error& error, uint64_t size) {
+  std::string hint = fmt::format("The size of the disk is {} bytes, as before.", size);
+  if (!error.hint().empty()) hint = error.hint() + "\n" + hint;
+  return error.with_hint(hint);
+}
+
+// An external data file gets the length of the disk, if it is not a disk itself.
+Task<void> fit_data_file(BlockDevice& device) {
+  qcow2::Image* const image = open::as_qcow2(&device);
+  if (image == nullptr) co_return;
+  for (const ChildDevice& child : image->children()) {
+    const bool is_data_file = std::string_view(child.name) == "data-file";
+    if (!is_data_file || child.device->size() == image->size()) continue;
+    if (child.device->has_fixed_size()) continue;
+    co_await child.device->resize(image->size(), Preallocation::kOff);
+  }
+}
+
+Task<void> resize_device(const ResizeTask& task, BlockDevice& device) {
+  const uint64_t size = checked_size(task, device);
+  const uint64_t old_size = device.size();
+  std::optional<Error> failure;
+  try {
+    co_await device.resize(size, task.preallocation);
+    co_await device.flush();
+    co_await fit_data_file(device);
+  } catch (const Error& error) {
+    failure = device.size() == old_size ? with_state(error, old_size) : error;
+  }
+  if (failure) throw *failure;
+}
+
+}  // namespace
+
+Task<void> resize(ResizeTask task) {
+  task.image.writable = true;
+  std::unique_ptr<BlockDevice> device = co_await open::open_image(task.filename, task.image);
+  std::exception_ptr error;
+  try {
+    co_await resize_device(task, *device);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  try {
+    co_await device->close();
+  } catch (...) {
+    if (!error) error = std::current_exception();
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace byre::jobs
