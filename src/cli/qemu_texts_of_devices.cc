@@ -8,6 +8,7 @@ namespace {
 // In the order of the files that throw them.
 constexpr QemuText kTexts[] = {
     // block/
+    {"null-device-not-resized", "Image format driver does not support resize"},
     {"size-beyond-offsets", "offset({value}) exceeds maximum({bound})"},
     {"device-too-small", "Cannot grow device files"},
     {"device-preallocation", "Preallocation mode '{text}' unsupported for this non-regular file"},

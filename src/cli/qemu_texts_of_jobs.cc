@@ -8,6 +8,14 @@ namespace {
 constexpr QemuText kTexts[] = {
     {"compare-read-failed", "Error while reading offset {offset} of {file}: {errno}"},
     {"compare-extents-unreadable", "Sector allocation test failed for {file}"},
+    {"resize-size-impossible", "New image size must be positive"},
+    {"resize-preallocates-nothing", "Preallocation can only be used for growing images"},
+    {"resize-of-device", "Cannot resize device files"},
+    {"bench-past-end", "{errno}"},
+    {"bench-native-io-not-direct",
+     "Could not open '{file}': aio=native was specified, but it requires cache.direct=on, which "
+     "was "
+     "not specified."},
     {"resize-shrinks", "Use the --shrink option to perform a shrink operation."},
     {"commit-without-backing", "Image does not have a backing file"},
     {"commit-base-not-in-chain", "Did not find '{name}' in the backing chain of '{file}'"},

@@ -97,7 +97,11 @@ class Measurement {
   Task<void> send(uint64_t offset, Bytes bytes) {
     const uint64_t size = device_.size();
     if (offset > size || bytes.size() > size - offset) {
-      throw Error::from_errno(EIO, "the request extends past the end of the disk");
+      throw Error(ErrorKind::kInvalidArgument, EIO,
+                  ErrorData{.code = "bench-past-end", .bound = size, .offset = offset},
+                  fmt::format("a request of {} bytes at offset {} would end past the disk's {} "
+                              "bytes",
+                              bytes.size(), offset, size));
     }
     if (requests_.writes) return device_.write(offset, WriteBuffers(ConstBytes(bytes)));
     return device_.read(offset, bytes);
@@ -135,9 +139,8 @@ Task<BenchResult> bench(BenchTask task) {
   try {
     if (task.native_aio && !storage::is_direct(task.image.cache)) {
       throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                  "Could not open '" + task.filename +
-                      "': aio=native was specified, but it requires cache.direct=on, which was not "
-                      "specified.");
+                  ErrorData{.code = "bench-native-io-not-direct", .file = task.filename},
+                  "aio=native requires direct access: -t none or -t directsync");
     }
     if (task.on_open) task.on_open();
     Measurement measurement(device.get(), &task);

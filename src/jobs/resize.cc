@@ -16,10 +16,6 @@
 namespace byre::jobs {
 namespace {
 
-Error refusal(const char* message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, message);
-}
-
 // Nothing if it is not a size.
 std::optional<uint64_t> new_size(const SizeChange& change, uint64_t size) {
   std::optional<uint64_t> result = change.size;
@@ -35,9 +31,16 @@ uint64_t checked_size(const ResizeTask& task, const BlockDevice& device) {
   const uint64_t old_size = device.size();
   const std::optional<uint64_t> size = new_size(task.change, old_size);
   const bool preallocates = task.preallocation != Preallocation::kOff;
-  if (!size) throw refusal("New image size must be positive");
+  if (!size) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, ErrorData{.code = "resize-size-impossible"},
+                "the new size would be 0, negative, or more than a file can have");
+  }
   if (*size <= old_size && preallocates) {
-    throw refusal("Preallocation can only be used for growing images");
+    throw Error(ErrorKind::kInvalidArgument, EINVAL,
+                ErrorData{.code = "resize-preallocates-nothing", .value = *size, .bound = old_size},
+                fmt::format("the new size is {}, not more than now, and preallocation is only for "
+                            "growing",
+                            *size));
   }
   if (*size < old_size && !task.may_shrink) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
@@ -45,7 +48,9 @@ uint64_t checked_size(const ResizeTask& task, const BlockDevice& device) {
                 fmt::format("the new size is {}, less than the size now, {}", *size, old_size));
   }
   if (*size != old_size && device.has_fixed_size() && !preallocates) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP, "Cannot resize device files");
+    throw Error(ErrorKind::kUnsupported, ENOTSUP,
+                ErrorData{.code = "resize-of-device", .file = task.filename},
+                "it is a device, whose size cannot be changed");
   }
   return *size;
 }

@@ -53,7 +53,8 @@ Task<std::vector<Extent>> NullDevice::do_extents(uint64_t offset, uint64_t lengt
 }
 
 Task<void> NullDevice::do_resize(uint64_t, Preallocation) {
-  throw Error(ErrorKind::kUnsupported, ENOTSUP, "Image format driver does not support resize");
+  throw Error(ErrorKind::kUnsupported, ENOTSUP, ErrorData{.code = "null-device-not-resized"},
+              "a null device cannot be resized");
 }
 
 Task<void> NullDevice::do_close() {

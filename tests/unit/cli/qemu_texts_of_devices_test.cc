@@ -10,6 +10,7 @@ namespace {
 
 const std::vector<QemuTextCase>& cases() {
   static const std::vector<QemuTextCase> all = {
+      {{.code = "null-device-not-resized"}, "Image format driver does not support resize"},
       {{.code = "size-beyond-offsets",
         .value = 9223372036854774784u,
         .bound = 9223372035781033984u},
