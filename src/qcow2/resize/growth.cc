@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <exception>
 
+#include "async/clean_up.h"
 #include "base/checked.h"
 #include "base/units.h"
 #include "block/buffer.h"
@@ -155,8 +156,8 @@ Task<void> Growth::grow_l1_table(uint64_t entries) {
     error = std::current_exception();
   }
   if (error) {
-    co_await allocator_->free(place);
-    std::rethrow_exception(error);
+    Task<void> freeing = allocator_->free(place);
+    co_await clean_up_and_rethrow(std::move(freeing), error);
   }
   co_await context_->events().raise(DebugEvent::kL1GrowActivateTable);
   co_await context_->header_store.set_l1_table(geometry.offset_of(place.first),
