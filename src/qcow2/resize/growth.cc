@@ -87,7 +87,10 @@ Task<void> Growth::grow(uint64_t new_size, Preallocation preallocation) {
   const uint64_t data_end =
       context_->storage.data_file() ? context_->storage.data_file()->size() : 0;
   if (context_->storage.data_file() && data_end < new_size) {
-    co_await context_->storage.data_file()->resize(new_size, preallocation);
+    // Preallocating metadata does not involve the data file.
+    const Preallocation wanted =
+        preallocation == Preallocation::kMetadata ? Preallocation::kOff : preallocation;
+    co_await context_->storage.data_file()->resize(new_size, wanted);
   }
   const uint64_t entries = context_->geometry.l1_entries_for(new_size);
   if (entries > tables_->l1.size()) co_await grow_l1_table(entries);
