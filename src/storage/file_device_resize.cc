@@ -47,9 +47,9 @@ Task<void> FileDevice::do_resize(uint64_t new_size, Preallocation preallocation)
     co_return;
   }
   if (new_size == old_size) co_return;
-  const bool is_full = preallocation == Preallocation::kFull;
   noted_from_ = old_size;
-  has_noted_write_ = false;
+  has_noted_write_ = extending_writes_ > 0;
+  const bool is_full = preallocation == Preallocation::kFull;
   int error = EOPNOTSUPP;
   if (!is_full) {
     const RangeLock::Guard guard =
