@@ -7,7 +7,8 @@ namespace byre {
 
 enum class WriteFlags : uint32_t {
   kNone = 0,
-  kFua = 1,         // durable when the request completes, as if a flush followed
+  kFua = 1,         // durable when the request completes, as if a flush followed; a request for no
+                    // bytes changes nothing, and does not flush what others wrote
   kMayUnmap = 2,    // write_zeroes: the range may be deallocated
   kNoFallback = 4,  // write_zeroes: fail with kUnsupported rather than write zero bytes
   kCompressed = 8,  // write: store compressed, see Limits::compressed_write_size

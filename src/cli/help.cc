@@ -76,7 +76,7 @@ void print_command_help(const Invocation& invocation) {
 }
 
 void print_usage_pointer(const Invocation& invocation) {
-  std::fflush(stdout);
+  write_out();
   std::string called = invocation.program;
   if (!invocation.command.empty()) called += " " + invocation.command;
   const std::string line = "Try '" + called + " --help' for more info\n";

@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <cerrno>
+#include <exception>
 #include <memory>
 #include <utility>
 
 #include "async/loop.h"
+#include "block/close_after.h"
 #include "cli/command.h"
 #include "cli/image_opts.h"
 #include "cli/json_text.h"
@@ -138,10 +140,17 @@ int run_measure(Invocation& invocation) {
     if (arguments.image_opts) set_image_opts(invocation, *arguments.filename, arguments.image);
     source = loop.run(open::open_image(*arguments.filename, arguments.image));
   }
-  const open::CreationOptions target = target_options(invocation, arguments);
-  const jobs::MeasureReport report = loop.run(jobs::measure(
-      source.get(), arguments.size.value_or(0), target, &interruptible.cancellation()));
-  if (source) loop.run(source->close());
+  jobs::MeasureReport report;
+  std::exception_ptr error;
+  try {
+    const open::CreationOptions target = target_options(invocation, arguments);
+    report = loop.run(jobs::measure(source.get(), arguments.size.value_or(0), target,
+                                    &interruptible.cancellation()));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (source) loop.run(close_after(source.get(), error));
+  if (error) std::rethrow_exception(error);
   print(to_text(report, arguments.output));
   return 0;
 }

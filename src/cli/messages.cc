@@ -10,9 +10,16 @@
 namespace byre::cli {
 namespace {
 
+// Of the first output that failed; 0: none did.
+int g_output_error = 0;
+
+void note_output_error() {
+  if (g_output_error == 0) g_output_error = errno != 0 ? errno : EIO;
+}
+
 // In one call, so that lines of several programs on one terminal do not mix.
 void write_to_stderr(const std::string& text) {
-  std::fflush(stdout);
+  write_out();
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
 
@@ -46,15 +53,20 @@ OnWarning open_warning_printer(const Invocation& invocation) {
 }
 
 void print(std::string_view text) {
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  errno = 0;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) < text.size()) note_output_error();
+}
+
+void write_out() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) note_output_error();
 }
 
 void flush_output() {
-  errno = 0;
-  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return;
+  write_out();
   // A reader that went away has received what it wanted.
-  if (errno == EPIPE) return;
-  throw Error::from_errno(errno != 0 ? errno : EIO, "Could not write to standard output");
+  if (g_output_error == 0 || g_output_error == EPIPE) return;
+  throw Error::from_errno(g_output_error, "Could not write to standard output");
 }
 
 }  // namespace byre::cli

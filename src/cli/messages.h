@@ -22,10 +22,12 @@ void print_warning(const Invocation& invocation, std::string_view message);
 // For open::ImageOptions::on_warning. `invocation` outlives it.
 OnWarning open_warning_printer(const Invocation& invocation);
 
-// Buffered output to stdout. `print` prints text literally, without a format. flush_output() throws
-// Error if stdout cannot be written (a full disk, a closed pipe): run_program() calls it at the
-// end, so that a result that could not be written does not give exit code 0.
+// Buffered output to stdout. `print` prints text literally, without a format; write_out() writes
+// what is buffered. Neither reports a failure, but flush_output() does, with the error of the first
+// one (a full disk); that a reader has closed its pipe is none. run_program() calls it at the end,
+// so that a result that could not be written does not give exit code 0.
 void print(std::string_view text);
+void write_out();
 void flush_output();
 
 }  // namespace byre::cli

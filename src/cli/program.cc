@@ -26,14 +26,13 @@ std::string program_name(const char* called_as) {
 }
 
 // Options before the command. Returns the index of the command's name in argv.
-int read_standard_options(const Invocation& invocation, int argc, char** argv) {
+int read_standard_options(Invocation& invocation, int argc, char** argv) {
   static const option kLongs[] = {{"help", no_argument, nullptr, 'h'},
                                   {"version", no_argument, nullptr, 'V'},
                                   {"trace", required_argument, nullptr, 'T'},
                                   {nullptr, 0, nullptr, 0}};
-  std::string name = invocation.program;
-  argv[0] = name.data();  // getopt prints it
-  optind = 0;             // glibc: start over
+  argv[0] = invocation.program.data();  // getopt prints it
+  optind = 0;                           // glibc: start over
   for (;;) {
     switch (getopt_long(argc, argv, "+hVT:", kLongs, nullptr)) {
       case -1:

@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 
+#include "cli/messages.h"
 #include "cli/options.h"
 
 namespace byre::cli {
@@ -38,8 +39,8 @@ ProgressPrinter::~ProgressPrinter() {
   // Not reset to the default: a late signal must not kill the process.
   std::signal(SIGUSR1, SIG_IGN);
   if (style_ != ProgressStyle::kText) return;
-  std::fputc('\n', stdout);
-  std::fflush(stdout);
+  cli::print("\n");
+  write_out();
 }
 
 void ProgressPrinter::update(uint64_t done, uint64_t total) {
@@ -65,7 +66,7 @@ void ProgressPrinter::print() {
       break;
     case ProgressStyle::kText:
       std::printf("    (%3.2f/100%%)\r", percent_);
-      std::fflush(stdout);
+      write_out();
       break;
     case ProgressStyle::kJson:
       std::fprintf(stderr, "{\"done\": %llu, \"total\": %llu, \"percent\": %.2f}\n",

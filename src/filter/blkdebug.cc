@@ -30,6 +30,11 @@ Blkdebug::Blkdebug(std::unique_ptr<BlockDevice> below, BlkdebugOptions options)
       rules_(std::move(options_.rules)) {
   limits_.request_alignment = std::max<uint32_t>(limits_.request_alignment, options_.align);
   limits_.transfer_max = 0;
+  for (const uint64_t limit :
+       {options_.max_transfer, options_.max_write_zero, options_.opt_write_zero,
+        options_.max_discard, options_.opt_discard}) {
+    BYRE_ASSERT(is_aligned(limit));
+  }
   follow(DebugEvent::kNone, false);
 }
 

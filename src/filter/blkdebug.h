@@ -13,7 +13,8 @@ namespace byre::filter {
 
 struct BlkdebugOptions {
   std::vector<BlkdebugRule> rules;
-  // Limits on requests, like those of a disk that has them; 0: none. In bytes.
+  // Limits on requests, like those of a disk that has them; 0: none. In bytes, each a multiple of
+  // `align`, and a max_... one also of its opt_... one.
   uint32_t align = 0;  // a power of two
   uint64_t max_transfer = 0;
   uint64_t max_write_zero = 0;

@@ -22,13 +22,19 @@ class CompressDevice final : public FilterDevice {
 
  private:
   Task<void> do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) override;
+  Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
+  Task<void> do_discard(uint64_t offset, uint64_t length) override;
+  Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;
 
+  // Waits for writes to the clusters that the range touches, and holds off others.
+  Task<RangeLock::Guard> lock_clusters(uint64_t offset, uint64_t length);
   // Writes one cluster, or a part of it.
   Task<void> write_cluster(uint64_t offset, WriteBuffers from, WriteFlags flags);
 
   Limits limits_;
   const uint64_t cluster_size_;
-  // Two writes to parts of one cluster must not overwrite each other's bytes.
+  // A write of a part of a cluster writes its other bytes back as it has read them, so nothing else
+  // may change them meanwhile. Held exclusively by writes and shared by other changes.
   RangeLock clusters_;
 };
 

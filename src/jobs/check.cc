@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include "block/close_after.h"
 #include "byre/error.h"
 
 namespace byre::jobs {
@@ -51,12 +52,17 @@ Task<CheckReport> check(CheckJob job) {
   }
   std::unique_ptr<BlockDevice> device = co_await open::open_image(job.filename, job.image);
   CheckReport report;
-  report.filename = job.filename;
-  report.format = device->driver();
-  qcow2::Image* const image = open::as_qcow2(device.get());
-  if (image != nullptr) co_await check_image(image, &job, &report);
-  if (job.progress != nullptr) job.progress->update(1, 1);
-  co_await device->close();
+  std::exception_ptr error;
+  try {
+    report.filename = job.filename;
+    report.format = device->driver();
+    qcow2::Image* const image = open::as_qcow2(device.get());
+    if (image != nullptr) co_await check_image(image, &job, &report);
+    if (job.progress != nullptr) job.progress->update(1, 1);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  co_await close_after(device.get(), error);
   co_return report;
 }
 

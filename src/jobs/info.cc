@@ -14,6 +14,7 @@
 #include <set>
 #include <utility>
 
+#include "block/close_after.h"
 #include "block/read_zero_padded.h"
 #include "byre/error.h"
 #include "open/image_name.h"
@@ -171,9 +172,10 @@ Task<ImageInfo> image_info(std::string filename, open::ImageOptions options) {
     info = co_await device_info(*device);
   } catch (const Error& failure) {
     error = std::make_exception_ptr(failure.with_prefix("Could not open '" + filename + "'"));
+  } catch (...) {
+    error = std::current_exception();
   }
-  co_await device->close();
-  if (error) std::rethrow_exception(error);
+  co_await close_after(device.get(), error);
   co_return info;
 }
 

@@ -2,10 +2,13 @@
 #include "jobs/map.h"
 
 #include <algorithm>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
+
+#include "block/close_after.h"
 
 namespace byre::jobs {
 namespace {
@@ -58,9 +61,14 @@ Task<void> walk(BlockDevice* device, const MapJob* job) {
 
 Task<void> map(MapJob job) {
   std::unique_ptr<BlockDevice> device = co_await open::open_image(job.filename, job.image);
-  if (job.on_open) job.on_open();
-  co_await walk(device.get(), &job);
-  co_await device->close();
+  std::exception_ptr error;
+  try {
+    if (job.on_open) job.on_open();
+    co_await walk(device.get(), &job);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  co_await close_after(device.get(), error);
 }
 
 }  // namespace byre::jobs

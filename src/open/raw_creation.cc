@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "async/clean_up.h"
 #include "base/checked.h"
 #include "base/units.h"
 #include "block/fixed_size.h"
@@ -71,8 +72,9 @@ Task<void> create(std::string filename, const CreationOptions& options, NewFiles
     error = std::current_exception();
   }
   if (!error) co_return;
-  if (!is_device(*file)) co_await file->resize(0, Preallocation::kOff);
-  std::rethrow_exception(error);
+  if (is_device(*file)) std::rethrow_exception(error);
+  Task<void> emptying = file->resize(0, Preallocation::kOff);
+  co_await clean_up_and_rethrow(std::move(emptying), error);
 }
 
 // Its size is that of the disk, whatever the options and the data are.

@@ -40,6 +40,7 @@ class RawDevice final : public BlockDevice {
   uint64_t size() const override;
   const Limits& limits() const override { return limits_; }
   bool is_read_only() const override { return !options_.writable || file_->is_read_only(); }
+  void refresh_size() override { file_->refresh_size(); }
 
   // A window is refused when it is resized.
   bool has_fixed_size() const override { return !options_.window.size && file_->has_fixed_size(); }

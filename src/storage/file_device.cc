@@ -146,7 +146,7 @@ Task<void> FileDevice::do_write(uint64_t offset, WriteBuffers from, WriteFlags f
   check_medium();
   const size_t length = from.size();
   if (length == 0) co_return;
-  note_write_up_to(offset + length);
+  const NotedWrite noted(this, offset + length);
   const bool durable = is_durable(flags);
   const int error = co_await write_bytes(offset, std::move(from), durable);
   if (error != 0) fail(error, "file-write-failed", "write to", offset, length);
@@ -238,7 +238,7 @@ Task<int> FileDevice::zero_to_new_end(uint64_t offset, uint64_t end, bool may_un
 Task<void> FileDevice::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   check_medium();
   if (length == 0) co_return;
-  note_write_up_to(offset + length);
+  const NotedWrite noted(this, offset + length);
   const bool may_unmap = has_flag(flags, WriteFlags::kMayUnmap);
   const bool may_write = !has_flag(flags, WriteFlags::kNoFallback);
   int error = 0;
@@ -268,6 +268,7 @@ Task<void> FileDevice::do_reserve_space(uint64_t offset, uint64_t length) {
   if (is_host_device_ || length == 0) co_return;
   // The file is extended: a limit on its length must refuse that now and not at a later write.
   const uint64_t end = offset + length;
+  const NotedWrite noted(this, end);
   RangeLock::Guard guard;
   if (end > size_) guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
   int error = co_await space_.allocate(offset, length);

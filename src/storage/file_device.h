@@ -116,7 +116,23 @@ class FileDevice final : public BlockDevice {
   void check_resize(uint64_t new_size, Preallocation preallocation) const;
   Task<void> set_size(uint64_t new_size);
   Task<void> cut_back(uint64_t old_size);
-  void note_write_up_to(uint64_t end) { has_noted_write_ |= end > noted_from_; }
+  // Exists as long as a request that changes bytes up to `end`.
+  class NotedWrite {
+   public:
+    NotedWrite(FileDevice* device, uint64_t end)
+        : extending_(end > device->size_ ? &device->extending_writes_ : nullptr) {
+      device->has_noted_write_ |= end > device->noted_from_;
+      if (extending_ != nullptr) ++*extending_;
+    }
+    NotedWrite(const NotedWrite&) = delete;
+    NotedWrite& operator=(const NotedWrite&) = delete;
+    ~NotedWrite() {
+      if (extending_ != nullptr) --*extending_;
+    }
+
+   private:
+    uint64_t* extending_;
+  };
 
   std::string filename_;
   FileOptions options_;
@@ -133,10 +149,12 @@ class FileDevice final : public BlockDevice {
   // holds everything from there on, exclusively, so that no extending write is truncated. See also
   // DirectIo.
   RangeLock ranges_;
-  // While resize() allocates space, writes from this offset on are noted: if it fails, it truncates
-  // what it has added, but not what they have written.
+  // While resize() allocates space, writes from this offset on are noted, and those that were
+  // extending the file already: if it fails, it truncates what it has added, but not what they have
+  // written.
   uint64_t noted_from_ = UINT64_MAX;
   bool has_noted_write_ = false;
+  uint64_t extending_writes_ = 0;   // in flight
   std::optional<DirectIo> direct_;  // with O_DIRECT
   // One flush at a time: of two concurrent ones the kernel reports to only one that pages could not
   // be written; callers that wait share the result of the first.

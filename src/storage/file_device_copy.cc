@@ -36,6 +36,7 @@ bool is_refusal(int error) {
 
 Task<bool> FileDevice::do_copy_from(HostRange source, uint64_t offset, uint64_t length) {
   if (length == 0) co_return true;
+  const NotedWrite noted(this, offset + length);
   const auto guard = co_await ranges_.acquire(offset, length, RangeLock::Mode::kShared);
   const auto copy = [source, to = file_.fd(), offset, length] {
     return copy_whole_range(source.fd, source.offset, to, offset, length);

@@ -10,6 +10,7 @@
 #include "block/fixed_size.h"
 #include "byre/error.h"
 #include "storage/file_device.h"
+#include "storage/preallocation.h"
 
 namespace byre::storage {
 
@@ -26,26 +27,7 @@ void FileDevice::check_resize(uint64_t new_size, Preallocation preallocation) co
     if (new_size > size_) throw device_too_small(*this, new_size);
     return;
   }
-  if (preallocation == Preallocation::kMetadata) {
-    const char* const mode = preallocation_name(preallocation);
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                ErrorData{.code = "file-preallocation-unsupported",
-                          .field = "preallocation",
-                          .text = mode,
-                          .file = filename_},
-                fmt::format("preallocation is {}, but a plain file has no metadata", mode));
-  }
-  if (new_size < size_ && preallocation != Preallocation::kOff) {
-    throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                ErrorData{.code = "file-shrink-with-preallocation",
-                          .field = "size",
-                          .value = new_size,
-                          .bound = size_,
-                          .file = filename_},
-                fmt::format("the new size is {}, less than {}, and preallocation is only for "
-                            "growing",
-                            new_size, size_));
-  }
+  check_file_preallocation(*this, new_size, preallocation);
   if (new_size <= kSizeMax) return;
   throw Error(ErrorKind::kNoSpace, EFBIG,
               ErrorData{.code = "file-size-too-large",
@@ -65,9 +47,9 @@ Task<void> FileDevice::do_resize(uint64_t new_size, Preallocation preallocation)
     co_return;
   }
   if (new_size == old_size) co_return;
-  const bool is_full = preallocation == Preallocation::kFull;
   noted_from_ = old_size;
-  has_noted_write_ = false;
+  has_noted_write_ = extending_writes_ > 0;
+  const bool is_full = preallocation == Preallocation::kFull;
   int error = EOPNOTSUPP;
   if (!is_full) {
     const RangeLock::Guard guard =

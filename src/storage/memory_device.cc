@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "byre/error.h"
+#include "storage/preallocation.h"
 
 namespace byre::storage {
 
@@ -85,7 +86,8 @@ Task<std::vector<Extent>> MemoryDevice::do_extents(uint64_t offset, uint64_t len
   co_return extents_of(contents_, offset, length, kExtentsMax, this);
 }
 
-Task<void> MemoryDevice::do_resize(uint64_t new_size, Preallocation) {
+Task<void> MemoryDevice::do_resize(uint64_t new_size, Preallocation preallocation) {
+  check_file_preallocation(*this, new_size, preallocation);
   if (new_size > kSizeMax) {
     throw Error(ErrorKind::kNoSpace, EFBIG,
                 ErrorData{.code = "memory-size-too-large",

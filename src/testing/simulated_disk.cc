@@ -12,6 +12,7 @@
 #include "async/loop.h"
 #include "base/checked.h"
 #include "byre/error.h"
+#include "storage/preallocation.h"
 #include "testing/memory_faults.h"
 
 namespace byre::faults {
@@ -309,7 +310,8 @@ void SimulatedDisk::perform_resize(uint64_t new_size) {
   moment(Moment::kWritten, 0);
 }
 
-Task<void> SimulatedDisk::do_resize(uint64_t new_size, Preallocation) {
+Task<void> SimulatedDisk::do_resize(uint64_t new_size, Preallocation preallocation) {
+  storage::check_file_preallocation(*this, new_size, preallocation);
   co_await wait();
   check_power();
   perform_resize(new_size);

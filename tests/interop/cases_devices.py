@@ -160,6 +160,20 @@ def fresh(line, sector_size):
     return Case(f"fresh: {sector_size}: {line}", run, byre_only=True)
 
 
+def filled(sector_size):
+    """Requests larger than any hole are done as long as there are free clusters; QEMU finds no place for these."""
+    def run(world):
+        devices.pair(world, sector_size, True)
+        world.ours("create", "-q", "-f", "qcow2", "dev", "64M", folder=world.a)
+        holes = [f"discard {1 + at}M 64k" for at in range(16)]
+        commands = ["write -q -P 1 0 31M", *holes, "write -P 2 40M 1536k", "read -P 1 20M 11M", "read -P 2 40M 1536k"]
+        result = world.subject_io.run(["-f", "qcow2", *(word for each in commands for word in ("-c", each)), "dev"],
+                                      world.a)
+        world.expect(result.code == 0 and "fail" not in result.out, result.text())
+        world.theirs("check", "-f", "qcow2", "dev", folder=world.a)
+    return Case(f"filled: {sector_size}", run, byre_only=True)
+
+
 def on_file_system(kind, sector_size, line):
     def run(outer):
         world = copy.copy(outer)
@@ -257,6 +271,8 @@ def cases():
     for line in lines_of("fresh"):
         yield fresh(line, 512)
         yield fresh(line, 4096)
+    yield filled(512)
+    yield filled(4096)
     for line in lines_of("convert"):
         yield on_device("convert", line, 512, True)
         yield on_device("convert", line, 4096, True)

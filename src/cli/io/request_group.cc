@@ -7,7 +7,11 @@ namespace byre::cli::io {
 
 Detached RequestGroup::run(RequestGroup* group, Task<void> request) {
   ++group->in_flight_;
-  co_await std::move(request);
+  try {
+    co_await std::move(request);
+  } catch (...) {
+    if (!group->error_) group->error_ = std::current_exception();
+  }
   group->one_ended();
 }
 
@@ -29,6 +33,7 @@ Task<void> RequestGroup::wait_for_all() {
     void await_resume() const noexcept {}
   };
   while (in_flight_ > 0) co_await Awaiter{this};
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
 }  // namespace byre::cli::io

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 
 #include "async/detached.h"
 #include "async/loop.h"
@@ -18,9 +19,11 @@ class RequestGroup {
   RequestGroup(const RequestGroup&) = delete;
   RequestGroup& operator=(const RequestGroup&) = delete;
 
-  // Starts the request, runs it to its first suspension, and returns. The request must not throw.
+  // Starts the request, runs it to its first suspension, and returns.
   Task<void> start(Task<void> request);
-  // Waits until none is left, including those that are started meanwhile.
+  // Waits until none is left, including those that are started meanwhile. Throws the first error
+  // that a request has thrown since the last call: one that it could not report itself, for lack of
+  // memory.
   Task<void> wait_for_all();
 
   uint64_t in_flight() const { return in_flight_; }
@@ -30,6 +33,7 @@ class RequestGroup {
   void one_ended();
 
   uint64_t in_flight_ = 0;
+  std::exception_ptr error_;
   WaiterList waiting_;
 };
 

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <exception>
 
+#include "block/close_after.h"
 #include "cli/messages.h"
 
 namespace byre::cli::io {
@@ -108,10 +109,15 @@ void Session::reopen(const OpenRequest& request) {
 
 void Session::close() {
   if (!is_open()) return;
-  wait_for_requests();
+  std::exception_ptr error;
+  try {
+    wait_for_requests();
+  } catch (...) {
+    error = std::current_exception();
+  }
   breakpoints_.clear();
   const std::unique_ptr<BlockDevice> device = std::exchange(device_, nullptr);
-  run(device->close());
+  run(close_after(device.get(), error));
 }
 
 }  // namespace byre::cli::io

@@ -25,7 +25,7 @@ std::optional<std::string> read_line_now(std::FILE* input) {
 }
 
 void tell_on_stderr(const std::string& line) {
-  std::fflush(stdout);
+  write_out();
   std::fputs((line + "\n").c_str(), stderr);
 }
 
@@ -108,7 +108,7 @@ bool run_input(Session& session, std::FILE* input) {
   bool all_succeeded = true;
   while (!session.quits()) {
     print(session.invocation().program + "> ");
-    std::fflush(stdout);
+    write_out();
     const std::optional<std::string> line = session.run(read_line(input));
     if (!line.has_value()) break;
     if (!run_line(session, *line)) all_succeeded = false;

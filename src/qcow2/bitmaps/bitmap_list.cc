@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -30,27 +32,40 @@ TableRange range_of(const layout::BitmapEntry& bitmap) {
   return {start, start + uint64_t{bitmap.table_size} * 8};
 }
 
-// The tables of all bitmaps that are not in use: sorted, adjacent ones merged.
-std::vector<TableRange> table_ranges(const std::vector<layout::BitmapEntry>& bitmaps) {
-  std::vector<TableRange> ranges;
-  for (const layout::BitmapEntry& bitmap : bitmaps) {
-    if (!bitmap.in_use()) ranges.push_back(range_of(bitmap));
+// The ranges that were found to have no invalid entries, so that each is read once, however many
+// bitmaps have it.
+class SoundRanges {
+ public:
+  // The first part of the range that is not known to be sound; an empty one if all of it is.
+  TableRange first_gap(TableRange range) const {
+    uint64_t start = range.start;
+    const auto next = ends_.upper_bound(start);
+    if (next != ends_.begin()) start = std::max(start, std::prev(next)->second);
+    const uint64_t end = next == ends_.end() ? range.end : std::min(range.end, next->first);
+    return {start, std::max(start, end)};
   }
-  std::ranges::sort(ranges, {}, &TableRange::start);
-  std::vector<TableRange> merged;
-  for (const TableRange& range : ranges) {
-    if (!merged.empty() && range.start <= merged.back().end) {
-      merged.back().end = std::max(merged.back().end, range.end);
+  // REQUIRES: it is a gap.
+  void add(TableRange gap) {
+    const auto next = ends_.find(gap.end);
+    if (next != ends_.end()) {
+      gap.end = next->second;
+      ends_.erase(next);
+    }
+    const auto after = ends_.lower_bound(gap.start);
+    if (after != ends_.begin() && std::prev(after)->second == gap.start) {
+      std::prev(after)->second = gap.end;
     } else {
-      merged.push_back(range);
+      ends_.emplace(gap.start, gap.end);
     }
   }
-  return merged;
-}
 
-// Appends the offsets of invalid entries to `bad`, in ascending order.
-Task<void> find_bad_entries(BlockDevice* file, layout::Geometry geometry, TableRange range,
-                            std::vector<uint64_t>* bad) {
+ private:
+  std::map<uint64_t, uint64_t> ends_;  // by start; they do not touch
+};
+
+// The offset of the first invalid entry.
+Task<std::optional<uint64_t>> find_bad_entry(BlockDevice* file, layout::Geometry geometry,
+                                             TableRange range) {
   const uint64_t end = std::min(range.end, align_up(file->size(), 8));
   Buffer buffer(kReadMax);
   for (uint64_t place = range.start; place < end;) {
@@ -69,9 +84,32 @@ Task<void> find_bad_entries(BlockDevice* file, layout::Geometry geometry, TableR
     co_await read_zero_padded(file, place, to);
     for (uint64_t i = 0; i + 8 <= length; i += 8) {
       const layout::BitmapTableEntry entry(load_big_endian<uint64_t>(buffer.data() + i));
-      if (entry.kind(geometry) == layout::BitmapTableKind::kInvalid) bad->push_back(place + i);
+      if (entry.kind(geometry) == layout::BitmapTableKind::kInvalid) co_return place + i;
     }
     place += length;
+  }
+  co_return std::nullopt;
+}
+
+Task<void> check_tables(BlockDevice* file, layout::Geometry geometry,
+                        const std::vector<layout::BitmapEntry>& bitmaps) {
+  SoundRanges sound;
+  for (const layout::BitmapEntry& bitmap : bitmaps) {
+    if (bitmap.in_use()) continue;
+    const TableRange range = range_of(bitmap);
+    for (TableRange gap = sound.first_gap(range); gap.start < gap.end;
+         gap = sound.first_gap(range)) {
+      const std::optional<uint64_t> bad = co_await find_bad_entry(file, geometry, gap);
+      if (bad) {
+        throw Error(
+            ErrorKind::kCorrupt, EINVAL,
+            ErrorData{
+                .code = "qcow2-bitmap-table-entry-invalid", .offset = *bad, .name = bitmap.text()},
+            fmt::format("the bitmap table entry at {:#x} of bitmap '{}' is invalid", *bad,
+                        bitmap.text()));
+      }
+      sound.add(gap);
+    }
   }
 }
 
@@ -90,23 +128,7 @@ Task<std::vector<layout::BitmapEntry>> read_bitmap_list(BlockDevice* file,
   const ReadBuffers to(directory.bytes());
   co_await read_zero_padded(file, extension.directory_offset.value(), to);
   bitmaps = layout::parse_bitmap_directory(directory.bytes(), extension, geometry, disk_size);
-
-  std::vector<uint64_t> bad;
-  for (const TableRange& range : table_ranges(bitmaps)) {
-    co_await find_bad_entries(file, geometry, range, &bad);
-  }
-  for (const layout::BitmapEntry& bitmap : bitmaps) {
-    if (bitmap.in_use()) continue;
-    const TableRange range = range_of(bitmap);
-    const auto first = std::ranges::lower_bound(bad, range.start);
-    if (first == bad.end() || *first >= range.end) continue;
-    throw Error(
-        ErrorKind::kCorrupt, EINVAL,
-        ErrorData{
-            .code = "qcow2-bitmap-table-entry-invalid", .offset = *first, .name = bitmap.text()},
-        fmt::format("the bitmap table entry at {:#x} of bitmap '{}' is invalid", *first,
-                    bitmap.text()));
-  }
+  co_await check_tables(file, geometry, bitmaps);
   co_return bitmaps;
 }
 

@@ -154,7 +154,6 @@ Task<void> load_tables(LoadedImage* loaded) {
                                 "qcow2-l1-table-unreadable");
   check_data_file_flags(header, loaded->options);
   if (!loaded->options.for_check) co_await load_snapshots(loaded);
-  co_await load_bitmaps(loaded);
 }
 
 // A crash may have left wrong lazy refcounts, which must not be used for allocation. As in QEMU,
@@ -206,6 +205,8 @@ Task<void> load(LoadedImage* loaded) {
   co_await load_tables(loaded);
   const bool must_repair = options.writable && !options.for_check && header.is_dirty();
   if (must_repair) co_await repair_dirty(loaded);
+  // The repair may have removed those that cannot be read.
+  co_await load_bitmaps(loaded);
 }
 
 }  // namespace

@@ -31,21 +31,28 @@ struct EntryView {
   uint64_t size = 0;  // with padding
 };
 
-EntryView view_entry(ConstBytes rest, size_t index) {
-  const auto broken = [index](const char* why) {
-    corrupt({.code = "qcow2-bitmap-directory-broken", .index = index},
-            fmt::format("bitmap directory entry {}: {}", index, why));
-  };
+// The entry at the start of `rest`; nothing if it does not end there.
+std::optional<EntryView> find_entry(ConstBytes rest) {
   EntryView view;
-  if (rest.size() < sizeof view.raw) broken("the directory ends inside the entry");
+  if (rest.size() < sizeof view.raw) return std::nullopt;
   std::memcpy(static_cast<void*>(&view.raw), rest.data(), sizeof view.raw);
   const uint64_t unpadded =
       sizeof view.raw + uint64_t{view.raw.extra_data_size} + view.raw.name_size;
   view.size = align_up(unpadded, 8);
-  if (view.size > rest.size()) broken("extra data and name go beyond the directory");
+  if (view.size > rest.size()) return std::nullopt;
   view.extra_data = rest.subspan(sizeof view.raw, view.raw.extra_data_size);
   view.name = rest.subspan(sizeof view.raw + view.raw.extra_data_size, view.raw.name_size);
   return view;
+}
+
+EntryView view_entry(ConstBytes rest, size_t index) {
+  const std::optional<EntryView> view = find_entry(rest);
+  if (view) return *view;
+  const bool is_cut = rest.size() < sizeof(RawBitmapEntry);
+  corrupt({.code = "qcow2-bitmap-directory-broken", .index = index},
+          fmt::format("bitmap directory entry {}: {}", index,
+                      is_cut ? "the directory ends inside the entry"
+                             : "extra data and name go beyond the directory"));
 }
 
 // The name of the field that breaks the rules; empty if there is none.
@@ -274,11 +281,8 @@ std::vector<BitmapEntry> parse_bitmap_directory(ConstBytes bytes, const BitmapsE
 namespace {
 
 bool is_entry(ConstBytes rest, const Geometry& geometry, uint64_t disk_size) {
-  try {
-    return bad_field(view_entry(rest, 0), geometry, disk_size).empty();
-  } catch (const Error&) {
-    return false;
-  }
+  const std::optional<EntryView> view = find_entry(rest);
+  return view && bad_field(*view, geometry, disk_size).empty();
 }
 
 bool is_text(const std::string& text) {
@@ -294,12 +298,7 @@ struct BrokenEntry {
 };
 BrokenEntry skip_entry(ConstBytes rest, const Geometry& geometry, uint64_t disk_size) {
   BrokenEntry skipped;
-  std::optional<EntryView> view;
-  try {
-    view = view_entry(rest, 0);
-  } catch (const Error&) {
-    view = std::nullopt;
-  }
+  const std::optional<EntryView> view = find_entry(rest);
   if (view) {
     const ConstBytes next = rest.subspan(view->size);
     if (next.empty() || is_entry(next, geometry, disk_size)) skipped.size = view->size;
@@ -324,7 +323,8 @@ ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& 
                                       const Geometry& geometry, uint64_t disk_size) {
   disk_size = align_down(disk_size, kSectorSize);
   ReadableBitmaps all;
-  std::map<std::string, size_t> counts;  // of names of bitmaps that are not in use
+  std::vector<size_t> indexes;           // of the entries in all.bitmaps
+  std::map<std::string, size_t> counts;  // of names of bitmaps that are not in use, as compared
   size_t index = 0;
   for (; !bytes.empty(); ++index) {
     std::string name;
@@ -335,11 +335,12 @@ ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& 
       const Literal field = bad_field(view, geometry, disk_size);
       if (!field.empty()) corrupt({}, fmt::format("{} is invalid", field.view()));
       BitmapEntry entry = decode(view);
-      name = entry.name;
+      name = entry.text();
       size = view.size;
       if (!entry.in_use()) check_loadable(entry, geometry, disk_size);
-      if (!entry.in_use()) ++counts[entry.name];
+      if (!entry.in_use()) ++counts[name];
       all.bitmaps.push_back(std::move(entry));
+      indexes.push_back(index);
     } catch (const Error& error) {
       reason = error;
     }
@@ -355,10 +356,12 @@ ReadableBitmaps read_bitmap_directory(ConstBytes bytes, const BitmapsExtension& 
   }
   all.is_count_wrong = index != extension.bitmap_count;
   // There is no way to know which of several is the right one.
+  size_t at = 0;
   std::erase_if(all.bitmaps, [&](const BitmapEntry& entry) {
-    if (entry.in_use() || counts[entry.name] < 2) return false;
+    const size_t place = indexes[at++];
+    if (entry.in_use() || counts[entry.text()] < 2) return false;
     const Error reason(ErrorKind::kCorrupt, EINVAL, "another bitmap has its name");
-    all.broken.push_back({0, entry.name, reason});
+    all.broken.push_back({place, entry.text(), reason});
     return true;
   });
   return all;

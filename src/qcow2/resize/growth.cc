@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <exception>
 
+#include "async/clean_up.h"
 #include "base/checked.h"
 #include "base/units.h"
 #include "block/buffer.h"
@@ -86,9 +87,10 @@ Task<void> Growth::grow(uint64_t new_size, Preallocation preallocation) {
   const uint64_t data_end =
       context_->storage.data_file() ? context_->storage.data_file()->size() : 0;
   if (context_->storage.data_file() && data_end < new_size) {
-    const bool is_sparse = preallocation == Preallocation::kMetadata;
-    co_await context_->storage.data_file()->resize(new_size,
-                                                   is_sparse ? Preallocation::kOff : preallocation);
+    // Preallocating metadata does not involve the data file.
+    const Preallocation wanted =
+        preallocation == Preallocation::kMetadata ? Preallocation::kOff : preallocation;
+    co_await context_->storage.data_file()->resize(new_size, wanted);
   }
   const uint64_t entries = context_->geometry.l1_entries_for(new_size);
   if (entries > tables_->l1.size()) co_await grow_l1_table(entries);
@@ -157,8 +159,8 @@ Task<void> Growth::grow_l1_table(uint64_t entries) {
     error = std::current_exception();
   }
   if (error) {
-    co_await allocator_->free(place);
-    std::rethrow_exception(error);
+    Task<void> freeing = allocator_->free(place);
+    co_await clean_up_and_rethrow(std::move(freeing), error);
   }
   co_await context_->events().raise(DebugEvent::kL1GrowActivateTable);
   co_await context_->header_store.set_l1_table(geometry.offset_of(place.first),

@@ -5,6 +5,7 @@
 #include <exception>
 #include <optional>
 
+#include "async/clean_up.h"
 #include "base/checked.h"
 #include "byre/error.h"
 #include "qcow2/space/allocator.h"
@@ -29,29 +30,38 @@ Task<void> Preallocator::run(GuestOffset begin, GuestOffset end, Preallocation p
   }
   GuestOffset at(align_up(begin.value(), geometry.cluster_size()));
   while (at < end) {
-    const uint64_t count = std::min(geometry.clusters_for(end - at), linker_->clusters_max());
+    uint64_t count = std::min(geometry.clusters_for(end - at), linker_->clusters_max());
     if (has_data_file) {
       co_await link(at, count, HostOffset(at.value()), old_end);
     } else {
-      co_await map_new(at, count, preallocation);
+      count = co_await map_new(at, count, preallocation);
     }
     at += count << geometry.cluster_bits();
   }
 }
 
-Task<void> Preallocator::map_new(GuestOffset begin, uint64_t count, Preallocation preallocation) {
-  const ClusterRange range = co_await allocator_->allocate_at_end(count);
+Task<uint64_t> Preallocator::map_new(GuestOffset begin, uint64_t count,
+                                     Preallocation preallocation) {
+  const ClusterRange range = co_await allocate(count);
   const HostOffset old_end(hides_old_bytes(preallocation) ? context_->file().size() : 0);
   std::exception_ptr error;
   try {
     co_await fill(range, preallocation);
-    co_await link(begin, count, context_->geometry.offset_of(range.first), old_end);
+    co_await link(begin, range.count, context_->geometry.offset_of(range.first), old_end);
   } catch (...) {
     error = std::current_exception();
   }
-  if (!error) co_return;
-  co_await allocator_->free(range);
-  std::rethrow_exception(error);
+  if (!error) co_return range.count;
+  Task<void> freeing = allocator_->free(range);
+  co_await clean_up_and_rethrow(std::move(freeing), error);
+  co_return 0;
+}
+
+// A device that cannot grow may have space only in its holes.
+Task<ClusterRange> Preallocator::allocate(uint64_t count) {
+  if (context_->file().limits().grows) co_return co_await allocator_->allocate_at_end(count);
+  const Allocator::Allocation place = co_await allocator_->allocate(count);
+  co_return place.range;
 }
 
 // A block device has all of its bytes already, and writing zeroes over them takes long: the entries

@@ -30,8 +30,10 @@ class Preallocator {
                  uint64_t data_file_end);
 
  private:
-  Task<void> map_new(layout::GuestOffset begin, uint64_t count, Preallocation preallocation);
+  // Maps at most `count` clusters to new ones; returns how many.
+  Task<uint64_t> map_new(layout::GuestOffset begin, uint64_t count, Preallocation preallocation);
   Task<void> resize_file(uint64_t size, Preallocation preallocation);
+  Task<ClusterRange> allocate(uint64_t count);
   Task<void> fill(ClusterRange range, Preallocation preallocation);
   // Clusters below `old_end` hold old bytes: their entries become zero clusters.
   Task<void> link(layout::GuestOffset begin, uint64_t count, layout::HostOffset host,

@@ -7,7 +7,9 @@
 #include <cerrno>
 #include <exception>
 #include <new>
+#include <utility>
 
+#include "async/clean_up.h"
 #include "base/units.h"
 #include "qcow2/space/deferred_discards.h"
 #include "qcow2/space/refcount_table_growth.h"
@@ -23,38 +25,44 @@ constexpr uint64_t kSearchBytes = 64 * kKiB;
 
 }  // namespace
 
-// Whether entries can refer to the range, and the file can contain it.
-bool Allocator::fits(ClusterRange range) const {
-  const uint64_t end_max = layout::limits::kHostOffsetEnd >> context_->geometry.cluster_bits();
-  if (range.end().value() > end_max) return false;
-  return context_->file().limits().grows ||
-         context_->geometry.offset_of(range.end()).value() <= context_->file().size();
+HostCluster Allocator::space_end() const {
+  const BlockDevice& file = context_->file();
+  const uint64_t bytes_max = file.limits().grows
+                                 ? layout::limits::kHostOffsetEnd
+                                 : std::min(layout::limits::kHostOffsetEnd, file.size());
+  return HostCluster(bytes_max >> context_->geometry.cluster_bits());
 }
 
-void Allocator::check_end(ClusterRange range) const {
-  if (fits(range)) return;
+Error Allocator::no_space() const {
+  const uint64_t end = context_->geometry.offset_of(space_end()).value();
   if (context_->file().limits().grows) {
-    const uint64_t offset = context_->geometry.offset_of(range.first).value();
-    throw Error(ErrorKind::kNoSpace, EFBIG,
-                ErrorData{.code = "qcow2-host-offset-too-high",
-                          .offset = offset,
-                          .file = context_->file().filename()},
-                fmt::format("an L2 entry cannot refer to host offset {:#x}", offset));
+    return Error(ErrorKind::kNoSpace, EFBIG,
+                 ErrorData{.code = "qcow2-host-offset-too-high",
+                           .offset = end,
+                           .file = context_->file().filename()},
+                 fmt::format("an L2 entry cannot refer to host offset {:#x}", end));
   }
   const uint64_t size = context_->file().size();
-  throw Error(
+  return Error(
       ErrorKind::kNoSpace, ENOSPC,
       ErrorData{.code = "qcow2-file-full", .value = size, .file = context_->file().filename()},
       fmt::format("the file has {} bytes and cannot grow", size));
 }
 
 // The first run of `count` free clusters from *position on, or of at least count_min; an empty
-// range if there is none below `limit`. Moves *position past clusters that cannot be used.
+// range if there is none that begins below `limit`, or near it. Moves *position past clusters that
+// cannot be used.
 Task<ClusterRange> Allocator::find_scanning(HostCluster* position, uint64_t count,
                                             uint64_t count_min, HostCluster limit) {
+  const HostCluster space_end = this->space_end();
+  limit = std::min(limit, space_end);
   while (*position < limit) {
     const HostCluster at = *position;
-    const ClusterRange found = co_await refcounts_->find_free(at, count, limit);
+    ClusterRange found = co_await refcounts_->find_free(at, count, limit);
+    if (found.end() > space_end) {
+      found.first = std::min(found.first, space_end);
+      found.count = space_end - found.first;
+    }
     *position = found.count >= count_min ? found.first : found.end();
     if (found.count >= count_min) co_return found;
   }
@@ -64,35 +72,37 @@ Task<ClusterRange> Allocator::find_scanning(HostCluster* position, uint64_t coun
 Task<ClusterRange> Allocator::find_at_end(uint64_t count, uint64_t count_min) {
   if (!end_) end_ = co_await refcounts_->end_of_used();
   HostCluster position = *end_;
-  const HostCluster no_limit(UINT64_MAX);
-  const ClusterRange found = co_await find_scanning(&position, count, count_min, no_limit);
-  co_return found;
+  co_return co_await find_scanning(&position, count, count_min, HostCluster(UINT64_MAX));
+}
+
+// Looks at all holes, also at those that earlier searches found too small.
+Task<ClusterRange> Allocator::find_any_hole(uint64_t count, uint64_t count_min) {
+  if (!end_) end_ = co_await refcounts_->end_of_used();
+  HostCluster from = first_free_;
+  HostCluster* const position = count_min == 1 ? &first_free_ : &from;
+  co_return co_await find_scanning(position, count, count_min, *end_);
 }
 
 // A run of `count` free clusters, or of at least count_min: a hole if one is found soon, else new
-// clusters at the end.
+// clusters at the end, else any hole.
 Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
-  if (fills_holes_ && context_->file().limits().grows) {
-    if (!end_) end_ = co_await refcounts_->end_of_used();
-    HostCluster from = first_free_;
-    HostCluster* const at = count_min == 1 ? &first_free_ : &from;
-    const ClusterRange free = co_await find_scanning(at, count, count_min, *end_);
-    if (free.count > 0) co_return free;
+  ClusterRange found;
+  if (!fills_holes_) {
+    HostCluster* const position = count == 1 ? &first_free_ : &cursor_;
+    *position = std::max(*position, first_free_);
+    const uint64_t searched = (kSearchBytes * 8) >> context_->geometry.refcount_order();
+    const HostCluster limit = *position + searched;
+    found = co_await find_scanning(position, count, count_min, limit);
+    if (found.count > 0) co_return found;
+    found = co_await find_at_end(count, count_min);
+    if (found.count > 0) co_return found;
+    found = co_await find_scanning(position, count, count_min, *end_);
+    if (found.count > 0) co_return found;
   }
-  HostCluster* const position = count == 1 ? &first_free_ : &cursor_;
-  *position = std::max(*position, first_free_);
-  const uint64_t searched = (kSearchBytes * 8) >> context_->geometry.refcount_order();
-  const HostCluster limit = *position + searched;
-  const ClusterRange hole = co_await find_scanning(position, count, count_min, limit);
-  if (hole.count > 0 && fits(hole)) co_return hole;
-  const ClusterRange found = co_await find_at_end(count, count_min);
-  if (!fits(found)) {
-    // A device that cannot grow is full except for holes.
-    const HostCluster end = found.first;
-    const ClusterRange last = co_await find_scanning(position, count, count_min, end);
-    if (last.count > 0 && fits(last)) co_return last;
-  }
-  check_end(found);
+  found = co_await find_any_hole(count, count_min);
+  if (found.count > 0) co_return found;
+  if (fills_holes_) found = co_await find_at_end(count, count_min);
+  if (found.count == 0) throw no_space();
   co_return found;
 }
 
@@ -145,7 +155,7 @@ Task<ClusterRange> Allocator::allocate_at_end(uint64_t count) {
   const Mutex::Guard guard = co_await mutex_.lock();
   co_await refcounts_->finish_block();
   const ClusterRange range = co_await find_at_end(count, count);
-  check_end(range);
+  if (range.count == 0) throw no_space();
   co_return co_await claim(range);
 }
 
@@ -153,12 +163,9 @@ Task<ClusterRange> Allocator::allocate_at_end(uint64_t count) {
 // any.
 Task<ClusterRange> Allocator::next_to_pack(HostCluster after) {
   if (!after.is_zero()) {
-    const ClusterRange found = co_await refcounts_->find_free(after, 1);
-    if (found.first == after) {
-      check_end(found);
-      co_await claim(found);
-      co_return found;
-    }
+    HostCluster position = after;
+    const ClusterRange found = co_await find_scanning(&position, 1, 1, after + 1);
+    if (found.count > 0 && found.first == after) co_return co_await claim(found);
   }
   const ClusterRange found = co_await find(1, 1);
   co_return co_await claim(found);
@@ -173,6 +180,19 @@ Task<bool> Allocator::share(HostCluster cluster) {
   co_return true;
 }
 
+// The same; if it fails, `next`, which was claimed for the same bytes, is free again.
+Task<bool> Allocator::share_with(HostCluster cluster, ClusterRange next) {
+  std::exception_ptr error;
+  try {
+    co_return co_await share(cluster);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  Task<void> dropping = drop_references(next);
+  co_await clean_up_and_rethrow(std::move(dropping), error);
+  co_return false;
+}
+
 Task<HostOffset> Allocator::allocate_bytes(uint64_t size) {
   co_await context_->events().raise(DebugEvent::kClusterAllocBytes);
   const Mutex::Guard guard = co_await mutex_.lock();
@@ -183,15 +203,16 @@ Task<HostOffset> Allocator::allocate_bytes(uint64_t size) {
   if (!packed_end.is_zero()) {
     const HostCluster cluster = geometry.cluster_of(packed_end);
     const uint64_t room = geometry.cluster_size() - geometry.offset_in_cluster(packed_end);
+    ClusterRange next;
     bool goes_on = size <= room;
     if (!goes_on) {
       // Continue across the end of this cluster, if the next one is free.
-      const ClusterRange next = co_await next_to_pack(cluster + 1);
+      next = co_await next_to_pack(cluster + 1);
       place = geometry.offset_of(next.first);
       goes_on = next.first == cluster + 1;
     }
     if (goes_on) {
-      const bool is_shared = co_await share(cluster);
+      const bool is_shared = co_await share_with(cluster, next);
       if (is_shared) place = packed_end;
     }
   }
@@ -212,17 +233,28 @@ Task<void> Allocator::ensure_blocks(ClusterRange range) {
     co_await growth.run(range.end(), last);
   }
   for (uint64_t index = first; index <= last; ++index) {
-    if (!refcounts_->has_block(index)) co_await ensure_block(index, range.end());
+    if (!refcounts_->has_block(index)) co_await ensure_block(index, range);
   }
 }
 
-// A block is placed after the range that needed it, as in QEMU. If the refcount of its own cluster
-// is in another block that is missing as well, that one is made first and counts itself.
-Task<void> Allocator::ensure_block(uint64_t table_index, HostCluster after) {
+// A block is placed after the range that needs it, as in QEMU, or before it if nothing is free
+// there.
+Task<ClusterRange> Allocator::find_for_block(ClusterRange range) {
+  HostCluster position = range.end();
+  ClusterRange found = co_await find_scanning(&position, 1, 1, HostCluster(UINT64_MAX));
+  if (found.count > 0) co_return found;
+  position = first_free_;
+  found = co_await find_scanning(&position, 1, 1, range.first);
+  if (found.count == 0 || found.first >= range.first) throw no_space();
+  co_return found;
+}
+
+// Adds a block for clusters of the range. If the refcount of its own cluster is in another block
+// that is missing as well, that one is made first and counts itself.
+Task<void> Allocator::ensure_block(uint64_t table_index, ClusterRange range) {
   while (!refcounts_->has_block(table_index)) {
-    const ClusterRange place = co_await refcounts_->find_free(after, 1);
+    const ClusterRange place = co_await find_for_block(range);
     const uint64_t counted_by = refcounts_->table_index(place.first);
-    check_end(place);
     if (counted_by >= refcounts_->table_entries()) {
       RefcountTableGrowth growth(context_, this, refcount_cache_, refcounts_, overlap_);
       co_await growth.run(place.first, counted_by);
@@ -332,18 +364,12 @@ Task<ClusterRange> Allocator::find_free_from(HostCluster* position, uint64_t cou
   const uint64_t searched = (kSearchBytes * 8) >> context_->geometry.refcount_order();
   const HostCluster limit = fills_holes_ ? *end_ : *position + searched;
   ClusterRange found = co_await find_scanning(position, count, count, limit);
-  if (found.count == 0 || !fits(found)) {
+  if (found.count == 0) {
     HostCluster at_end = std::max(*end_, *position);
-    const HostCluster no_limit(UINT64_MAX);
-    found = co_await find_scanning(&at_end, count, count, no_limit);
-    if (!fits(found)) {
-      // A device that cannot grow is full except for holes.
-      const HostCluster end = found.first;
-      const ClusterRange last = co_await find_scanning(position, count, count, end);
-      if (last.count > 0 && fits(last)) found = last;
-    }
-    check_end(found);
+    found = co_await find_scanning(&at_end, count, count, HostCluster(UINT64_MAX));
   }
+  if (found.count == 0) found = co_await find_scanning(position, count, count, *end_);
+  if (found.count == 0) throw no_space();
   overlap_->check_allocation(context_->geometry.offset_of(found.first),
                              found.count << context_->geometry.cluster_bits());
   note_written(found);

@@ -105,11 +105,14 @@ class Allocator {
   Task<ClusterRange> find_scanning(HostCluster* position, uint64_t count, uint64_t count_min,
                                    HostCluster limit);
   Task<ClusterRange> find_at_end(uint64_t count, uint64_t count_min);
+  Task<ClusterRange> find_any_hole(uint64_t count, uint64_t count_min);
+  Task<ClusterRange> find_for_block(ClusterRange range);
   Task<ClusterRange> claim(ClusterRange range);
   Task<ClusterRange> next_to_pack(HostCluster after);
   Task<bool> share(HostCluster cluster);
+  Task<bool> share_with(HostCluster cluster, ClusterRange next);
   Task<void> ensure_blocks(ClusterRange range);
-  Task<void> ensure_block(uint64_t table_index, HostCluster after);
+  Task<void> ensure_block(uint64_t table_index, ClusterRange range);
   Task<void> drop_references(ClusterRange range);
   Task<void> drop_all_references(DeferredFrees frees);
   Task<void> discard_in_file(std::vector<ClusterRange> ranges);
@@ -117,9 +120,9 @@ class Allocator {
   bool is_blank(ClusterRange range);
   // Clusters there are written without having been claimed.
   void note_written(ClusterRange range);
-  bool fits(ClusterRange range) const;
-  // Throws Error(kNoSpace) unless it fits.
-  void check_end(ClusterRange range) const;
+  // Entries can refer to the clusters below, and the file contains them, or can grow to.
+  HostCluster space_end() const;
+  Error no_space() const;
 
   Context* context_;
   TableCache* refcount_cache_;

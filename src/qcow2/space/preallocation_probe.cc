@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/space/preallocation_probe.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "base/checked.h"
 #include "block/read_zero_padded.h"
 #include "qcow2/layout/refcount_entry.h"
 #include "qcow2/layout/types.h"
+#include "qcow2/space/refcounts.h"
 
 namespace byre::qcow2 {
 
@@ -61,13 +60,7 @@ Task<uint64_t> count_used_clusters(Context* context, TableCache* refcount_cache,
     const RefcountTableEntry entry(load_big_endian<uint64_t>(table.data() + in_part * 8));
     if (!geometry.is_cluster_aligned(entry.offset())) {
       // The answer only affects speed; that the image is corrupt matters more.
-      const Error error = context->health.report_corruption(
-          {.code = "qcow2-refcount-block-unaligned",
-           .value = entry.offset().value(),
-           .index = index},
-          fmt::format("refcount table entry {} has the offset {:#x}, not a multiple of the cluster "
-                      "size {}",
-                      index, entry.offset().value(), geometry.cluster_size()));
+      report_invalid_block(context, index, entry);
       co_return 0;
     }
     if (entry.kind(geometry) != RefcountTableKind::kBlock) continue;

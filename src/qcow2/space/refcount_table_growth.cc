@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <exception>
 
+#include "async/clean_up.h"
 #include "base/checked.h"
 #include "block/buffer.h"
 #include "qcow2/layout/limits.h"
@@ -100,7 +101,7 @@ Task<void> RefcountTableGrowth::switch_to_table() {
 
 Task<void> RefcountTableGrowth::run(HostCluster start, uint64_t table_index_min) {
   plan(start, table_index_min);
-  allocator_->check_end(place_);
+  if (place_.end() > allocator_->space_end()) throw allocator_->no_space();
   allocator_->note_written(place_);
   std::exception_ptr error;
   try {
@@ -114,8 +115,9 @@ Task<void> RefcountTableGrowth::run(HostCluster start, uint64_t table_index_min)
     // The blocks are not in any table: nothing of them may be written to those clusters.
     const uint64_t blocks = place_.count - table_clusters_;
     const HostOffset first = context_->geometry.offset_of(place_.first + table_clusters_);
-    co_await refcount_cache_->invalidate(first.value(), blocks * context_->geometry.cluster_size());
-    std::rethrow_exception(error);
+    Task<void> dropping =
+        refcount_cache_->invalidate(first.value(), blocks * context_->geometry.cluster_size());
+    co_await clean_up_and_rethrow(std::move(dropping), error);
   }
   co_await switch_to_table();
 }

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <string>
 
+#include "async/clean_up.h"
 #include "block/buffer.h"
 #include "block/read_zero_padded.h"
 #include "qcow2/layout/refcount_entry.h"
@@ -37,16 +39,23 @@ uint64_t Refcounts::table_index(HostCluster cluster) const {
   return context_->geometry.refcount_table_index(cluster);
 }
 
+Error report_invalid_block(Context* context, uint64_t table_index, RefcountTableEntry entry) {
+  const layout::Geometry& geometry = context->geometry;
+  const uint64_t offset = entry.offset().value();
+  const std::string problem =
+      geometry.is_cluster_aligned(entry.offset())
+          ? "past the end of any file"
+          : fmt::format("not a multiple of the cluster size {}", geometry.cluster_size());
+  return context->health.report_corruption(
+      {.code = "qcow2-refcount-block-unaligned", .value = offset, .index = table_index},
+      fmt::format("refcount table entry {} has the offset {:#x}, {}", table_index, offset,
+                  problem));
+}
+
 HostOffset Refcounts::block_offset(uint64_t table_index) const {
   const RefcountTableEntry entry(table_[table_index]);
   if (entry.kind(context_->geometry) == RefcountTableKind::kInvalid) {
-    throw context_->health.report_corruption(
-        {.code = "qcow2-refcount-block-unaligned",
-         .value = entry.offset().value(),
-         .index = table_index},
-        fmt::format("refcount table entry {} has the offset {:#x}, not a multiple of the cluster "
-                    "size {}",
-                    table_index, entry.offset().value(), context_->geometry.cluster_size()));
+    throw report_invalid_block(context_, table_index, entry);
   }
   if (std::ranges::binary_search(missing_blocks_, table_index)) {
     throw Error(ErrorKind::kIo, EIO,
@@ -317,9 +326,15 @@ Task<void> Refcounts::put_into_table(NewBlock block) {
   }
   // It is not a block of the table, so nothing may be written there as one. Its cluster is free
   // again, unless the entry on disk may name it.
+  Task<void> dropping = drop_new_block(block);
+  co_await clean_up_and_rethrow(std::move(dropping), error);
+}
+
+Task<void> Refcounts::drop_new_block(NewBlock block) {
+  const HostOffset offset = context_->geometry.offset_of(block.place);
+  const ClusterRange own{block.place, 1};
   co_await refcount_cache_->invalidate(offset.value(), context_->geometry.cluster_size());
   if (block.is_counted && !unfinished_) co_await subtract(own, nullptr);
-  std::rethrow_exception(error);
 }
 
 }  // namespace byre::qcow2

@@ -97,6 +97,7 @@ class Refcounts {
   };
 
   Task<void> put_into_table(NewBlock block);
+  Task<void> drop_new_block(NewBlock block);
   // Flushes first, so that the block that the entry names is on disk before the entry.
   // REQUIRES: the block has been written.
   Task<void> write_table_entry(NewBlock block);
@@ -114,5 +115,9 @@ class Refcounts {
   std::vector<uint64_t> missing_blocks_;  // their indexes, ascending
   std::optional<NewBlock> unfinished_;    // its entry could not be written
 };
+
+// Reports that an entry of the refcount table is not the offset of a block.
+Error report_invalid_block(Context* context, uint64_t table_index,
+                           layout::RefcountTableEntry entry);
 
 }  // namespace byre::qcow2

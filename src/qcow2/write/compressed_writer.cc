@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "async/clean_up.h"
 #include "async/when_all.h"
 #include "async/worker_pool.h"
 #include "base/units.h"
@@ -168,8 +169,8 @@ Task<void> CompressedWriter::write_compressed(GuestOffset offset, ConstBytes com
   }
   if (!error) co_return;
   const ClusterRange touched{first, last - first + 1};
-  co_await allocator_->free(touched);
-  std::rethrow_exception(error);
+  Task<void> freeing = allocator_->free(touched);
+  co_await clean_up_and_rethrow(std::move(freeing), error);
 }
 
 }  // namespace byre::qcow2

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <exception>
 
+#include "async/clean_up.h"
 #include "qcow2/layout/l1_entry.h"
 #include "qcow2/read/mapping.h"
 #include "qcow2/read/reader.h"
@@ -187,13 +188,19 @@ Task<void> Linker::ensure_table(GuestOffset guest_offset) {
   }
   if (error) {
     overlap_->remove_l2_table(table);
-    co_await tables_->l2_cache.invalidate(table.value(), geometry.cluster_size());
-    co_await allocator_->free(place);
-    std::rethrow_exception(error);
+    Task<void> dropping = drop_table(table);
+    co_await clean_up_and_rethrow(std::move(dropping), error);
   }
   if (kind != L1Kind::kTable) co_return;
   overlap_->remove_l2_table(before.offset());
   allocator_->defer_free({geometry.cluster_of(before.offset()), 1});
+}
+
+Task<void> Linker::drop_table(HostOffset table) {
+  const layout::Geometry& geometry = context_->geometry;
+  const ClusterRange place{geometry.cluster_of(table), 1};
+  co_await tables_->l2_cache.invalidate(table.value(), geometry.cluster_size());
+  co_await allocator_->free(place);
 }
 
 Task<void> Linker::fill_table(HostOffset new_table, HostOffset old_table) {

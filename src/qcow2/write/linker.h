@@ -85,6 +85,8 @@ class Linker {
   void replace(const std::vector<TableCache::Slice>& slices, GuestOffset first, uint64_t count,
                const Change& new_entry, FreeCause cause, Emptied emptied);
   Task<void> fill_table(layout::HostOffset new_table, layout::HostOffset old_table);
+  // A new table that could not be made is free again.
+  Task<void> drop_table(layout::HostOffset table);
   void free_former(const layout::L2Entry& before, const layout::L2Entry& after, FreeCause cause);
   void discard_former(const layout::L2Entry& before, const layout::L2Entry& after,
                       GuestOffset cluster);

@@ -7,6 +7,7 @@
 #include <exception>
 #include <utility>
 
+#include "async/clean_up.h"
 #include "base/units.h"
 #include "block/buffer.h"
 #include "qcow2/read/mapping.h"
@@ -297,8 +298,8 @@ Task<Writer::Part> Writer::write_new(Part part, WriteBuffers from) {
     error = std::current_exception();
   }
   if (error) {
-    co_await allocator_->free(range);
-    std::rethrow_exception(error);
+    Task<void> freeing = allocator_->free(range);
+    co_await clean_up_and_rethrow(std::move(freeing), error);
   }
   co_return part;
 }

@@ -5,9 +5,11 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
+#include "storage/file_device.h"
 #include "storage/memory_device.h"
 #include "testing/fault_device.h"
 #include "unit/support/pattern.h"
+#include "unit/support/temporary_folder.h"
 
 namespace byre::open {
 namespace {
@@ -42,6 +44,19 @@ TEST(RawDevice, ItsSizeIsWholeSectorsAndTheRestIsZeroes) {
   EXPECT_THROW(raw.read(1000, 25), Error);
   EXPECT_EQ(Raw({}).device->size(), 0u);
   EXPECT_EQ(Raw(Contents(512)).device->size(), 512u);
+}
+
+TEST(RawDevice, WhatAnotherProcessAppendsToTheFileIsFound) {
+  test::TemporaryFolder folder;
+  const std::string name = folder.make("raw", pattern(0, 1000, 1));
+  Loop loop;
+  RawDevice raw(loop.run(storage::FileDevice::open(name, {.force_share = true})));
+  EXPECT_EQ(raw.size(), 1024u);
+  folder.make("raw", pattern(0, 5000, 2));
+  Contents bytes(4096);
+  loop.run(raw.read(900, Bytes(bytes)));
+  EXPECT_EQ(bytes, pattern(900, 4096, 2));
+  loop.run(raw.close());
 }
 
 TEST(RawDevice, AWriteToTheLastSectorExtendsTheFile) {

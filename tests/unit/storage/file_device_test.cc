@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "storage/file_device.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -223,6 +224,47 @@ TEST_P(FileDeviceWays, APreallocationThatFailsCutsOffWhatItMadeAndNothingElse) {
     EXPECT_EQ(read(*device, 0, 4096), pattern(0, 4096, 1));
     EXPECT_EQ(folder_.contents(name).size(), device->size());
   }
+}
+
+TEST_P(FileDeviceWays, APreallocationThatFailsKeepsWhatEveryOtherRequestHasAdded) {
+  constexpr uint64_t kPlace = 8 << 20;
+  constexpr uint64_t kLength = 1 << 20;
+  const Contents bytes = pattern(kPlace, kLength, 2);
+  folder_.make("source", bytes);
+  const int source = ::open(folder_.file("source").c_str(), O_RDONLY | O_CLOEXEC);
+  const auto copy = [](FileDevice* device, int fd) -> Task<void> {
+    const bool is_copied = co_await device->copy_from({fd, 0}, kPlace, kLength);
+    if (!is_copied) co_await device->write_zeroes(kPlace, kLength, WriteFlags::kNone);
+  };
+  for (const char* const kind : {"write", "zeroes", "copy", "reserve"}) {
+    for (const bool is_first : {false, true}) {
+      const std::string name = std::string(kind) + (is_first ? " first" : "");
+      SCOPED_TRACE(name);
+      const auto device = create(name);
+      write(*device, 0, pattern(0, 4096, 1));
+      const auto start = [&, what = std::string(kind)] {
+        if (what == "write") return device->write(kPlace, ConstBytes(bytes));
+        if (what == "zeroes") return device->write_zeroes(kPlace, kLength, WriteFlags::kNone);
+        if (what == "copy") return copy(device.get(), source);
+        return device->reserve_space(kPlace, kLength);
+      };
+      std::vector<Task<void>> tasks;
+      if (is_first) tasks.push_back(start());
+      tasks.push_back(device->resize(64 << 20, Preallocation::kFalloc));
+      if (!is_first) tasks.push_back(start());
+      {
+        const test::FileSizeLimit limit(16 << 20);
+        EXPECT_THROW(loop_.run(when_all(std::move(tasks))), Error);
+      }
+      ASSERT_GE(device->size(), kPlace + kLength);
+      EXPECT_EQ(folder_.contents(name).size(), device->size());
+      EXPECT_EQ(read(*device, 0, 4096), pattern(0, 4096, 1));
+      const Contents stored = read(*device, kPlace, kLength);
+      EXPECT_TRUE(stored == bytes || stored == Contents(kLength));
+      if (kind == std::string("write")) EXPECT_TRUE(stored == bytes);
+    }
+  }
+  ::close(source);
 }
 
 TEST_P(FileDeviceWays, BytesThatSomebodyElseCutOffReadAsZeroes) {

@@ -104,6 +104,8 @@ TEST(MemoryDevice, RefusesWhatABlockDeviceRefuses) {
   EXPECT_THROW(loop.run(device.discard(5, 6)), Error);
   EXPECT_THROW(loop.run(device.write(BlockDevice::kSizeMax, ConstBytes(bytes))), Error);
   EXPECT_THROW(loop.run(device.resize(UINT64_MAX, Preallocation::kOff)), Error);
+  EXPECT_THROW(loop.run(device.resize(20, Preallocation::kMetadata)), Error);
+  EXPECT_THROW(loop.run(device.resize(5, Preallocation::kFalloc)), Error);
   device.set_read_only(true);
   EXPECT_THROW(loop.run(device.write(0, ConstBytes(bytes))), Error);
   EXPECT_THROW(loop.run(device.write_zeroes(0, 1, WriteFlags::kNone)), Error);

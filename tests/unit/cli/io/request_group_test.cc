@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <new>
 #include <vector>
 
 namespace byre::cli::io {
@@ -38,6 +39,21 @@ TEST(RequestGroup, AnotherTaskOfTheLoopLetsThemGoOn) {
   loop.run(group.start(sleep_and_note(milliseconds(10), 1, &notes)));
   loop.run(sleep_and_note(milliseconds(20), 2, &notes));
   EXPECT_THAT(notes, ElementsAre(1, 2));
+  loop.run(group.wait_for_all());
+}
+
+TEST(RequestGroup, AnErrorThatARequestDidNotReportIsThrownToTheOneThatWaits) {
+  Loop loop(Loop::Options{.seed = 1});
+  RequestGroup group;
+  std::vector<int> notes;
+  const auto fail = [](milliseconds duration) -> Task<void> {
+    co_await Loop::current().sleep_for(duration);
+    throw std::bad_alloc();
+  };
+  loop.run(group.start(fail(milliseconds(10))));
+  loop.run(group.start(sleep_and_note(milliseconds(20), 1, &notes)));
+  EXPECT_THROW(loop.run(group.wait_for_all()), std::bad_alloc);
+  EXPECT_THAT(notes, ElementsAre(1));
   loop.run(group.wait_for_all());
 }
 

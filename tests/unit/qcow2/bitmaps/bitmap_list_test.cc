@@ -27,7 +27,7 @@ class BitmapList : public testing::Test {
     entries_.push_back(entry);
     return table_offset;
   }
-  std::vector<layout::BitmapEntry> read() {
+  layout::Extensions put_directory() {
     const std::vector<uint8_t> directory = layout::encode_bitmap_directory(entries_);
     layout::BitmapsExtension extension;
     extension.bitmap_count = static_cast<uint32_t>(entries_.size());
@@ -35,9 +35,18 @@ class BitmapList : public testing::Test {
     extension.directory_offset = layout::HostOffset(image_.append(directory));
     layout::Extensions extensions;
     extensions.bitmaps = extension;
-    return sync_wait(read_bitmap_list(&image_.file(), extensions, image_.geometry(), 64 << 10));
+    return extensions;
   }
+  std::vector<layout::BitmapEntry> read_from(BlockDevice& file,
+                                             const layout::Extensions& extensions) {
+    return sync_wait(read_bitmap_list(&file, extensions, image_.geometry(), 64 << 10));
+  }
+  std::vector<layout::BitmapEntry> read() { return read_from(image_.file(), put_directory()); }
   std::string refusal() {
+    return refusal_of([this] { return read(); });
+  }
+  template <class Read>
+  static std::string refusal_of(Read read) {
     try {
       read();
     } catch (const Error& error) {
@@ -71,6 +80,32 @@ TEST_F(BitmapList, ABadTableEntryNamesTheFirstBitmapThatHasIt) {
   EXPECT_EQ(refusal(), "qcow2-bitmap-table-entry-invalid 'reserved'");
   entries_.erase(entries_.begin() + 1);
   EXPECT_EQ(refusal(), "none");
+}
+
+TEST_F(BitmapList, NothingIsReadAfterTheFirstBadTableEntry) {
+  // The tables lie in the file in the other order.
+  add("unread", 0x3000);
+  const uint64_t unread = entries_[0].table_offset.value();
+  add("bad", 0x3200);
+  std::swap(entries_[0], entries_[1]);
+  const layout::Extensions extensions = put_directory();
+  faults::FaultDevice file(image_.file().clone());
+  file.add_rule({.operation = faults::Operation::kRead, .offset = unread, .length = 8});
+  EXPECT_EQ(refusal_of([&] { return read_from(file, extensions); }),
+            "qcow2-bitmap-table-entry-invalid 'bad'");
+}
+
+// Tables that overlap: each byte is read once.
+TEST_F(BitmapList, ATableThatSeveralBitmapsHaveIsReadOnce) {
+  for (const char* const name : {"a", "b", "c"}) add(name, 0x3000);
+  for (int i = 0; i < 100; ++i) {
+    entries_.push_back(entries_[static_cast<size_t>(i % 3)]);
+    entries_.back().name = fmt::format("again {}", i);
+  }
+  const layout::Extensions extensions = put_directory();
+  faults::FaultDevice file(image_.file().clone());
+  EXPECT_EQ(read_from(file, extensions).size(), 103u);
+  EXPECT_EQ(file.count(faults::Operation::kRead), 4u);  // with the directory
 }
 
 TEST_F(BitmapList, ATableOfABitmapInUseIsNotRead) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/bitmaps/bitmap_marks.h"
 
+#include <gmock/gmock.h>
+
 #include <memory>
 #include <new>
 #include <utility>
@@ -51,6 +53,28 @@ TEST_F(BitmapMarks, BitmapsThatFollowWritesAreMarkedBeforeTheFirstWriteAndOthers
   EXPECT_TRUE(image().bitmaps()[0].in_use());
   close_and_check();
   EXPECT_EQ(stored(), bitmaps);  // the extension and its autoclear bit are still there
+}
+
+// The repair of a dirty image removes the bitmaps that cannot be read.
+TEST_F(BitmapMarks, ABrokenBitmapOfADirtyImageDoesNotInvalidateTheGoodOnes) {
+  Layout layout = layout_of(kMiB, 65536);
+  layout.create.lazy_refcounts = true;
+  Disks disks = disks_with_bitmaps(layout, {{"good", 0}, {"broken", 0}});
+  OpenImage before = loop_.run(open_disks(clone(disks), {}, {}));
+  const layout::HostOffset table = before.image->bitmaps()[1].table_offset;
+  loop_.run(before.image->close());
+  disks.file->put(table.value(), std::vector<uint8_t>{0x80});
+  disks.file->put(79, std::vector<uint8_t>{layout::incompatible::kDirty});
+  std::vector<WarningKind> warnings;
+  OpenOptions options = for_writing();
+  options.on_warning = [&](const Warning& warning) { warnings.push_back(warning.kind); };
+  open(std::move(disks), layout, options);
+  EXPECT_FALSE(parts().has_unreadable_bitmaps);
+  EXPECT_THAT(warnings, testing::Each(WarningKind::kRepaired));
+  write(0, pattern(0, 65536, 1));
+  close_and_check();
+  ASSERT_EQ(stored().size(), 1u);
+  EXPECT_EQ(stored()[0].name, "good");
 }
 
 // The writer that set the mark may have been killed before it was durable.

@@ -136,6 +136,40 @@ TEST_F(FullDisk, ADiscardMakesRoomOnADiskOfFixedSizeWithoutAFlush) {
   expect_kept(written, kMiB / 2);
 }
 
+// One L2 table, so that only data takes clusters.
+TEST_F(FullDisk, EveryClusterOfADeviceTakesDataWhateverTheLengthsOfTheWrites) {
+  constexpr uint64_t kClusters = 100;
+  constexpr uint64_t kMetadata = 5;  // header, refcount table and block, L1 and L2 table
+  for (uint64_t length = 1; length <= 41; length += 5) {
+    SCOPED_TRACE(length);
+    make(layout_of(64 * kMiB, kCluster), kClusters * kCluster);
+    open();
+    uint64_t written = 0;
+    const auto fill = [&](uint64_t free) {
+      while (free > 0) {
+        const uint64_t count = std::min(length, free);
+        ASSERT_EQ(write(written * kCluster, count * kCluster), 0) << written;
+        written += count;
+        free -= count;
+      }
+      EXPECT_EQ(write(written * kCluster, kCluster), ENOSPC);
+    };
+    fill(kClusters - kMetadata);
+    uint64_t freed = 2;
+    loop_.run(image_->discard((written - freed) * kCluster, freed * kCluster));
+    for (uint64_t at = 1; at + 3 < kClusters - kMetadata; at += 5) {
+      const uint64_t count = 1 + at % 3;
+      loop_.run(image_->discard(at * kCluster, count * kCluster));
+      freed += count;
+    }
+    fill(freed);
+    close();
+    expect_sound_image();
+    expect_kept(0, kCluster);
+    expect_kept((kClusters - kMetadata) * kCluster, freed * kCluster);
+  }
+}
+
 // The clusters stay allocated, and their bytes are discarded at the next flush.
 TEST_F(FullDisk, ADiscardThatKeepsItsClustersMakesRoomWithoutAFlush) {
   make(layout_of(64 * kMiB, kCluster));

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "golden_bytes.h"
 #include "samples.h"
 
@@ -230,6 +232,38 @@ TEST(BitmapTableEntry, EachWordIsOneOfFourKinds) {
     }
   }
   EXPECT_EQ(BitmapTableEntry(0x10001).reserved_bits(), 1u);
+}
+
+ReadableBitmaps read_leniently(const std::vector<uint8_t>& bytes, uint32_t count) {
+  const BitmapsExtension extension{count, bytes.size(), HostOffset(0x90000)};
+  return read_bitmap_directory(bytes, extension, sample_geometry(16), kDiskSize);
+}
+
+TEST(Bitmap, NamesThatLookAlikeAreRepeatedForTheRepairAsWell) {
+  const std::string first("a\0b", 3);
+  const std::string second("a\0c", 3);
+  const auto bytes =
+      encode_bitmap_directory({sample("good"), sample(first), sample("fine"), sample(second)});
+  EXPECT_EQ(parse_refusal(bytes, 4), "qcow2-bitmap-name-repeated");
+  const ReadableBitmaps all = read_leniently(bytes, 4);
+  ASSERT_EQ(all.bitmaps.size(), 2u);
+  EXPECT_EQ(parse(encode_bitmap_directory(all.bitmaps), 2).size(), 2u);
+  ASSERT_EQ(all.broken.size(), 2u);
+  EXPECT_EQ(all.broken[0].index, 1u);
+  EXPECT_EQ(all.broken[1].index, 3u);
+  for (const BrokenBitmap& broken : all.broken) EXPECT_EQ(broken.name, "a");
+}
+
+// As long as a directory may be: the search for the next entry looks at each of its 8 million
+// places.
+TEST(Bitmap, ADirectoryOfGarbageIsSkippedWhole) {
+  std::vector<uint8_t> bytes(limits::kBitmapDirectorySizeMax, 0xff);
+  const std::vector<uint8_t> entry = encode_bitmap_directory({sample("last")});
+  std::ranges::copy(entry, bytes.end() - static_cast<ptrdiff_t>(entry.size()));
+  const ReadableBitmaps all = read_leniently(bytes, 2);
+  ASSERT_EQ(all.bitmaps.size(), 1u);
+  EXPECT_EQ(all.bitmaps[0].name, "last");
+  EXPECT_EQ(all.broken.size(), 1u);
 }
 
 }  // namespace

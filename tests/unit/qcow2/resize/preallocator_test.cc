@@ -147,6 +147,35 @@ TEST_F(PreallocatorTest, TheNewPartOfAGrownDiskReadsAsZeroes) {
   }
 }
 
+// The device has room for the new clusters only in its holes.
+TEST_F(PreallocatorTest, AGrownDiskOnADeviceUsesItsHoles) {
+  CreateOptions options;
+  options.size = kDeviceSize;
+  create(options);
+  open(false);
+  const std::vector<uint8_t> data(kCluster, 0x55);
+  for (uint64_t at = 0;; at += kCluster) {
+    try {
+      loop_.run(image_->write(at, ConstBytes(data)));
+    } catch (const Error&) {
+      break;
+    }
+  }
+  for (uint64_t at = 0; at < 64 * kCluster; at += 2 * kCluster) {
+    loop_.run(image_->discard(at, kCluster));
+  }
+  loop_.run(image_->resize(kDeviceSize + 20 * kCluster, Preallocation::kMetadata));
+  const Extent last =
+      loop_.run(image_->extents(kDeviceSize + 19 * kCluster, kCluster, ExtentScope::kLayer))
+          .front();
+  EXPECT_TRUE(last.host_offset.has_value());
+  EXPECT_TRUE(last.zero);
+  loop_.run(image_->close());
+  Disks disks;
+  disks.file = bytes_.clone();
+  expect_sound(disks, false);
+}
+
 TEST_F(PreallocatorTest, OnlyTablesAreWrittenInVersionThree) {
   CreateOptions options;
   options.size = 4 * kMiB;

@@ -136,6 +136,43 @@ TEST_F(Allocations, CompressedClustersShareAClusterUpToItsMaximumRefcount) {
   }
 }
 
+// `next` is claimed before the cluster whose reference cannot be counted.
+TEST_F(Allocations, AClusterClaimedForBytesThatGetNoPlaceIsFreeAgain) {
+  constexpr uint64_t kBytes = 300;
+  Layout layout = layout_of(kMiB, 512);
+  layout.create.refcount_bits = 64;
+  open(layout);
+  write(0, pattern(0, 512, 1));
+  Allocator& allocator = parts().write_parts().allocator;
+  Refcounts& refcounts = parts().write_parts().refcounts;
+  TableCache& cache = parts().tables.refcount_cache;
+  const layout::Geometry& geometry = image().geometry();
+  // All of these get their refcount blocks, of 64 refcounts each.
+  const ClusterRange room = loop_.run(allocator.allocate_all(200));
+  loop_.run(allocator.free(room));
+  std::vector<ClusterRange> packed;
+  HostOffset end;
+  do {
+    const HostOffset at = loop_.run(allocator.allocate_bytes(kBytes));
+    end = at + kBytes;
+    const HostCluster first = geometry.cluster_of(at);
+    packed.push_back({first, geometry.cluster_of(end - 1) - first + 1});
+  } while (geometry.cluster_of(end).value() % 64 != 63 ||
+           geometry.offset_in_cluster(end) + kBytes <= 512);
+  const HostCluster last = geometry.cluster_of(end);
+  loop_.run(cache.write_back());
+  const HostOffset block = refcounts.block_offset(refcounts.table_index(last));
+  loop_.run(cache.invalidate(block.value(), 512));
+  opened_.file->add_rule(
+      {.operation = faults::Operation::kRead, .offset = block.value(), .length = 512});
+  const Error error = refusal([&] { loop_.run(allocator.allocate_bytes(kBytes)); });
+  EXPECT_EQ(error.errno_value(), EIO);
+  EXPECT_EQ(loop_.run(refcounts.get(last + 1)), 0u);
+  opened_.file->heal();
+  for (const ClusterRange& range : packed) loop_.run(allocator.free(range));
+  close_and_check();
+}
+
 TEST_F(Allocations, RefcountTablesGrowAtEveryWidth) {
   for (int bits = 1; bits <= 64; bits *= 2) {
     SCOPED_TRACE(bits);
@@ -151,6 +188,105 @@ TEST_F(Allocations, RefcountTablesGrowAtEveryWidth) {
     if (size > reach) EXPECT_GT(image().header().refcount_table_clusters, 1u);
     EXPECT_EQ(first_difference(read(0, size), bytes), std::nullopt);
     close_and_check();
+  }
+}
+
+// An image on a device of a fixed number of clusters, which are allocated without being used.
+class OnADevice : public testing::Test {
+ protected:
+  void open(uint64_t clusters, uint64_t cluster_size, int refcount_bits = 16) {
+    end_ = HostCluster(clusters);
+    storage::MemoryDevice file{storage::SparseBytes(clusters * cluster_size)};
+    CreateOptions create_options;
+    create_options.size = cluster_size;
+    create_options.cluster_size = cluster_size;
+    create_options.refcount_bits = refcount_bits;
+    loop_.run(create(file, nullptr, create_options));
+    faults::SimulatedDisk::Options fixed;
+    fixed.grows = false;
+    auto disk =
+        std::make_unique<faults::SimulatedDisk>(faults::SimulatedCache(file.contents()), fixed);
+    parts_ = loop_.run(ImageParts::open(std::move(disk), for_writing()));
+    loop_.run(parts_->write_parts().refcounts.load());
+  }
+  Allocator& allocator() { return parts_->write_parts().allocator; }
+  uint64_t free_clusters() {
+    uint64_t count = 0;
+    for (HostCluster at; at < end_; ++at) {
+      const uint64_t refcount = loop_.run(parts_->write_parts().refcounts.get(at));
+      count += refcount == 0 ? 1 : 0;
+    }
+    return count;
+  }
+  // Allocates one cluster after another until there is none.
+  void take_all() {
+    for (;;) {
+      try {
+        loop_.run(allocator().allocate(1));
+      } catch (const Error& error) {
+        EXPECT_EQ(error.errno_value(), ENOSPC);
+        return;
+      }
+    }
+  }
+
+  Loop loop_;
+  HostCluster end_;
+  std::unique_ptr<ImageParts> parts_;
+};
+
+TEST_F(OnADevice, ARunAtItsEndIsGivenEvenIfItIsShorterThanWanted) {
+  open(100, 65536);
+  const uint64_t free_before = free_clusters();
+  const ClusterRange range = loop_.run(allocator().allocate(1000)).range;
+  EXPECT_EQ(range.end(), end_);
+  EXPECT_EQ(range.count, free_before);
+  EXPECT_EQ(free_clusters(), 0u);
+}
+
+TEST_F(OnADevice, AHoleThatWasTooSmallForALargerAllocationIsFound) {
+  open(100, 65536);
+  take_all();
+  EXPECT_EQ(free_clusters(), 0u);
+  loop_.run(allocator().free({HostCluster(20), 3}));
+  loop_.run(allocator().free({HostCluster(60), 5}));
+  EXPECT_THROW(loop_.run(allocator().allocate_all(6)), Error);
+  EXPECT_EQ(loop_.run(allocator().allocate_all(5)).first, HostCluster(60));
+  EXPECT_EQ(loop_.run(allocator().allocate_all(3)).first, HostCluster(20));
+  EXPECT_EQ(free_clusters(), 0u);
+}
+
+TEST_F(OnADevice, AllHolesAreUsedByLargeRequestsOnceItIsFull) {
+  for (uint64_t wanted = 1; wanted <= 40; wanted += 3) {
+    SCOPED_TRACE(wanted);
+    open(100, 65536);
+    take_all();
+    for (uint64_t at = 10; at < 90; at += 4) {
+      loop_.run(allocator().free({HostCluster(at), 1 + at % 3}));
+    }
+    loop_.run(allocator().free({end_ - 3, 3}));
+    allocator().fill_holes();
+    while (free_clusters() > 0) {
+      const ClusterRange range = loop_.run(allocator().allocate(wanted)).range;
+      EXPECT_LE(range.end(), end_);
+    }
+    EXPECT_THROW(loop_.run(allocator().allocate(wanted)), Error);
+  }
+}
+
+// The cluster after the packed bytes is past the end of the device, or the refcount block that it
+// needs would be.
+TEST_F(OnADevice, BytesContinueInAHoleIfTheyReachTheEnd) {
+  for (const uint64_t clusters : {64, 65}) {
+    SCOPED_TRACE(clusters);
+    open(clusters, 512, 64);  // a refcount block for 64 clusters
+    while (loop_.run(allocator().allocate(1)).range.end() < HostCluster(63)) {
+    }
+    ASSERT_EQ(loop_.run(allocator().allocate_bytes(400)).value(), 63 * 512u);
+    loop_.run(allocator().free({HostCluster(10), 2}));
+    const HostOffset place = loop_.run(allocator().allocate_bytes(400));
+    EXPECT_EQ(place.value(), clusters == 64 ? 10 * 512 : 63 * 512 + 400u);
+    EXPECT_EQ(free_clusters(), 1u);
   }
 }
 
