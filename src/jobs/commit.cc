@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "byre/error.h"
+#include "byre/warning.h"
 #include "jobs/convert.h"
 
 namespace byre::jobs {
@@ -50,7 +51,14 @@ Base find_base(BlockDevice* top, const CommitJob& job) {
 
 // Whether the base is writable is determined when it is opened, so its depth must be known first.
 Task<uint32_t> depth_of_base(const CommitJob* job) {
-  const std::unique_ptr<BlockDevice> top = co_await open::open_image(job->filename, job->image);
+  open::ImageOptions options = job->image;
+  options.writable = true;
+  // Other warnings come when it is opened again.
+  options.on_warning = [job](const Warning& warning) {
+    const bool is_guess = warning.kind == WarningKind::kFormatGuessed;
+    if (is_guess && job->image.on_warning) job->image.on_warning(warning);
+  };
+  const std::unique_ptr<BlockDevice> top = co_await open::open_image(job->filename, options);
   std::exception_ptr error;
   uint32_t depth = 0;
   try {

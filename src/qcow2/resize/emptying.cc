@@ -19,6 +19,9 @@ Task<void> Emptying::run() {
       co_await context_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
   co_await flusher_->settle();
   co_await drop_tables();
+  // The new tables are past the clusters that were in use. Once more, they go to the first free ones,
+  // so that the file can be cut off after them.
+  if (context_->file().limits().grows) co_await drop_tables();
   BlockDevice* const data_file = context_->storage.data_file();
   if (data_file != nullptr && !context_->header().has_raw_external_data()) {
     co_await discard_inside(data_file, 0, data_file->size());

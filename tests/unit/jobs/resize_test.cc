@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "jobs/resize.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cerrno>
@@ -87,7 +88,8 @@ TEST_F(ResizeImage, ANewSizeIsAboveZeroAndWithinFileOffsets) {
         SizeChange{Kind::kGrow, INT64_MAX}, SizeChange{Kind::kTo, uint64_t{1} << 63}}) {
     ResizeTask wrong = task(change);
     wrong.may_shrink = true;
-    EXPECT_EQ(result(wrong), "New image size must be positive") << change.size;
+    EXPECT_EQ(result(wrong), "the new size would be 0, negative, or more than a file can have")
+        << change.size;
   }
   EXPECT_EQ(size("disk"), kDiskSize);
 }
@@ -97,7 +99,9 @@ TEST_F(ResizeImage, OnlyNewBytesArePreallocated) {
     ResizeTask smaller = task({Kind::kTo, new_size});
     smaller.may_shrink = true;
     smaller.preallocation = Preallocation::kFull;
-    EXPECT_EQ(result(smaller), "Preallocation can only be used for growing images");
+    EXPECT_EQ(result(smaller), fmt::format("the new size is {}, not more than now, and "
+                                           "preallocation is only for growing",
+                                           new_size));
   }
   ResizeTask larger = task({Kind::kTo, 2 * kDiskSize});
   larger.preallocation = Preallocation::kFull;
