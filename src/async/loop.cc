@@ -30,10 +30,6 @@ Loop& Loop::current() {
   return *current_loop;
 }
 
-Loop* Loop::current_or_null() {
-  return current_loop;
-}
-
 void Loop::schedule_from_any_thread(Waiter* ready) noexcept {
   // The lock is held while waking: once it is released, the loop's thread may run the coroutine,
   // finish, and destroy the loop.

@@ -58,7 +58,6 @@ class Loop {
 
   // The loop that runs on this thread; asserts that there is one.
   static Loop& current();
-  static Loop* current_or_null();
 
   // Runs the task to completion on this thread, together with everything else that becomes ready.
   // Throws what the task throws. Must not be called from inside a coroutine of this loop.

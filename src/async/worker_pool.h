@@ -20,7 +20,7 @@ namespace byre {
 // Threads for work that would block a loop's other requests: compression, encryption, scanning, and
 // blocking host calls. A coroutine passes a plain function to the pool and resumes, on its own
 // loop, with the result. Threads are created when there is work for them. On a simulated loop the
-// function is executed on the loop, after a yield, so that runs are reproducible. If the host
+// function is executed on the loop, before the coroutine yields, so that runs are reproducible. If the host
 // refuses another thread, the existing ones do the work; if there are none, the loop does it
 // itself.
 //

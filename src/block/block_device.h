@@ -163,7 +163,7 @@ class BlockDevice {
   virtual std::optional<FileIdentity> identity() const { return std::nullopt; }
   // Locks the bytes against other processes, in addition to the locks that it holds. Returns false
   // if it has no locks, so that another process may change it; throws Error(kLocked) if another
-  // process is in the way.
+  // process holds a conflicting lock.
   virtual bool add_lock(LockPermissions) { return false; }
 
   // The devices below it, first the one that it reads its bytes from; none for a file.

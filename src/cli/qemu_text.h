@@ -9,7 +9,7 @@
 #include "byre/error.h"
 #include "byre/warning.h"
 
-// QEMU's words for what byre refuses or warns of. Only the commands print them.
+// QEMU's messages for what byre refuses or warns of. Only the commands print them.
 namespace byre::cli {
 
 // A row of a table: QEMU's text for the errors with this code. `{field}`, `{value}`, `{bound}`,

@@ -40,7 +40,7 @@ struct ConvertTask {
   bool target_is_zero = false;  // an existing target reads as zeroes, as the caller knows
   int compression_level = 0;
 
-  // What others have open is opened even so; no locks.
+  // Images that other processes have open are opened even so; no locks are taken.
   bool force_share = false;
   // The same sources and options may give different bytes.
   bool writes_in_any_order = false;
@@ -60,8 +60,8 @@ struct ConvertTask {
 // Opens the sources, creates the target or opens it, copies, and closes everything. The order of
 // the steps is QEMU's, so that of two mistakes the same one is reported.
 // If only the topmost layers of source and target are to be equal (`backing_filename`, or the
-// option backing_file), their backing files must have the same contents. A file from which a source
-// is read is no target. If the conversion fails, the files that it created are removed: an
+// option backing_file), their backing files must have the same contents. A file that a source is read
+// from is refused as the target. If the conversion fails, the files that it created are removed: an
 // incomplete image that looks complete is useless. An existing file loses its contents, unless it
 // is clear beforehand that the new image cannot be created.
 Task<void> convert_images(ConvertTask task);

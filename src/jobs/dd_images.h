@@ -21,7 +21,7 @@ struct DdTask {
   std::string output;
   std::string output_format = "raw";
   DdRange range;
-  // What others have open is opened even so; no locks.
+  // Images that other processes have open are opened even so; no locks are taken.
   bool force_share = false;
 
   // The range begins past the end of what is to be copied: the new image is empty.

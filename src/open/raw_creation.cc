@@ -68,7 +68,7 @@ Task<void> create(std::string filename, const CreationOptions& options, NewFiles
     if (!is_device(*file)) co_await file->resize(size, preallocation);
     co_await write_first_block(*file);
   } catch (...) {
-    // A disk that was filled in vain is emptied again; the file stays, as QEMU leaves it.
+    // A file that was filled before the failure is truncated again, and stays, as QEMU leaves it.
     error = std::current_exception();
   }
   if (!error) co_return;

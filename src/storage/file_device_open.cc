@@ -200,8 +200,7 @@ Task<std::unique_ptr<FileDevice>> FileDevice::open(std::string filename, FileOpt
   Descriptor fd(open_descriptor(filename, options));
   const FileFacts facts = look_at(fd.get(), filename, options);
   // O_NONBLOCK was only for opening; io_uring would take it as a request not to wait for the disk.
-  const int flags = O_RDWR | (is_direct(options.cache) ? O_DIRECT : 0);
-  if (fcntl(fd.get(), F_SETFL, options.writable ? flags : flags & ~O_RDWR) != 0) {
+  if (fcntl(fd.get(), F_SETFL, is_direct(options.cache) ? O_DIRECT : 0) != 0) {
     throw open_error(errno, filename, options);
   }
   const LockPermissions lock = options.lock.value_or(options.create     ? kLockCreate

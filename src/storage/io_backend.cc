@@ -16,18 +16,6 @@ std::optional<IoBackend> parse_io_backend(std::string_view name) {
   return std::nullopt;
 }
 
-const char* io_backend_name(IoBackend backend) {
-  switch (backend) {
-    case IoBackend::kAuto:
-      return "auto";
-    case IoBackend::kUring:
-      return "uring";
-    case IoBackend::kThreads:
-      return "threads";
-  }
-  return "?";
-}
-
 IoEnvironment io_environment() {
   IoEnvironment result;
   const char* value = std::getenv("BYRE_IO");

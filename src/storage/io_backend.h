@@ -15,7 +15,6 @@ enum class IoBackend {
 
 // "auto", "uring", "threads"; nothing for any other.
 std::optional<IoBackend> parse_io_backend(std::string_view name);
-const char* io_backend_name(IoBackend backend);
 
 // The setting of the environment, for files that were opened with kAuto:
 // BYRE_IO=auto|uring|threads. With ",nocache" appended no transfer is tried inline, so that every

@@ -28,12 +28,10 @@ class MetadataCounter {
   Task<void> count_snapshots();
 
   const std::vector<layout::Snapshot>& snapshots() const { return snapshots_; }
-  uint64_t snapshot_table_size() const { return snapshot_table_size_; }
   // With CheckOptions::repairs: snapshots() are better than what the image has, and nothing is lost
   // in them except what is given up.
   bool has_repaired_snapshots() const { return has_repaired_snapshots_ && !is_table_kept_; }
   // Part of the table cannot be read and is kept.
-  bool is_table_kept() const { return is_table_kept_; }
 
  private:
   void check_snapshot_pointer();

@@ -67,7 +67,7 @@ struct OpenOptions {
   bool for_check = false;
   // Guest data will not be read (`info`): an encrypted image may be opened.
   bool metadata_only = false;
-  // Effort of kCompressed writes, on the scale of codec::Level.
+  // Effort of kCompressed writes, from 1 (fastest) to 9 (smallest).
   int compression_level = 0;  // 0: the default of the image's compression type
   // Called for what is wrong beside the request's error, if it has one. May be empty.
   OnWarning on_warning;

@@ -48,7 +48,7 @@ struct FeatureName {
 // The table that byre writes into a new image: every feature it knows, with QEMU's names and order.
 const std::vector<FeatureName>& known_feature_names();
 
-// Entries of 48 bytes; a remainder shorter than an entry is ignored.
+// Entries of 48 bytes; the last one may be shorter, but has its type and bit.
 std::vector<FeatureName> parse_feature_names(ConstBytes data);
 // REQUIRES: no name is longer than 46 bytes (parse gives none).
 std::vector<uint8_t> encode_feature_names(const std::vector<FeatureName>& names);

@@ -59,7 +59,6 @@ class Geometry {
 
   // L1 and L2 tables. An L2 table is one cluster.
   uint32_t l2_entry_size() const { return extended_l2_ ? 16 : 8; }
-  uint32_t l2_bits() const { return l2_bits_; }  // l2_entries() == 1 << l2_bits()
   uint32_t l2_entries() const { return uint32_t{1} << l2_bits_; }
   uint64_t l1_index(GuestOffset offset) const { return offset.value() >> l1_shift(); }
   uint32_t l2_index(GuestOffset offset) const {

@@ -289,7 +289,7 @@ void Allocator::check() const {
   }
   BYRE_ASSERT(clusters == deferred_clusters_);
   const layout::Geometry& geometry = context_->geometry;
-  // What ends with its cluster is not packed on into.
+  // Compressed data that ends at the end of a cluster is not continued.
   BYRE_ASSERT(packed_end_.is_zero() || !geometry.is_cluster_aligned(packed_end_));
   if (end_ && !packed_end_.is_zero()) BYRE_ASSERT(geometry.cluster_of(packed_end_) < *end_);
 }

@@ -91,7 +91,7 @@ Task<void> RefcountTableGrowth::switch_to_table() {
   co_await context_->events().raise(DebugEvent::kRefblockAllocSwitchTable);
   co_await context_->header_store.set_refcount_table(offset,
                                                      static_cast<uint32_t>(table_clusters_));
-  // The header names it, so nothing may come between that lacks memory.
+  // The header names it: nothing up to replace_table() may allocate memory.
   refcounts_->replace_table(std::move(table_));
   for (uint64_t i = table_clusters_; i < place_.count; ++i) {
     overlap_->add_refcount_block(context_->geometry.offset_of(place_.first + i));

@@ -14,8 +14,8 @@ namespace byre::qcow2 {
 
 class Allocator;
 
-// Replaces the refcount table by a larger one. New blocks and the new table are written where
-// nothing refers to and made durable; then the header is changed to name the new table, in one
+// Replaces the refcount table by a larger one. New blocks and the new table are written to
+// clusters that nothing refers to, and made durable; then the header is changed to name the new table, in one
 // write, and made durable; then the old table is freed. Wherever this stops, the image has either
 // the old table or the new one, complete. Used by the allocator.
 // REQUIRES: the caller holds Allocator::mutex_.

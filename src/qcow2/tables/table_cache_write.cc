@@ -123,7 +123,7 @@ void TableCache::report_failure(const std::exception_ptr& error,
   } catch (const Error& known) {
     on_failure_(known, operation);
   } catch (const std::exception&) {
-    // Out of memory: nothing was written.
+    // Out of memory: what was not written stays dirty.
   }
 }
 

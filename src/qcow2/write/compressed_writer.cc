@@ -103,8 +103,8 @@ Task<std::optional<size_t>> CompressedWriter::compress(WriteBuffers from, Bytes 
     in = whole;
   }
   codec::Compressor* const compressor = compression->compressor.get();
-  const std::optional<size_t> size = co_await WorkerPool::shared().run(
-      [compressor, in, out] { return compressor->compress(in, out); });
+  const auto work = [compressor, in, out] { return compressor->compress(in, out); };
+  const std::optional<size_t> size = co_await WorkerPool::shared().run(work);
   idle_.push_back(std::move(compression));
   co_return size;
 }

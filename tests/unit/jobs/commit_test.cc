@@ -48,7 +48,9 @@ class Commit : public testing::Test {
     co_await image->close();
   }
   static Task<std::vector<uint8_t>> read(std::string filename) {
-    const std::unique_ptr<BlockDevice> image = co_await open::open_image(std::move(filename), {});
+    const open::ImageOptions options;
+    const std::unique_ptr<BlockDevice> image =
+        co_await open::open_image(std::move(filename), options);
     std::vector<uint8_t> bytes(image->size());
     const ReadBuffers to((Bytes(bytes)));
     co_await image->read(0, to);
