@@ -14,6 +14,8 @@ namespace {
 constexpr uint64_t kRareWriteMax = 24;
 // A write of the header that names another table.
 constexpr uint64_t kTableWrite = 12;
+// A write of the header that names all tables.
+constexpr uint64_t kTableSetWrite = 48;
 constexpr uint32_t kTableMoments = 16;
 constexpr uint32_t kCutsOfTableMoment = 6;
 // One in this many checks also tries whether the image can be written to.
@@ -32,7 +34,11 @@ void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
   if (is_off_ || is_filling_) return;
   // A session does not end before it has begun: if opening writes, it repairs, and is only
   // observed.
-  if (image_ && ++moments_ == cut_at_) {
+  // A process that is killed when the header names other tables, but not durably, is what the next
+  // one must not build on.
+  const bool is_switch = end_ == End::kKill && length == kTableSetWrite &&
+                         moment == SimulatedDisk::Moment::kWritten && one_in(cut_random_, 3);
+  if (image_ && (++moments_ == cut_at_ || is_switch)) {
     if (end_ == End::kPowerCut) {
       end_at_power_cut();
     } else {

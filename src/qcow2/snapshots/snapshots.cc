@@ -111,6 +111,11 @@ Task<void> Snapshots::commit(TableUpdate* update, std::vector<Snapshot> snapshot
   co_await update->drop_table(context_->header().snapshots_offset, table_size(*snapshots_));
   co_await update->commit(result);
   *snapshots_ = std::move(snapshots);
+  co_await finish(update);
+}
+
+// After the commit.
+Task<void> Snapshots::finish(TableUpdate* update) {
   for (const ClusterRange& range : update->freed()) {
     reader_->drop_compressed(context_->geometry.offset_of(range.first),
                              range.count << context_->geometry.cluster_bits());
@@ -166,25 +171,38 @@ Task<void> Snapshots::apply(SnapshotSelector selector) {
   co_await commit(&update, *snapshots_, size);
 }
 
+// First the snapshot goes from the table. Only when that is durable, its clusters may become the
+// disk's alone, and be written to in place: see decision 0015.
 Task<void> Snapshots::remove(SnapshotSelector selector) {
   const RangeLock::Guard guard =
       co_await context_->guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
   check_remove(selector);
   const size_t index = find_snapshot(*snapshots_, selector);
+  const Snapshot snapshot = (*snapshots_)[index];
   co_await flusher_->settle();
+  const std::vector<uint64_t> l1 = co_await load_l1(snapshot);
+  {
+    TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
+    co_await update.begin();
+    std::vector<Snapshot> snapshots = *snapshots_;
+    snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(index));
+    co_await commit(&update, std::move(snapshots), context_->disk_size());
+  }
   TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
   co_await update.begin();
-  const std::vector<uint64_t> l1 = co_await load_l1((*snapshots_)[index]);
   co_await update.drop_references(l1);
-  co_await update.drop_table((*snapshots_)[index].l1_table_offset, l1.size() * 8);
+  co_await update.drop_table(snapshot.l1_table_offset, l1.size() * 8);
   if (update.has_new_sole_references()) {
     std::vector<uint64_t> active = tables_->l1.entries();
     co_await update.drop_table(layout::HostOffset(tables_->l1.offset()), active.size() * 8);
     co_await update.set_active_l1(std::move(active));
   }
-  std::vector<Snapshot> snapshots = *snapshots_;
-  snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(index));
-  co_await commit(&update, std::move(snapshots), context_->disk_size());
+  TableUpdate::Result result;
+  result.size = context_->disk_size();
+  result.snapshot_table = context_->header().snapshots_offset;
+  result.snapshots = context_->header().snapshot_count;
+  co_await update.commit(result);
+  co_await finish(&update);
 }
 
 // What remove() would do, without the commit.

@@ -69,6 +69,7 @@ class Snapshots {
   std::string new_id() const;
   Task<std::vector<uint64_t>> load_l1(layout::Snapshot snapshot);
   Task<void> commit(TableUpdate* update, std::vector<layout::Snapshot> snapshots, uint64_t size);
+  Task<void> finish(TableUpdate* update);
 
   Context* context_;
   Tables* tables_;

@@ -90,9 +90,16 @@ void RefcountUpdate::subtract(ClusterRange range) {
   for (HostCluster cluster = range.first; cluster < range.end(); cluster += 1) {
     const uint64_t refcount = get(cluster);
     if (refcount == 0) throw unreferenced(cluster);
-    set(cluster, refcount - 1);
     if (refcount == 2) has_new_sole_references_ = true;
-    if (refcount > 1) continue;
+    if (refcount > 1) {
+      set(cluster, refcount - 1);
+      continue;
+    }
+    Block* const block = block_of(cluster);
+    const uint64_t index = context_->geometry.refcount_block_index(cluster);
+    if (block->freed.empty()) block->freed.resize(context_->geometry.refcount_block_entries());
+    if (block->freed[index]) throw unreferenced(cluster);
+    block->freed[index] = true;
     if (!freed_.empty() && freed_.back().end() == cluster) {
       ++freed_.back().count;
     } else {
@@ -120,6 +127,19 @@ Task<ClusterRange> RefcountUpdate::allocate(uint64_t count) {
   position_ = range.end();
   co_await set_used(range);
   co_return range;
+}
+
+Task<void> RefcountUpdate::release(GatheringWriter* writer) {
+  const uint32_t order = context_->geometry.refcount_order();
+  for (uint64_t index = 0; index < blocks_.size(); ++index) {
+    Block* const block = blocks_[index].get();
+    if (block == nullptr || block->freed.empty()) continue;
+    for (uint64_t entry = 0; entry < block->freed.size(); ++entry) {
+      if (block->freed[entry]) layout::store_refcount(block->bytes.bytes(), entry, order, 0);
+    }
+    co_await writer->write(refcounts_->block_offset(index).value(), block->bytes.bytes());
+  }
+  co_await writer->finish();
 }
 
 // A block that changed moves; its old cluster has a reference less, which may change another block.

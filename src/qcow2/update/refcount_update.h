@@ -22,8 +22,9 @@ class Allocator;
 // refcount table. Nothing in the file refers to them until the header names the new table, so a
 // failure at any point before that leaves the image as it was. Part of a TableUpdate.
 //
-// A cluster that loses its last reference is not allocated again by the same update: until the
-// header has changed, it is in use.
+// A cluster that loses its last reference keeps a refcount of 1 until release(), after the header is
+// durable: a process that is killed before must not leave it to the next one, which sees the new
+// header and may write to free clusters, while a power cut may still bring the old header back.
 //
 // Memory: the blocks that change, 1/32768 of what their clusters hold for 16-bit refcounts and
 // clusters of 64 KiB.
@@ -43,7 +44,8 @@ class RefcountUpdate {
   // One more reference for each cluster. Throws Error(kUnsupported, EINVAL) if a refcount is at its
   // maximum, Health::report_corruption() if it is 0 though the cluster is in use.
   void add(ClusterRange range);
-  // One reference less. Throws Health::report_corruption() if there is none.
+  // One reference less; the last one goes with release(). Throws Health::report_corruption() if
+  // there is none.
   void subtract(ClusterRange range);
 
   // Exactly `count` consecutive clusters that are free in the file, each with a refcount of 1.
@@ -51,6 +53,9 @@ class RefcountUpdate {
 
   // Writes the blocks that changed and the table. Afterwards nothing can be changed.
   Task<void> write(GatheringWriter* writer);
+  // Writes the refcounts of freed() where the blocks are now.
+  // REQUIRES: Refcounts has the new table, and the header that names it is durable.
+  Task<void> release(GatheringWriter* writer);
   // The location of the table that write() wrote, and its entries.
   ClusterRange table_place() const { return table_place_; }
   std::vector<uint64_t> take_table() { return std::move(table_); }
@@ -64,7 +69,8 @@ class RefcountUpdate {
   struct Block {
     Buffer bytes;
     bool is_changed = false;
-    HostCluster place;  // where write() puts it; 0: not determined
+    HostCluster place;        // where write() puts it; 0: not determined
+    std::vector<bool> freed;  // by index; empty: none are
   };
 
   Block* block_of(HostCluster cluster) const;

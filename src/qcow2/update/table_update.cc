@@ -185,6 +185,7 @@ Task<void> TableUpdate::commit(Result result) {
 Task<void> TableUpdate::finish(FreeCause cause) {
   std::exception_ptr error;
   try {
+    co_await refcounts_.release(&writer_);
     co_await tables_->l2_cache.invalidate_all();
     co_await tables_->refcount_cache.invalidate_all();
     co_await overlap_->load(*image_refcounts_);

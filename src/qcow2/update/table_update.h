@@ -22,8 +22,9 @@ class OverlapCheck;
 // A change of an image's tables that happens as a whole or not at all: everything that changes (L1
 // table, L2 tables, refcounts, snapshot table) is written to clusters that are free, and one write
 // of the header makes it the image's. Before that write the file is as it was, except for bytes in
-// free clusters; after it nothing refers to the old tables, and the new refcounts say that their
-// clusters are free. So a crash or a failure at any moment leaves a sound image without leaks.
+// free clusters; after it nothing refers to the old tables, and once it is durable, the refcounts of
+// what was freed are cleared. So a crash or a failure at any moment leaves a sound image, and at
+// worst leaks.
 //
 //   TableUpdate update(...);
 //   co_await update.begin();
@@ -69,8 +70,8 @@ class TableUpdate {
     uint32_t snapshots = 0;
   };
   Task<void> commit(Result result);
-  // After commit(), when what the image knows in memory has been changed. `cause`: why clusters
-  // were freed.
+  // After commit(), when what the image knows in memory has been changed: clears the refcounts of
+  // what was freed. `cause`: why it was.
   Task<void> finish(FreeCause cause);
   // The clusters that commit() freed.
   const std::vector<ClusterRange>& freed() const { return refcounts_.freed(); }
