@@ -164,13 +164,13 @@ def filled(sector_size):
     """Requests larger than any hole are done as long as there are free clusters; QEMU finds no place for these."""
     def run(world):
         devices.pair(world, sector_size, True)
-        world.ours("create", "-q", "-f", "qcow2", "dev", "64M", folder=world.a)
+        world.run_subject("create", "-q", "-f", "qcow2", "dev", "64M", folder=world.a)
         holes = [f"discard {1 + at}M 64k" for at in range(16)]
         commands = ["write -q -P 1 0 31M", *holes, "write -P 2 40M 1536k", "read -P 1 20M 11M", "read -P 2 40M 1536k"]
         result = world.subject_io.run(["-f", "qcow2", *(word for each in commands for word in ("-c", each)), "dev"],
                                       world.a)
         world.expect(result.code == 0 and "fail" not in result.out, result.text())
-        world.theirs("check", "-f", "qcow2", "dev", folder=world.a)
+        world.run_qemu("check", "-f", "qcow2", "dev", folder=world.a)
     return Case(f"filled: {sector_size}", run, byre_only=True)
 
 
