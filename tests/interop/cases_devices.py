@@ -169,7 +169,7 @@ def filled(sector_size):
         commands = ["write -q -P 1 0 31M", *holes, "write -P 2 40M 1536k", "read -P 1 20M 11M", "read -P 2 40M 1536k"]
         result = world.subject_io.run(["-f", "qcow2", *(word for each in commands for word in ("-c", each)), "dev"],
                                       world.a)
-        world.expect(result.code == 0 and "fail" not in result.out, result.text())
+        world.expect(result.code == 0 and b"fail" not in result.out, result.text())
         world.run_qemu("check", "-f", "qcow2", "dev", folder=world.a)
     return Case(f"filled: {sector_size}", run, byre_only=True)
 
