@@ -43,7 +43,7 @@ Task<void> Emptying::drop_tables() {
   co_await update.drop_table(layout::HostOffset(tables_->l1.offset()), kept.size() * 8);
   co_await update.set_active_l1(std::move(kept));
   TableUpdate::Result result;
-  result.size = context_->disk_size();
+  result.size = context_->header().size;
   result.snapshot_table = context_->header().snapshots_offset;
   result.snapshots = context_->header().snapshot_count;
   co_await update.commit(result);

@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "base/units.h"
 #include "qcow2/layout/limits.h"
 #include "qcow2/read/reader.h"
+#include "qcow2/snapshots/removal_in_place.h"
+#include "qcow2/space/overlap_check.h"
 #include "qcow2/update/table_update.h"
 #include "qcow2/write/flusher.h"
 
@@ -147,7 +150,7 @@ Task<void> Snapshots::create(NewSnapshot wanted) {
   co_await update.set_active_l1(std::move(l1));
   std::vector<Snapshot> snapshots = *snapshots_;
   snapshots.push_back(std::move(snapshot));
-  co_await commit(&update, std::move(snapshots), context_->disk_size());
+  co_await commit(&update, std::move(snapshots), context_->header().size);
 }
 
 Task<void> Snapshots::apply(SnapshotSelector selector) {
@@ -181,28 +184,66 @@ Task<void> Snapshots::remove(SnapshotSelector selector) {
   const Snapshot snapshot = (*snapshots_)[index];
   co_await flusher_->settle();
   const std::vector<uint64_t> l1 = co_await load_l1(snapshot);
-  {
+  co_await remove_entry(index);
+  co_await drop_clusters(snapshot, l1);
+}
+
+Task<void> Snapshots::remove_entry(size_t index) {
+  std::vector<Snapshot> snapshots = *snapshots_;
+  snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(index));
+  std::optional<Error> full;
+  try {
     TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
     co_await update.begin();
-    std::vector<Snapshot> snapshots = *snapshots_;
-    snapshots.erase(snapshots.begin() + static_cast<ptrdiff_t>(index));
-    co_await commit(&update, std::move(snapshots), context_->disk_size());
+    co_await commit(&update, snapshots, context_->header().size);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNoSpace) throw;
+    full = error;
   }
-  TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
-  co_await update.begin();
-  co_await update.drop_references(l1);
-  co_await update.drop_table(snapshot.l1_table_offset, l1.size() * 8);
-  if (update.has_new_sole_references()) {
+  if (!full) co_return;
+  // What was written past the end of the file takes space.
+  co_await allocator_->truncate_to_used();
+  if (!RemovalInPlace::is_possible(index, snapshots_->size())) {
+    throw full->with_hint("the disk is full; the last snapshot of the list can be deleted even so");
+  }
+  RemovalInPlace in_place(context_, tables_, reader_, refcounts_, allocator_, flusher_);
+  co_await in_place.remove_last_entry(table_size(*snapshots_),
+                                      static_cast<uint32_t>(snapshots_->size()));
+  *snapshots_ = std::move(snapshots);
+  co_await overlap_->load(*refcounts_);
+}
+
+Task<void> Snapshots::drop_clusters(Snapshot snapshot, std::vector<uint64_t> l1) {
+  bool is_full = false;
+  try {
+    TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
+    co_await update.begin();
+    co_await drop_all(&update, &snapshot, &l1);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNoSpace) throw;
+    is_full = true;
+  }
+  if (!is_full) co_return;
+  co_await allocator_->truncate_to_used();
+  RemovalInPlace in_place(context_, tables_, reader_, refcounts_, allocator_, flusher_);
+  co_await in_place.free_clusters(std::move(snapshot), std::move(l1));
+}
+
+Task<void> Snapshots::drop_all(TableUpdate* update, const Snapshot* snapshot,
+                               const std::vector<uint64_t>* l1) {
+  co_await update->drop_references(*l1);
+  co_await update->drop_table(snapshot->l1_table_offset, l1->size() * 8);
+  if (update->has_new_sole_references()) {
     std::vector<uint64_t> active = tables_->l1.entries();
-    co_await update.drop_table(layout::HostOffset(tables_->l1.offset()), active.size() * 8);
-    co_await update.set_active_l1(std::move(active));
+    co_await update->drop_table(layout::HostOffset(tables_->l1.offset()), active.size() * 8);
+    co_await update->set_active_l1(std::move(active));
   }
   TableUpdate::Result result;
-  result.size = context_->disk_size();
+  result.size = context_->header().size;
   result.snapshot_table = context_->header().snapshots_offset;
   result.snapshots = context_->header().snapshot_count;
-  co_await update.commit(result);
-  co_await finish(&update);
+  co_await update->commit(result);
+  co_await finish(update);
 }
 
 // What remove() would do, without the commit.

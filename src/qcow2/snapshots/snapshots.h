@@ -70,6 +70,10 @@ class Snapshots {
   Task<std::vector<uint64_t>> load_l1(layout::Snapshot snapshot);
   Task<void> commit(TableUpdate* update, std::vector<layout::Snapshot> snapshots, uint64_t size);
   Task<void> finish(TableUpdate* update);
+  Task<void> remove_entry(size_t index);
+  Task<void> drop_clusters(layout::Snapshot snapshot, std::vector<uint64_t> l1);
+  Task<void> drop_all(TableUpdate* update, const layout::Snapshot* snapshot,
+                      const std::vector<uint64_t>* l1);
 
   Context* context_;
   Tables* tables_;

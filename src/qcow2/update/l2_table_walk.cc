@@ -10,8 +10,12 @@
 #include "base/units.h"
 #include "block/read_zero_padded.h"
 #include "qcow2/layout/l1_entry.h"
+#include "qcow2/layout/l2_entry.h"
 
 namespace byre::qcow2 {
+
+using layout::HostCluster;
+using layout::L2Entry;
 
 namespace {
 
@@ -20,6 +24,44 @@ constexpr uint64_t kBatchBytes = 4 * kMiB;
 constexpr uint64_t kBatchTablesMax = 32;
 
 }  // namespace
+
+std::vector<ClusterRange> clusters_of(Context& context, const L2TableWalk::Table& table) {
+  const layout::Geometry& geometry = context.geometry;
+  std::vector<ClusterRange> clusters;
+  // The clusters of an external data file have no refcounts.
+  if (geometry.external_data_file()) return clusters;
+  const auto add = [&clusters](HostCluster first, uint64_t count) {
+    if (!clusters.empty() && clusters.back().end() == first) {
+      clusters.back().count += count;
+    } else {
+      clusters.push_back({first, count});
+    }
+  };
+  for (uint32_t index = 0; index < geometry.l2_entries(); ++index) {
+    const L2Entry entry = L2Entry::load(table.bytes, index, geometry);
+    if (entry.word() == 0) continue;
+    const layout::L2Problem problem = entry.problem(geometry);
+    if (problem == layout::L2Problem::kUnaligned ||
+        problem == layout::L2Problem::kCompressedOffset) {
+      throw context.health.report_corruption(
+          {.code = "qcow2-cluster-unaligned",
+           .value = entry.offset().value(),
+           .index = index,
+           .offset = table.offset.value()},
+          fmt::format("L2 entry {} of the L2 table at {:#x} has the host offset {:#x}, which is "
+                      "not at the start of a cluster, or too high",
+                      index, table.offset.value(), entry.offset().value()));
+    }
+    if (entry.is_compressed()) {
+      const layout::CompressedRange range = entry.compressed_range(geometry);
+      const HostCluster first = geometry.cluster_of(range.offset);
+      add(first, geometry.cluster_of(range.offset + (range.size - 1)) - first + 1);
+    } else if (entry.has_offset(geometry)) {
+      add(geometry.cluster_of(entry.offset()), 1);
+    }
+  }
+  return clusters;
+}
 
 Task<std::optional<L2TableWalk::Table>> L2TableWalk::next() {
   if (next_in_batch_ == batch_.size()) co_await read_batch();

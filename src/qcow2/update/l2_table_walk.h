@@ -9,6 +9,7 @@
 #include "block/buffer.h"
 #include "qcow2/core/context.h"
 #include "qcow2/layout/types.h"
+#include "qcow2/space/refcounts.h"
 
 namespace byre::qcow2 {
 
@@ -39,5 +40,10 @@ class L2TableWalk {
   std::vector<Table> batch_;
   size_t next_in_batch_ = 0;
 };
+
+// The host clusters that the entries of the table refer to, in the table's order, consecutive ones
+// joined; none with an external data file, whose clusters have no refcounts. Throws
+// Health::report_corruption() if an entry is invalid.
+std::vector<ClusterRange> clusters_of(Context& context, const L2TableWalk::Table& table);
 
 }  // namespace byre::qcow2

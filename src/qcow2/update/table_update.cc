@@ -47,50 +47,12 @@ Task<void> TableUpdate::change(ClusterRange range, Direction direction) {
   }
 }
 
-std::vector<ClusterRange> TableUpdate::clusters_of(const L2TableWalk::Table& table) const {
-  const layout::Geometry& geometry = context_->geometry;
-  std::vector<ClusterRange> clusters;
-  // The clusters of an external data file have no refcounts.
-  if (geometry.external_data_file()) return clusters;
-  const auto add = [&clusters](HostCluster first, uint64_t count) {
-    if (!clusters.empty() && clusters.back().end() == first) {
-      clusters.back().count += count;
-    } else {
-      clusters.push_back({first, count});
-    }
-  };
-  for (uint32_t index = 0; index < geometry.l2_entries(); ++index) {
-    const L2Entry entry = L2Entry::load(table.bytes, index, geometry);
-    if (entry.word() == 0) continue;
-    const layout::L2Problem problem = entry.problem(geometry);
-    if (problem == layout::L2Problem::kUnaligned ||
-        problem == layout::L2Problem::kCompressedOffset) {
-      throw context_->health.report_corruption(
-          {.code = "qcow2-cluster-unaligned",
-           .value = entry.offset().value(),
-           .index = index,
-           .offset = table.offset.value()},
-          fmt::format("L2 entry {} of the L2 table at {:#x} has the host offset {:#x}, which is "
-                      "not at the start of a cluster, or too high",
-                      index, table.offset.value(), entry.offset().value()));
-    }
-    if (entry.is_compressed()) {
-      const layout::CompressedRange range = entry.compressed_range(geometry);
-      const HostCluster first = geometry.cluster_of(range.offset);
-      add(first, geometry.cluster_of(range.offset + (range.size - 1)) - first + 1);
-    } else if (entry.has_offset(geometry)) {
-      add(geometry.cluster_of(entry.offset()), 1);
-    }
-  }
-  return clusters;
-}
-
 Task<void> TableUpdate::change_references(const L1Entries& l1, Direction direction) {
   L2TableWalk walk(context_, &l1);
   for (;;) {
     const std::optional<L2TableWalk::Table> table = co_await walk.next();
     if (!table) break;
-    const std::vector<ClusterRange> clusters = clusters_of(*table);
+    const std::vector<ClusterRange> clusters = clusters_of(*context_, *table);
     for (const ClusterRange& range : clusters) co_await change(range, direction);
     const ClusterRange own{context_->geometry.cluster_of(table->offset), 1};
     co_await change(own, direction);
@@ -182,10 +144,19 @@ Task<void> TableUpdate::commit(Result result) {
   image_refcounts_->replace_table(refcounts_.take_table());
 }
 
+// What there is no space to write down leaks.
+Task<void> TableUpdate::release() {
+  try {
+    co_await refcounts_.release(&writer_);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::kNoSpace) throw;
+  }
+}
+
 Task<void> TableUpdate::finish(FreeCause cause) {
   std::exception_ptr error;
   try {
-    co_await refcounts_.release(&writer_);
+    co_await release();
     co_await tables_->l2_cache.invalidate_all();
     co_await tables_->refcount_cache.invalidate_all();
     co_await overlap_->load(*image_refcounts_);

@@ -81,8 +81,7 @@ class TableUpdate {
 
   Task<void> change_references(const L1Entries& l1, Direction direction);
   Task<void> change(ClusterRange range, Direction direction);
-  // The host clusters that the entries refer to, in the table's order, consecutive ones joined.
-  std::vector<ClusterRange> clusters_of(const L2TableWalk::Table& table) const;
+  Task<void> release();
   Task<bool> correct_flags(Bytes table);
 
   Context* context_;

@@ -261,6 +261,44 @@ TEST_F(SnapshotTest, TellsWhatDeletingFrees) {
   close_and_check();
 }
 
+// On a full disk deleting a snapshot gives space back.
+TEST_F(SnapshotTest, IsDeletedWithoutAFreeCluster) {
+  open(layout_of(kSize, kCluster));
+  write(0, pattern(0, kSize / 2, 1));
+  create("first");
+  write(0, pattern(0, kSize / 4, 2));
+  create("second");
+  write(0, pattern(0, kSize / 4, 3));
+  flush();
+  opened_.file->set_size_max(opened_.file->size());
+  const auto fill = [&] {
+    uint64_t at = kSize / 2;
+    for (; at < kSize; at += kCluster) {
+      try {
+        write(at, pattern(at, kCluster, 4));
+      } catch (const Error&) {
+        break;
+      }
+    }
+    return at;
+  };
+  const uint64_t filled = fill();
+  flush();
+  const std::vector<uint8_t> contents = all();
+  EXPECT_EQ(refusal([&] { create("third"); }).kind(), ErrorKind::kNoSpace);
+  const Error error = refusal([&] { remove("first"); });
+  EXPECT_EQ(error.kind(), ErrorKind::kNoSpace);
+  EXPECT_FALSE(error.hint().empty());
+  remove("second");
+  EXPECT_EQ(names(), std::vector<std::string>{"first"});
+  EXPECT_EQ(all(), contents);
+  EXPECT_EQ(contents_of("first").front(), pattern(0, 1, 1).front());
+  remove("first");
+  EXPECT_EQ(all(), contents);
+  write(filled, pattern(filled, kCluster, 5));
+  close_and_check();
+}
+
 // Whatever fails: the image is as before or as afterwards, and sound.
 TEST_F(SnapshotTest, AFailureAtAnyRequestToTheFileIsNoHalfWay) {
   using faults::Operation;
