@@ -4,8 +4,6 @@
 #include <optional>
 #include <utility>
 
-#include "qcow2/layout/l1_entry.h"
-#include "qcow2/layout/l2_entry.h"
 #include "qcow2/read/reader.h"
 #include "qcow2/space/allocator.h"
 #include "qcow2/update/l2_table_walk.h"
@@ -15,8 +13,6 @@ namespace byre::qcow2 {
 
 using layout::HostCluster;
 using layout::HostOffset;
-using layout::L1Entry;
-using layout::L2Entry;
 
 Task<void> RemovalInPlace::remove_last_entry(uint64_t table_size, uint32_t snapshots) {
   const layout::Header& header = context_->header();
@@ -35,59 +31,27 @@ Task<void> RemovalInPlace::remove_last_entry(uint64_t table_size, uint32_t snaps
   allocator_->defer_free({geometry.cluster_of(table), geometry.clusters_for(table_size)});
 }
 
-Task<void> RemovalInPlace::free_clusters(layout::Snapshot snapshot, std::vector<uint64_t> l1) {
-  const layout::Geometry& geometry = context_->geometry;
+// Consecutive clusters with one reference become one range.
+Task<void> RemovalInPlace::free_sole_references(ClusterRange range) {
+  for (HostCluster cluster = range.first; cluster < range.end(); cluster += 1) {
+    const uint64_t refcount = co_await refcounts_->get(cluster);
+    if (refcount == 1) allocator_->defer_free({cluster, 1}, FreeCause::kSnapshot);
+  }
+}
+
+Task<void> RemovalInPlace::free_clusters(std::vector<uint64_t> l1) {
   L2TableWalk walk(context_, &l1);
   for (;;) {
     const std::optional<L2TableWalk::Table> table = co_await walk.next();
     if (!table) break;
-    for (const ClusterRange& range : clusters_of(*context_, *table)) {
-      allocator_->defer_free(range, FreeCause::kSnapshot);
-      reader_->drop_compressed(geometry.offset_of(range.first),
-                               range.count << geometry.cluster_bits());
-    }
-    allocator_->defer_free({geometry.cluster_of(table->offset), 1}, FreeCause::kSnapshot);
-  }
-  const ClusterRange own{geometry.cluster_of(snapshot.l1_table_offset),
-                         geometry.clusters_for_entries(snapshot.l1_size)};
-  allocator_->defer_free(own, FreeCause::kSnapshot);
-  co_await flusher_->settle();
-  co_await correct_flags();
-  co_await flusher_->settle();
-}
-
-// Clusters and tables that only the active disk has now may be written to in place again.
-Task<void> RemovalInPlace::correct_flags() {
-  const layout::Geometry& geometry = context_->geometry;
-  L1Table& l1 = tables_->l1;
-  for (uint64_t i = l1.next_used(0, l1.size()); i < l1.size(); i = l1.next_used(i + 1, l1.size())) {
-    const L1Entry entry(l1.entry(i));
-    if (entry.kind(geometry) != layout::L1Kind::kTable) continue;
-    const uint64_t refcount = co_await refcounts_->get(geometry.cluster_of(entry.offset()));
-    if (refcount != 1) continue;
-    if (!entry.copied()) l1.set(i, entry.with_copied(true).word());
-    co_await correct_flags_in(entry.offset());
-  }
-}
-
-Task<void> RemovalInPlace::correct_flags_in(HostOffset l2_table) {
-  const layout::Geometry& geometry = context_->geometry;
-  TableCache& cache = tables_->l2_cache;
-  const uint32_t entries = cache.slice_size() / geometry.l2_entry_size();
-  for (uint64_t at = 0; at < geometry.cluster_size(); at += cache.slice_size()) {
-    const TableCache::Slice slice = co_await cache.get(l2_table.value() + at);
-    for (uint32_t index = 0; index < entries; ++index) {
-      const L2Entry entry = slice.l2_entry(index);
-      const bool is_candidate = !entry.is_compressed() && !entry.copied() &&
-                                entry.has_offset(geometry) &&
-                                entry.problem(geometry) == layout::L2Problem::kNone;
-      if (!is_candidate) continue;
-      const uint64_t refcount = co_await refcounts_->get(geometry.cluster_of(entry.offset()));
-      if (refcount != 1) continue;
-      entry.with_copied(true).store(slice.bytes(), index, geometry);
-      slice.mark_dirty();
+    const std::vector<ClusterRange> clusters = clusters_of(*context_, *table);
+    for (const ClusterRange& range : clusters) {
+      co_await free_sole_references(range);
+      reader_->drop_compressed(context_->geometry.offset_of(range.first),
+                               range.count << context_->geometry.cluster_bits());
     }
   }
+  co_await flusher_->settle();
 }
 
 }  // namespace byre::qcow2

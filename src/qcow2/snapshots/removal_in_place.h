@@ -7,27 +7,23 @@
 
 #include "async/task.h"
 #include "qcow2/core/context.h"
-#include "qcow2/layout/snapshot.h"
-#include "qcow2/tables/tables.h"
+#include "qcow2/space/refcounts.h"
 
 namespace byre::qcow2 {
 
 class Allocator;
 class Flusher;
 class Reader;
-class Refcounts;
 
-// Deletes a snapshot of an image whose disk is full, without a free cluster: where a TableUpdate
-// finds no room, tables are changed where they are, so that deleting snapshots gives space back.
-// Wherever it stops, nothing is lost: clusters may leak, and copied flags may be missing, which a
-// check calls errors and a repair corrects.
+// How a snapshot of an image on a full disk is deleted: a TableUpdate needs free clusters, so those
+// that only the snapshot refers to are freed first, which needs none. Wherever it stops, nothing is
+// lost, and at worst clusters leak.
 // REQUIRES: the caller holds Context::guest_lock exclusively for everything.
 class RemovalInPlace {
  public:
-  RemovalInPlace(Context* context, Tables* tables, Reader* reader, Refcounts* refcounts,
-                 Allocator* allocator, Flusher* flusher)
+  RemovalInPlace(Context* context, Reader* reader, Refcounts* refcounts, Allocator* allocator,
+                 Flusher* flusher)
       : context_(context),
-        tables_(tables),
         reader_(reader),
         refcounts_(refcounts),
         allocator_(allocator),
@@ -37,15 +33,14 @@ class RemovalInPlace {
   static bool is_possible(size_t index, size_t snapshots) { return index + 1 == snapshots; }
   // Removes the last entry from the table of `snapshots`, which has that many bytes.
   Task<void> remove_last_entry(uint64_t table_size, uint32_t snapshots);
-  // Frees what the L1 table of a snapshot that is in no table refers to, and the table itself.
-  Task<void> free_clusters(layout::Snapshot snapshot, std::vector<uint64_t> l1);
+  // Frees the clusters that only the L2 tables of this L1 table refer to; those of the tables stay.
+  // REQUIRES: the L1 table belongs to a snapshot that was removed.
+  Task<void> free_clusters(std::vector<uint64_t> l1);
 
  private:
-  Task<void> correct_flags();
-  Task<void> correct_flags_in(layout::HostOffset l2_table);
+  Task<void> free_sole_references(ClusterRange range);
 
   Context* context_;
-  Tables* tables_;
   Reader* reader_;
   Refcounts* refcounts_;
   Allocator* allocator_;

@@ -206,32 +206,41 @@ Task<void> Snapshots::remove_entry(size_t index) {
   if (!RemovalInPlace::is_possible(index, snapshots_->size())) {
     throw full->with_hint("the disk is full; the last snapshot of the list can be deleted even so");
   }
-  RemovalInPlace in_place(context_, tables_, reader_, refcounts_, allocator_, flusher_);
+  RemovalInPlace in_place(context_, reader_, refcounts_, allocator_, flusher_);
   co_await in_place.remove_last_entry(table_size(*snapshots_),
                                       static_cast<uint32_t>(snapshots_->size()));
   *snapshots_ = std::move(snapshots);
   co_await overlap_->load(*refcounts_);
 }
 
+// On a full disk what only the snapshot has is freed first, to make room for the tables.
 Task<void> Snapshots::drop_clusters(Snapshot snapshot, std::vector<uint64_t> l1) {
-  bool is_full = false;
+  const bool is_done = co_await try_to_drop(&snapshot, &l1, TableUpdate::Dropped::kAll);
+  if (is_done) co_return;
+  co_await allocator_->truncate_to_used();
+  RemovalInPlace in_place(context_, reader_, refcounts_, allocator_, flusher_);
+  co_await in_place.free_clusters(l1);
+  // If there is no room even now, what is shared leaks.
+  co_await try_to_drop(&snapshot, &l1, TableUpdate::Dropped::kRemaining);
+}
+
+// Returns false if there is no space.
+Task<bool> Snapshots::try_to_drop(const Snapshot* snapshot, const std::vector<uint64_t>* l1,
+                                  TableUpdate::Dropped dropped) {
   try {
     TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
     co_await update.begin();
-    co_await drop_all(&update, &snapshot, &l1);
+    co_await drop_all(&update, snapshot, l1, dropped);
+    co_return true;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::kNoSpace) throw;
-    is_full = true;
   }
-  if (!is_full) co_return;
-  co_await allocator_->truncate_to_used();
-  RemovalInPlace in_place(context_, tables_, reader_, refcounts_, allocator_, flusher_);
-  co_await in_place.free_clusters(std::move(snapshot), std::move(l1));
+  co_return false;
 }
 
 Task<void> Snapshots::drop_all(TableUpdate* update, const Snapshot* snapshot,
-                               const std::vector<uint64_t>* l1) {
-  co_await update->drop_references(*l1);
+                               const std::vector<uint64_t>* l1, TableUpdate::Dropped dropped) {
+  co_await update->drop_references(*l1, dropped);
   co_await update->drop_table(snapshot->l1_table_offset, l1->size() * 8);
   if (update->has_new_sole_references()) {
     std::vector<uint64_t> active = tables_->l1.entries();

@@ -12,6 +12,7 @@
 #include "qcow2/layout/types.h"
 #include "qcow2/snapshots/snapshot_selector.h"
 #include "qcow2/tables/tables.h"
+#include "qcow2/update/table_update.h"
 
 namespace byre::qcow2 {
 
@@ -20,7 +21,6 @@ class Flusher;
 class OverlapCheck;
 class Reader;
 class Refcounts;
-class TableUpdate;
 
 // What the caller says about a snapshot to be created. The image adds the id, the size of the disk,
 // and the tables.
@@ -72,8 +72,10 @@ class Snapshots {
   Task<void> finish(TableUpdate* update);
   Task<void> remove_entry(size_t index);
   Task<void> drop_clusters(layout::Snapshot snapshot, std::vector<uint64_t> l1);
+  Task<bool> try_to_drop(const layout::Snapshot* snapshot, const std::vector<uint64_t>* l1,
+                         TableUpdate::Dropped dropped);
   Task<void> drop_all(TableUpdate* update, const layout::Snapshot* snapshot,
-                      const std::vector<uint64_t>* l1);
+                      const std::vector<uint64_t>* l1, TableUpdate::Dropped dropped);
 
   Context* context_;
   Tables* tables_;

@@ -40,10 +40,18 @@ Task<void> TableUpdate::begin() {
 
 Task<void> TableUpdate::change(ClusterRange range, Direction direction) {
   if (!refcounts_.is_loaded(range)) co_await refcounts_.load(range);
-  if (direction == Direction::kAdd) {
-    refcounts_.add(range);
-  } else {
-    refcounts_.subtract(range);
+  switch (direction) {
+    case Direction::kAdd:
+      refcounts_.add(range);
+      break;
+    case Direction::kDrop:
+      refcounts_.subtract(range);
+      break;
+    case Direction::kDropRemaining:
+      for (HostCluster cluster = range.first; cluster < range.end(); cluster += 1) {
+        if (refcounts_.get(cluster) > 0) refcounts_.subtract({cluster, 1});
+      }
+      break;
   }
 }
 
@@ -63,8 +71,9 @@ Task<void> TableUpdate::add_references(const L1Entries& l1) {
   return change_references(l1, Direction::kAdd);
 }
 
-Task<void> TableUpdate::drop_references(const L1Entries& l1) {
-  return change_references(l1, Direction::kDrop);
+Task<void> TableUpdate::drop_references(const L1Entries& l1, Dropped dropped) {
+  return change_references(l1,
+                           dropped == Dropped::kAll ? Direction::kDrop : Direction::kDropRemaining);
 }
 
 Task<void> TableUpdate::drop_table(HostOffset table, uint64_t size) {

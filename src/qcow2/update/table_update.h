@@ -48,7 +48,9 @@ class TableUpdate {
   // Throws Health::report_corruption() if an entry is invalid or a refcount cannot be right,
   // Error(kUnsupported, EINVAL) if a refcount is at its maximum.
   Task<void> add_references(const L1Entries& l1);
-  Task<void> drop_references(const L1Entries& l1);
+  // kRemaining: clusters without any references have lost this one already.
+  enum class Dropped { kAll, kRemaining };
+  Task<void> drop_references(const L1Entries& l1, Dropped dropped = Dropped::kAll);
   // One reference less to each cluster that a table of that many bytes is in.
   Task<void> drop_table(layout::HostOffset table, uint64_t size);
   // Whether a cluster has only one reference now and had more: the copied flags of the active
@@ -77,7 +79,7 @@ class TableUpdate {
   const std::vector<ClusterRange>& freed() const { return refcounts_.freed(); }
 
  private:
-  enum class Direction { kAdd, kDrop };
+  enum class Direction { kAdd, kDrop, kDropRemaining };
 
   Task<void> change_references(const L1Entries& l1, Direction direction);
   Task<void> change(ClusterRange range, Direction direction);
