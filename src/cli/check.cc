@@ -13,7 +13,6 @@
 #include "cli/qemu_text.h"
 #include "cli/signals.h"
 #include "jobs/check.h"
-#include "storage/cache_mode.h"
 
 namespace byre::cli {
 namespace {
@@ -94,12 +93,7 @@ CheckArguments read_arguments(Invocation& invocation) {
   if (arguments.drops_unreadable && arguments.repair != jobs::RepairScope::kAll) {
     throw UsageError("--drop-unreadable requires --repair=all");
   }
-  const std::optional<storage::CacheMode> cache = storage::parse_cache_mode(arguments.cache);
-  if (!cache) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                "Invalid source cache option: " + arguments.cache);
-  }
-  arguments.image.cache = *cache;
+  arguments.image.cache = parse_cache_option("source cache option", arguments.cache);
   if (arguments.image_opts) set_image_opts(invocation, arguments.filename, arguments.image);
   return arguments;
 }

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cerrno>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,7 +12,6 @@
 #include "cli/signals.h"
 #include "cli/sizes.h"
 #include "jobs/commit.h"
-#include "storage/cache_mode.h"
 
 namespace byre::cli {
 namespace {
@@ -73,11 +71,7 @@ CommitArguments read_arguments(Invocation& invocation) {
     }
   }
   job.filename = reader.only_name();
-  const std::optional<storage::CacheMode> cache = storage::parse_cache_mode(arguments.cache);
-  if (!cache) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Invalid cache option: " + arguments.cache);
-  }
-  job.image.cache = *cache;
+  job.image.cache = parse_cache_option("cache option", arguments.cache);
   if (arguments.image_opts) set_image_opts(invocation, job.filename, job.image);
   return arguments;
 }

@@ -96,15 +96,11 @@ class CompareCommand {
 
   // Errors of opening are passed on unchanged.
   Task<void> open() {
-    const auto cache = storage::parse_cache_mode(arguments_.cache);
-    if (!cache.has_value()) {
-      throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                  "Invalid source cache option: " + arguments_.cache);
-    }
+    const storage::CacheMode cache = parse_cache_option("source cache option", arguments_.cache);
     for (int i = 0; i < 2; ++i) {
       open::ImageOptions options = image_options(invocation_);
       options.format = arguments_.formats[i];
-      options.cache = *cache;
+      options.cache = cache;
       options.force_share = arguments_.force_share;
       if (arguments_.image_opts) set_image_opts(invocation_, arguments_.filenames[i], options);
       images_[i] = co_await open::open_image(arguments_.filenames[i], options);

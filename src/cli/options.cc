@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/options.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 
 #include "cli/help.h"
@@ -78,6 +80,12 @@ OutputFormat parse_output_format(const std::string& text) {
   if (text == "human") return OutputFormat::kHuman;
   if (text == "json") return OutputFormat::kJson;
   throw UsageError("--output expects 'human' or 'json' not '" + text + "'");
+}
+
+storage::CacheMode parse_cache_option(const char* what, const std::string& text) {
+  const std::optional<storage::CacheMode> mode = storage::parse_cache_mode(text);
+  if (mode) return *mode;
+  throw Error(ErrorKind::kInvalidArgument, EINVAL, fmt::format("Invalid {}: {}", what, text));
 }
 
 void refuse_unsupported(const std::string& what) {

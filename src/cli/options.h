@@ -11,6 +11,7 @@
 #include "byre/error.h"
 #include "cli/command.h"
 #include "cli/objects.h"
+#include "storage/cache_mode.h"
 
 namespace byre::cli {
 
@@ -80,6 +81,9 @@ class OptionReader {
 // Arguments that are common to several commands. Throw UsageError or Error with QEMU's message.
 enum class OutputFormat { kHuman, kJson };
 OutputFormat parse_output_format(const std::string& text);  // --output=
+
+// A cache mode by QEMU's name; throws Error "Invalid <what>: <text>".
+storage::CacheMode parse_cache_option(const char* what, const std::string& text);
 
 // "byre does not support <what> yet", with the same wording everywhere.
 [[noreturn]] void refuse_unsupported(const std::string& what);

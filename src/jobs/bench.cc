@@ -13,6 +13,7 @@
 
 #include "async/when_all.h"
 #include "block/buffer.h"
+#include "block/close_after.h"
 #include "byre/error.h"
 #include "storage/cache_mode.h"
 
@@ -150,12 +151,7 @@ Task<BenchResult> bench(BenchTask task) {
   } catch (...) {
     error = std::current_exception();
   }
-  try {
-    co_await device->close();
-  } catch (...) {
-    if (!error) error = std::current_exception();
-  }
-  if (error) std::rethrow_exception(error);
+  co_await close_after(device.get(), error);
   co_return result;
 }
 

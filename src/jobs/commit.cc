@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "block/close_after.h"
 #include "byre/error.h"
 #include "byre/warning.h"
 #include "jobs/convert.h"
@@ -66,8 +67,7 @@ Task<uint32_t> depth_of_base(const CommitJob* job) {
   } catch (...) {
     error = std::current_exception();
   }
-  co_await top->close();
-  if (error) std::rethrow_exception(error);
+  co_await close_after(top.get(), error);
   co_return depth;
 }
 
@@ -105,12 +105,7 @@ Task<void> commit(CommitJob job) {
   } catch (...) {
     error = std::current_exception();
   }
-  try {
-    co_await top->close();
-  } catch (...) {
-    if (!error) error = std::current_exception();
-  }
-  if (error) std::rethrow_exception(error);
+  co_await close_after(top.get(), error);
 }
 
 }  // namespace byre::jobs

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "block/close_after.h"
 #include "byre/error.h"
 
 namespace byre::jobs {
@@ -98,12 +99,7 @@ Task<void> resize(ResizeTask task) {
   } catch (...) {
     error = std::current_exception();
   }
-  try {
-    co_await device->close();
-  } catch (...) {
-    if (!error) error = std::current_exception();
-  }
-  if (error) std::rethrow_exception(error);
+  co_await close_after(device.get(), error);
 }
 
 }  // namespace byre::jobs

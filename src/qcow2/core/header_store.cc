@@ -68,6 +68,17 @@ Task<void> HeaderStore::set_size(uint64_t size) {
   first_cluster_.header.size = size;
 }
 
+HeaderStore::TableSet HeaderStore::tables() const {
+  const layout::Header& now = header();
+  return {.size = now.size,
+          .l1_table = now.l1_table_offset,
+          .l1_entries = now.l1_size,
+          .refcount_table = now.refcount_table_offset,
+          .refcount_table_clusters = now.refcount_table_clusters,
+          .snapshot_table = now.snapshots_offset,
+          .snapshots = now.snapshot_count};
+}
+
 Task<void> HeaderStore::set_tables(TableSet tables) {
   constexpr size_t kBegin = offsetof(RawHeader, size);
   constexpr size_t kEnd = offsetof(RawHeader, incompatible_features);

@@ -47,6 +47,7 @@ class HeaderStore {
     layout::HostOffset snapshot_table;
     uint32_t snapshots = 0;
   };
+  TableSet tables() const;
   Task<void> set_tables(TableSet tables);
   // Masks, so that two callers that change different bits do not undo each other's change. Version
   // 3 only; does not write if nothing changes.

@@ -64,31 +64,13 @@ Task<void> resize_disk(WriteParts* parts, uint64_t new_size, Preallocation preal
   }
 }
 
-Task<void> create(ImageParts* image, NewSnapshot snapshot) {
+// A change of many tables at once; `change` returns its task.
+template <typename Change>
+Task<void> change_tables(ImageParts* image, Change change) {
   WriteParts& parts = image->write_parts();
   co_await parts.preparation.begin();
-  co_await parts.snapshots.create(std::move(snapshot));
-  image->is_preallocated.reset();
-}
-
-Task<void> apply(ImageParts* image, SnapshotSelector selector) {
-  WriteParts& parts = image->write_parts();
-  co_await parts.preparation.begin();
-  co_await parts.snapshots.apply(std::move(selector));
-  image->is_preallocated.reset();
-}
-
-Task<void> remove(ImageParts* image, SnapshotSelector selector) {
-  WriteParts& parts = image->write_parts();
-  co_await parts.preparation.begin();
-  co_await parts.snapshots.remove(std::move(selector));
-  image->is_preallocated.reset();
-}
-
-Task<void> empty(ImageParts* image) {
-  WriteParts& parts = image->write_parts();
-  co_await parts.preparation.begin();
-  co_await parts.emptying.run();
+  Task<void> task = change(parts);
+  co_await std::move(task);
   image->is_preallocated.reset();
 }
 
@@ -152,7 +134,10 @@ Task<void> Image::create_snapshot(NewSnapshot snapshot) {
     check_changeable();
     ImageParts* const parts = parts_.get();
     parts->write_parts().snapshots.check_create(snapshot);
-    return run(parts, [parts, snapshot] { return create(parts, snapshot); });
+    return run(parts, [parts, snapshot] {
+      return change_tables(
+          parts, [snapshot](WriteParts& writing) { return writing.snapshots.create(snapshot); });
+    });
   });
 }
 
@@ -162,7 +147,10 @@ Task<void> Image::apply_snapshot(SnapshotSelector selector) {
     check_changeable();
     ImageParts* const parts = parts_.get();
     parts->write_parts().snapshots.check_apply(selector);
-    return run(parts, [parts, selector] { return apply(parts, selector); });
+    return run(parts, [parts, selector] {
+      return change_tables(
+          parts, [selector](WriteParts& writing) { return writing.snapshots.apply(selector); });
+    });
   });
 }
 
@@ -172,7 +160,10 @@ Task<void> Image::delete_snapshot(SnapshotSelector selector) {
     check_changeable();
     ImageParts* const parts = parts_.get();
     parts->write_parts().snapshots.check_remove(selector);
-    return run(parts, [parts, selector] { return remove(parts, selector); });
+    return run(parts, [parts, selector] {
+      return change_tables(
+          parts, [selector](WriteParts& writing) { return writing.snapshots.remove(selector); });
+    });
   });
 }
 
@@ -180,9 +171,11 @@ Task<void> Image::make_empty() {
   return start([&] {
     check_open();
     check_changeable();
-    ImageParts* const parts = &*parts_;
+    ImageParts* const parts = parts_.get();
     parts->write_parts();
-    return run(parts, [parts] { return empty(parts); });
+    return run(parts, [parts] {
+      return change_tables(parts, [](WriteParts& writing) { return writing.emptying.run(); });
+    });
   });
 }
 

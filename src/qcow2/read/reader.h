@@ -31,6 +31,8 @@ class Reader {
   Task<void> read_backing(GuestOffset offset, ReadBuffers to);
   // Drops cached decompressed clusters whose compressed bytes are in the range: they were freed.
   void drop_compressed(HostOffset host_offset, uint64_t length);
+  // The same for all of them: many clusters were freed at once.
+  void drop_all_compressed() { drop_compressed(HostOffset(), UINT64_MAX); }
 
  private:
   Task<void> read_plain(const Run& run, ReadBuffers to);

@@ -40,17 +40,9 @@ Task<void> Emptying::drop_tables() {
   std::fill_n(kept.begin(), disk_entries, 0);
   std::fill(dropped.begin() + static_cast<ptrdiff_t>(disk_entries), dropped.end(), 0);
   co_await update.drop_references(dropped);
-  co_await update.drop_table(layout::HostOffset(tables_->l1.offset()), kept.size() * 8);
-  co_await update.set_active_l1(std::move(kept));
-  TableUpdate::Result result;
-  result.size = context_->header().size;
-  result.snapshot_table = context_->header().snapshots_offset;
-  result.snapshots = context_->header().snapshot_count;
-  co_await update.commit(result);
-  for (const ClusterRange& range : update.freed()) {
-    reader_->drop_compressed(context_->geometry.offset_of(range.first),
-                             range.count << context_->geometry.cluster_bits());
-  }
+  co_await update.replace_active_l1(std::move(kept));
+  co_await update.commit(update.unchanged());
+  reader_->drop_all_compressed();
   co_await update.finish(FreeCause::kDiscard);
 }
 

@@ -15,16 +15,10 @@ using layout::HostCluster;
 using layout::HostOffset;
 
 Task<void> RemovalInPlace::remove_last_entry(uint64_t table_size, uint32_t snapshots) {
-  const layout::Header& header = context_->header();
-  const HostOffset table = header.snapshots_offset;
-  HeaderStore::TableSet set;
-  set.size = header.size;
-  set.l1_table = header.l1_table_offset;
-  set.l1_entries = header.l1_size;
-  set.refcount_table = header.refcount_table_offset;
-  set.refcount_table_clusters = header.refcount_table_clusters;
+  HeaderStore::TableSet set = context_->header_store.tables();
+  const HostOffset table = set.snapshot_table;
   set.snapshots = snapshots - 1;
-  set.snapshot_table = set.snapshots == 0 ? HostOffset() : table;
+  if (set.snapshots == 0) set.snapshot_table = HostOffset();
   co_await context_->header_store.set_tables(set);
   if (set.snapshots > 0) co_return;
   const layout::Geometry& geometry = context_->geometry;
@@ -45,12 +39,9 @@ Task<void> RemovalInPlace::free_clusters(std::vector<uint64_t> l1) {
     const std::optional<L2TableWalk::Table> table = co_await walk.next();
     if (!table) break;
     const std::vector<ClusterRange> clusters = clusters_of(*context_, *table);
-    for (const ClusterRange& range : clusters) {
-      co_await free_sole_references(range);
-      reader_->drop_compressed(context_->geometry.offset_of(range.first),
-                               range.count << context_->geometry.cluster_bits());
-    }
+    for (const ClusterRange& range : clusters) co_await free_sole_references(range);
   }
+  reader_->drop_all_compressed();
   co_await flusher_->settle();
 }
 

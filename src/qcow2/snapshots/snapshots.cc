@@ -119,10 +119,7 @@ Task<void> Snapshots::commit(TableUpdate* update, std::vector<Snapshot> snapshot
 
 // After the commit.
 Task<void> Snapshots::finish(TableUpdate* update) {
-  for (const ClusterRange& range : update->freed()) {
-    reader_->drop_compressed(context_->geometry.offset_of(range.first),
-                             range.count << context_->geometry.cluster_bits());
-  }
+  reader_->drop_all_compressed();
   co_await update->finish(FreeCause::kSnapshot);
 }
 
@@ -169,8 +166,7 @@ Task<void> Snapshots::apply(SnapshotSelector selector) {
   const std::vector<uint64_t> old_l1 = tables_->l1.entries();
   co_await update.drop_references(old_l1);
   co_await update.add_references(l1);
-  co_await update.drop_table(layout::HostOffset(tables_->l1.offset()), old_l1.size() * 8);
-  co_await update.set_active_l1(std::move(l1));
+  co_await update.replace_active_l1(std::move(l1));
   co_await commit(&update, *snapshots_, size);
 }
 
@@ -244,14 +240,9 @@ Task<void> Snapshots::drop_all(TableUpdate* update, const Snapshot* snapshot,
   co_await update->drop_table(snapshot->l1_table_offset, l1->size() * 8);
   if (update->has_new_sole_references()) {
     std::vector<uint64_t> active = tables_->l1.entries();
-    co_await update->drop_table(layout::HostOffset(tables_->l1.offset()), active.size() * 8);
-    co_await update->set_active_l1(std::move(active));
+    co_await update->replace_active_l1(std::move(active));
   }
-  TableUpdate::Result result;
-  result.size = context_->header().size;
-  result.snapshot_table = context_->header().snapshots_offset;
-  result.snapshots = context_->header().snapshot_count;
-  co_await update->commit(result);
+  co_await update->commit(update->unchanged());
   co_await finish(update);
 }
 

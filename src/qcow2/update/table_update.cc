@@ -126,6 +126,11 @@ Task<void> TableUpdate::set_active_l1(L1Entries l1) {
   l1_ = std::move(l1);
 }
 
+Task<void> TableUpdate::replace_active_l1(L1Entries l1) {
+  co_await drop_table(HostOffset(tables_->l1.offset()), uint64_t{tables_->l1.size()} * 8);
+  co_await set_active_l1(std::move(l1));
+}
+
 Task<HostOffset> TableUpdate::write_table(ConstBytes bytes) {
   if (bytes.empty()) co_return HostOffset();
   const layout::Geometry& geometry = context_->geometry;
@@ -135,12 +140,17 @@ Task<HostOffset> TableUpdate::write_table(ConstBytes bytes) {
   co_return offset;
 }
 
+TableUpdate::Result TableUpdate::unchanged() const {
+  const layout::Header& header = context_->header();
+  return {header.size, header.snapshots_offset, header.snapshot_count};
+}
+
 Task<void> TableUpdate::commit(Result result) {
   co_await refcounts_.write(&writer_);
   co_await writer_.finish();
   const ClusterRange table = refcounts_.table_place();
   L1Table l1(l1_table_.value(), std::move(l1_));
-  HeaderStore::TableSet set;
+  HeaderStore::TableSet set = context_->header_store.tables();
   set.size = result.size;
   set.l1_table = l1_table_;
   set.l1_entries = l1.size();

@@ -62,6 +62,8 @@ class TableUpdate {
   // shares it, and the file before the commit, keep theirs.
   // REQUIRES: the references have been changed.
   Task<void> set_active_l1(L1Entries l1);
+  // The same, and the old L1 table loses its reference.
+  Task<void> replace_active_l1(L1Entries l1);
   // Writes a table to new clusters.
   Task<layout::HostOffset> write_table(ConstBytes bytes);
 
@@ -71,6 +73,8 @@ class TableUpdate {
     layout::HostOffset snapshot_table;
     uint32_t snapshots = 0;
   };
+  // The size and the snapshots as they are.
+  Result unchanged() const;
   Task<void> commit(Result result);
   // After commit(), when what the image knows in memory has been changed: clears the refcounts of
   // what was freed. `cause`: why it was.
