@@ -230,8 +230,10 @@ _WITHOUT_QEMUS_WORDS = {
     "file-device-size-unknown", "file-io-backend-unknown", "file-io-uring-unavailable", "file-not-created",
     "file-not-opened", "file-status-unknown", "file-temporary-not-created", "memory-buffer-not-allocated",
     "pipe-failed-before", "pipe-read-back", "pipe-read-failed", "pipe-truncated", "pipe-write-failed",
-    "pipe-write-not-sequential", "qcow2-bitmap-unreadable", "qcow2-check-finding", "qcow2-offset-past-any-end",
-    "qcow2-open-read-only", "qcow2-repair-needed"}
+    "pipe-write-not-sequential", "qcow2-bitmap-count-wrong", "qcow2-bitmap-removed", "qcow2-bitmap-table-entry-refused",
+    "qcow2-bitmap-unreadable", "qcow2-compressed-entry-repaired", "qcow2-leaks-kept", "qcow2-offset-past-any-end",
+    "qcow2-open-read-only", "qcow2-reference-removed", "qcow2-references-past-end-kept", "qcow2-refcounts-rebuilt",
+    "qcow2-repair-needed", "qcow2-snapshot-extra-data-size-repaired", "qcow2-snapshot-unreadable", "qcow2-tables-moved"}
 
 
 def codes_have_qemus_words():

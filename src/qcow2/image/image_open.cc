@@ -162,10 +162,10 @@ Task<void> repair_dirty(LoadedImage* loaded) {
   constexpr char kNotChecked[] = "parts of it cannot be checked";
   RepairOptions options;
   options.check.on_finding = [loaded](const Finding& finding) {
-    if (finding.text.empty() || !loaded->options.on_warning) return;
-    const Error problem = finding.error.value_or(
-        Error(ErrorKind::kCorrupt, EIO, ErrorData{.code = "qcow2-check-finding"}, finding.text));
-    loaded->options.on_warning({WarningKind::kRepaired, problem});
+    if (!loaded->options.on_warning || finding.kind == FindingKind::kBitmapTable) return;
+    const bool is_skipped = finding.kind == FindingKind::kRefcountBlockNotRead;
+    const WarningKind kind = is_skipped ? WarningKind::kCorrupt : WarningKind::kRepaired;
+    loaded->options.on_warning({kind, problem_of(finding)});
   };
   std::optional<Error> failure;
   try {
