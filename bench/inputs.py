@@ -21,7 +21,7 @@ class Inputs:
         folder.mkdir(parents=True, exist_ok=True)
         self.makers = {"raw": self._raw, "raw_copy": self._raw_copy, "qcow2": self._converted,
                        "deflate": self._converted, "zstd": self._converted, "mapped": self._mapped,
-                       "snapshots": self._snapshots}
+                       "snapshots": self._snapshots, "gibibyte": self._gibibyte, "shifted": self._gibibyte}
 
     def __getitem__(self, name):
         path = self.folder / {"raw": "disk.raw", "raw_copy": "copy.raw"}.get(name, f"{name}.qcow2")
@@ -61,6 +61,12 @@ class Inputs:
         raw = self["raw"]
         path.unlink(missing_ok=True)
         subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, raw, path], check=True)
+
+    def _gibibyte(self, name, path):
+        """1 GiB of the disk; `shifted` has other bytes at nearly every offset."""
+        skip = {"gibibyte": 256, "shifted": 257}[name]
+        subprocess.run(["qemu-img", "dd", "-f", "raw", "-O", "qcow2", "bs=1M", f"skip={skip}", f"count={skip + 1024}",
+                        f"if={self['raw']}", f"of={path}"], check=True)
 
     def _mapped(self, _, path):
         """1 TiB with every cluster mapped; they are holes of the file."""

@@ -199,6 +199,10 @@ Task<void> Image::make_empty() {
   });
 }
 
+void Image::check_backing_file(const std::string& name, const std::string& format) const {
+  parts_->context.header_store.check_backing_file(name, format);
+}
+
 Task<void> Image::change_backing_file(std::string name, std::string format) {
   return start([&] {
     check_open();
