@@ -88,6 +88,7 @@ JOBS = {
                                      reference=copy_of("gibibyte"), warm_up=True),
     "rebase to another chain": Job(["rebase", "-b", "{shifted}", "-F", "qcow2", "{out}"],
                                    prepare=[overlay_of("gibibyte")], reference=copy_of("gibibyte"), warm_up=True),
+    "rebase to a sibling": Job(["rebase", "-b", "{sibling}", "-F", "qcow2", "{out}"], prepare=[overlay_of("gibibyte")]),
     "create 1 TiB with metadata": Job(["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "1T"]),
     "check 1 TiB": Job(["check", "{mapped}"], NO_CACHE, reference=["{reference}", "read", "{mapped}"]),
     "check 64 snapshots": Job(["check", "{snapshots}"], NO_CACHE, reference=["{reference}", "read", "{snapshots}"]),

@@ -245,22 +245,20 @@ echo "exit code $?"
 
 
 def full_disk(world):
+    """QEMU changes the backing file although it cannot write the tables, and exits with 0: the disk reads differently."""
     prepare_bases(world)
     world.make("create", "-q", "-f", "qcow2", "-b", world.folder / "mid.qcow2", "-F", "qcow2", "top.qcow2")
     world.write("top.qcow2", *WRITES)
     before = contents(world, world.folder, "top.qcow2")
     world.copy_to_sides()
-    results = []
-    for program, side in ((world.qemu, world.b), (world.subject, world.a)):
-        script = FULL_DISK.format(qemu=world.qemu.path)
-        result = subprocess.run([*own_mounts(), "bash", "-c", script, program.path], cwd=side, capture_output=True,
-                                timeout=60, check=False, env={**os.environ, "LC_ALL": "C"})
-        if result.returncode == 99:
-            raise Skip("no tmpfs can be mounted here")
-        results.append((result.stdout, result.stderr, result.returncode))
-        for name in ("before.raw", "after.raw"):
-            world.expect((side / name).read_bytes() == before, f"{name} differs after {program.name}: {result}")
-    world.expect(results[0] == results[1], results)
+    script = FULL_DISK.format(qemu=world.qemu.path)
+    result = subprocess.run([*own_mounts(), "bash", "-c", script, world.subject.path], cwd=world.a, capture_output=True,
+                            timeout=60, check=False, env={**os.environ, "LC_ALL": "C"})
+    if result.returncode == 99:
+        raise Skip("no tmpfs can be mounted here")
+    for name in ("before.raw", "after.raw"):
+        world.expect((world.a / name).read_bytes() == before, f"{name} differs: {result}")
+    world.expect(result.stdout == b"exit code 1\nexit code 0\n" and b"No space left on device" in result.stderr, result)
 
 
 def with_another_format(world):
@@ -312,7 +310,7 @@ def cases():
                 yield in_use(image, holder, options)
     yield Case("read-only backing files", read_only)
     yield Case("an image that may only be read", read_only_image)
-    yield Case("a full disk", full_disk)
+    yield Case("a full disk", full_disk, byre_only=True)
     for options in (["-b", ""], ["-b", "other.raw", "-F", "raw"], ["-c", "-b", ""]):
         yield no_room(options)
     yield Case("an image of the chain in another format", with_another_format, byre_only=True)
