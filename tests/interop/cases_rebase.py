@@ -234,7 +234,7 @@ def no_room(options):
 
 
 FULL_DISK = """
-mkdir -p full && mount -t tmpfs -o size=640k none full && cp top.qcow2 full || exit 99
+mkdir -p full && mount -t tmpfs -o size=500k none full && cp top.qcow2 full || exit 99
 (exec -a qemu-img "$0" rebase -b "" full/top.qcow2)
 echo "exit code $?"
 {qemu} convert -O raw full/top.qcow2 before.raw && mount -o remount,size=20m full || exit 99
