@@ -51,6 +51,8 @@ class Job:
     # Each measured run follows an unmeasured run of the same command. A job that takes a second and writes gigabytes
     # depends on whether the memory for them is at hand; so each finds what its own previous run has left.
     warm_up: bool = False
+    # Commands of qemu-img that make {out} before each run, not measured.
+    prepare: list = dataclasses.field(default_factory=list)
 
 
 def copy_of(name):
@@ -60,6 +62,10 @@ def copy_of(name):
 def convert(source, *more, **kinds):
     raw = ["-f", "raw"] if source == "raw" else []
     return Job(["convert", *raw, *more, f"{{{source}}}", "{out}"], **kinds)
+
+
+def overlay_of(name):
+    return ["create", "-q", "-f", "qcow2", "-b", f"{{{name}}}", "-F", "qcow2", "{out}"]
 
 
 JOBS = {
@@ -78,6 +84,11 @@ JOBS = {
                                levels=[["--compress-level", "1"]]),
     "convert from deflate": convert("deflate", "-O", "raw", best=BEST_COPY),
     "convert from zstd": convert("zstd", "-O", "raw", best=BEST_COPY),
+    "rebase to no backing file": Job(["rebase", "-b", "", "{out}"], prepare=[overlay_of("gibibyte")],
+                                     reference=copy_of("gibibyte"), warm_up=True),
+    "rebase to another chain": Job(["rebase", "-b", "{shifted}", "-F", "qcow2", "{out}"],
+                                   prepare=[overlay_of("gibibyte")], reference=copy_of("gibibyte"), warm_up=True),
+    "rebase to a sibling": Job(["rebase", "-b", "{sibling}", "-F", "qcow2", "{out}"], prepare=[overlay_of("gibibyte")]),
     "create 1 TiB with metadata": Job(["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "1T"]),
     "check 1 TiB": Job(["check", "{mapped}"], NO_CACHE, reference=["{reference}", "read", "{mapped}"]),
     "check 64 snapshots": Job(["check", "{snapshots}"], NO_CACHE, reference=["{reference}", "read", "{snapshots}"]),
@@ -117,10 +128,12 @@ class Bench:
         used = {name: self.inputs[name] for name in names if name not in places}
         return [argument.format(**places, **used) for argument in template], list(used.values())
 
-    def measure(self, program, arguments, times):
+    def measure(self, program, arguments, times, prepare=()):
         """Its figures, and the size of what it wrote."""
         # Before sync, which would write it out for seconds, while the host of a virtual machine takes back idle memory.
         self.out.unlink(missing_ok=True)
+        for command in prepare:
+            subprocess.run(["qemu-img", *self.fill_in(command)[0]], check=True)
         os.sync()
         run = self.runner.run([program, *arguments], times)
         size = self.out.stat().st_blocks * 512 if self.out.exists() else None
@@ -130,6 +143,9 @@ class Bench:
         """Checks that the output of a conversion equals the disk; not measured."""
         if name.startswith("convert"):
             subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", self.inputs["raw"], self.out], check=True)
+        if name.startswith("rebase"):
+            subprocess.run(["qemu-img", "compare", "-q", self.inputs["gibibyte"], self.out], check=True)
+            subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
         if name.startswith("convert") and " to raw" not in name and " from " not in name:
             subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
 
@@ -137,6 +153,8 @@ class Bench:
         """{"byre": [figures], "byre <flags>": ..., "QEMU": ..., "QEMU <flags>": ..., "reference": ...}."""
         job = JOBS[name]
         arguments, inputs = self.fill_in(job.arguments)
+        for command in job.prepare:
+            inputs += self.fill_in(command)[1]
         variants = {}
         for who, program, sets in (("byre", self.byre, job.levels), ("QEMU", "qemu-img", job.best)):
             for flags in [[], *sets]:
@@ -151,7 +169,7 @@ class Bench:
         for number in range(rounds):
             for variant, (program, command) in access.in_turn(variants, number):
                 for _ in range(1 + job.warm_up):
-                    figures = self.measure(program, command, job.times)
+                    figures = self.measure(program, command, job.times, job.prepare)
                 found[variant].append(figures)
                 if number == 0 and variant != "reference":
                     self.verify(name)
