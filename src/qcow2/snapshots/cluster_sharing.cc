@@ -53,10 +53,21 @@ Task<std::vector<L2Entry>> ClusterSharing::entries_of(Mapping* mapping, GuestOff
   co_return entries;
 }
 
-std::vector<ClusterRange> ClusterSharing::clusters_of(const std::vector<L2Entry>& entries) const {
+// Whether both entries have the same cluster: the disk then keeps its reference. Their subclusters may
+// differ.
+bool ClusterSharing::have_same_cluster(const L2Entry& one, const L2Entry& other) const {
+  if (one.is_compressed() || other.is_compressed()) return one.word() == other.word();
+  return one.has_offset(context_->geometry) && one.offset() == other.offset();
+}
+
+// The clusters that the disk does not refer to yet.
+std::vector<ClusterRange> ClusterSharing::new_clusters(const std::vector<L2Entry>& entries,
+                                                       const std::vector<L2Entry>& before) const {
   const layout::Geometry& geometry = context_->geometry;
   std::vector<ClusterRange> clusters;
-  for (const L2Entry& entry : entries) {
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const L2Entry& entry = entries[i];
+    if (have_same_cluster(entry, before[i])) continue;
     if (entry.is_compressed()) {
       const layout::CompressedRange range = entry.compressed_range(geometry);
       const HostCluster first = geometry.cluster_of(range.offset);
@@ -81,7 +92,8 @@ Task<void> ClusterSharing::drop(std::vector<ClusterRange> clusters, size_t count
 
 Task<void> ClusterSharing::share_clusters(Mapping* mapping, GuestOffset first, uint64_t count) {
   const std::vector<L2Entry> entries = co_await entries_of(mapping, first, count);
-  std::vector<ClusterRange> clusters = clusters_of(entries);
+  const std::vector<L2Entry> before = co_await entries_of(mapping_, first, count);
+  std::vector<ClusterRange> clusters = new_clusters(entries, before);
   const Linker::Change change = [&entries](uint64_t index, const L2Entry&) {
     return entries[index];
   };

@@ -44,7 +44,9 @@ class ClusterSharing {
  private:
   Task<std::vector<layout::L2Entry>> entries_of(Mapping* mapping, GuestOffset first,
                                                 uint64_t count);
-  std::vector<ClusterRange> clusters_of(const std::vector<layout::L2Entry>& entries) const;
+  bool have_same_cluster(const layout::L2Entry& one, const layout::L2Entry& other) const;
+  std::vector<ClusterRange> new_clusters(const std::vector<layout::L2Entry>& entries,
+                                         const std::vector<layout::L2Entry>& before) const;
   Task<void> share_clusters(Mapping* mapping, GuestOffset first, uint64_t count);
   Task<void> drop(std::vector<ClusterRange> clusters, size_t count);
   // The number of clusters from `at` on that are in one slice and before `end`.

@@ -90,6 +90,34 @@ TEST_F(ClusterSharingTest, CompressedClustersAreShared) {
   close_and_check();
 }
 
+TEST_F(ClusterSharingTest, AClusterThatTheDiskHasAlreadyIsNotCountedTwice) {
+  open(layout_of(kSize, kCluster));
+  write(0, pattern(0, kMiB, 1));
+  snapshot("one");
+  write(0, pattern(0, kMiB / 2, 2));
+  share(0, 0, kMiB);
+  EXPECT_EQ(read(0, kMiB), pattern(0, kMiB, 1));
+  share(0, 0, kMiB);
+  EXPECT_EQ(read(0, kMiB), pattern(0, kMiB, 1));
+  close_and_check();
+}
+
+TEST_F(ClusterSharingTest, SubclustersAreThoseOfTheSnapshot) {
+  Layout layout = layout_of(kSize, 65536);
+  layout.create.extended_l2 = true;
+  open(layout);
+  write(0, pattern(0, 32 * kKiB, 1));
+  const std::vector<uint8_t> before = read(0, 128 * kKiB);
+  snapshot("one");
+  zero(4 * kKiB, 8 * kKiB);
+  write(40 * kKiB, pattern(0, 2 * kKiB, 2));
+  share(0, 0, 128 * kKiB);
+  EXPECT_EQ(read(0, 128 * kKiB), before);
+  loop_.run(image().delete_snapshot({.name = "one"}));
+  EXPECT_EQ(read(0, 128 * kKiB), before);
+  close_and_check();
+}
+
 TEST_F(ClusterSharingTest, WhatIsUnallocatedShowsTheBackingFile) {
   for (const uint32_t version : {2u, 3u}) {
     Layout layout = layout_of(kSize - 512, 65536);
