@@ -145,7 +145,7 @@ def overlay(options, base="1M", base_format="qcow2", steps=HISTORY):
             for name in ("source.qcow2", "copy.qcow2"):
                 world.make("snapshot", "-a", number, name)
             # The same layer decides about each byte.
-            maps = [[(row["start"], row["length"], row["depth"], row["zero"]) for row in rows] for rows in (
+            maps = [[(row["start"], row["length"], row["depth"]) for row in rows] for rows in (
                 depths(world, name) for name in ("source.qcow2", "copy.qcow2"))]
             world.expect(maps[0] == maps[1], f"snapshot {number}: {maps[0]}\n{maps[1]}")
     return Case(f"overlay {' '.join(options)} of {base_format} base of {base}", run, byre_only=True)
@@ -154,7 +154,7 @@ def overlay(options, base="1M", base_format="qcow2", steps=HISTORY):
 def depths(world, name):
     rows = []
     for row in json.loads(world.run_qemu("map", "--output=json", name).out):
-        if rows and (rows[-1]["depth"], rows[-1]["zero"]) == (row["depth"], row["zero"]):
+        if rows and rows[-1]["depth"] == row["depth"]:
             rows[-1]["length"] += row["length"]
         else:
             rows.append(row)
