@@ -5,12 +5,15 @@
 #include <utility>
 
 #include "base/checked.h"
+#include "base/units.h"
 
 namespace byre::jobs {
 namespace {
 
 // At most about this many extents are returned; the caller asks again.
 constexpr size_t kExtentsMax = 1024;
+// What is compared at once, whatever is asked for: a multiple of any cluster size.
+constexpr uint64_t kComparedMax = kGiB;
 
 }  // namespace
 
@@ -29,14 +32,15 @@ bool StateDifference::is_whole(size_t other, uint64_t cluster, uint64_t length) 
   return length > 0 && (end % rules_.cluster_size == 0 || states_->at(other)->size() == end);
 }
 
-Task<StateDifference::Comparison> StateDifference::compare(size_t other, uint64_t offset) {
+Task<StateDifference::Comparison> StateDifference::compare(size_t other, uint64_t offset,
+                                                           uint64_t length) {
   const qcow2::Image& image = *states_->at(other);
-  const uint64_t end = std::min(size(), image.size());
   Comparison result;
-  if (offset >= end) {
-    result.different = size() - offset;
+  if (offset >= image.size()) {
+    result.different = std::min(length, size() - offset);
     co_return result;
   }
+  const uint64_t end = std::min({size(), image.size(), offset + length});
   uint64_t at = offset;
   while (at < end) {
     const qcow2::Image::Sharing sharing = co_await now_->sharing_with(image, at, end - at);
@@ -53,7 +57,7 @@ Task<StateDifference::Comparison> StateDifference::compare(size_t other, uint64_
 // The newest snapshot that has the cluster, and how many more. Snapshots with the same L2 table need
 // not be compared again.
 Task<std::optional<StateDifference::Piece>> StateDifference::shared_with_snapshot(
-    uint64_t cluster, uint64_t* different) {
+    uint64_t cluster, uint64_t length_max, uint64_t* different) {
   std::vector<uint64_t> compared;
   const auto is_known = [&](size_t other) {
     const qcow2::Image& image = *states_->at(other);
@@ -66,7 +70,7 @@ Task<std::optional<StateDifference::Piece>> StateDifference::shared_with_snapsho
   is_known(index_ - 1);
   for (size_t other = index_ - 1; other-- > 0;) {
     if (cluster >= states_->at(other)->size() || is_known(other)) continue;
-    const Comparison found = co_await compare(other, cluster);
+    const Comparison found = co_await compare(other, cluster, length_max);
     const uint64_t length = whole_clusters(cluster, found.same);
     if (is_whole(other, cluster, length)) {
       co_return Piece{.length = length, .kind = Piece::Kind::kShared, .snapshot = other};
@@ -78,8 +82,8 @@ Task<std::optional<StateDifference::Piece>> StateDifference::shared_with_snapsho
 }
 
 // How many bytes from `offset` on the target is to find in its backing file.
-Task<uint64_t> StateDifference::unallocated_length(uint64_t offset) {
-  const uint64_t end = std::min(size(), rules_.source_backing_size);
+Task<uint64_t> StateDifference::unallocated_length(uint64_t offset, uint64_t length_max) {
+  const uint64_t end = std::min({size(), rules_.source_backing_size, offset + length_max});
   uint64_t at = offset;
   if (!rules_.top_layer_only) co_return 0;
   while (at < end) {
@@ -95,15 +99,19 @@ Task<uint64_t> StateDifference::unallocated_length(uint64_t offset) {
 Task<StateDifference::Piece> StateDifference::piece_of_cluster(uint64_t cluster) {
   const uint64_t cluster_end =
       std::min(size(), align_down(cluster, rules_.cluster_size) + rules_.cluster_size);
-  const Comparison before = co_await compare(index_ - 1, cluster);
+  const Comparison before = co_await compare(index_ - 1, cluster, kComparedMax);
   Piece piece{.length = std::min(before.same, cluster_end - cluster), .kind = Piece::Kind::kKept};
   uint64_t different = before.different;
   if (cluster % rules_.cluster_size == 0) {
     const uint64_t same = whole_clusters(cluster, before.same);
     if (same > 0) co_return Piece{.length = same, .kind = Piece::Kind::kKept};
-    const std::optional<Piece> shared = co_await shared_with_snapshot(cluster, &different);
+    // What follows may be kept.
+    const uint64_t length_max =
+        align_up(std::max(before.different, uint64_t{1}), rules_.cluster_size);
+    const std::optional<Piece> shared =
+        co_await shared_with_snapshot(cluster, length_max, &different);
     if (shared) co_return *shared;
-    const uint64_t wanted = co_await unallocated_length(cluster);
+    const uint64_t wanted = co_await unallocated_length(cluster, length_max);
     const uint64_t length = whole_clusters(cluster, wanted);
     if (length > 0) co_return Piece{.length = length, .kind = Piece::Kind::kUnallocated};
   }

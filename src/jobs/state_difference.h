@@ -53,15 +53,17 @@ class StateDifference final : public BlockDevice {
   bool is_read_only() const override { return true; }
 
  private:
-  // How far this state and the one at `other` are the same, or differ, from `offset` on.
+  // How far this state and the one at `other` are the same, or differ, from `offset` on, inside
+  // `length`.
   struct Comparison {
     uint64_t same = 0;
     uint64_t different = 0;
   };
-  Task<Comparison> compare(size_t other, uint64_t offset);
+  Task<Comparison> compare(size_t other, uint64_t offset, uint64_t length);
   Task<Piece> piece_of_cluster(uint64_t cluster);
-  Task<std::optional<Piece>> shared_with_snapshot(uint64_t cluster, uint64_t* different);
-  Task<uint64_t> unallocated_length(uint64_t offset);
+  Task<std::optional<Piece>> shared_with_snapshot(uint64_t cluster, uint64_t length_max,
+                                                  uint64_t* different);
+  Task<uint64_t> unallocated_length(uint64_t offset, uint64_t length_max);
   bool is_whole(size_t other, uint64_t cluster, uint64_t length) const;
   uint64_t whole_clusters(uint64_t offset, uint64_t length) const;
   Task<void> append_copied(std::vector<Extent>* extents, uint64_t offset, uint64_t length);

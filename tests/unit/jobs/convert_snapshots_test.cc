@@ -135,16 +135,17 @@ TEST_F(ConvertSnapshots, EachSnapshotOfTheCopyIsEqualInAnyLayout) {
                                      {{"extended_l2", "on"}},
                                      {{"refcount_bits", "64"}},
                                      {{"compat", "0.10"}}};
+  bool is_compressed = false;
   for (const Options& source : layouts) {
     make_history(source);
+    is_compressed = !is_compressed;
     for (const Options& target : layouts) {
-      for (const bool is_compressed : {false, true}) {
-        ConvertTask copy = task();
-        copy.target_options = target;
-        copy.copy.compressed = is_compressed;
-        EXPECT_EQ(result(copy), "converted");
-        expect_equal();
-      }
+      ConvertTask copy = task();
+      copy.target_options = target;
+      is_compressed = !is_compressed;
+      copy.copy.compressed = is_compressed;
+      EXPECT_EQ(result(copy), "converted");
+      expect_equal();
     }
   }
 }
