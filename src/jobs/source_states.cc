@@ -14,6 +14,9 @@
 namespace byre::jobs {
 namespace {
 
+// 1 GiB of tables.
+constexpr uint64_t kL1EntriesMax = uint64_t{1} << 27;
+
 std::unique_ptr<BlockDevice> borrowed(BlockDevice& device) {
   constexpr auto kNothing = filter::BorrowedDevice::AtClose::kNothing;
   return std::make_unique<filter::BorrowedDevice>(device, kNothing);
@@ -51,7 +54,23 @@ Task<std::unique_ptr<qcow2::Image>> SourceStates::open_at(size_t index) const {
   throw *failure;
 }
 
+// All L1 tables are in memory together.
+void SourceStates::check_l1_sizes() const {
+  uint64_t entries = 0;
+  for (const qcow2::layout::Snapshot& each : active_->snapshots()) entries += each.l1_size;
+  if (entries <= kL1EntriesMax) return;
+  throw Error(
+      ErrorKind::kUnsupported, EFBIG,
+      ErrorData{.code = "convert-snapshots-too-large",
+                .field = "l1_size",
+                .value = entries,
+                .bound = kL1EntriesMax},
+      fmt::format("the L1 tables of all snapshots have {} entries; at most {} are supported",
+                  entries, kL1EntriesMax));
+}
+
 Task<void> SourceStates::open() {
+  check_l1_sizes();
   for (size_t index = 0; index < snapshots(); ++index) {
     std::unique_ptr<qcow2::Image> image = co_await open_at(index);
     images_.push_back(std::move(image));

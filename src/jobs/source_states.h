@@ -36,6 +36,7 @@ class SourceStates {
  private:
   using Images = std::vector<std::unique_ptr<qcow2::Image>>;
 
+  void check_l1_sizes() const;
   Task<std::unique_ptr<qcow2::Image>> open_at(size_t index) const;
 
   qcow2::Image* active_;

@@ -14,6 +14,8 @@ namespace {
 constexpr size_t kExtentsMax = 1024;
 // What is compared at once, whatever is asked for: a multiple of any cluster size.
 constexpr uint64_t kComparedMax = kGiB;
+// A cluster is looked for in as many different L2 tables of older snapshots, the newest first.
+constexpr size_t kTablesMax = 256;
 
 }  // namespace
 
@@ -59,17 +61,20 @@ Task<StateDifference::Comparison> StateDifference::compare(size_t other, uint64_
 Task<std::optional<StateDifference::Piece>> StateDifference::shared_with_snapshot(
     uint64_t cluster, uint64_t length_max, uint64_t* different) {
   std::vector<uint64_t> compared;
+  const bool is_in_one_table = now_->geometry().l2_coverage() >= rules_.cluster_size;
   const auto is_known = [&](size_t other) {
     const qcow2::Image& image = *states_->at(other);
-    if (image.size() != size()) return false;
+    if (!is_in_one_table || image.size() != size()) return false;
     const uint64_t table = image.l2_table_at(cluster);
     if (std::ranges::find(compared, table) != compared.end()) return true;
     compared.push_back(table);
     return false;
   };
   is_known(index_ - 1);
-  for (size_t other = index_ - 1; other-- > 0;) {
+  size_t left = kTablesMax;
+  for (size_t other = index_ - 1; other-- > 0 && left > 0;) {
     if (cluster >= states_->at(other)->size() || is_known(other)) continue;
+    --left;
     const Comparison found = co_await compare(other, cluster, length_max);
     const uint64_t length = whole_clusters(cluster, found.same);
     if (is_whole(other, cluster, length)) {

@@ -21,6 +21,7 @@ REFUSED = [
     ("-O qcow2", "table.qcow2", "snapshot table of the source"),
     ("-O qcow2", "l1.qcow2", "snapshot 'one'"),
     ("-O qcow2", "disk_size.qcow2", "snapshot 'one'"),
+    ("-O qcow2", "l1_size.qcow2", "l1_size of snapshot"),
 ]
 
 
@@ -34,6 +35,7 @@ def refused(options, sources, text):
         world.make("resize", "-q", "sizes.qcow2", "2M")
         for name, change in (("table", lambda image, place: image.put(place + 36, 1 << 30, 4)),
                              ("l1", lambda image, place: image.put(place, image.number(place) + 512)),
+                             ("l1_size", lambda image, place: image.put(place + 8, 1 << 26, 4)),
                              ("disk_size", lambda image, place: image.put(place + 48, 1 << 62))):
             image = qcow2.Image(world.folder / "source.qcow2")
             image.path = world.folder / f"{name}.qcow2"
@@ -47,6 +49,17 @@ def refused(options, sources, text):
             world.expect(not copy_path.exists() or copy_path.read_bytes() == b"kept", "the file was changed")
             copy_path.unlink(missing_ok=True)
     return Case(f"refused: {options} {sources}", run, byre_only=True)
+
+
+def large_tables(world):
+    """Snapshots whose L1 tables would together take more memory than any real ones."""
+    make_source(world, "", [["-c", f"s{number}"] for number in range(33)])
+    image = qcow2.Image(world.folder / "source.qcow2")
+    for number in range(33):
+        image.put(image.snapshot(number) + 8, 1 << 22, 4)
+    image.save()
+    result = copy(world, code=1)
+    world.expect(b"138412032 entries" in result.err, result.text())
 
 
 def as_qemu_img(world):
@@ -99,6 +112,6 @@ def interrupted(world):
 def cases():
     found = [refused(*row) for row in REFUSED]
     found += [Case(name, run, byre_only=True) for name, run in (
-        ("damaged in the middle", damaged_in_the_middle), ("no space", no_space), ("interrupted", interrupted))]
+        ("damaged in the middle", damaged_in_the_middle), ("no space", no_space), ("large tables", large_tables), ("interrupted", interrupted))]
     found.append(Case("as qemu-img", as_qemu_img))
     return found

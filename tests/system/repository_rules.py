@@ -227,7 +227,7 @@ _WITHOUT_QEMUS_WORDS = {
     "blkdebug-injected", "blkdebug-zeroes-too-small", "codec-data-damaged", "codec-data-too-short", "codec-level-wrong",
     "codec-no-memory", "codec-type-unsupported", "convert-backing-file-is-target", "convert-snapshots-and-snapshot",
     "convert-snapshots-of-format", "convert-snapshots-of-several", "convert-snapshots-of-several-sizes",
-    "convert-snapshots-refcount-width", "convert-snapshots-to-existing", "convert-snapshots-to-format",
+    "convert-snapshots-refcount-width", "convert-snapshots-to-existing", "convert-snapshots-to-format", "convert-snapshots-too-large",
     "convert-snapshots-unreadable", "convert-snapshots-with-data-file", "job-sources-too-large",
     "job-target-is-source", "device-closed", "device-not-compressible", "device-range-past-end", "device-read-only",
     "file-device-size-unknown", "file-io-backend-unknown", "file-io-uring-unavailable", "file-not-created",
