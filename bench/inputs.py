@@ -11,6 +11,7 @@ DISK_SIZE = 4096 * MIB
 CONTENT = 3300 * MIB
 COMPRESS_ZSTD = ["-c", "-o", "compression_type=zstd"]
 SNAPSHOTS = 64
+HISTORY = 8
 
 
 class Inputs:
@@ -22,7 +23,7 @@ class Inputs:
         self.makers = {"raw": self._raw, "raw_copy": self._raw_copy, "qcow2": self._converted,
                        "deflate": self._converted, "zstd": self._converted, "mapped": self._mapped,
                        "snapshots": self._snapshots, "gibibyte": self._gibibyte, "shifted": self._gibibyte,
-                       "sibling": self._sibling}
+                       "sibling": self._sibling, "history": self._history}
 
     def __getitem__(self, name):
         path = self.folder / {"raw": "disk.raw", "raw_copy": "copy.raw"}.get(name, f"{name}.qcow2")
@@ -84,6 +85,16 @@ class Inputs:
         make_mapped(path, 200 << 30)
         for number in range(SNAPSHOTS):
             subprocess.run(["qemu-img", "snapshot", "-c", f"snapshot {number}", path], check=True)
+
+
+    def _history(self, _, path):
+        """The disk with internal snapshots, between which a little was written in many places."""
+        shutil.copyfile(self["qcow2"], path)
+        for number in range(HISTORY):
+            writes = [f"write -q -P {number + 1} {place * 64 + number * 8}M 1M" for place in range(64)]
+            commands = [word for write in writes for word in ("-c", write)]
+            subprocess.run(["qemu-img", "snapshot", "-c", f"snapshot {number}", path], check=True)
+            subprocess.run(["qemu-io", *commands, path], check=True, stdout=subprocess.DEVNULL)
 
 
 def make_mapped(path, size):

@@ -47,6 +47,7 @@ class Job:
     best: list = dataclasses.field(default_factory=list)   # flag sets for QEMU's best
     levels: list = dataclasses.field(default_factory=list)  # flag sets for byre, a row each
     reference: list = None                                  # a command
+    theirs: list = None                                     # QEMU's command, if it is another one
     times: int = 1                                          # runs in sequence, whose mean counts
     # Each measured run follows an unmeasured run of the same command. A job that takes a second and writes gigabytes
     # depends on whether the memory for them is at hand; so each finds what its own previous run has left.
@@ -89,6 +90,10 @@ JOBS = {
     "rebase to another chain": Job(["rebase", "-b", "{shifted}", "-F", "qcow2", "{out}"],
                                    prepare=[overlay_of("gibibyte")], reference=copy_of("gibibyte"), warm_up=True),
     "rebase to a sibling": Job(["rebase", "-b", "{sibling}", "-F", "qcow2", "{out}"], prepare=[overlay_of("gibibyte")]),
+    # QEMU copies one state at a time, and shares nothing between them.
+    "copy with 8 snapshots": Job(["convert", "--snapshots", "-O", "qcow2", "{history}", "{out}"],
+                                 theirs=["sh", "-ec", "for id in 1 2 3 4 5 6 7 8; do qemu-img convert -O qcow2 -l "
+                                         "snapshot.id=$id {history} {out}; done"], warm_up=True),
     "create 1 TiB with metadata": Job(["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "1T"]),
     "check 1 TiB": Job(["check", "{mapped}"], NO_CACHE, reference=["{reference}", "read", "{mapped}"]),
     "check 64 snapshots": Job(["check", "{snapshots}"], NO_CACHE, reference=["{reference}", "read", "{snapshots}"]),
@@ -159,6 +164,9 @@ class Bench:
         for who, program, sets in (("byre", self.byre, job.levels), ("QEMU", "qemu-img", job.best)):
             for flags in [[], *sets]:
                 variants[" ".join([who, *flags])] = (program, [arguments[0], *flags, *arguments[1:]])
+        if job.theirs:
+            command, _ = self.fill_in(job.theirs)
+            variants["QEMU"] = (command[0], command[1:])
         if job.reference:
             command, more = self.fill_in(job.reference)
             variants["reference"] = (command[0], command[1:])

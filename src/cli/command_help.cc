@@ -117,6 +117,8 @@ constexpr CommandHelp kHelp[] = {
      "\nExtensions:\n"
      "      --compress-level LEVEL        1 (fastest) to 9 (smallest), see\n"
      "                                    compression.md in share/doc/byre\n"
+     "      --snapshots                   copy all snapshots of a qcow2 image as well, with\n"
+     "                                    their VM state; TARGET must be a new qcow2 image\n"
      "      --progress=json               progress as JSON lines on standard error\n"
      "      - as FILENAME or TARGET       standard input, standard output\n"},
     {"create", "[-f FMT] [-o OPTIONS] [-b BACKING [-F FMT]] [-u] [-q] FILENAME [SIZE]",

@@ -28,6 +28,7 @@ enum LongOnly {
   kTargetIsZero,
   kProgress,
   kCompressLevel,
+  kSnapshots,
 };
 
 std::vector<LongOption> long_options(const Invocation& invocation) {
@@ -59,6 +60,7 @@ std::vector<LongOption> long_options(const Invocation& invocation) {
   if (!invocation.as_qemu()) {
     options.push_back({"compress-level", kCompressLevel, true});
     options.push_back({"progress", kProgress, true});
+    options.push_back({"snapshots", kSnapshots});
   }
   return options;
 }
@@ -129,6 +131,9 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
       break;
     case 'l':
       arguments.task.snapshot = parse_snapshot_option(reader.argument(), invocation);
+      break;
+    case kSnapshots:
+      arguments.task.with_snapshots = true;
       break;
     case 'p':
       arguments.progress = ProgressStyle::kText;

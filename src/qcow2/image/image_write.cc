@@ -64,6 +64,16 @@ Task<void> resize_disk(WriteParts* parts, uint64_t new_size, Preallocation preal
   }
 }
 
+Task<void> share_clusters(WriteParts* parts, size_t snapshot, GuestOffset offset, uint64_t length) {
+  if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
+  co_await parts->sharing.share(snapshot, offset, length);
+}
+
+Task<void> unallocate_clusters(WriteParts* parts, GuestOffset offset, uint64_t length) {
+  if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
+  co_await parts->sharing.unallocate(offset, length);
+}
+
 // A change of many tables at once; `change` returns its task.
 template <typename Change>
 Task<void> change_tables(ImageParts* image, Change change) {
@@ -183,6 +193,30 @@ Task<void> Image::delete_snapshot(SnapshotSelector selector) {
     return run(parts, [parts, selector] {
       return change_tables(
           parts, [selector](WriteParts& writing) { return writing.snapshots.remove(selector); });
+    });
+  });
+}
+
+Task<void> Image::share_with_snapshot(size_t index, uint64_t offset, uint64_t length) {
+  return start([&] {
+    check_open();
+    check_changeable();
+    if (length == 0) return ready();
+    WriteParts* const parts = &parts_->write_parts();
+    return run(parts_.get(), [parts, index, offset, length] {
+      return share_clusters(parts, index, GuestOffset(offset), length);
+    });
+  });
+}
+
+Task<void> Image::unallocate(uint64_t offset, uint64_t length) {
+  return start([&] {
+    check_open();
+    check_changeable();
+    if (length == 0) return ready();
+    WriteParts* const parts = &parts_->write_parts();
+    return run(parts_.get(), [parts, offset, length] {
+      return unallocate_clusters(parts, GuestOffset(offset), length);
     });
   });
 }

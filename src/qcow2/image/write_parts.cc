@@ -28,6 +28,7 @@ WriteParts::WriteParts(ImageParts* image)
              &flusher, &zeroing, &overlap),
       snapshots(context, &image->tables, &image->snapshots, &image->bitmaps, &image->reader,
                 &refcounts, &allocator, &flusher, &overlap),
+      sharing(context, &image->tables, &image->snapshots, &image->mapping, &allocator, &linker),
       emptying(context, &image->tables, &image->reader, &refcounts, &allocator, &flusher,
                &overlap) {
   const auto watch = [this](TableCache* cache, MetadataKind kind) {
