@@ -217,6 +217,25 @@ def read_only_image(world):
     world.compare_on_copies("rebase", "-b", "other.raw", "-F", "raw", "top.qcow2", as_user=True)
 
 
+def failing(name):
+    """A name of a file of which a sector cannot be read."""
+    rule = {"event": "none", "iotype": "read", "errno": 5, "sector": 1024}
+    image = {"driver": "file", "filename": name}
+    return "json:" + json.dumps({"driver": "raw", "file": {"driver": "blkdebug", "image": image, "inject-error": [rule]}})
+
+
+def unreadable(old, new):
+    def run(world):
+        prepare_bases(world)
+        world.make("create", "-q", "-f", "qcow2", "-b", "base.raw", "-F", "raw", "top.qcow2")
+        if old != "base.raw":
+            world.make("rebase", "-u", "-b", old, "-F", "raw", "top.qcow2")
+        world.copy_to_sides()
+        world.compare_on_copies("rebase", "-b", new, *(["-F", "raw"] if new else []), "top.qcow2")
+        same_names(world, "top.qcow2")
+    return Case(f"cannot be read: {old} to {new}", run)
+
+
 def no_room(options):
     """A file that may not grow as far as needed; with room, the same command does what is left."""
     def run(world):
@@ -311,6 +330,8 @@ def cases():
     yield Case("read-only backing files", read_only)
     yield Case("an image that may only be read", read_only_image)
     yield Case("a full disk", full_disk, byre_only=True)
+    for old, new in (("base.raw", failing("other.raw")), (failing("base.raw"), "other.raw"), (failing("base.raw"), "")):
+        yield unreadable(old, new)
     for options in (["-b", ""], ["-b", "other.raw", "-F", "raw"], ["-c", "-b", ""]):
         yield no_room(options)
     yield Case("an image of the chain in another format", with_another_format, byre_only=True)
