@@ -4,7 +4,11 @@
 #include <cerrno>
 #include <exception>
 #include <new>
+#include <utility>
+#include <vector>
 
+#include "base/units.h"
+#include "block/read_zero_padded.h"
 #include "qcow2/layout/header.h"
 
 namespace byre::qcow2 {
@@ -47,6 +51,22 @@ Task<void> HeaderStore::set_refcount_table(layout::HostOffset offset, uint32_t c
   co_await write(offsetof(RawHeader, refcount_table_offset), ConstBytes(bytes));
   first_cluster_.header.refcount_table_offset = offset;
   first_cluster_.header.refcount_table_clusters = clusters;
+}
+
+// One write, so that a block is never read with entries of another width.
+Task<void> HeaderStore::set_refcounts(layout::HostOffset table, uint32_t clusters, uint32_t order) {
+  constexpr size_t kBegin = offsetof(RawHeader, refcount_table_offset);
+  constexpr size_t kEnd = offsetof(RawHeader, header_length);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  layout::Header now = first_cluster_.header;
+  now.refcount_table_offset = table;
+  now.refcount_table_clusters = clusters;
+  now.refcount_order = order;
+  const std::vector<uint8_t> bytes = now.encode();
+  co_await write(kBegin, ConstBytes(bytes).subspan(kBegin, kEnd - kBegin));
+  first_cluster_.header.refcount_table_offset = table;
+  first_cluster_.header.refcount_table_clusters = clusters;
+  first_cluster_.header.refcount_order = order;
 }
 
 Task<void> HeaderStore::set_l1_table(layout::HostOffset offset, uint32_t entries) {
@@ -115,15 +135,70 @@ Task<void> HeaderStore::change_features(FeatureChange change) {
   layout::Header& now = first_cluster_.header;
   const uint64_t incompatible =
       (now.incompatible_features | change.incompatible_set) & ~change.incompatible_cleared;
+  const uint64_t compatible =
+      (now.compatible_features | change.compatible_set) & ~change.compatible_cleared;
   const uint64_t autoclear = now.autoclear_features & ~change.autoclear_cleared;
-  if (incompatible == now.incompatible_features && autoclear == now.autoclear_features) co_return;
+  if (incompatible == now.incompatible_features && compatible == now.compatible_features &&
+      autoclear == now.autoclear_features) {
+    co_return;
+  }
   uint8_t bytes[24];
   store_big_endian<uint64_t>(bytes, incompatible);
-  store_big_endian<uint64_t>(bytes + 8, now.compatible_features);
+  store_big_endian<uint64_t>(bytes + 8, compatible);
   store_big_endian<uint64_t>(bytes + 16, autoclear);
   co_await write(offsetof(RawHeader, incompatible_features), ConstBytes(bytes));
   now.incompatible_features = incompatible;
+  now.compatible_features = compatible;
   now.autoclear_features = autoclear;
+}
+
+namespace {
+
+// The part of [begin, end) in which the two differ, from the first such byte to the last.
+std::pair<size_t, size_t> difference(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b,
+                                     size_t begin, size_t end) {
+  while (begin < end && a[begin] == b[begin]) ++begin;
+  while (begin < end && a[end - 1] == b[end - 1]) --end;
+  return {begin, end};
+}
+
+}  // namespace
+
+// Without flushing: nothing depends on these bytes yet.
+Task<void> HeaderStore::write_tail(const std::vector<uint8_t>* now,
+                                   const std::vector<uint8_t>* next) {
+  const auto [begin, end] = difference(*now, *next, kSectorSize, next->size());
+  if (begin == end) co_return;
+  const WriteBuffers tail(ConstBytes(*next).subspan(begin, end - begin));
+  co_await file_->write(begin, tail);
+}
+
+Task<void> HeaderStore::perform(const layout::HeaderRewrite* rewrite,
+                                const std::vector<uint8_t>* before) {
+  const std::vector<uint8_t>* now = before;
+  for (const std::vector<uint8_t>& next : rewrite->steps) {
+    if (rewrite->is_atomic) co_await write_tail(now, &next);
+    const size_t sector = rewrite->is_atomic ? kSectorSize : next.size();
+    const auto [begin, end] = difference(*now, next, 0, sector);
+    if (begin < end) co_await write(begin, ConstBytes(next).subspan(begin, end - begin));
+    now = &next;
+  }
+}
+
+Task<void> HeaderStore::replace(layout::HeaderCluster target) {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  std::vector<uint8_t> before(header().cluster_size());
+  const ReadBuffers to((Bytes(before)));
+  co_await read_zero_padded(file_, 0, to);
+  const auto rewrite = layout::HeaderRewrite::plan(before, std::move(target));
+  auto after = layout::HeaderCluster::parse(rewrite.cleared, {.for_check = true});
+  co_await perform(&rewrite, &before);
+  first_cluster_ = std::move(after);
+  try {
+    co_await write_tail(&rewrite.steps.back(), &rewrite.cleared);
+  } catch (const std::exception&) {
+    // Nobody reads these bytes.
+  }
 }
 
 Task<void> HeaderStore::mark_if_corrupt() {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "async/mutex.h"
 #include "async/task.h"
@@ -12,6 +13,7 @@
 #include "block/block_device.h"
 #include "qcow2/core/health.h"
 #include "qcow2/layout/header_cluster.h"
+#include "qcow2/layout/header_rewrite.h"
 #include "qcow2/layout/types.h"
 
 namespace byre::qcow2 {
@@ -30,11 +32,14 @@ class HeaderStore {
   HeaderStore(layout::HeaderCluster first_cluster, BlockDevice* file, Health* health)
       : first_cluster_(std::move(first_cluster)), file_(file), health_(health) {}
 
+  const layout::HeaderCluster& first_cluster() const { return first_cluster_; }
   const layout::Header& header() const { return first_cluster_.header; }
   const layout::Extensions& extensions() const { return first_cluster_.extensions; }
   const std::string& backing_file_name() const { return first_cluster_.backing_file_name; }
 
   Task<void> set_refcount_table(layout::HostOffset offset, uint32_t clusters);
+  // A table whose blocks have entries of 2^order bits. Version 3 only.
+  Task<void> set_refcounts(layout::HostOffset table, uint32_t clusters, uint32_t order);
   Task<void> set_l1_table(layout::HostOffset offset, uint32_t entries);
   Task<void> set_size(uint64_t size);
   // The size and all tables, at once.
@@ -54,15 +59,23 @@ class HeaderStore {
   struct FeatureChange {
     uint64_t incompatible_set = 0;
     uint64_t incompatible_cleared = 0;
+    uint64_t compatible_set = 0;
+    uint64_t compatible_cleared = 0;
     uint64_t autoclear_cleared = 0;
   };
   Task<void> change_features(FeatureChange change);
+  // Everything at once: for another version, or other extensions. After a power cut the file has the
+  // old header or the new one; HeaderRewrite tells of the rare exceptions. Throws Error(kNoSpace) if
+  // the first cluster has no room for it; nothing is changed then, and the image remains usable.
+  Task<void> replace(layout::HeaderCluster target);
   // Sets the corrupt bit if the image was found corrupt, is writable and has version 3.
   Task<void> mark_if_corrupt();
 
  private:
   // REQUIRES: the caller holds mutex_.
   Task<void> write(size_t offset, ConstBytes bytes);
+  Task<void> write_tail(const std::vector<uint8_t>* now, const std::vector<uint8_t>* next);
+  Task<void> perform(const layout::HeaderRewrite* rewrite, const std::vector<uint8_t>* before);
 
   layout::HeaderCluster first_cluster_;
   BlockDevice* file_;
