@@ -41,7 +41,7 @@ CALLS = 100
 
 @dataclasses.dataclass
 class Job:
-    """{raw} and the other names of inputs stand for their files, {out} for a new file."""
+    """{raw} and the other names of inputs stand for their files, {out} for a new file, or a copy of an input."""
 
     arguments: list
     best: list = dataclasses.field(default_factory=list)   # flag sets for QEMU's best
@@ -51,6 +51,7 @@ class Job:
     # Each measured run follows an unmeasured run of the same command. A job that takes a second and writes gigabytes
     # depends on whether the memory for them is at hand; so each finds what its own previous run has left.
     warm_up: bool = False
+    changes: str = None  # before each run {out} becomes a copy of this input
 
 
 def copy_of(name):
@@ -82,6 +83,7 @@ JOBS = {
     "check 1 TiB": Job(["check", "{mapped}"], NO_CACHE, reference=["{reference}", "read", "{mapped}"]),
     "check 64 snapshots": Job(["check", "{snapshots}"], NO_CACHE, reference=["{reference}", "read", "{snapshots}"]),
     "map 1 TiB": Job(["map", "--output=json", "{mapped}"], reference=["{reference}", "read", "{mapped}"]),
+    "amend 1 TiB to 64 bits": Job(["amend", "-o", "refcount_bits=64", "{out}"], changes="mapped"),
     "measure 1 TiB": Job(["measure", "-O", "qcow2", "{mapped}"], reference=["{reference}", "read", "{mapped}"]),
 }
 
@@ -117,20 +119,23 @@ class Bench:
         used = {name: self.inputs[name] for name in names if name not in places}
         return [argument.format(**places, **used) for argument in template], list(used.values())
 
-    def measure(self, program, arguments, times):
+    def measure(self, program, arguments, times, changes=None):
         """Its figures, and the size of what it wrote."""
         # Before sync, which would write it out for seconds, while the host of a virtual machine takes back idle memory.
         self.out.unlink(missing_ok=True)
+        if changes:
+            subprocess.run(["cp", "--sparse=always", "--reflink=never", self.inputs[changes], self.out], check=True)
         os.sync()
         run = self.runner.run([program, *arguments], times)
         size = self.out.stat().st_blocks * 512 if self.out.exists() else None
         return {"wall": run.wall, "cpu": run.cpu, "peak": run.peak, "size": size}
 
     def verify(self, name):
-        """Checks that the output of a conversion equals the disk; not measured."""
+        """Checks that the output of a conversion equals the disk, and that an image is sound; not measured."""
         if name.startswith("convert"):
             subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", self.inputs["raw"], self.out], check=True)
-        if name.startswith("convert") and " to raw" not in name and " from " not in name:
+        is_new_qcow2 = name.startswith("convert") and " to raw" not in name and " from " not in name
+        if is_new_qcow2 or name.startswith("amend"):
             subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
 
     def run(self, name, rounds):
@@ -151,7 +156,7 @@ class Bench:
         for number in range(rounds):
             for variant, (program, command) in access.in_turn(variants, number):
                 for _ in range(1 + job.warm_up):
-                    figures = self.measure(program, command, job.times)
+                    figures = self.measure(program, command, job.times, job.changes)
                 found[variant].append(figures)
                 if number == 0 and variant != "reference":
                     self.verify(name)
