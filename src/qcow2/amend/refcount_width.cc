@@ -51,13 +51,14 @@ Task<void> RefcountWidth::change(uint32_t order, AmendProgress on_progress) {
   allocator_->reserve_deferred(old.size());
   RefcountRebuild rebuild(context_, refcounts_, allocator_, order, std::move(on_progress));
   std::exception_ptr error;
+  bool may_be_replaced = false;
   try {
-    co_await replace(&rebuild, order);
+    co_await replace(&rebuild, order, &may_be_replaced);
   } catch (...) {
     error = std::current_exception();
   }
   if (error) {
-    if (context_->header().refcount_order == order) std::rethrow_exception(error);
+    if (may_be_replaced) std::rethrow_exception(error);
     // What was written past the clusters in use takes space, which nothing would give back.
     Task<void> cutting = allocator_->truncate_to_used();
     co_await clean_up_and_rethrow(std::move(cutting), error);
@@ -66,11 +67,13 @@ Task<void> RefcountWidth::change(uint32_t order, AmendProgress on_progress) {
   co_await flusher_->settle();
 }
 
-Task<void> RefcountWidth::replace(RefcountRebuild* rebuild, uint32_t order) {
+// Sets *may_be_replaced when the header in the file may name the new structure.
+Task<void> RefcountWidth::replace(RefcountRebuild* rebuild, uint32_t order, bool* may_be_replaced) {
   const Mutex::Guard lock = co_await allocator_->lock_for_update();
   co_await rebuild->plan();
   co_await rebuild->write();
   const ClusterRange table = rebuild->table_place();
+  *may_be_replaced = true;
   co_await context_->header_store.set_refcounts(context_->geometry.offset_of(table.first),
                                                 static_cast<uint32_t>(table.count), order);
   co_await adopt(rebuild->take_table());

@@ -44,7 +44,7 @@ class RefcountWidth {
   Task<void> change(uint32_t order, AmendProgress on_progress);
 
  private:
-  Task<void> replace(RefcountRebuild* rebuild, uint32_t order);
+  Task<void> replace(RefcountRebuild* rebuild, uint32_t order, bool* may_be_replaced);
   Task<void> adopt(std::vector<uint64_t> table);
   std::vector<ClusterRange> clusters_of_structure() const;
 

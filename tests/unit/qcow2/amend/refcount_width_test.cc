@@ -14,10 +14,9 @@ class RefcountWidthTest : public AmendTest {
   void fill(const Layout& layout) {
     names_.clear();
     open(layout);
-    const bool shares = layout.create.refcount_bits > 1;
+    const bool shares = layout.create.refcount_bits > 2;
     write(0, pattern(0, 700'000, 1));
-    write(kMiB, compressible(kMiB, 32 * layout.create.cluster_size % kMiB, 2),
-          WriteFlags::kCompressed);
+    write(kMiB, compressible(kMiB, layout.create.cluster_size, 2), WriteFlags::kCompressed);
     if (shares) create("one");
     write(100'000, pattern(0, 50'000, 3));
     discard(300 * kKiB, 64 * kKiB);
@@ -40,7 +39,8 @@ TEST_F(RefcountWidthTest, AnyWidthBecomesAnyOther) {
         SCOPED_TRACE(testing::Message() << cluster_size << ": " << from << " to " << to);
         fill(layout_with(from, cluster_size));
         const Contents before = contents();
-        const bool fits = to >= 4 || to >= from || from == 1;
+        if (from == to) continue;
+        const bool fits = to > 1 || from <= 2;
         if (!fits) {
           const Error error = refusal([&] { set_bits(to); });
           EXPECT_EQ(error.data().code, "qcow2-refcount-too-large");
@@ -92,7 +92,7 @@ TEST_F(RefcountWidthTest, ReadsEachBlockOnceAndCountsItsOwnClusters) {
     total = of;
   }));
   EXPECT_EQ(last, total);
-  EXPECT_GT(total, 50u);
+  EXPECT_GT(total, 20u);
   close_and_check();
 }
 
@@ -101,7 +101,7 @@ TEST_F(RefcountWidthTest, CanBeStopped) {
   fill(layout);
   const Contents before = contents();
   const uint64_t size = opened_.file->size();
-  for (uint64_t stop_at = 1; stop_at < 60; stop_at += 7) {
+  for (uint64_t stop_at = 1; stop_at < 28; stop_at += 3) {
     uint64_t calls = 0;
     const AmendProgress stop = [&](uint64_t, uint64_t) {
       if (++calls == stop_at) throw Error(ErrorKind::kCancelled, ECANCELED, "stopped");
