@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/core/header_store.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <exception>
 #include <new>
+#include <utility>
 
+#include "base/units.h"
+#include "block/read_zero_padded.h"
+#include "byre/error.h"
 #include "qcow2/layout/header.h"
+#include "qcow2/layout/limits.h"
 
 namespace byre::qcow2 {
 
@@ -124,6 +131,86 @@ Task<void> HeaderStore::change_features(FeatureChange change) {
   co_await write(offsetof(RawHeader, incompatible_features), ConstBytes(bytes));
   now.incompatible_features = incompatible;
   now.autoclear_features = autoclear;
+}
+
+namespace {
+
+Error invalid_name(Literal code, Literal field, uint64_t value, uint64_t bound) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL,
+               ErrorData{.code = code, .field = field, .value = value, .bound = bound},
+               fmt::format("{} has {} bytes; at most {} are allowed", field.view(), value, bound));
+}
+
+void check_backing_file(const layout::Header& header, const std::string& name,
+                        const std::string& format) {
+  namespace limits = layout::limits;
+  if (name.size() > limits::kBackingFileNameSizeMax) {
+    throw invalid_name("qcow2-new-backing-name-too-long", "the backing file name", name.size(),
+                       limits::kBackingFileNameSizeMax);
+  }
+  if (format.size() > limits::kBackingFormatSizeMax) {
+    throw invalid_name("qcow2-new-backing-format-too-long", "the backing file format",
+                       format.size(), limits::kBackingFormatSizeMax);
+  }
+  if (!name.empty() && header.has_raw_external_data()) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, ErrorData{.code = "qcow2-backing-of-raw-data"},
+                "an image whose external data file is raw cannot have a backing file");
+  }
+}
+
+// The part of [begin, end) in which the two differ, from the first such byte to the last.
+std::pair<size_t, size_t> difference(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b,
+                                     size_t begin, size_t end) {
+  while (begin < end && a[begin] == b[begin]) ++begin;
+  while (begin < end && a[end - 1] == b[end - 1]) --end;
+  return {begin, end};
+}
+
+}  // namespace
+
+// Without flushing: nothing depends on these bytes yet.
+Task<void> HeaderStore::write_tail(const std::vector<uint8_t>* now,
+                                   const std::vector<uint8_t>* next) {
+  const auto [begin, end] = difference(*now, *next, kSectorSize, next->size());
+  if (begin == end) co_return;
+  const WriteBuffers tail(ConstBytes(*next).subspan(begin, end - begin));
+  co_await file_->write(begin, tail);
+}
+
+Task<void> HeaderStore::perform(const layout::HeaderRewrite* rewrite,
+                                const std::vector<uint8_t>* before) {
+  const std::vector<uint8_t>* now = before;
+  for (const std::vector<uint8_t>& next : rewrite->steps) {
+    if (rewrite->is_atomic) co_await write_tail(now, &next);
+    const size_t sector = rewrite->is_atomic ? kSectorSize : next.size();
+    const auto [begin, end] = difference(*now, next, 0, sector);
+    if (begin < end) co_await write(begin, ConstBytes(next).subspan(begin, end - begin));
+    now = &next;
+  }
+}
+
+Task<void> HeaderStore::set_backing_file(std::string name, std::string format) {
+  check_backing_file(header(), name, format);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  std::vector<uint8_t> before(header().cluster_size());
+  const ReadBuffers to((Bytes(before)));
+  co_await read_zero_padded(file_, 0, to);
+  layout::HeaderCluster target = layout::HeaderCluster::parse(before, {.for_check = true});
+  target.backing_file_name = std::move(name);
+  target.extensions.backing_format.reset();
+  if (!format.empty()) target.extensions.backing_format = std::move(format);
+  const auto rewrite = layout::HeaderRewrite::plan(before, std::move(target));
+  auto after = layout::HeaderCluster::parse(rewrite.cleared, {.for_check = true});
+  co_await perform(&rewrite, &before);
+  first_cluster_.header.backing_file_offset = after.header.backing_file_offset;
+  first_cluster_.header.backing_file_size = after.header.backing_file_size;
+  first_cluster_.extensions = std::move(after.extensions);
+  first_cluster_.backing_file_name = std::move(after.backing_file_name);
+  try {
+    co_await write_tail(&rewrite.steps.back(), &rewrite.cleared);
+  } catch (const std::exception&) {
+    // Nobody reads these bytes.
+  }
 }
 
 Task<void> HeaderStore::mark_if_corrupt() {

@@ -74,6 +74,26 @@ Task<void> change_tables(ImageParts* image, Change change) {
   image->is_preallocated.reset();
 }
 
+// Does not prepare the image for writing: the guest's disk does not change, so bitmaps stay valid.
+Task<void> change_backing_names(ImageParts* image, std::string name, std::string format) {
+  Context& context = image->context;
+  context.health.check_not_corrupt();
+  context.health.check_repaired();
+  const RangeLock::Guard guard =
+      co_await context.guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  if (image->writing) {
+    co_await image->writing->flusher.flush();
+  } else {
+    co_await context.flush_devices();
+  }
+  if (context.header().version >= 3) {
+    constexpr uint64_t kKept = layout::autoclear::kRawExternalData | layout::autoclear::kBitmaps;
+    const HeaderStore::FeatureChange unknown{.autoclear_cleared = ~kKept};
+    co_await context.header_store.change_features(unknown);
+  }
+  co_await context.header_store.set_backing_file(std::move(name), std::move(format));
+}
+
 // Runs a request. If the disk is full but clusters are free, or will be once a flush has made their
 // removal durable, the request is run once more: writing the same bytes again is harmless. If the
 // request finds the image corrupt, the image is marked so. `make_request` returns the request's
@@ -176,6 +196,14 @@ Task<void> Image::make_empty() {
     return run(parts, [parts] {
       return change_tables(parts, [](WriteParts& writing) { return writing.emptying.run(); });
     });
+  });
+}
+
+Task<void> Image::change_backing_file(std::string name, std::string format) {
+  return start([&] {
+    check_open();
+    check_changeable();
+    return change_backing_names(parts_.get(), std::move(name), std::move(format));
   });
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 
 #include "base/assert.h"
 #include "qcow2/layout/text.h"
@@ -40,11 +41,15 @@ HeaderCluster HeaderCluster::parse(ConstBytes first_cluster, HeaderUse use) {
   return cluster;
 }
 
-std::vector<uint8_t> HeaderCluster::encode() {
+uint64_t HeaderCluster::extensions_end() const {
+  const uint64_t begin = header.version == 2 ? limits::kHeaderSizeV2 : header.header_length;
+  return begin + extensions.encode().size();
+}
+
+std::vector<uint8_t> HeaderCluster::encode(uint64_t name_offset_min) {
   BYRE_ASSERT(backing_file_name.size() <= limits::kBackingFileNameSizeMax);
   const std::vector<uint8_t> extension_bytes = extensions.encode();
-  const uint64_t name_offset =
-      (header.version == 2 ? limits::kHeaderSizeV2 : header.header_length) + extension_bytes.size();
+  const uint64_t name_offset = std::max(extensions_end(), name_offset_min);
   const uint64_t end = name_offset + backing_file_name.size();
   if (end > header.cluster_size()) {
     throw Error(
@@ -59,8 +64,11 @@ std::vector<uint8_t> HeaderCluster::encode() {
   std::vector<uint8_t> bytes = header.encode();
   bytes.reserve(header.cluster_size());
   bytes.insert(bytes.end(), extension_bytes.begin(), extension_bytes.end());
-  bytes.insert(bytes.end(), backing_file_name.begin(), backing_file_name.end());
   bytes.resize(header.cluster_size());
+  if (!backing_file_name.empty()) {
+    std::copy(backing_file_name.begin(), backing_file_name.end(),
+              bytes.begin() + static_cast<ptrdiff_t>(name_offset));
+  }
   return bytes;
 }
 

@@ -23,10 +23,13 @@ struct HeaderCluster {
   // `first_cluster` as for Header::parse; QEMU's order of checks across all three.
   static HeaderCluster parse(ConstBytes first_cluster, HeaderUse use = {});
 
-  // Places the backing file name after the extensions, sets its offset and size in `header` (both 0
-  // for an empty name), and returns the bytes from offset 0, exactly one cluster. Throws
-  // Error(kNoSpace) if they do not fit.
-  std::vector<uint8_t> encode();
+  // The offset in the file at which the extensions end, as encode() writes them.
+  uint64_t extensions_end() const;
+
+  // Places the backing file name after the extensions, at `name_offset_min` or later, sets its
+  // offset and size in `header` (both 0 for an empty name), and returns the bytes from offset 0,
+  // exactly one cluster. Throws Error(kNoSpace) if they do not fit.
+  std::vector<uint8_t> encode(uint64_t name_offset_min = 0);
 };
 
 }  // namespace byre::qcow2::layout
