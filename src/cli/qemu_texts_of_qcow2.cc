@@ -74,6 +74,10 @@ constexpr QemuText kTexts[] = {
      "a program lacking bitmap support modified this file, so all bitmaps are now considered "
      "inconsistent\n"
      "Some clusters may be leaked, run 'qemu-img check -r' on the image file to fix."},
+    // core/header_store.cc
+    {"qcow2-new-backing-name-too-long", "{errno}"},
+    {"qcow2-new-backing-format-too-long", "{errno}"},
+    {"qcow2-backing-of-raw-data", "{errno}"},
     // layout/bitmap.cc
     {"qcow2-bitmap-directory-broken", "Broken bitmap directory"},
     {"qcow2-bitmap-table-past-end",

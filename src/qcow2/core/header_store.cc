@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/core/header_store.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
 #include <exception>
 #include <new>
@@ -9,7 +11,9 @@
 
 #include "base/units.h"
 #include "block/read_zero_padded.h"
+#include "byre/error.h"
 #include "qcow2/layout/header.h"
+#include "qcow2/layout/limits.h"
 
 namespace byre::qcow2 {
 
@@ -154,6 +158,29 @@ Task<void> HeaderStore::change_features(FeatureChange change) {
 
 namespace {
 
+Error invalid_name(Literal code, Literal field, uint64_t value, uint64_t bound) {
+  return Error(ErrorKind::kInvalidArgument, EINVAL,
+               ErrorData{.code = code, .field = field, .value = value, .bound = bound},
+               fmt::format("{} has {} bytes; at most {} are allowed", field.view(), value, bound));
+}
+
+void check_backing_file(const layout::Header& header, const std::string& name,
+                        const std::string& format) {
+  namespace limits = layout::limits;
+  if (name.size() > limits::kBackingFileNameSizeMax) {
+    throw invalid_name("qcow2-new-backing-name-too-long", "the backing file name", name.size(),
+                       limits::kBackingFileNameSizeMax);
+  }
+  if (format.size() > limits::kBackingFormatSizeMax) {
+    throw invalid_name("qcow2-new-backing-format-too-long", "the backing file format",
+                       format.size(), limits::kBackingFormatSizeMax);
+  }
+  if (!name.empty() && header.has_raw_external_data()) {
+    throw Error(ErrorKind::kInvalidArgument, EINVAL, ErrorData{.code = "qcow2-backing-of-raw-data"},
+                "an image whose external data file is raw cannot have a backing file");
+  }
+}
+
 // The part of [begin, end) in which the two differ, from the first such byte to the last.
 std::pair<size_t, size_t> difference(const std::vector<uint8_t>& a, const std::vector<uint8_t>& b,
                                      size_t begin, size_t end) {
@@ -185,20 +212,40 @@ Task<void> HeaderStore::perform(const layout::HeaderRewrite* rewrite,
   }
 }
 
-Task<void> HeaderStore::replace(layout::HeaderCluster target) {
-  const Mutex::Guard guard = co_await mutex_.lock();
-  std::vector<uint8_t> before(header().cluster_size());
-  const ReadBuffers to((Bytes(before)));
+Task<std::vector<uint8_t>> HeaderStore::read_first_cluster() {
+  std::vector<uint8_t> bytes(header().cluster_size());
+  const ReadBuffers to((Bytes(bytes)));
   co_await read_zero_padded(file_, 0, to);
-  const auto rewrite = layout::HeaderRewrite::plan(before, std::move(target));
+  co_return bytes;
+}
+
+Task<void> HeaderStore::rewrite(const std::vector<uint8_t>* before, layout::HeaderCluster target) {
+  const auto rewrite = layout::HeaderRewrite::plan(*before, std::move(target));
   auto after = layout::HeaderCluster::parse(rewrite.cleared, {.for_check = true});
-  co_await perform(&rewrite, &before);
+  co_await perform(&rewrite, before);
   first_cluster_ = std::move(after);
   try {
     co_await write_tail(&rewrite.steps.back(), &rewrite.cleared);
   } catch (const std::exception&) {
     // Nobody reads these bytes.
   }
+}
+
+Task<void> HeaderStore::replace(layout::HeaderCluster target) {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  const std::vector<uint8_t> before = co_await read_first_cluster();
+  co_await rewrite(&before, std::move(target));
+}
+
+Task<void> HeaderStore::set_backing_file(std::string name, std::string format) {
+  check_backing_file(header(), name, format);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  const std::vector<uint8_t> before = co_await read_first_cluster();
+  layout::HeaderCluster target = layout::HeaderCluster::parse(before, {.for_check = true});
+  target.backing_file_name = std::move(name);
+  target.extensions.backing_format.reset();
+  if (!format.empty()) target.extensions.backing_format = std::move(format);
+  co_await rewrite(&before, std::move(target));
 }
 
 Task<void> HeaderStore::mark_if_corrupt() {

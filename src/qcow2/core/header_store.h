@@ -25,7 +25,7 @@ namespace byre::qcow2 {
 // all, between two flushes: everything written before it is on disk first, and the change is
 // durable when the call returns. The copy in memory is updated only after that. After a failure the
 // file may have either header, and the image refuses writes. Changes are made one at a time; no
-// other lock is acquired meanwhile.
+// other lock is acquired meanwhile. A new backing file takes a few such changes: HeaderRewrite.
 class HeaderStore {
  public:
   // `file` and `health` outlive it.
@@ -68,12 +68,20 @@ class HeaderStore {
   // old header or the new one; HeaderRewrite tells of the rare exceptions. Throws Error(kNoSpace) if
   // the first cluster has no room for it; nothing is changed then, and the image remains usable.
   Task<void> replace(layout::HeaderCluster target);
+  // Changes the names of the backing file and of its format, at once; both empty: none. Not durable
+  // before, the old ones stay, whatever happens; HeaderRewrite tells of the rare exceptions. Throws
+  // Error(kInvalidArgument) for names that no header can have, and Error(kNoSpace) if the first
+  // cluster has no room for them; nothing is changed then, and the image remains usable.
+  Task<void> set_backing_file(std::string name, std::string format);
   // Sets the corrupt bit if the image was found corrupt, is writable and has version 3.
   Task<void> mark_if_corrupt();
 
  private:
   // REQUIRES: the caller holds mutex_.
   Task<void> write(size_t offset, ConstBytes bytes);
+  // These too.
+  Task<std::vector<uint8_t>> read_first_cluster();
+  Task<void> rewrite(const std::vector<uint8_t>* before, layout::HeaderCluster target);
   Task<void> write_tail(const std::vector<uint8_t>* now, const std::vector<uint8_t>* next);
   Task<void> perform(const layout::HeaderRewrite* rewrite, const std::vector<uint8_t>* before);
 

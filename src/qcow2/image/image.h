@@ -83,6 +83,13 @@ class Image : public BlockDevice {
   Task<void> set_data_filename(std::string name);
   Task<void> clear_raw_external_data();
 
+  // Changes the names of the backing file and of its format in the header; both empty: none. Waits
+  // until no request is in flight; everything written before is durable then, and the change is
+  // when it is done. In a power cut the image has either the old names or the new ones. See
+  // HeaderStore::set_backing_file() for what it throws. backing() stays the same until the image is
+  // closed.
+  Task<void> change_backing_file(std::string name, std::string format);
+
   const std::string& filename() const override;
   const char* driver() const override { return "qcow2"; }
   uint64_t size() const override;

@@ -65,6 +65,26 @@ Task<void> resize_disk(WriteParts* parts, uint64_t new_size, Preallocation preal
   }
 }
 
+// Does not prepare the image for writing: the guest's disk does not change, so bitmaps stay valid.
+Task<void> change_backing_names(ImageParts* image, std::string name, std::string format) {
+  Context& context = image->context;
+  context.health.check_not_corrupt();
+  context.health.check_repaired();
+  const RangeLock::Guard guard =
+      co_await context.guest_lock.acquire(0, UINT64_MAX, RangeLock::Mode::kExclusive);
+  if (image->writing) {
+    co_await image->writing->flusher.flush();
+  } else {
+    co_await context.flush_devices();
+  }
+  if (context.header().version >= 3) {
+    constexpr uint64_t kKept = layout::autoclear::kRawExternalData | layout::autoclear::kBitmaps;
+    const HeaderStore::FeatureChange unknown{.autoclear_cleared = ~kKept};
+    co_await context.header_store.change_features(unknown);
+  }
+  co_await context.header_store.set_backing_file(std::move(name), std::move(format));
+}
+
 }  // namespace
 
 Task<void> Image::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
@@ -136,6 +156,14 @@ Task<void> Image::make_empty() {
     return run_request(parts, [parts] {
       return change_tables(parts, [](WriteParts& writing) { return writing.emptying.run(); });
     });
+  });
+}
+
+Task<void> Image::change_backing_file(std::string name, std::string format) {
+  return start([&] {
+    check_open();
+    check_changeable();
+    return change_backing_names(parts_.get(), std::move(name), std::move(format));
   });
 }
 

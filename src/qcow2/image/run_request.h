@@ -39,7 +39,7 @@ Task<void> run_request(ImageParts* image, MakeRequest make_request) {
   }
   if (!error) co_return;
   bool may_try_again = false;
-  if (is_full) may_try_again = co_await image->writing->flusher.make_room();
+  if (is_full && image->writing) may_try_again = co_await image->writing->flusher.make_room();
   if (may_try_again) {
     error = nullptr;
     try {

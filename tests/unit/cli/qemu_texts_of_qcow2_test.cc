@@ -70,6 +70,9 @@ const std::vector<QemuTextCase>& cases() {
        "a program lacking bitmap support modified this file, so all bitmaps are now considered "
        "inconsistent\nSome clusters may be leaked, run 'qemu-img check -r' on the image file to "
        "fix."},
+      {{.code = "qcow2-new-backing-name-too-long"}, "Invalid argument", EINVAL},
+      {{.code = "qcow2-new-backing-format-too-long"}, "Invalid argument", EINVAL},
+      {{.code = "qcow2-backing-of-raw-data"}, "Invalid argument", EINVAL},
       {{.code = "qcow2-bitmap-directory-broken"}, "Broken bitmap directory"},
       {{.code = "qcow2-bitmap-table-past-end", .name = "b0"},
        "Could not read bitmap_table table from image for bitmap 'b0': Input/output error",
