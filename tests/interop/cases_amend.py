@@ -341,7 +341,7 @@ def cases():
     for step in ("refcount_bits=8", "compat=v3", "lazy_refcounts=on", "refcount_bits=64,lazy_refcounts=on"):
         yield bitmaps_stay(step)
     for options in ("refcount_bits=16,lazy_refcounts=on,compat=v2", "refcount_bits=32,backing_file=x",
-                    "refcount_bits=8,size=1000", "lazy_refcounts=on,size=3M,compat=v2", "size=3M,backing_fmt=raw,compat=v2",
+                    "refcount_bits=8,size=1000", "size=3M,compat=v2", 
                     "refcount_bits=32,size=3M,compat=v3,data_file_raw=off,backing_fmt=raw"):
         yield refused_as_a_whole(options)
     yield Case("zstd to version 2", zstd, byre_only=True)

@@ -108,7 +108,7 @@ TEST_F(AmendImage, ARefusalChangesNothing) {
       {{{"nope", "1"}}, "Invalid parameter 'nope'"},
       {{{"cluster_size", "512"}},
        "Invalid parameter 'cluster_size'\nThis option is only supported for image creation"},
-      {{{"size", "x"}}, "Parameter 'size' expects a non-negative number below 2^64"},
+      {{{"lazy_refcounts", "maybe"}}, "Parameter 'lazy_refcounts' expects 'on' or 'off'"},
   };
   for (const auto& [options, expected] : cases) {
     EXPECT_EQ(result(options), expected);
