@@ -15,8 +15,8 @@ Task<void> Session::amend(uint64_t choice) {
   const uint32_t order_min = world_->plan.takes_snapshots ? 1 : 0;
   switch (choice % 4) {
     case 0:
-      // Nothing opens a version 2 image with that option.
-      if (world_->plan.keeps_discarded) co_return;
+      // Nothing opens a version 2 image with that option; and a bitmap that is added to one leaks.
+      if (world_->plan.keeps_discarded || world_->plan.has_bitmap) co_return;
       if (image_->header().refcount_bits() != 16) co_await image_->set_refcount_bits(16, nullptr);
       co_await image_->downgrade(false, nullptr);
       break;
