@@ -11,6 +11,7 @@ DISK_SIZE = 4096 * MIB
 CONTENT = 3300 * MIB
 COMPRESS_ZSTD = ["-c", "-o", "compression_type=zstd"]
 SNAPSHOTS = 64
+HISTORY = 8
 
 
 class Inputs:
@@ -21,7 +22,8 @@ class Inputs:
         folder.mkdir(parents=True, exist_ok=True)
         self.makers = {"raw": self._raw, "raw_copy": self._raw_copy, "qcow2": self._converted,
                        "deflate": self._converted, "zstd": self._converted, "mapped": self._mapped,
-                       "snapshots": self._snapshots}
+                       "snapshots": self._snapshots, "gibibyte": self._gibibyte, "shifted": self._gibibyte,
+                       "sibling": self._sibling, "history": self._history}
 
     def __getitem__(self, name):
         path = self.folder / {"raw": "disk.raw", "raw_copy": "copy.raw"}.get(name, f"{name}.qcow2")
@@ -62,6 +64,18 @@ class Inputs:
         path.unlink(missing_ok=True)
         subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", *options, raw, path], check=True)
 
+    def _gibibyte(self, name, path):
+        """1 GiB of the disk; `shifted` has other bytes at nearly every offset."""
+        skip = {"gibibyte": 256, "shifted": 257}[name]
+        subprocess.run(["qemu-img", "dd", "-f", "raw", "-O", "qcow2", "bs=1M", f"skip={skip}", f"count={skip + 1024}",
+                        f"if={self['raw']}", f"of={path}"], check=True)
+
+    def _sibling(self, _, path):
+        """`gibibyte` with 4 MiB changed, as an overlay of it."""
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", self["gibibyte"], "-F", "qcow2", path], check=True)
+        subprocess.run(["qemu-io", "-c", "write -P 7 100M 1M", "-c", "write -P 8 700M 3M", path], check=True,
+                       stdout=subprocess.DEVNULL)
+
     def _mapped(self, _, path):
         """1 TiB with every cluster mapped; they are holes of the file."""
         make_mapped(path, 1 << 40)
@@ -71,6 +85,16 @@ class Inputs:
         make_mapped(path, 200 << 30)
         for number in range(SNAPSHOTS):
             subprocess.run(["qemu-img", "snapshot", "-c", f"snapshot {number}", path], check=True)
+
+
+    def _history(self, _, path):
+        """The disk with internal snapshots, between which a little was written in many places."""
+        shutil.copyfile(self["qcow2"], path)
+        for number in range(HISTORY):
+            writes = [f"write -q -P {number + 1} {place * 64 + number * 8}M 1M" for place in range(64)]
+            commands = [word for write in writes for word in ("-c", write)]
+            subprocess.run(["qemu-img", "snapshot", "-c", f"snapshot {number}", path], check=True)
+            subprocess.run(["qemu-io", *commands, path], check=True, stdout=subprocess.DEVNULL)
 
 
 def make_mapped(path, size):

@@ -41,17 +41,19 @@ CALLS = 100
 
 @dataclasses.dataclass
 class Job:
-    """{raw} and the other names of inputs stand for their files, {out} for a new file, or a copy of an input."""
+    """{raw} and the other names of inputs stand for their files, {out} for a new file."""
 
     arguments: list
     best: list = dataclasses.field(default_factory=list)   # flag sets for QEMU's best
     levels: list = dataclasses.field(default_factory=list)  # flag sets for byre, a row each
     reference: list = None                                  # a command
+    theirs: list = None                                     # QEMU's command, if it is another one
     times: int = 1                                          # runs in sequence, whose mean counts
     # Each measured run follows an unmeasured run of the same command. A job that takes a second and writes gigabytes
     # depends on whether the memory for them is at hand; so each finds what its own previous run has left.
     warm_up: bool = False
-    changes: str = None  # before each run {out} becomes a copy of this input
+    # Commands of qemu-img that make {out} before each run, not measured.
+    prepare: list = dataclasses.field(default_factory=list)
 
 
 def copy_of(name):
@@ -61,6 +63,10 @@ def copy_of(name):
 def convert(source, *more, **kinds):
     raw = ["-f", "raw"] if source == "raw" else []
     return Job(["convert", *raw, *more, f"{{{source}}}", "{out}"], **kinds)
+
+
+def overlay_of(name):
+    return ["create", "-q", "-f", "qcow2", "-b", f"{{{name}}}", "-F", "qcow2", "{out}"]
 
 
 JOBS = {
@@ -79,11 +85,21 @@ JOBS = {
                                levels=[["--compress-level", "1"]]),
     "convert from deflate": convert("deflate", "-O", "raw", best=BEST_COPY),
     "convert from zstd": convert("zstd", "-O", "raw", best=BEST_COPY),
+    "rebase to no backing file": Job(["rebase", "-b", "", "{out}"], prepare=[overlay_of("gibibyte")],
+                                     reference=copy_of("gibibyte"), warm_up=True),
+    "rebase to another chain": Job(["rebase", "-b", "{shifted}", "-F", "qcow2", "{out}"],
+                                   prepare=[overlay_of("gibibyte")], reference=copy_of("gibibyte"), warm_up=True),
+    "rebase to a sibling": Job(["rebase", "-b", "{sibling}", "-F", "qcow2", "{out}"], prepare=[overlay_of("gibibyte")]),
+    # QEMU copies one state at a time, and shares nothing between them.
+    "copy with 8 snapshots": Job(["convert", "--snapshots", "-O", "qcow2", "{history}", "{out}"],
+                                 theirs=["sh", "-ec", "for id in 1 2 3 4 5 6 7 8; do qemu-img convert -O qcow2 -l "
+                                         "snapshot.id=$id {history} {out}; done"], warm_up=True),
     "create 1 TiB with metadata": Job(["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "1T"]),
     "check 1 TiB": Job(["check", "{mapped}"], NO_CACHE, reference=["{reference}", "read", "{mapped}"]),
     "check 64 snapshots": Job(["check", "{snapshots}"], NO_CACHE, reference=["{reference}", "read", "{snapshots}"]),
     "map 1 TiB": Job(["map", "--output=json", "{mapped}"], reference=["{reference}", "read", "{mapped}"]),
-    "amend 1 TiB to 64 bits": Job(["amend", "-o", "refcount_bits=64", "{out}"], changes="mapped"),
+    "amend 1 TiB to 64 bits": Job(["amend", "-o", "refcount_bits=64", "{out}"], prepare=[
+        ["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "1T"]]),
     "measure 1 TiB": Job(["measure", "-O", "qcow2", "{mapped}"], reference=["{reference}", "read", "{mapped}"]),
 }
 
@@ -119,33 +135,42 @@ class Bench:
         used = {name: self.inputs[name] for name in names if name not in places}
         return [argument.format(**places, **used) for argument in template], list(used.values())
 
-    def measure(self, program, arguments, times, changes=None):
+    def measure(self, program, arguments, times, prepare=()):
         """Its figures, and the size of what it wrote."""
         # Before sync, which would write it out for seconds, while the host of a virtual machine takes back idle memory.
         self.out.unlink(missing_ok=True)
-        if changes:
-            subprocess.run(["cp", "--sparse=always", "--reflink=never", self.inputs[changes], self.out], check=True)
+        for command in prepare:
+            subprocess.run(["qemu-img", *self.fill_in(command)[0]], check=True)
         os.sync()
         run = self.runner.run([program, *arguments], times)
         size = self.out.stat().st_blocks * 512 if self.out.exists() else None
         return {"wall": run.wall, "cpu": run.cpu, "peak": run.peak, "size": size}
 
     def verify(self, name):
-        """Checks that the output of a conversion equals the disk, and that an image is sound; not measured."""
+        """Checks that the output of a conversion equals the disk; not measured."""
         if name.startswith("convert"):
             subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", self.inputs["raw"], self.out], check=True)
-        is_new_qcow2 = name.startswith("convert") and " to raw" not in name and " from " not in name
-        if is_new_qcow2 or name.startswith("amend"):
+        if name.startswith("amend"):
+            subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
+        if name.startswith("rebase"):
+            subprocess.run(["qemu-img", "compare", "-q", self.inputs["gibibyte"], self.out], check=True)
+            subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
+        if name.startswith("convert") and " to raw" not in name and " from " not in name:
             subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
 
     def run(self, name, rounds):
         """{"byre": [figures], "byre <flags>": ..., "QEMU": ..., "QEMU <flags>": ..., "reference": ...}."""
         job = JOBS[name]
         arguments, inputs = self.fill_in(job.arguments)
+        for command in job.prepare:
+            inputs += self.fill_in(command)[1]
         variants = {}
         for who, program, sets in (("byre", self.byre, job.levels), ("QEMU", "qemu-img", job.best)):
             for flags in [[], *sets]:
                 variants[" ".join([who, *flags])] = (program, [arguments[0], *flags, *arguments[1:]])
+        if job.theirs:
+            command, _ = self.fill_in(job.theirs)
+            variants["QEMU"] = (command[0], command[1:])
         if job.reference:
             command, more = self.fill_in(job.reference)
             variants["reference"] = (command[0], command[1:])
@@ -156,7 +181,7 @@ class Bench:
         for number in range(rounds):
             for variant, (program, command) in access.in_turn(variants, number):
                 for _ in range(1 + job.warm_up):
-                    figures = self.measure(program, command, job.times, job.changes)
+                    figures = self.measure(program, command, job.times, job.prepare)
                 found[variant].append(figures)
                 if number == 0 and variant != "reference":
                     self.verify(name)

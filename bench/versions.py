@@ -26,7 +26,7 @@ def run_commands(bench, jobs, before, rounds):
             for number in range(rounds):
                 for version, program in access.in_turn({"before": before, "now": bench.byre}, number):
                     for _ in range(1 + job.warm_up):
-                        figures = bench.measure(program, command, job.times, job.changes)
+                        figures = bench.measure(program, command, job.times, job.prepare)
                     found[version].append(figures)
             results[" ".join([name, *flags])] = found
             print(name, *flags, file=sys.stderr)

@@ -101,14 +101,11 @@ CheckArguments read_arguments(Invocation& invocation) {
 // Prints findings on standard error, many in one call.
 class FindingPrinter {
  public:
-  explicit FindingPrinter(const Invocation& invocation) : prefix_(invocation.program + ": ") {}
+  explicit FindingPrinter(const Invocation& invocation) : program_(invocation.program) {}
   ~FindingPrinter() { flush(); }
 
   void print_finding(const jobs::Finding& finding) {
-    if (finding.text.empty()) return;
-    if (finding.names_program) text_ += prefix_;
-    text_ += finding.error ? qemu_text(*finding.error) : finding.text;
-    text_ += '\n';
+    text_ += qemu_text(finding, program_);
     if (text_.size() >= kTextMax) flush();
   }
   void flush() {
@@ -119,7 +116,7 @@ class FindingPrinter {
  private:
   static constexpr size_t kTextMax = 32768;
 
-  const std::string prefix_;
+  const std::string program_;
   std::string text_;
 };
 

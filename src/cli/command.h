@@ -43,6 +43,7 @@ int run_info(Invocation& invocation);
 int run_io(Invocation& invocation);
 int run_map(Invocation& invocation);
 int run_measure(Invocation& invocation);
+int run_rebase(Invocation& invocation);
 int run_resize(Invocation& invocation);
 int run_snapshot(Invocation& invocation);
 

@@ -135,6 +135,8 @@ constexpr CommandHelp kHelp[] = {
      "\nExtensions:\n"
      "      --compress-level LEVEL        1 (fastest) to 9 (smallest), see\n"
      "                                    compression.md in share/doc/byre\n"
+     "      --snapshots                   copy all snapshots of a qcow2 image as well, with\n"
+     "                                    their VM state; TARGET must be a new qcow2 image\n"
      "      --progress=json               progress as JSON lines on standard error\n"
      "      - as FILENAME or TARGET       standard input, standard output\n"},
     {"create", "[-f FMT] [-o OPTIONS] [-b BACKING [-F FMT]] [-u] [-q] FILENAME [SIZE]",
@@ -200,6 +202,29 @@ constexpr CommandHelp kHelp[] = {
      "      --image-opts           FILENAME is a list of options: "
      "driver=qcow2,file.filename=...\n"
      "      --object OBJDEF        define an object that options refer to: secret,id=...\n",
+     ""},
+    {"rebase",
+     "[-f FMT] [-t CACHE] [-b BACKING [-F FMT] [-T CACHE]] [-u] [-c] [-p] [-q] [-U] FILENAME",
+     "  -h, --help                  show this help and exit\n"
+     "  -q, --quiet                 print errors only\n"
+     "  -p, --progress              show progress\n"
+     "  -f, --format FMT            format of FILENAME; default: detected from its first bytes\n"
+     "  -t, --cache CACHE           cache mode of FILENAME: writeback (default), none, "
+     "directsync,\n"
+     "                              writethrough, unsafe\n"
+     "  -b, --backing BACKING       the new backing file; an empty name: none\n"
+     "  -F, --backing-format FMT    its format\n"
+     "  -T, --backing-cache CACHE   its cache mode\n"
+     "  -u, --backing-unsafe        only change the name in FILENAME, and open no backing file\n"
+     "  -c, --compress              compress what is copied\n"
+     "  -U, --force-share           open BACKING even if another process is writing to it\n"
+     "      --image-opts            FILENAME is a list of options: "
+     "driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         define an object that options refer to: secret,id=...\n"
+     "\n"
+     "Gives FILENAME another backing file, and copies what the disk would read differently, so\n"
+     "that it reads the same before, during and after. Can be stopped and run again at any\n"
+     "time. Internal snapshots are not rebased.\n",
      ""},
     {"resize", "[-f FMT] [--preallocation MODE] [--shrink] [-q] FILENAME [+|-]SIZE",
      "  -h, --help                  show this help and exit\n"

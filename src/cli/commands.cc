@@ -20,7 +20,7 @@ constexpr std::array<Command, 16> kCommands{{
     {"io", "Make single requests to an image, like qemu-io", run_io, false},
     {"map", "Show where an image's data is", run_map},
     {"measure", "Estimate the size of a new image", run_measure},
-    {"rebase", "Change an image's backing file", nullptr},
+    {"rebase", "Change an image's backing file", run_rebase},
     {"resize", "Change the size of an image", run_resize},
     {"snapshot", "List, create, apply and delete snapshots of an image", run_snapshot},
 }};

@@ -13,6 +13,7 @@
 #include "cli/sizes.h"
 #include "cli/snapshot_option.h"
 #include "codec/codec.h"
+#include "open/invalid_argument.h"
 
 namespace byre::cli {
 namespace {
@@ -27,6 +28,7 @@ enum LongOnly {
   kTargetIsZero,
   kProgress,
   kCompressLevel,
+  kSnapshots,
 };
 
 std::vector<LongOption> long_options(const Invocation& invocation) {
@@ -58,20 +60,18 @@ std::vector<LongOption> long_options(const Invocation& invocation) {
   if (!invocation.as_qemu()) {
     options.push_back({"compress-level", kCompressLevel, true});
     options.push_back({"progress", kProgress, true});
+    options.push_back({"snapshots", kSnapshots});
   }
   return options;
-}
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
 }
 
 uint64_t parse_sparse_size(const std::string& text) {
   const uint64_t size = parse_size_argument("buffer size for sparse output", text);
   if (size % kSectorSize != 0 || size > kSparseSizeMax) {
-    throw invalid("Invalid buffer size for sparse output specified. Valid sizes are multiples of " +
-                  std::to_string(kSectorSize) + " up to " + std::to_string(kSparseSizeMax) +
-                  ". Select 0 to disable sparse detection (fully allocates output).");
+    throw open::invalid_argument(
+        "Invalid buffer size for sparse output specified. Valid sizes are multiples of " +
+        std::to_string(kSectorSize) + " up to " + std::to_string(kSparseSizeMax) +
+        ". Select 0 to disable sparse detection (fully allocates output).");
   }
   return size;
 }
@@ -132,6 +132,9 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
     case 'l':
       arguments.task.snapshot = parse_snapshot_option(reader.argument(), invocation);
       break;
+    case kSnapshots:
+      arguments.task.with_snapshots = true;
+      break;
     case 'p':
       arguments.progress = ProgressStyle::kText;
       break;
@@ -173,38 +176,40 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
 
 void check(const ConvertArguments& arguments, bool skips_broken_bitmaps) {
   if (skips_broken_bitmaps && !arguments.bitmaps) {
-    throw invalid("Use of --skip-broken-bitmaps requires --bitmaps");
+    throw open::invalid_argument("Use of --skip-broken-bitmaps requires --bitmaps");
   }
   if (arguments.task.copy.copy_range && arguments.task.copy.compressed) {
-    throw invalid("Cannot enable copy offloading when -c is used");
+    throw open::invalid_argument("Cannot enable copy offloading when -c is used");
   }
   if (arguments.task.copy.copy_range && arguments.sparse_size.has_value()) {
-    throw invalid("Cannot enable copy offloading when -S is used");
+    throw open::invalid_argument("Cannot enable copy offloading when -S is used");
   }
   if (arguments.task.copy.copy_range && arguments.task.copy.salvage) {
-    throw invalid("Cannot use copy offloading in salvaging mode");
+    throw open::invalid_argument("Cannot use copy offloading in salvaging mode");
   }
   if (arguments.task.create && arguments.task.target_is_options) {
-    throw invalid("--target-image-opts requires use of -n flag");
+    throw open::invalid_argument("--target-image-opts requires use of -n flag");
   }
   if (!arguments.task.create && !arguments.target_options.empty()) {
-    throw invalid("-o has no effect when skipping image creation");
+    throw open::invalid_argument("-o has no effect when skipping image creation");
   }
   if (arguments.task.create && arguments.task.target_is_zero) {
-    throw invalid("--target-is-zero requires use of -n flag");
+    throw open::invalid_argument("--target-is-zero requires use of -n flag");
   }
 }
 
 // Options that only byre has.
 void check_beyond_qemu(const ConvertArguments& arguments) {
   if (arguments.compression_level.has_value() && !arguments.task.copy.compressed) {
-    throw invalid("--compress-level requires use of -c flag");
+    throw open::invalid_argument("--compress-level requires use of -c flag");
   }
   if (arguments.bitmaps) refuse_unsupported("--bitmaps");
   if (!arguments.task.target_pipe) return;
-  if (!arguments.task.create) throw invalid("-n cannot be used when the target is a pipe");
+  if (!arguments.task.create)
+    throw open::invalid_argument("-n cannot be used when the target is a pipe");
   if (arguments.progress == ProgressStyle::kText) {
-    throw invalid("-p cannot be used when the target is a pipe; --progress=json can");
+    throw open::invalid_argument(
+        "-p cannot be used when the target is a pipe; --progress=json can");
   }
 }
 
@@ -228,7 +233,7 @@ ConvertArguments read_convert_arguments(Invocation& invocation) {
                       names.size() < 2 ? std::nullopt : std::optional(names.back()));
     throw Exit{0};
   }
-  if (names.size() < 2) throw invalid("Must specify image file name");
+  if (names.size() < 2) throw open::invalid_argument("Must specify image file name");
   jobs::ConvertTask& task = arguments.task;
   task.target = names.back();
   names.pop_back();

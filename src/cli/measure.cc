@@ -18,6 +18,7 @@
 #include "cli/sizes.h"
 #include "cli/snapshot_option.h"
 #include "jobs/measure.h"
+#include "open/invalid_argument.h"
 #include "open/open.h"
 
 namespace byre::cli {
@@ -36,22 +37,18 @@ struct MeasureArguments {
   OutputFormat output = OutputFormat::kHuman;
 };
 
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
-
 void read_names(const std::vector<std::string>& names, MeasureArguments& arguments) {
-  if (names.size() > 1) throw invalid("At most one filename argument is allowed.");
+  if (names.size() > 1) throw open::invalid_argument("At most one filename argument is allowed.");
   if (!names.empty()) arguments.filename = names[0];
   if (!arguments.filename &&
       (arguments.image_opts || arguments.image.format || arguments.image.snapshot)) {
-    throw invalid("--image-opts, -f, and -l require a filename argument.");
+    throw open::invalid_argument("--image-opts, -f, and -l require a filename argument.");
   }
   if (!arguments.filename && !arguments.size) {
-    throw invalid("Either --size N or one filename must be specified.");
+    throw open::invalid_argument("Either --size N or one filename must be specified.");
   }
   if (arguments.filename && arguments.size) {
-    throw invalid("--size N cannot be used together with a filename.");
+    throw open::invalid_argument("--size N cannot be used together with a filename.");
   }
 }
 

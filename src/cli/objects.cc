@@ -12,6 +12,7 @@
 #include "byre/error.h"
 #include "cli/messages.h"
 #include "cli/options.h"
+#include "open/invalid_argument.h"
 #include "open/option_json.h"
 #include "open/option_list.h"
 #include "open/option_tree.h"
@@ -23,10 +24,6 @@ namespace {
 using open::OptionTree;
 
 constexpr std::array<std::string_view, 4> kSecretProperties{"data", "file", "format", "keyid"};
-
-Error invalid(const std::string& message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, message);
-}
 
 void print_kinds() {
   print("List of user creatable objects:\n  secret\n");
@@ -53,7 +50,8 @@ void check_name(const std::string& name) {
   std::string_view rest = name;
   while (true) {
     const size_t dot = std::min(rest.find('.'), rest.size());
-    if (!is_name(rest.substr(0, dot))) throw invalid("Invalid parameter '" + name + "'");
+    if (!is_name(rest.substr(0, dot)))
+      throw open::invalid_argument("Invalid parameter '" + name + "'");
     if (dot == rest.size()) return;
     rest.remove_prefix(dot + 1);
   }
@@ -75,7 +73,7 @@ OptionTree parse_list(std::string_view text, bool& wants_help) {
       tree.set("qom-type", open::take_option_value(text));
     } else {
       check_name(word);
-      if (!has_value) throw invalid("Expected '=' after parameter '" + word + "'");
+      if (!has_value) throw open::invalid_argument("Expected '=' after parameter '" + word + "'");
       text.remove_prefix(end + 1);
       tree.set(word, open::take_option_value(text));
     }
@@ -89,7 +87,7 @@ std::optional<std::string> take_property(OptionTree& tree, const std::string& na
   const open::OptionValue* const value = tree.find(name);
   if (value == nullptr) return std::nullopt;
   if (!std::holds_alternative<std::string>(*value)) {
-    throw invalid("Invalid parameter type for '" + name + "', expected: string");
+    throw open::invalid_argument("Invalid parameter type for '" + name + "', expected: string");
   }
   return tree.take_text(name);
 }
@@ -119,15 +117,15 @@ void check_secret(OptionTree& tree) {
   take_property(tree, "iv");
   const auto& [data, file, format, key] = values;
   if (format && *format != "raw" && *format != "base64") {
-    throw invalid("Parameter 'format' does not accept value '" + *format + "'");
+    throw open::invalid_argument("Parameter 'format' does not accept value '" + *format + "'");
   }
   if (!tree.empty()) {
-    throw invalid("Parameter '" + tree.entries().begin()->first + "' is unexpected");
+    throw open::invalid_argument("Parameter '" + tree.entries().begin()->first + "' is unexpected");
   }
-  if (data && file) throw invalid("'file' and 'data' are mutually exclusive");
-  if (!data && !file) throw invalid("Either 'file' or 'data' must be provided");
+  if (data && file) throw open::invalid_argument("'file' and 'data' are mutually exclusive");
+  if (!data && !file) throw open::invalid_argument("Either 'file' or 'data' must be provided");
   if (file) check_readable(*file);
-  if (key) throw invalid("No secret with id '" + *key + "'");
+  if (key) throw open::invalid_argument("No secret with id '" + *key + "'");
 }
 
 }  // namespace
@@ -145,16 +143,17 @@ void Objects::add(const std::string& text, const Invocation&) {
     }
     throw Exit{0};
   }
-  if (!kind) throw invalid("Parameter 'qom-type' is missing");
+  if (!kind) throw open::invalid_argument("Parameter 'qom-type' is missing");
   if (*kind != "secret") {
-    throw invalid("Parameter 'qom-type' does not accept value '" + *kind + "'");
+    throw open::invalid_argument("Parameter 'qom-type' does not accept value '" + *kind + "'");
   }
   const auto id = take_property(tree, "id");
-  if (!id) throw invalid("Parameter 'id' is missing");
-  if (!open::is_well_formed_id(*id)) throw invalid(open::kBadId);
+  if (!id) throw open::invalid_argument("Parameter 'id' is missing");
+  if (!open::is_well_formed_id(*id)) throw open::invalid_argument(open::kBadId);
   check_secret(tree);
   if (!ids_.insert(*id).second) {
-    throw invalid("attempt to add duplicate property '" + *id + "' to object (type 'container')");
+    throw open::invalid_argument("attempt to add duplicate property '" + *id +
+                                 "' to object (type 'container')");
   }
 }
 

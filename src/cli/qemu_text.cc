@@ -50,7 +50,7 @@ std::optional<std::string> words(const Error& error) {
   const QemuText* const text = find_text(error);
   if (text != nullptr) return fill(*text, error, decimal);
   if (find(qemu_findings(), error) != nullptr) return errno_text(error.errno_value());
-  return std::nullopt;
+  return words_of_finding(error.data());
 }
 
 std::string finding_text(const Error& problem) {

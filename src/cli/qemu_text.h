@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 
 #include "byre/error.h"
 #include "byre/warning.h"
+#include "jobs/check.h"
 
 // QEMU's messages for what byre refuses or warns of. Only the commands print them.
 namespace byre::cli {
@@ -25,6 +27,8 @@ struct QemuText {
 std::span<const QemuText> qemu_texts_of_qcow2();
 std::span<const QemuText> qemu_texts_of_devices();
 std::span<const QemuText> qemu_texts_of_jobs();
+// Of findings of a check; the patterns give the numbers' format.
+std::span<const QemuText> qemu_texts_of_findings();
 // Of findings that make an image corrupt, with hexadecimal numbers. QEMU has these texts only in
 // warnings; the error of the same code has nothing but the text of its errno.
 std::span<const QemuText> qemu_findings();
@@ -39,5 +43,10 @@ std::string hint_below(const Error& error);
 // With its line end, if QEMU prints one. A text that begins with "warning: " is printed after the
 // program's name.
 std::string qemu_text(const Warning& warning);
+
+// QEMU's words for what a finding says; nothing if it has none.
+std::optional<std::string> words_of_finding(const ErrorData& data);
+// With its line end; empty if nothing is to be printed.
+std::string qemu_text(const jobs::Finding& finding, std::string_view program);
 
 }  // namespace byre::cli

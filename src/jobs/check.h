@@ -17,7 +17,9 @@ namespace byre::jobs {
 using qcow2::CheckOptions;
 using qcow2::CheckResult;
 using qcow2::Finding;
+using qcow2::FindingKind;
 using qcow2::RepairScope;
+using qcow2::Severity;
 
 // Checks one image, and repairs it if requested: reads nothing of its backing files, though they
 // must open, and changes nothing except as a repair.

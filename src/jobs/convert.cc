@@ -17,6 +17,7 @@
 #include "jobs/copy_offload.h"
 #include "jobs/ordered_progress.h"
 #include "jobs/rate_limit.h"
+#include "jobs/segment_reader.h"
 #include "jobs/segment_walker.h"
 #include "jobs/source_sequence.h"
 #include "jobs/zero_runs.h"
@@ -54,6 +55,7 @@ class Conversion {
         segment_size_(std::max<uint64_t>(kSegmentSize, cluster_size_)),
         piece_size_(piece_size(options_, segment_size_)),
         sparse_rule_(sparse_rule(options_.sparse_size, target.limits().request_alignment)),
+        reader_(source_, options_, cancellation),
         offload_(source_, target),
         walker_(source_, rules()),
         rate_limit_(options_.bytes_per_second, cancellation),
@@ -82,20 +84,20 @@ class Conversion {
   // Compression needs many clusters at once, copies inside the host need long ranges, and zeroes
   // can only be detected in pieces at least as long as the shortest run that counts.
   static uint64_t piece_size(const ConvertOptions& options, uint64_t segment_size) {
-    const bool is_whole =
-        options.compressed || options.copy_range || options.sparse_size > kPieceSize;
+    const bool is_whole = options.compressed || options.copy_range ||
+                          options.sparse_size > kPieceSize || options.kept_unit > kPieceSize;
     return is_whole ? segment_size : kPieceSize;
   }
 
   SegmentWalker::Rules rules() const {
     SegmentWalker::Rules rules;
     rules.data_length_max = segment_size_;
-    rules.cluster_size = cluster_size_;
+    rules.cluster_size = std::max(cluster_size_, options_.kept_unit);
     rules.top_layer_only = options_.top_layer_only;
     rules.layers = options_.layers;
     rules.source_backing_size = options_.source_backing_size;
     rules.backing_size = options_.backing_size;
-    rules.zero_is_data = options_.sparse_size == 0;
+    rules.zero_is_data = options_.sparse_size == 0 || options_.kept_unit != 0;
     rules.salvage = options_.salvage;
     rules.on_unknown = options_.on_unknown_state;
     return rules;
@@ -135,17 +137,21 @@ class Conversion {
 
   Task<void> work() {
     Buffer buffer;
+    Buffer kept_buffer;
     while (true) {
       std::optional<Ticket> ticket = co_await take_ticket();
       if (!ticket.has_value()) break;
       const Segment& piece = ticket->piece;
       bool is_read = true;
       bool is_copied = false;
+      const uint64_t kept_length = length_kept(piece);
       if (piece.kind == Segment::Kind::kData) {
         try {
           is_copied = co_await copy_inside_host(piece);
           if (buffer.size() == 0 && !is_copied) buffer = Buffer(piece_size_);
-          if (!is_copied) co_await read(*ticket, buffer.bytes(0, piece.length));
+          if (kept_buffer.size() < kept_length) kept_buffer = Buffer(piece_size_);
+          const Bytes kept = kept_buffer.bytes().first(kept_length);
+          if (!is_copied) co_await read(*ticket, buffer.bytes(0, piece.length), kept);
         } catch (...) {
           failure_.note(piece.offset, std::current_exception());
           is_read = false;
@@ -156,7 +162,8 @@ class Conversion {
       try {
         const bool is_in_buffer = piece.kind == Segment::Kind::kData && !is_copied;
         const ConstBytes bytes = buffer.bytes().first(is_in_buffer ? piece.length : 0);
-        if (!is_copied) co_await write(*ticket, bytes);
+        const ConstBytes kept = kept_buffer.bytes().first(kept_length);
+        if (!is_copied) co_await write(*ticket, bytes, kept);
         progress_.done(ticket->start.number(), work_in(piece));
       } catch (const Error& error) {
         failure_.note(piece.offset,
@@ -206,69 +213,39 @@ class Conversion {
     co_return is_copied;
   }
 
-  Task<void> read(const Ticket& ticket, Bytes to) {
-    std::optional<Error> failed;
+  // How much of a piece is compared with what the target reads as anyway.
+  uint64_t length_kept(const Segment& piece) const {
+    const uint64_t end = options_.kept == nullptr ? 0 : options_.kept->size();
+    const bool is_compared = piece.kind == Segment::Kind::kData && piece.offset < end;
+    return is_compared ? std::min(piece.length, end - piece.offset) : 0;
+  }
+
+  Task<void> read(const Ticket& ticket, Bytes to, Bytes kept) {
+    std::vector<Task<void>> reads;
+    reads.push_back(reader_.read(ticket.segment, ticket.piece.offset, to));
+    if (!kept.empty()) reads.push_back(read_kept(ticket.piece.offset, kept));
+    co_await when_all(std::move(reads));
+  }
+
+  Task<void> read_kept(uint64_t offset, Bytes to) {
     try {
-      co_await source_.read(ticket.piece.offset, to);
-      co_return;
+      const ReadBuffers buffers(to);
+      co_await options_.kept->read(offset, buffers);
     } catch (const Error& error) {
-      failed = error;
-    }
-    if (options_.salvage) {
-      co_await salvage(ticket.piece.offset, to);
-      co_return;
-    }
-    const uint64_t place = co_await first_unreadable(ticket.segment);
-    throw failure_at({.code = "convert-read-failed", .offset = place}, "cannot read from", *failed);
-  }
-
-  // The start of the first extent that cannot be read: a segment may contain several, and the
-  // message names the damaged one.
-  Task<uint64_t> first_unreadable(Segment segment) {
-    Buffer buffer(segment.length);
-    Bytes to = buffer.bytes();
-    uint64_t offset = segment.offset;
-    const ExtentScope scope = options_.top_layer_only ? ExtentScope::kLayer : ExtentScope::kChain;
-    try {
-      while (!to.empty()) {
-        if (cancellation_ != nullptr) cancellation_->check();
-        const std::vector<Extent> extents = co_await source_.extents(offset, to.size(), scope);
-        const size_t length = std::min<uint64_t>(extents.front().length, to.size());
-        co_await source_.read(offset, to.first(length));
-        offset += length;
-        to = to.subspan(length);
-      }
-    } catch (const Error&) {
-      co_return offset;
-    }
-    co_return segment.offset;  // all could be read this time
-  }
-
-  // Reads sector by sector; unreadable ones become zeroes.
-  Task<void> salvage(uint64_t offset, Bytes to) {
-    while (!to.empty()) {
-      if (cancellation_ != nullptr) cancellation_->check();
-      const Bytes sector = to.first(std::min<size_t>(to.size(), kSectorSize));
-      try {
-        co_await source_.read(offset, sector);
-      } catch (const Error& error) {
-        std::fill(sector.begin(), sector.end(), 0);
-        if (options_.on_unreadable) options_.on_unreadable(offset, error);
-      }
-      offset += sector.size();
-      to = to.subspan(sector.size());
+      throw failure_at({.code = "convert-kept-unreadable", .offset = offset}, "cannot read from",
+                       error);
     }
   }
 
-  Task<void> write(Ticket& ticket, ConstBytes bytes) {
+  Task<void> write(Ticket& ticket, ConstBytes bytes, ConstBytes kept) {
     const Segment& piece = ticket.piece;
     if (options_.compressed) {
-      co_await write_clusters(ticket, bytes);
+      co_await write_clusters(ticket, bytes, kept);
       co_return;
     }
     if (options_.write_order == WriteOrder::kStarted) ticket.start.pass();
     if (piece.kind == Segment::Kind::kZero) co_await write_zeroes(piece.offset, piece.length);
-    if (piece.kind == Segment::Kind::kData) co_await write_runs(piece.offset, bytes);
+    if (piece.kind == Segment::Kind::kData) co_await write_runs(piece.offset, bytes, kept);
   }
 
   Task<void> write_zeroes(uint64_t offset, uint64_t length) {
@@ -276,12 +253,23 @@ class Conversion {
     co_await target_.write_zeroes(offset, length, WriteFlags::kMayUnmap);
   }
 
-  Task<void> write_runs(uint64_t offset, ConstBytes bytes) {
-    const std::vector<ZeroRun> runs = zero_runs(bytes, offset, sparse_rule_);
+  // Without zero clusters, a request for zeroes may leave them to the backing file that the target
+  // has now: they are data.
+  std::vector<ZeroRun> differences(ConstBytes bytes, ConstBytes kept, uint64_t unit) const {
+    std::vector<ZeroRun> runs = difference_runs(bytes, kept, unit);
+    if (target_.limits().can_write_zeroes_unmapped) return runs;
+    for (ZeroRun& run : runs) run.is_zero = false;
+    return runs;
+  }
+
+  Task<void> write_runs(uint64_t offset, ConstBytes bytes, ConstBytes kept) {
+    const std::vector<ZeroRun> runs = options_.kept_unit != 0
+                                          ? differences(bytes, kept, options_.kept_unit)
+                                          : zero_runs(bytes, offset, sparse_rule_);
     for (const ZeroRun& run : runs) {
       if (run.is_zero) {
         co_await write_zeroes(offset, run.length);
-      } else {
+      } else if (!run.is_kept) {
         co_await rate_limit_.take(run.length);
         co_await target_.write(offset, WriteBuffers(bytes.first(run.length)), WriteFlags::kNone);
       }
@@ -291,7 +279,10 @@ class Conversion {
   }
 
   // Runs of whole clusters that are all zeroes, and others.
-  std::vector<ZeroRun> cluster_runs(const Segment& piece, ConstBytes bytes) const {
+  std::vector<ZeroRun> cluster_runs(const Segment& piece, ConstBytes bytes, ConstBytes kept) const {
+    if (options_.kept_unit != 0 && piece.kind == Segment::Kind::kData) {
+      return differences(bytes, kept, cluster_size_);
+    }
     if (piece.kind == Segment::Kind::kBacking) return {};
     if (piece.kind == Segment::Kind::kZero) return {{.length = piece.length, .is_zero = true}};
     std::vector<ZeroRun> runs;
@@ -305,12 +296,12 @@ class Conversion {
     return runs;
   }
 
-  Task<void> write_clusters(Ticket& ticket, ConstBytes bytes) {
-    const std::vector<ZeroRun> runs = cluster_runs(ticket.piece, bytes);
+  Task<void> write_clusters(Ticket& ticket, ConstBytes bytes, ConstBytes kept) {
+    const std::vector<ZeroRun> runs = cluster_runs(ticket.piece, bytes, kept);
     uint64_t data_length = 0;
     bool has_zeroes = false;
     for (const ZeroRun& run : runs) {
-      data_length += run.is_zero ? 0 : run.length;
+      data_length += run.is_zero || run.is_kept ? 0 : run.length;
       has_zeroes |= run.is_zero;
     }
     co_await rate_limit_.take(data_length);
@@ -332,7 +323,8 @@ class Conversion {
         co_await when_all(std::move(before));
         co_await write_zeroes(offset, run.length);
       }
-      const ConstBytes own = run.is_zero ? ConstBytes() : bytes.first(run.length);
+      const bool is_data = !run.is_zero && !run.is_kept;
+      const ConstBytes own = is_data ? bytes.first(run.length) : ConstBytes();
       add_clusters(offset, own, clusters);
       offset += run.length;
       bytes = bytes.subspan(std::min<size_t>(bytes.size(), run.length));
@@ -359,6 +351,7 @@ class Conversion {
   const uint64_t piece_size_;
   const SparseRule sparse_rule_;
 
+  SegmentReader reader_;
   CopyOffload offload_;
   Mutex walker_mutex_;
   SegmentWalker walker_;

@@ -51,14 +51,18 @@ struct ConvertOptions {
   uint32_t layers = UINT32_MAX;
   // The size of the target's backing file: past its end zeroes need no request.
   uint64_t backing_size = UINT64_MAX;
+  // Only what differs from `kept` is written, in whole units of `kept_unit` bytes, a power of two;
+  // past its end, and if it is nullptr, `kept` is zeroes. 0: everything is written.
+  BlockDevice* kept = nullptr;
+  uint64_t kept_unit = 0;
 };
 
 // Copies the sources, concatenated, to the start of `target`, which must be at least as large as
 // they are together, and opened for writing. Flushes the target. Reading, detecting zeroes,
 // compressing and writing overlap.
 //
-// Errors have the offset as data and the codes "convert-read-failed", "convert-write-failed" and
-// "convert-extents-unreadable"; Error(kCancelled)
+// Errors have the offset as data and the codes "convert-read-failed", "convert-kept-unreadable",
+// "convert-write-failed" and "convert-extents-unreadable"; Error(kCancelled)
 // soon after a request to `cancellation`. Of several errors, the one with the lowest offset is
 // thrown. The target then has a part of the data. `progress` and `cancellation` may be nullptr;
 // progress counts the bytes that have to be read or written.

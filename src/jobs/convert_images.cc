@@ -6,12 +6,16 @@
 #include <cerrno>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "byre/error.h"
+#include "jobs/convert_snapshots.h"
 #include "jobs/convert_target.h"
 #include "jobs/source_sequence.h"
+#include "jobs/source_states.h"
 #include "open/option_list.h"
 
 namespace byre::jobs {
@@ -36,12 +40,53 @@ class Conversion {
 
  private:
   Task<void> convert_all() {
+    check_snapshot_options();
     co_await open_sources();
+    if (task_.with_snapshots) co_await open_states();
     const uint64_t size = SourceSequence(source_devices()).size();
     co_await target_.open(size);
-    co_await convert(source_devices(), target_.device(), copy_options(), task_.progress,
-                     task_.cancellation);
+    co_await copy();
     co_await target_.finish();
+  }
+
+  Task<void> copy() {
+    if (!states_ || states_->snapshots() == 0) {
+      co_await convert(source_devices(), target_.device(), copy_options(), task_.progress,
+                       task_.cancellation);
+      co_return;
+    }
+    SnapshotsConversion conversion;
+    conversion.states = &*states_;
+    conversion.target = open::as_qcow2(&target_.device());
+    conversion.options = copy_options();
+    conversion.progress = task_.progress;
+    conversion.cancellation = task_.cancellation;
+    co_await convert_with_snapshots(std::move(conversion));
+  }
+
+  void check_snapshot_options() const {
+    if (!task_.with_snapshots) return;
+    const auto refuse = [](Literal code, const char* sentence) {
+      throw Error(ErrorKind::kInvalidArgument, EINVAL, ErrorData{.code = code}, sentence);
+    };
+    if (task_.snapshot) {
+      refuse("convert-snapshots-and-snapshot",
+             "either one snapshot can be copied, or the disk with all snapshots");
+    }
+    if (task_.sources.size() > 1) {
+      refuse("convert-snapshots-of-several",
+             "the snapshots are to be copied, but there are several sources");
+    }
+    if (!task_.create) {
+      refuse("convert-snapshots-to-existing",
+             "the snapshots are to be copied, which is possible only to a new image");
+    }
+  }
+
+  Task<void> open_states() {
+    states_.emplace(sources_.front().get());
+    co_await states_->open();
+    target_.require_snapshots(&*states_);
   }
 
   std::vector<BlockDevice*> source_devices() const {
@@ -106,6 +151,7 @@ class Conversion {
     } catch (...) {
       if (!error) error = std::current_exception();
     }
+    if (states_) co_await states_->close();
     for (const auto& source : sources_) {
       try {
         co_await source->close();
@@ -116,6 +162,7 @@ class Conversion {
 
   const ConvertTask& task_;
   std::vector<std::unique_ptr<BlockDevice>> sources_;
+  std::optional<SourceStates> states_;
   ConvertTarget target_;
 };
 

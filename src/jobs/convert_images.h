@@ -23,6 +23,9 @@ struct ConvertTask {
   std::optional<std::string> source_format;  // nothing: probed
   std::string source_cache = "writeback";    // QEMU's name of a cache mode
   std::optional<open::SnapshotSelector> snapshot;
+  // All snapshots of the source are copied as well, with their VM state: of one qcow2 image to a new
+  // one.
+  bool with_snapshots = false;
   bool reads_pipes = false;  // "-" is the standard input
 
   // The new image, or the one to overwrite: a name, or a list of options for an existing image.

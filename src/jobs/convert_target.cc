@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "byre/error.h"
+#include "jobs/convert_snapshots.h"
 #include "jobs/create.h"
 #include "jobs/file_identities.h"
 #include "open/driver.h"
@@ -57,6 +58,7 @@ open::CreationOptions ConvertTarget::creation_options(uint64_t size) const {
   options.apply(task_.target_options);
   options.set_size(size);
   options.set_backing(task_.backing_filename, task_.backing_format);
+  if (states_ != nullptr) check_target_of_snapshots(options, *states_);
   if (options.get("backing_file")) check_backing_options(options);
   if (task_.copy.compressed) check_compression(options);
   return options;

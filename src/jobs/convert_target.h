@@ -10,6 +10,7 @@
 #include "block/block_device.h"
 #include "jobs/convert_images.h"
 #include "jobs/piped_image.h"
+#include "jobs/source_states.h"
 #include "open/creation_options.h"
 #include "open/made_files.h"
 #include "storage/cache_mode.h"
@@ -24,6 +25,9 @@ class ConvertTarget {
   ConvertTarget(const ConvertTask* task, const std::vector<std::unique_ptr<BlockDevice>>* sources)
       : task_(*task), sources_(*sources) {}
 
+  // The new image must be able to have the source's snapshots. Call before open(); `states` outlives
+  // it.
+  void require_snapshots(const SourceStates* states) { states_ = states; }
   // Creates the image if the task asks for it, and opens it for `size` bytes of the sources.
   Task<void> open(uint64_t size);
   // REQUIRES: open() has succeeded; valid until close() or finish().
@@ -58,6 +62,7 @@ class ConvertTarget {
 
   const ConvertTask& task_;
   const std::vector<std::unique_ptr<BlockDevice>>& sources_;
+  const SourceStates* states_ = nullptr;
   storage::CacheMode cache_ = storage::CacheMode::kUnsafe;
   bool has_backing_ = false;
   open::MadeFiles made_;

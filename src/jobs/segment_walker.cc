@@ -94,7 +94,7 @@ Task<std::optional<Segment>> SegmentWalker::next_of_any_length() {
   co_return segment;
 }
 
-// The next clusters: as many as are all zero or all backing, or one that is data.
+// The next clusters: as many as are all of one kind, or one that is data in part.
 Task<Segment> SegmentWalker::next_cluster() {
   co_await look();
   // It ends past position_, which is a multiple of the cluster size.
@@ -103,8 +103,8 @@ Task<Segment> SegmentWalker::next_cluster() {
   const uint64_t whole_end =
       here_end == source_.size() ? here_end : align_down(here_end, rules_.cluster_size);
   Segment segment{position_, 0, here.kind};
-  if (here.kind != Segment::Kind::kData && whole_end > position_) {
-    segment.length = std::min(whole_end - position_, kZeroLengthMax);
+  if (whole_end > position_) {
+    segment.length = std::min(whole_end - position_, length_max(here.kind));
   } else {
     segment.kind = Segment::Kind::kData;
     segment.length = std::min(rules_.cluster_size, source_.size() - position_);

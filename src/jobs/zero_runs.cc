@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "base/checked.h"
 #include "base/units.h"
@@ -49,6 +50,27 @@ std::vector<ZeroRun> zero_runs(ConstBytes bytes, uint64_t offset, SparseRule rul
     }
     add(length, is_zero);
     at += length;
+  }
+  return runs;
+}
+
+std::vector<ZeroRun> difference_runs(ConstBytes bytes, ConstBytes kept, uint64_t unit) {
+  const auto is_equal = [&](size_t at, ConstBytes part) {
+    const ConstBytes other = kept.subspan(std::min(at, kept.size()));
+    const size_t common = std::min(part.size(), other.size());
+    return std::memcmp(part.data(), other.data(), common) == 0 && is_all_zero(part.subspan(common));
+  };
+  std::vector<ZeroRun> runs;
+  for (size_t at = 0; at < bytes.size(); at += unit) {
+    const ConstBytes part = bytes.subspan(at, std::min<size_t>(unit, bytes.size() - at));
+    ZeroRun run{.length = part.size()};
+    run.is_kept = is_equal(at, part);
+    run.is_zero = !run.is_kept && is_all_zero(part);
+    if (!runs.empty() && runs.back().is_zero == run.is_zero && runs.back().is_kept == run.is_kept) {
+      runs.back().length += run.length;
+    } else {
+      runs.push_back(run);
+    }
   }
   return runs;
 }

@@ -12,6 +12,7 @@ namespace byre::jobs {
 struct ZeroRun {
   uint64_t length = 0;
   bool is_zero = false;
+  bool is_kept = false;  // the target reads as these bytes without being written
   bool operator==(const ZeroRun&) const = default;
 };
 
@@ -31,5 +32,9 @@ SparseRule sparse_rule(uint64_t zeroes_min, uint64_t request_alignment);
 // Cuts `bytes`, which belong to `offset` of the target, into runs that alternate between data and
 // zeroes.
 std::vector<ZeroRun> zero_runs(ConstBytes bytes, uint64_t offset, SparseRule rule);
+
+// Cuts `bytes` into runs of whole units of `unit` bytes, the last of which may be shorter: kept ones
+// are those that `kept` has, too, which may be shorter and reads as zeroes past its end.
+std::vector<ZeroRun> difference_runs(ConstBytes bytes, ConstBytes kept, uint64_t unit);
 
 }  // namespace byre::jobs

@@ -11,6 +11,7 @@
 #include "filter/blkdebug.h"
 #include "open/blkdebug_rules.h"
 #include "open/driver.h"
+#include "open/invalid_argument.h"
 #include "open/option_value.h"
 #include "storage/text_file.h"
 
@@ -20,10 +21,6 @@ namespace {
 
 // Rules files are written by hand, so they are small.
 constexpr size_t kRulesFileMax = 1 << 20;
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
 
 // "blkdebug:CONFIG:IMAGE"; a name without "blkdebug:" is that of the image.
 void parse_name(const std::string& filename, OptionTree& options) {
@@ -35,7 +32,7 @@ void parse_name(const std::string& filename, OptionTree& options) {
   const std::string rest = filename.substr(kPrefix.size());
   const size_t colon = rest.find(':');
   if (colon == std::string::npos) {
-    throw invalid("blkdebug requires both config file and image path");
+    throw invalid_argument("blkdebug requires both config file and image path");
   }
   if (colon > 0) options.set("config", rest.substr(0, colon));
   options.set("x-image", rest.substr(colon + 1));
@@ -51,7 +48,7 @@ std::string read_rules_file(const std::string& path) {
                 fmt::format("the config file is '{}'", path));
   }
   if (text.size() > kRulesFileMax) {
-    throw invalid("Could not read blkdebug config file: " + errno_text(EFBIG));
+    throw invalid_argument("Could not read blkdebug config file: " + errno_text(EFBIG));
   }
   return text;
 }
@@ -60,7 +57,7 @@ std::string read_rules_file(const std::string& path) {
 uint64_t take_limit(OptionTree& options, const char* name, uint64_t unit) {
   const uint64_t value = take_size(options, name).value_or(0);
   if (value >= INT32_MAX || value % unit != 0) {
-    throw invalid(fmt::format("Cannot meet constraints with {} {}", name, value));
+    throw invalid_argument(fmt::format("Cannot meet constraints with {} {}", name, value));
   }
   return value;
 }
@@ -68,7 +65,7 @@ uint64_t take_limit(OptionTree& options, const char* name, uint64_t unit) {
 void take_limits(OptionTree& options, uint32_t alignment_below, filter::BlkdebugOptions& limits) {
   const uint64_t align = take_size(options, "align").value_or(0);
   if (align >= INT32_MAX || (align != 0 && !is_power_of_two(align))) {
-    throw invalid(fmt::format("Cannot meet constraints with align {}", align));
+    throw invalid_argument(fmt::format("Cannot meet constraints with align {}", align));
   }
   limits.align = static_cast<uint32_t>(align);
   const uint64_t unit = std::max<uint64_t>({align, alignment_below, 1});
@@ -87,7 +84,7 @@ void take_permissions(OptionTree& options, const char* name, bool is_writable) {
   for (const auto& [index, value] : list.entries()) {
     const auto* const text = std::get_if<std::string>(&value);
     if (text == nullptr || std::ranges::find(kNames, *text) == std::end(kNames)) {
-      throw invalid(
+      throw invalid_argument(
           fmt::format("Parameter 'null' does not accept value '{}'", text == nullptr ? "" : *text));
     }
     const bool writes = *text != "consistent-read" && std::string_view(name) == "take-child-perms";

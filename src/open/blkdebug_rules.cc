@@ -14,6 +14,7 @@
 #include "base/checked.h"
 #include "base/units.h"
 #include "byre/error.h"
+#include "open/invalid_argument.h"
 #include "open/option_list.h"
 #include "open/option_value.h"
 
@@ -25,10 +26,6 @@ using filter::BlkdebugRule;
 
 constexpr const char* kInjectError = "inject-error";
 constexpr const char* kSetState = "set-state";
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
 
 // One section: its kind and its options. Unknown options are left in `options`.
 BlkdebugRule take_rule(const std::string& section, OptionTree& options) {
@@ -54,7 +51,7 @@ BlkdebugRule take_rule(const std::string& section, OptionTree& options) {
     rule.action = BlkdebugRule::Action::kSetState;
     rule.new_state = static_cast<int>(number("new_state", 0));
   }
-  if (!event) throw invalid("Missing event name for rule");
+  if (!event) throw invalid_argument("Missing event name for rule");
   const std::optional<DebugEvent> known = parse_debug_event(*event);
   if (!known) refuse_value(*event);
   rule.event = *known;
@@ -114,8 +111,8 @@ class RulesFile {
     size_t start = 0;
     while (start < line.size() && is_space(line[start])) ++start;
     line.remove_prefix(start);
-    if (sections_.empty()) throw invalid("no group defined");
-    if (line.empty()) throw invalid("parse error");
+    if (sections_.empty()) throw invalid_argument("no group defined");
+    if (line.empty()) throw invalid_argument("parse error");
     take_option(line);
   }
 
@@ -131,15 +128,15 @@ class RulesFile {
       check_id(name, id);
     }
     if (name != kInjectError && name != kSetState) {
-      throw invalid(fmt::format("There is no option group '{}'", name));
+      throw invalid_argument(fmt::format("There is no option group '{}'", name));
     }
     sections_.push_back({name, {}});
   }
 
   void check_id(const std::string& section, const std::string& id) {
-    if (!is_well_formed_id(id)) throw invalid(kBadId);
+    if (!is_well_formed_id(id)) throw invalid_argument(kBadId);
     if (!ids_.insert(section + "/" + id).second) {
-      throw invalid(fmt::format("Duplicate ID '{}' for {}", id, section));
+      throw invalid_argument(fmt::format("Duplicate ID '{}' for {}", id, section));
     }
   }
 
@@ -162,7 +159,8 @@ class RulesFile {
       }
     }
     Section& section = sections_.back();
-    if (!is_known(section.kind, name)) throw invalid(fmt::format("Invalid parameter '{}'", name));
+    if (!is_known(section.kind, name))
+      throw invalid_argument(fmt::format("Invalid parameter '{}'", name));
     section.options.set(name, value);
   }
 
@@ -188,7 +186,8 @@ std::vector<Section> take_sections(const std::string& kind, OptionTree& options)
     sections.push_back({kind, std::move(item)});
   }
   if (!group.empty()) {
-    throw invalid(fmt::format("Unused option '{}' for [{}]", group.entries().begin()->first, kind));
+    throw invalid_argument(
+        fmt::format("Unused option '{}' for [{}]", group.entries().begin()->first, kind));
   }
   return sections;
 }
@@ -205,7 +204,7 @@ std::vector<BlkdebugRule> take_blkdebug_rules(OptionTree& options) {
   for (const Section& section : sections) {
     for (const auto& [name, value] : section.options.entries()) {
       if (is_known(section.kind, name)) continue;
-      throw invalid(
+      throw invalid_argument(
           fmt::format("[{}] section doesn't support the option '{}'", section.kind, name));
     }
   }

@@ -12,6 +12,7 @@
 #include "filter/borrowed_device.h"
 #include "open/driver.h"
 #include "open/image_name.h"
+#include "open/invalid_argument.h"
 #include "open/node_options.h"
 #include "open/option_json.h"
 
@@ -25,10 +26,6 @@ constexpr size_t kImagesMax = 1000;
 constexpr size_t kNodesMax = 4000;
 // The nesting depth of nodes in one description.
 constexpr size_t kDepthMax = 200;
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
 
 NodeFlags top_flags(const ImageOptions& options) {
   NodeFlags flags;
@@ -88,14 +85,14 @@ const Driver* choose_driver(NodeSource& source, Role role) {
   const bool may_have_protocol = source.filename.has_value();
   if (source.filename) {
     if (options.has("filename")) {
-      throw invalid("Can't specify 'file' and 'filename' options at the same time");
+      throw invalid_argument("Can't specify 'file' and 'filename' options at the same time");
     }
     options.set("filename", *source.filename);
     source.filename = std::nullopt;
   }
   const std::optional<std::string> filename = options.find_string("filename");
   if (driver == nullptr) {
-    if (!filename) throw invalid("Must specify either driver or file");
+    if (!filename) throw invalid_argument("Must specify either driver or file");
     driver = &driver_of_filename(*filename, may_have_protocol);
   }
   if (may_have_protocol && driver->parse_filename != nullptr) {
@@ -113,11 +110,11 @@ Error block_node_is_read_only() {
 void check_nothing_left(const NodeRequest& request) {
   if (request.options.empty()) return;
   const std::string& name = request.options.entries().begin()->first;
-  throw invalid(request.driver->is_protocol
-                    ? fmt::format("Block protocol '{}' doesn't support the option '{}'",
-                                  request.driver->name, name)
-                    : fmt::format("Block format '{}' does not support the option '{}'",
-                                  request.driver->name, name));
+  throw invalid_argument(request.driver->is_protocol
+                             ? fmt::format("Block protocol '{}' doesn't support the option '{}'",
+                                           request.driver->name, name)
+                             : fmt::format("Block format '{}' does not support the option '{}'",
+                                           request.driver->name, name));
 }
 
 // A drive without a disc is raw.
@@ -186,7 +183,7 @@ Task<Node> Chain::open_probed(NodeRequest& request, std::optional<std::string> f
     request.file = co_await open_child(request, "file", Role::kFile, std::move(filename));
   }
   if (request.driver == nullptr) {
-    if (!request.file) throw invalid("Must specify either driver or file");
+    if (!request.file) throw invalid_argument("Must specify either driver or file");
     const std::string format = co_await probe(request.file->device.get());
     request.driver = &driver_named(format);
     request.is_probed = true;
@@ -205,12 +202,12 @@ Task<Node> Chain::open_driver(NodeRequest& request) {
   check_inherited(request.flags);
   const Driver& driver = *request.driver;
   if (driver.needs_filename && request.options.find_string("filename").value_or("").empty()) {
-    throw invalid(fmt::format("The '{}' block driver requires a file name", driver.name));
+    throw invalid_argument(fmt::format("The '{}' block driver requires a file name", driver.name));
   }
   take_policy(request.options, request.flags.policy);
   take_node_name(request);
   if (!driver.is_protocol) {
-    if (!request.file) throw invalid("A block device must be specified for \"file\"");
+    if (!request.file) throw invalid_argument("A block device must be specified for \"file\"");
     if (request.flags.writable && request.file->device->is_read_only()) {
       if (!request.flags.auto_read_only) throw block_node_is_read_only();
       request.flags.writable = false;
@@ -226,7 +223,7 @@ void Chain::take_node_name(NodeRequest& request) {
   if (!name) return;
   check_node_name(*name);
   if (!named_.try_emplace(*name).second) {
-    throw invalid(fmt::format("Duplicate nodes with node-name='{}'", *name));
+    throw invalid_argument(fmt::format("Duplicate nodes with node-name='{}'", *name));
   }
   request.node_name = *name;
 }
@@ -234,14 +231,14 @@ void Chain::take_node_name(NodeRequest& request) {
 void Chain::check_no_cycle(const std::string& name, const char* child) const {
   const auto found = named_.find(name);
   if (found == named_.end() || found->second.device != nullptr) return;
-  throw invalid(
+  throw invalid_argument(
       fmt::format("Making '{}' a {} child of '{}' would create a cycle", name, child, name));
 }
 
 Node Chain::refer_to(const NodeSource& source) const {
   const std::string& name = *source.reference;
   if (source.filename || !source.options.empty()) {
-    throw invalid(
+    throw invalid_argument(
         "Cannot reference an existing block device with additional options or a new filename");
   }
   const auto found = named_.find(name);
@@ -277,7 +274,7 @@ Task<Node> Chain::open_required_child(NodeRequest& parent, std::string name, Rol
                                       std::optional<std::string> filename) {
   std::optional<Node> child = co_await open_child(parent, name, role, std::move(filename));
   if (!child) {
-    throw invalid(fmt::format("A block device must be specified for \"{}\"", name));
+    throw invalid_argument(fmt::format("A block device must be specified for \"{}\"", name));
   }
   co_return std::move(*child);
 }
@@ -292,7 +289,8 @@ Task<void> Chain::open_backing(NodeRequest& request, BlockDevice& device) {
     request.options.remove("backing");
     co_return;
   }
-  if (!request.driver->supports_backing) throw invalid("Driver doesn't support backing files");
+  if (!request.driver->supports_backing)
+    throw invalid_argument("Driver doesn't support backing files");
   NodeSource source;
   source.is_from_image = request.is_from_image;
   source.options = request.options.take_group("backing");

@@ -2,14 +2,13 @@
 #include "open/creation_options.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdlib>
 #include <span>
 #include <string_view>
 
 #include "byre/error.h"
 #include "open/driver.h"
 #include "open/image_creation.h"
+#include "open/invalid_argument.h"
 #include "open/new_file.h"
 #include "open/option_value.h"
 
@@ -30,10 +29,6 @@ constexpr OptionDescription kFileOptions[] = {
 constexpr OptionDescription kDeviceOptions[] = {
     {"preallocation", kString, "Preallocation mode (allowed values: off)"},
 };
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
 
 std::span<const OptionDescription> host_options(storage::HostDriver driver) {
   if (driver == storage::HostDriver::kFile) return kFileOptions;
@@ -65,25 +60,6 @@ std::string creatable_formats() {
   return text;
 }
 
-uint64_t parse_bool(const std::string& name, const std::string& text) {
-  if (text == "on" || text == "yes" || text == "true" || text == "y") return 1;
-  if (text == "off" || text == "no" || text == "false" || text == "n") return 0;
-  throw invalid("Parameter '" + name + "' expects 'on' or 'off'");
-}
-
-// Like C's parsing of an unsigned number: white space, a sign, and 0x or 0 for other bases.
-uint64_t parse_number(const std::string& name, const std::string& text) {
-  errno = 0;
-  char* end = nullptr;
-  const uint64_t value = std::strtoull(text.c_str(), &end, 0);
-  if (end == text.c_str() || *end != '\0')
-    throw invalid("Parameter '" + name + "' expects a number");
-  if (errno == ERANGE) {
-    throw invalid("Value '" + text + "' is too large for parameter '" + name + "'");
-  }
-  return value;
-}
-
 // With doubled commas, so that the line can be passed to -o again.
 std::string with_doubled_commas(const std::string& text) {
   std::string doubled;
@@ -101,9 +77,9 @@ uint64_t parse_option(const OptionDescription& option, const std::string& text) 
     case OptionKind::kString:
       return 0;
     case OptionKind::kBool:
-      return parse_bool(option.name, text);
+      return parse_bool_option(option.name, text) ? 1 : 0;
     case OptionKind::kNumber:
-      return parse_number(option.name, text);
+      return parse_number_option(option.name, text);
     case OptionKind::kSize:
       return parse_size_option(option.name, text);
   }
@@ -114,7 +90,7 @@ const Driver& creatable_driver(const std::string& format) {
   for (const Driver* driver : drivers()) {
     if (driver->creation != nullptr && driver->name == format) return *driver;
   }
-  throw invalid("Unknown file format '" + format + "'")
+  throw invalid_argument("Unknown file format '" + format + "'")
       .with_hint("the supported formats are " + creatable_formats());
 }
 
@@ -164,7 +140,7 @@ void CreationOptions::apply(const std::vector<std::pair<std::string, std::string
 
 void CreationOptions::set(const std::string& name, const std::string& text) {
   Entry* entry = find(name);
-  if (entry == nullptr) throw invalid("Invalid parameter '" + name + "'");
+  if (entry == nullptr) throw invalid_argument("Invalid parameter '" + name + "'");
   entry->number = parse_option(entry->description, text);
   entry->text = text;
 }
@@ -177,13 +153,14 @@ void CreationOptions::set_backing(const std::optional<std::string>& filename,
                                   const std::optional<std::string>& backing_format) {
   if (filename) {
     if (!has_option("backing_file")) {
-      throw invalid("Backing file not supported for file format '" + format() + "'");
+      throw invalid_argument("Backing file not supported for file format '" + format() + "'");
     }
     set("backing_file", *filename);
   }
   if (backing_format) {
     if (!has_option("backing_fmt")) {
-      throw invalid("Backing file format not supported for file format '" + format() + "'");
+      throw invalid_argument("Backing file format not supported for file format '" + format() +
+                             "'");
     }
     set("backing_fmt", *backing_format);
   }

@@ -9,16 +9,13 @@
 #include "base/json_string.h"
 #include "open/host_driver.h"
 #include "open/image_name.h"
+#include "open/invalid_argument.h"
 #include "open/locks.h"
 #include "open/option_value.h"
 
 namespace byre::open {
 
 namespace {
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
 
 // What remains is the name of a file; "./" is prepended if it could be mistaken for a name with a
 // protocol again.
@@ -51,7 +48,7 @@ void take_aio(OptionTree& options, bool is_direct, storage::IoBackend& io) {
   } else if (*aio != "native") {
     refuse_value(*aio);
   } else if (!is_direct) {
-    throw invalid(
+    throw invalid_argument(
         "aio=native was specified, but it requires cache.direct=on, which was not specified.");
   }
 }

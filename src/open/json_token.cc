@@ -8,16 +8,13 @@
 #include <string>
 
 #include "byre/error.h"
+#include "open/invalid_argument.h"
 
 namespace byre::open {
 
 namespace {
 
 constexpr int kDepthMax = 1024;
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
 
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
@@ -60,7 +57,8 @@ class Lexer {
   // The text from here on is not a valid token.
   [[noreturn]] void fail() const {
     const size_t length = std::min(place_ + 1, text_.size()) - start_;
-    throw invalid(fmt::format("JSON parse error, stray '{}'", text_.substr(start_, length)));
+    throw invalid_argument(
+        fmt::format("JSON parse error, stray '{}'", text_.substr(start_, length)));
   }
 
   JsonToken string(char quote) {
@@ -117,7 +115,8 @@ class Depth {
     if (token.is('}')) --braces_;
     if (token.is('[')) ++brackets_;
     if (token.is(']')) --brackets_;
-    if (braces_ + brackets_ > kDepthMax) throw invalid("JSON nesting depth limit exceeded");
+    if (braces_ + brackets_ > kDepthMax)
+      throw invalid_argument("JSON nesting depth limit exceeded");
   }
   bool is_closed() const {
     return braces_ < 0 || brackets_ < 0 || (braces_ == 0 && brackets_ == 0);
@@ -135,11 +134,12 @@ std::vector<JsonToken> json_tokens(std::string_view text) {
   std::vector<JsonToken> tokens;
   Depth depth;
   while (!lexer.at_end()) {
-    if (!tokens.empty() && depth.is_closed()) throw invalid("Expecting at most one JSON value");
+    if (!tokens.empty() && depth.is_closed())
+      throw invalid_argument("Expecting at most one JSON value");
     tokens.push_back(lexer.next());
     depth.follow(tokens.back());
   }
-  if (tokens.empty()) throw invalid("Expecting a JSON value");
+  if (tokens.empty()) throw invalid_argument("Expecting a JSON value");
   return tokens;
 }
 

@@ -12,14 +12,11 @@
 #include "open/driver.h"
 #include "open/host_driver.h"
 #include "open/image_name.h"
+#include "open/invalid_argument.h"
 
 namespace byre::open {
 
 namespace {
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
 
 bool is_device(const std::string& path) {
   struct stat status{};
@@ -32,7 +29,8 @@ NewFile new_file(const std::string& filename) {
   const Driver& driver = driver_of_filename(filename, true);
   const std::optional<storage::HostDriver> of_host = host_driver(driver);
   if (!of_host) {
-    throw invalid(fmt::format("Protocol driver '{}' does not support image creation", driver.name));
+    throw invalid_argument(
+        fmt::format("Protocol driver '{}' does not support image creation", driver.name));
   }
   NewFile file;
   file.driver = *of_host;
@@ -58,8 +56,8 @@ Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file, OldConten
   std::optional<Error> failure;
   try {
     if (file.path.empty()) {
-      throw invalid(fmt::format("The '{}' block driver requires a file name",
-                                storage::host_driver_name(file.driver)));
+      throw invalid_argument(fmt::format("The '{}' block driver requires a file name",
+                                         storage::host_driver_name(file.driver)));
     }
     co_return co_await storage::FileDevice::open(file.path, options);
   } catch (const Error& error) {

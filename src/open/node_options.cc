@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "byre/error.h"
+#include "open/invalid_argument.h"
 #include "open/option_list.h"
 #include "open/option_value.h"
 
@@ -14,10 +15,6 @@ namespace byre::open {
 namespace {
 
 constexpr size_t kNodeNameMax = 31;
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
 
 }  // namespace
 
@@ -34,7 +31,8 @@ bool take_no_backing(OptionTree& options, const OnWarning& on_warning) {
   if (!is_empty && !options.is_null("backing")) return false;
   if (is_empty && on_warning) {
     on_warning({WarningKind::kDeprecatedOption,
-                invalid("Use of \"backing\": \"\" is deprecated; use \"backing\": null instead")});
+                invalid_argument(
+                    "Use of \"backing\": \"\" is deprecated; use \"backing\": null instead")});
   }
   options.remove("backing");
   return true;
@@ -42,7 +40,7 @@ bool take_no_backing(OptionTree& options, const OnWarning& on_warning) {
 
 void check_inherited(const NodeFlags& flags) {
   if (flags.force_share && flags.writable) {
-    throw invalid("force-share=on can only be used with read-only images");
+    throw invalid_argument("force-share=on can only be used with read-only images");
   }
 }
 
@@ -53,7 +51,7 @@ void take_policy(OptionTree& options, RequestPolicy& policy) {
     } else if (*discard == "ignore" || *discard == "off") {
       policy.discard = DiscardPolicy::kIgnore;
     } else {
-      throw invalid("Invalid discard option");
+      throw invalid_argument("Invalid discard option");
     }
   }
   const auto detect = options.take_text("detect-zeroes");
@@ -71,8 +69,9 @@ void take_policy(OptionTree& options, RequestPolicy& policy) {
 }
 
 void check_node_name(const std::string& name) {
-  if (!is_well_formed_id(name)) throw invalid(fmt::format("Invalid node-name: '{}'", name));
-  if (name.size() > kNodeNameMax) throw invalid("Node name too long");
+  if (!is_well_formed_id(name))
+    throw invalid_argument(fmt::format("Invalid node-name: '{}'", name));
+  if (name.size() > kNodeNameMax) throw invalid_argument("Node name too long");
 }
 
 bool has_group(const OptionTree& options, std::string_view name) {

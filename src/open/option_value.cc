@@ -8,30 +8,24 @@
 
 #include "base/size_text.h"
 #include "byre/error.h"
+#include "open/invalid_argument.h"
 
 namespace byre::open {
-
-namespace {
-
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
-
-}  // namespace
 
 bool parse_bool_option(std::string_view name, const std::string& text) {
   if (text == "on" || text == "yes" || text == "true" || text == "y") return true;
   if (text == "off" || text == "no" || text == "false" || text == "n") return false;
-  throw invalid(fmt::format("Parameter '{}' expects 'on' or 'off'", name));
+  throw invalid_argument(fmt::format("Parameter '{}' expects 'on' or 'off'", name));
 }
 
 uint64_t parse_size_option(std::string_view name, const std::string& text) {
   const ParsedSize size = parse_size(text);
   if (!size.fault) return size.value;
   if (*size.fault == SizeFault::kOutOfRange) {
-    throw invalid(fmt::format("Value '{}' is out of range for parameter '{}'", text, name));
+    throw invalid_argument(
+        fmt::format("Value '{}' is out of range for parameter '{}'", text, name));
   }
-  throw invalid(
+  throw invalid_argument(
       fmt::format("Parameter '{}' expects a non-negative number below 2^64\n"
                   "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
                   "and exabytes, respectively.",
@@ -43,10 +37,10 @@ uint64_t parse_number_option(std::string_view name, const std::string& text) {
   errno = 0;
   const uint64_t value = std::strtoull(text.c_str(), &end, 0);
   if (end == text.c_str() || *end != '\0') {
-    throw invalid(fmt::format("Parameter '{}' expects a number", name));
+    throw invalid_argument(fmt::format("Parameter '{}' expects a number", name));
   }
   if (errno == ERANGE) {
-    throw invalid(fmt::format("Value '{}' is too large for parameter '{}'", text, name));
+    throw invalid_argument(fmt::format("Value '{}' is too large for parameter '{}'", text, name));
   }
   return value;
 }
@@ -67,7 +61,7 @@ std::optional<uint64_t> take_size(OptionTree& options, std::string_view name) {
 }
 
 void refuse_value(const std::string& text) {
-  throw invalid("invalid parameter value: " + text);
+  throw invalid_argument("invalid parameter value: " + text);
 }
 
 }  // namespace byre::open

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <iterator>
 #include <string_view>
 
 #include "byre/error.h"
+#include "open/qemu_drivers.h"
 
 namespace byre::open {
 
@@ -42,58 +42,6 @@ constexpr OptionDescription kOptions[] = {
     {"lazy_refcounts", kBool, "Postpone refcount updates", "off"},
     {"refcount_bits", kNumber, "Width of a reference count entry in bits", "16"},
 };
-
-// A backing file's format is only stored in the image, so it may be any that QEMU knows.
-bool is_driver_name(std::string_view name) {
-  static constexpr std::string_view kNames[] = {"blkdebug",
-                                                "blklogwrites",
-                                                "blkreplay",
-                                                "blkverify",
-                                                "bochs",
-                                                "cloop",
-                                                "compress",
-                                                "copy-before-write",
-                                                "copy-on-read",
-                                                "dmg",
-                                                "file",
-                                                "ftp",
-                                                "ftps",
-                                                "gluster",
-                                                "host_cdrom",
-                                                "host_device",
-                                                "http",
-                                                "https",
-                                                "io_uring",
-                                                "iscsi",
-                                                "luks",
-                                                "nbd",
-                                                "nfs",
-                                                "null-aio",
-                                                "null-co",
-                                                "nvme",
-                                                "nvme-io_uring",
-                                                "parallels",
-                                                "preallocate",
-                                                "qcow",
-                                                "qcow2",
-                                                "qed",
-                                                "quorum",
-                                                "raw",
-                                                "rbd",
-                                                "replication",
-                                                "snapshot-access",
-                                                "ssh",
-                                                "throttle",
-                                                "vdi",
-                                                "vhdx",
-                                                "virtio-blk-vfio-pci",
-                                                "virtio-blk-vhost-user",
-                                                "virtio-blk-vhost-vdpa",
-                                                "vmdk",
-                                                "vpc",
-                                                "vvfat"};
-  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
-}
 
 Error not_accepted(const std::string& parameter, const std::string& value) {
   return Error(ErrorKind::kInvalidArgument, EINVAL,
@@ -143,7 +91,7 @@ qcow2::CreateOptions qcow2_create_options(const CreationOptions& from) {
   options.data_file_raw = from.is_on("data_file_raw");
   // In the order in which QEMU checks them.
   if (const auto text = from.get("compat")) options.version = version_number(*text);
-  if (const auto text = options.backing_format; text && !is_driver_name(*text)) {
+  if (const auto text = options.backing_format; text && !is_driver_of_qemu(*text)) {
     throw not_accepted("backing-fmt", *text);
   }
   if (const auto text = from.get("preallocation")) {

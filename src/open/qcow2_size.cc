@@ -9,6 +9,7 @@
 #include "base/size_text.h"
 #include "byre/error.h"
 #include "open/image_creation.h"
+#include "open/invalid_argument.h"
 #include "open/open.h"
 #include "open/qcow2_creation.h"
 #include "qcow2/create/creation_limits.h"
@@ -18,19 +19,15 @@ namespace byre::open {
 
 namespace {
 
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
-
 int version_of(const std::string& text) {
   if (text == "0.10" || text == "v2") return 2;
   if (text == "1.1" || text == "v3") return 3;
-  throw invalid("Invalid compatibility level: '" + text + "'");
+  throw invalid_argument("Invalid compatibility level: '" + text + "'");
 }
 
 Preallocation preallocation_of(const std::string& text) {
   const std::optional<Preallocation> mode = preallocation_named(text);
-  if (!mode) throw invalid("invalid parameter value: " + text);
+  if (!mode) throw invalid_argument("invalid parameter value: " + text);
   return *mode;
 }
 

@@ -11,6 +11,7 @@
 #include "block/fixed_size.h"
 #include "byre/error.h"
 #include "open/image_creation.h"
+#include "open/invalid_argument.h"
 
 namespace byre::open {
 
@@ -24,14 +25,10 @@ std::span<const OptionDescription> options_of_raw() {
   return kOptions;
 }
 
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
-
 Preallocation preallocation_of(const CreationOptions& options) {
   const std::string text = options.get("preallocation").value_or("off");
   const std::optional<Preallocation> mode = preallocation_named(text);
-  if (!mode) throw invalid("invalid parameter value: " + text);
+  if (!mode) throw invalid_argument("invalid parameter value: " + text);
   return *mode;
 }
 
@@ -50,7 +47,7 @@ void check(const storage::FileDevice& file, uint64_t size, Preallocation preallo
     throw Error(ErrorKind::kUnsupported, ENOTSUP, "Unsupported preallocation mode: metadata");
   }
   if (size > align_down(INT64_MAX, kSectorSize)) {
-    throw invalid("Could not resize file: Invalid argument");
+    throw invalid_argument("Could not resize file: Invalid argument");
   }
 }
 

@@ -8,6 +8,7 @@
 #include "base/units.h"
 #include "open/driver.h"
 #include "open/image_creation.h"
+#include "open/invalid_argument.h"
 #include "open/locks.h"
 #include "open/option_value.h"
 #include "open/raw_device.h"
@@ -16,27 +17,24 @@ namespace byre::open {
 
 namespace {
 
-Error invalid(std::string message) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(message));
-}
-
 RawWindow take_window(OptionTree& options, uint64_t file_size) {
   RawWindow window;
   window.offset = take_size(options, "offset").value_or(0);
   window.size = take_size(options, "size");
   if (window.offset > file_size) {
-    throw invalid(fmt::format("Offset ({}) cannot be greater than size of the containing file ({})",
-                              window.offset, file_size));
+    throw invalid_argument(
+        fmt::format("Offset ({}) cannot be greater than size of the containing file ({})",
+                    window.offset, file_size));
   }
   if (!window.size) return window;
   if (*window.size > file_size - window.offset) {
-    throw invalid(
+    throw invalid_argument(
         fmt::format("The sum of offset ({}) and size ({}) has to be smaller or equal to the  "
                     "actual size of the containing file ({})",
                     window.offset, *window.size, file_size));
   }
   if (*window.size % kSectorSize != 0) {
-    throw invalid("Specified size is not multiple of 512");
+    throw invalid_argument("Specified size is not multiple of 512");
   }
   return window;
 }

@@ -30,7 +30,7 @@ void note(Seen* seen, const qcow2::Finding& finding) {
   seen->corruptions += finding.severity == qcow2::Severity::kCorruption;
   seen->leaks += finding.severity == qcow2::Severity::kLeak;
   seen->check_errors += finding.severity == qcow2::Severity::kCheckError;
-  seen->text_size += finding.text.size();
+  seen->text_size += problem_of(finding).message().size();
 }
 
 // Returns false if the check could not be completed.

@@ -4,13 +4,13 @@
 #include <cstdint>
 #include <optional>
 #include <set>
-#include <string_view>
 #include <vector>
 
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "byre/error.h"
 #include "fuzz/fuzz_input.h"
+#include "qcow2/check/check.h"
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/header_cluster.h"
 #include "qcow2/layout/l1_entry.h"
@@ -147,8 +147,10 @@ inline bool is_shared_inside(const storage::MemoryDevice& file,
 
 // Whether the finding is about that other reference: its cluster could be written in place, and is
 // copied instead.
-inline bool is_missing_flag(std::string_view finding) {
-  return finding.starts_with("ERROR OFLAG_COPIED ") && finding.ends_with(" refcount=1");
+inline bool is_missing_flag(const qcow2::Finding& finding) {
+  const bool is_of_flag = finding.kind == qcow2::FindingKind::kCopiedFlagL2Table ||
+                          finding.kind == qcow2::FindingKind::kCopiedFlagCluster;
+  return is_of_flag && !finding.is_repaired && finding.refcount == 1;
 }
 
 // Consumes six bytes of the input.

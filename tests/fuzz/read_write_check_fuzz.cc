@@ -155,7 +155,7 @@ Task<std::optional<qcow2::CheckResult>> Session::check() {
     check_options.findings_max = kFindingsMax;
     uint64_t flags_missing = 0;
     check_options.on_finding = [&](const qcow2::Finding& finding) {
-      if (fuzz::is_missing_flag(finding.text)) ++flags_missing;
+      if (fuzz::is_missing_flag(finding)) ++flags_missing;
     };
     qcow2::CheckResult result = co_await qcow2::check(*image, std::move(check_options));
     if (may_lack_copied_) result.corruptions -= flags_missing;

@@ -72,7 +72,7 @@ RULES = [
     rule("the header names the new refcount table before the old one is freed",
          ("qcow2/core/header_store.cc", """    co_await file_->write(offset, from);
     co_await file_->flush();""", """    co_await file_->write(offset, from);
-    if (offset != offsetof(RawHeader, refcount_table_offset)) co_await file_->flush();""")),
+    if (offset != offsetof(RawHeader, refcount_table_offset)) co_await file_->flush();"""), crashes_max=30000),
     rule("the header names the new L1 table before the old one is freed",
          ("qcow2/core/header_store.cc", """    co_await file_->write(offset, from);
     co_await file_->flush();""", """    co_await file_->write(offset, from);
@@ -173,7 +173,7 @@ RULES = [
 """, """  // clusters which are free by the entries read now.
 """)),
     rule("memory for deferred frees is reserved before the change",
-         ("qcow2/write/linker.cc", "  if (!geometry.external_data_file()) allocator_->reserve_deferred(count);\n", "")),
+         ("qcow2/write/linker.cc", "  if (!geometry.external_data_file()) allocator_->reserve_deferred(count);\n", ""), crashes_max=30000),
     rule("bitmaps are marked in use before the first write",
          ("qcow2/bitmaps/bitmap_marks.cc", "    co_await context->file().write(place.value(), from);\n", "")),
     rule("the marks of bitmaps are durable before the first write",
@@ -222,7 +222,7 @@ RULES = [
          ("qcow2/update/refcount_update.cc", """    block->freed[index] = true;
 """, """    block->freed[index] = true;
     set(cluster, 0);
-"""), crashes_max=60000),
+"""), crashes_max=250000),
     rule("a snapshot is not in the table when its clusters become the disk's alone",
          ("qcow2/snapshots/snapshots.cc", """  co_await remove_entry(index);
   co_await drop_clusters(snapshot, l1);

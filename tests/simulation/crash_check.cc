@@ -34,7 +34,7 @@ Task<qcow2::CheckResult> check_files(const Files* files, bool shows_leaks, std::
   check_options.on_finding = [&](const qcow2::Finding& finding) {
     if (finding.severity == qcow2::Severity::kLeak && !shows_leaks) return;
     if (++shown > kFindingsShownMax) return;
-    *findings += "\n    " + finding.text;
+    *findings += "\n    " + problem_of(finding).message();
   };
   const qcow2::CheckResult result = co_await qcow2::check(*image, check_options);
   co_await image->close();

@@ -225,13 +225,18 @@ _CODE = re.compile(r'"((?:qcow2|raw|blkdebug|codec|compare|convert|create|dd|dev
 # QEMU has no such refusal, or prints the same words.
 _WITHOUT_QEMUS_WORDS = {
     "blkdebug-injected", "blkdebug-zeroes-too-small", "codec-data-damaged", "codec-data-too-short", "codec-level-wrong",
-    "codec-no-memory", "codec-type-unsupported", "convert-backing-file-is-target", "job-sources-too-large",
+    "codec-no-memory", "codec-type-unsupported", "convert-backing-file-is-target", "convert-snapshots-and-snapshot",
+    "convert-snapshots-of-format", "convert-snapshots-of-several", "convert-snapshots-of-several-sizes",
+    "convert-snapshots-refcount-width", "convert-snapshots-to-existing", "convert-snapshots-to-format", "convert-snapshots-too-large",
+    "convert-snapshots-unreadable", "convert-snapshots-with-data-file", "job-sources-too-large",
     "job-target-is-source", "device-closed", "device-not-compressible", "device-range-past-end", "device-read-only",
     "file-device-size-unknown", "file-io-backend-unknown", "file-io-uring-unavailable", "file-not-created",
     "file-not-opened", "file-status-unknown", "file-temporary-not-created", "memory-buffer-not-allocated",
     "pipe-failed-before", "pipe-read-back", "pipe-read-failed", "pipe-truncated", "pipe-write-failed",
-    "pipe-write-not-sequential", "qcow2-bitmap-unreadable", "qcow2-check-finding", "qcow2-offset-past-any-end",
-    "qcow2-open-read-only", "qcow2-repair-needed"}
+    "pipe-write-not-sequential", "qcow2-bitmap-count-wrong", "qcow2-bitmap-removed", "qcow2-bitmap-table-entry-refused",
+    "qcow2-bitmap-unreadable", "qcow2-compressed-entry-repaired", "qcow2-leaks-kept", "qcow2-offset-past-any-end",
+    "qcow2-open-read-only", "qcow2-reference-removed", "qcow2-references-past-end-kept", "qcow2-refcounts-rebuilt",
+    "qcow2-repair-needed", "qcow2-snapshot-extra-data-size-repaired", "qcow2-snapshot-unreadable", "qcow2-tables-moved"}
 
 
 def codes_have_qemus_words():

@@ -25,12 +25,10 @@ bool BitmapCounter::are_removed() const {
 // Clusters of a bitmap that cannot be followed look leaked; they are kept as long as the bitmap is.
 void BitmapCounter::add_broken(layout::BrokenBitmap bitmap) {
   if (!are_removed()) references_->set_incomplete();
-  const std::string which = bitmap.name.empty()
-                                ? fmt::format("bitmap directory entry {}", bitmap.index)
-                                : fmt::format("bitmap '{}'", bitmap.name);
-  references_->findings().add(
-      {.kind = FindingKind::kBitmapUnreadable, .value = bitmap.index},
-      bitmap.reason.with_prefix(fmt::format("ERROR {} cannot be used", which)));
+  references_->findings().add({.kind = FindingKind::kBitmapUnreadable,
+                               .index = bitmap.index,
+                               .name = bitmap.name,
+                               .cause = bitmap.reason});
   broken_.push_back(std::move(bitmap));
 }
 
@@ -53,11 +51,9 @@ Task<void> BitmapCounter::read_directory() {
   for (layout::BrokenBitmap& broken : all.broken) add_broken(std::move(broken));
   is_count_wrong_ = all.is_count_wrong;
   if (!is_count_wrong_) co_return;
-  references_->findings().add(
-      {.kind = FindingKind::kBitmapUnreadable, .value = extension.bitmap_count}, [&] {
-        return fmt::format("ERROR the bitmap directory has {} entries, the header says {}",
-                           all.bitmaps.size() + all.broken.size(), extension.bitmap_count);
-      });
+  references_->findings().add({.kind = FindingKind::kBitmapCountWrong,
+                               .value = all.bitmaps.size() + all.broken.size(),
+                               .bound = extension.bitmap_count});
 }
 
 Task<void> BitmapCounter::count() {

@@ -17,48 +17,59 @@ namespace byre::qcow2 {
 
 // The subject of a finding, with the fields of Finding that each one uses.
 enum class FindingKind {
-  // Refcounts against references.
-  kLeakedCluster,         // offset, refcount > references: space is lost, data is not
-  kRefcountTooLow,        // offset, refcount < references: the cluster may be allocated again
-  kRefcountUnreadable,    // offset
+  // Refcounts against references. `index` is the cluster's number in the file.
+  kLeakedCluster,         // offset, index, refcount > references: space is lost, data is not
+  kRefcountTooLow,        // offset, index, refcount < references: may be allocated again
+  kRefcountUnreadable,    // offset, index
   kRefcountOverflow,      // offset: more references than the image's refcounts can count
   kReferenceOutsideFile,  // offset, value: bytes
+  kReferenceRemoved,      // offset, value: the entry; it was past the end of the file
   // L1 and L2 tables.
   kL1ReservedBits,           // value: the entry
   kL2TableUnaligned,         // offset
   kL2ReservedBits,           // value: the entry
-  kClusterUnaligned,         // offset
-  kCompressedCopied,         // offset: the copied flag on a compressed cluster
-  kCompressedInDataFile,     // value: the entry
-  kCompressedSubclusters,    // value: the entry
+  kClusterUnaligned,         // offset: of a cluster with data
+  kZeroClusterUnaligned,     // offset: of an allocated cluster that reads as zeroes
+  kCompressedCopied,         // offset, value: the entry; has the copied flag
+  kCompressedInDataFile,     // index in the L2 table, value: the entry
+  kCompressedSubclusters,    // index in the L2 table, value: the entry
   kSubclusterContradiction,  // offset: a subcluster both allocated and zero
   kSubclustersUnallocated,   // subclusters are allocated, the cluster is not
-  kCopiedFlagL2Table,  // value: the L1 entry, refcount: flag and refcount contradict each other
+  kCopiedFlagL2Table,  // index in the L1 table, value: the entry, refcount: the flag contradicts it
   kCopiedFlagCluster,  // value: the L2 entry, refcount
-  kTableUnreadable,
-  // Snapshots and bitmaps.
-  kSnapshotTableUnreadable,
-  kSnapshotIncomplete,     // value: index of the entry
-  kSnapshotExtraData,      // value: index of the entry; only a repair gets past it
-  kSnapshotL1Unaligned,    // offset
-  kSnapshotL1TooLarge,     // value: entries
-  kSnapshotsWithDataFile,  // value: count
-  kBitmapTable,            // value: the entry (counted; QEMU has no message for it)
-  kBitmapUnreadable,       // value: index of the directory entry
-  // Refcount table and blocks.
-  kRefcountTableReservedBits,  // value: index
-  kRefcountBlockUnaligned,     // value: index
-  kRefcountBlockOutside,       // value: index
-  kRefcountBlockShared,        // value: index, refcount: references to it
+  kL1TableUnreadable,
+  kL2TableUnreadable,
+  kCopiedFlagsUnreadable,  // offset: of the L2 table, cause
+  // Snapshots and bitmaps. `index` is the one of the entry in the table or directory.
+  kSnapshotTableRefused,     // offset, value: entries, cause: of the header's fields
+  kSnapshotTableUnreadable,  // offset, cause
+  kSnapshotsUnreadable,      // offset, index: of the first one, value: how many, cause
+  kSnapshotIncomplete,       // index
+  kSnapshotExtraDataCut,     // index, value: bytes that it had
+  kSnapshotExtraDataSize,    // index: the size of its extra data was found by trying
+  kSnapshotL1Unaligned,      // id, name, offset
+  kSnapshotL1TooLarge,       // id, name, offset, value: entries
+  kSnapshotsWithDataFile,    // value: count
+  kBitmapTable,              // offset: of the entry, value: the entry; only counted
+  kBitmapUnreadable,         // index, name, cause
+  kBitmapCountWrong,         // value: entries of the directory, bound: what the header says
+  // Refcount table and blocks. `index` is the one of the block.
+  kRefcountTableReservedBits,  // offset, index
+  kRefcountBlockUnaligned,     // offset, index
+  kRefcountBlockNotRead,       // offset, index: because it is unaligned
+  kRefcountBlockOutside,       // offset, index
+  kRefcountBlockShared,        // offset, index, references
   // About the repair itself.
   kRefcountsRebuilt,  // at a new offset
   kRebuildNeeded,     // but not allowed
   kTablesMoved,       // to clusters of their own
   kLeaksKept,         // something unreadable may refer to them
   kPastEndKept,       // references past the end of file, to data that may yet arrive
-  kSnapshotRemoved,   // value: index of the entry
-  kBitmapRemoved,     // value: index of the directory entry
-  kNoRoom,            // for new tables; value: bytes that are missing
+  kSnapshotsRemoved,  // offset, index: of the first one, value: how many, cause
+  kSnapshotRemoved,   // index, id, name, cause
+  kBitmapRemoved,     // index, name
+  kNoRoom,            // for new tables; cause
+  kNoRoomPastEnd,     // nor is there any past the end, where tables may yet arrive; cause
 };
 
 enum class Severity {
@@ -72,18 +83,22 @@ struct Finding {
   FindingKind kind = FindingKind::kLeakedCluster;
   Severity severity = Severity::kCorruption;
   uint64_t offset = 0;  // in the image file, in bytes
+  uint64_t index = 0;
   uint64_t value = 0;
+  uint64_t bound = 0;
   uint64_t refcount = 0;    // as the image has it
   uint64_t references = 0;  // as counted
-  // One or more lines, without the last newline, with QEMU's wording; empty if QEMU prints nothing.
-  std::string text;
-  // If the text quotes an error: that error, with the rest of the text as its prefix and suffix, so
-  // that its message is the text.
-  std::optional<Error> error;
-  // QEMU prints the program's name before the text.
-  bool names_program = false;
+  std::string id;           // of a snapshot
+  std::string name;         // of a snapshot or bitmap; empty: it cannot be read
+  std::optional<Error> cause;
   bool is_repaired = false;  // by repair(): no longer true
 };
+
+// What a finding says, without its cause. The two numbers of a refcount are its value and bound, and
+// an id is its text.
+ErrorData data_of(const Finding& finding);
+// The same as an error, which nobody throws.
+Error problem_of(const Finding& finding);
 
 struct CheckOptions {
   // Called for each finding, in the order of the check. An exception from it ends the check.

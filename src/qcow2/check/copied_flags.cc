@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/check/copied_flags.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "qcow2/check/l2_entries.h"
@@ -72,15 +70,10 @@ Task<bool> CopiedFlagChecker::check_l1_entry(layout::L1Entry entry, uint64_t ind
   if (!refcount || (*refcount == 1) == entry.copied()) co_return false;
   references_->findings().add({.kind = FindingKind::kCopiedFlagL2Table,
                                .offset = entry.offset().value(),
+                               .index = index,
                                .value = entry.word(),
                                .refcount = *refcount,
-                               .is_repaired = repairs},
-                              [&] {
-                                return fmt::format(
-                                    "{} OFLAG_COPIED L2 cluster: l1_index={} l1_entry={:x} "
-                                    "refcount={}",
-                                    verb(repairs), index, entry.word(), *refcount);
-                              });
+                               .is_repaired = repairs});
   co_return true;
 }
 
@@ -107,11 +100,10 @@ Task<ConstBytes> CopiedFlagChecker::read_l2(uint64_t offset) {
   try {
     co_return co_await l2_file_.read(offset, geometry_.cluster_size(), 0);
   } catch (const Error& error) {
-    references_->findings().add(
-        {.kind = FindingKind::kTableUnreadable,
-         .severity = Severity::kCheckError,
-         .offset = offset},
-        [&] { return "ERROR: Could not read L2 table: " + errno_text(error.errno_value()); });
+    references_->findings().add({.kind = FindingKind::kCopiedFlagsUnreadable,
+                                 .severity = Severity::kCheckError,
+                                 .offset = offset,
+                                 .cause = error});
     throw;
   }
 }
@@ -123,11 +115,10 @@ Task<void> CopiedFlagChecker::check_l2_table(uint64_t offset) {
     std::ranges::copy(table, l2_.data());
     table = l2_.bytes();
   }
-  const L2EntryCounter kinds(references_, true);
   ChangedRange changed;
   for (uint32_t i = 0; i < geometry_.l2_entries(); ++i) {
     const layout::L2Entry entry = layout::L2Entry::load(table, i, geometry_);
-    if (entry.is_compressed() || !kinds.refers_to_cluster(entry)) continue;
+    if (entry.is_compressed() || !refers_to_cluster(entry, geometry_)) continue;
     // A cluster of a data file counts as referred to once.
     std::optional<uint64_t> refcount = 1;
     if (!geometry_.external_data_file()) {
@@ -152,12 +143,7 @@ bool CopiedFlagChecker::check_l2_entry(const layout::L2Entry& entry, uint64_t re
                                .offset = entry.offset().value(),
                                .value = entry.word(),
                                .refcount = refcount,
-                               .is_repaired = repairs},
-                              [&] {
-                                return fmt::format(
-                                    "{} OFLAG_COPIED data cluster: l2_entry={:x} refcount={}",
-                                    verb(repairs), entry.word(), refcount);
-                              });
+                               .is_repaired = repairs});
   return true;
 }
 

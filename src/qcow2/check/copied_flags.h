@@ -36,7 +36,6 @@ class CopiedFlagChecker {
   Task<void> check_l2_table(uint64_t offset);
   Task<ConstBytes> read_l2(uint64_t offset);
   bool check_l2_entry(const layout::L2Entry& entry, uint64_t refcount, bool repairs);
-  static const char* verb(bool repairs) { return repairs ? "Repairing" : "ERROR"; }
   Task<void> write(uint64_t offset, ConstBytes table, ChangedRange changed);
 
   const layout::Geometry geometry_;

@@ -3,6 +3,20 @@
 
 namespace byre::qcow2 {
 
+void Findings::add(const Finding& finding) {
+  if (finding.is_repaired) {
+    note_repaired(finding.severity, 1);
+  } else {
+    count(finding.severity, 1);
+  }
+  if (!is_wanted()) {
+    if (!muted_) ++unreported_;
+    return;
+  }
+  ++reported_;
+  if (options_->on_finding) options_->on_finding(finding);
+}
+
 void Findings::count(Severity severity, uint64_t times) {
   switch (severity) {
     case Severity::kNote:
@@ -22,11 +36,6 @@ void Findings::count(Severity severity, uint64_t times) {
 void Findings::note_repaired(Severity severity, uint64_t times) {
   if (severity == Severity::kLeak) repaired_leaks_ += times;
   if (severity == Severity::kCorruption) repaired_corruptions_ += times;
-}
-
-void Findings::report(const Finding& finding) {
-  ++reported_;
-  if (options_->on_finding) options_->on_finding(finding);
 }
 
 void Findings::store(CheckResult& result) const {

@@ -2,42 +2,17 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <utility>
 
 #include "qcow2/check/check.h"
 
 namespace byre::qcow2 {
 
-// Counts what a checker finds, and passes it on as long as the caller wants more. The text of a
-// finding is only built then.
+// Counts what a checker finds, and passes it on as long as the caller wants more.
 class Findings {
  public:
   explicit Findings(const CheckOptions* options) : options_(options) {}
 
-  template <class MakeText>
-  void add(Finding finding, MakeText make_text) {
-    if (finding.is_repaired) {
-      note_repaired(finding.severity, 1);
-    } else {
-      count(finding.severity, 1);
-    }
-    if (!is_wanted()) {
-      if (!muted_) ++unreported_;
-      return;
-    }
-    finding.text = make_text();
-    report(finding);
-  }
-  // With the error's message as the text.
-  void add(Finding finding, const Error& error) {
-    finding.error = error;
-    add(std::move(finding), [&error] { return error.message(); });
-  }
-  // Without text.
-  void add(const Finding& finding) {
-    add(finding, [] { return std::string(); });
-  }
+  void add(const Finding& finding);
   // Counts the same finding this many times more without reporting it.
   void count(Severity severity, uint64_t times);
 
@@ -58,8 +33,6 @@ class Findings {
   void store(CheckResult& result) const;
 
  private:
-  void report(const Finding& finding);
-
   const CheckOptions* options_;
   uint64_t corruptions_ = 0;
   uint64_t leaks_ = 0;

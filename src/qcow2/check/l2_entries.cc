@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/check/l2_entries.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 namespace byre::qcow2 {
 
 using layout::L2Entry;
 using layout::L2Stretch;
+
+bool refers_to_cluster(const L2Entry& entry, const layout::Geometry& geometry) {
+  if (!entry.offset().is_zero()) return true;
+  const bool is_zero = !geometry.extended_l2() && (entry.word() & L2Entry::kZero) != 0;
+  return geometry.external_data_file() && entry.copied() && !is_zero;
+}
 
 L2EntryCounter::L2EntryCounter(ReferenceCounter* references, bool active)
     : references_(references),
@@ -61,14 +65,6 @@ void L2EntryCounter::note_places(uint64_t offset, uint64_t clusters) {
   contiguous_offset_ = offset + (clusters << geometry_.cluster_bits());
 }
 
-// To a checker every bit pattern has a meaning: that of the entry without its faults. So this does
-// not use L2Entry::kind(), which would only give "invalid".
-bool L2EntryCounter::refers_to_cluster(const L2Entry& entry) const {
-  if (!entry.offset().is_zero()) return true;
-  const bool is_zero = !geometry_.extended_l2() && (entry.word() & L2Entry::kZero) != 0;
-  return geometry_.external_data_file() && entry.copied() && !is_zero;
-}
-
 void L2EntryCounter::count_entry(const L2Entry& entry, uint32_t index) {
   if (can_repair_ && references_->entry_repair().repaired(entry)) references_->set_repairable();
   if (entry.is_compressed()) {
@@ -78,18 +74,14 @@ void L2EntryCounter::count_entry(const L2Entry& entry, uint32_t index) {
   Findings& findings = references_->findings();
   if ((entry.word() & L2Entry::kReservedMask) != 0) {
     references_->set_suspect();
-    findings.add({.kind = FindingKind::kL2ReservedBits, .value = entry.word()}, [&] {
-      return fmt::format("ERROR found l2 entry with reserved bits set: {:x}", entry.word());
-    });
+    findings.add({.kind = FindingKind::kL2ReservedBits, .value = entry.word()});
   }
-  if (refers_to_cluster(entry)) {
+  if (refers_to_cluster(entry, geometry_)) {
     count_allocated(entry);
   } else if ((entry.bitmap() & L2Entry::kAllAllocated) != 0) {
     references_->set_suspect();
     references_->set_incomplete();
-    findings.add({.kind = FindingKind::kSubclustersUnallocated, .value = entry.bitmap()}, [] {
-      return std::string("ERROR: Unallocated cluster has non-zero subcluster allocation map");
-    });
+    findings.add({.kind = FindingKind::kSubclustersUnallocated, .value = entry.bitmap()});
   }
 }
 
@@ -97,27 +89,19 @@ void L2EntryCounter::count_compressed(L2Entry entry, uint32_t index) {
   Findings& findings = references_->findings();
   if (entry.copied()) {
     const uint64_t offset = entry.word() & geometry_.compressed_offset_mask();
-    findings.add({.kind = FindingKind::kCompressedCopied, .offset = offset}, [offset] {
-      return fmt::format(
-          "ERROR: coffset={:#x}: copied flag must never be set for compressed clusters", offset);
-    });
+    findings.add({.kind = FindingKind::kCompressedCopied, .offset = offset, .value = entry.word()});
     entry = entry.with_copied(false);
   }
   if (geometry_.external_data_file()) {
     references_->set_incomplete();
-    findings.add({.kind = FindingKind::kCompressedInDataFile, .value = entry.word()}, [&] {
-      return fmt::format("ERROR compressed cluster {} with data file, entry={:#x}", index,
-                         entry.word());
-    });
+    findings.add(
+        {.kind = FindingKind::kCompressedInDataFile, .index = index, .value = entry.word()});
     return;
   }
   if (entry.bitmap() != 0) {
     references_->set_incomplete();
-    findings.add({.kind = FindingKind::kCompressedSubclusters, .value = entry.word()}, [&] {
-      return fmt::format(
-          "ERROR compressed cluster {} with non-zero subcluster allocation bitmap, entry={:#x}",
-          index, entry.word());
-    });
+    findings.add(
+        {.kind = FindingKind::kCompressedSubclusters, .index = index, .value = entry.word()});
     return;
   }
   const layout::CompressedRange range = entry.compressed_range(geometry_);
@@ -133,11 +117,7 @@ void L2EntryCounter::count_allocated(const L2Entry& entry) {
   const uint64_t offset = entry.offset().value();
   if ((entry.bitmap() & (entry.bitmap() >> 32)) != 0) {
     references_->set_suspect();
-    findings.add({.kind = FindingKind::kSubclusterContradiction, .offset = offset}, [offset] {
-      return fmt::format(
-          "ERROR offset={:x}: Allocated cluster has corrupted subcluster allocation bitmap",
-          offset);
-    });
+    findings.add({.kind = FindingKind::kSubclusterContradiction, .offset = offset});
   }
   if (!geometry_.is_cluster_aligned(entry.offset())) {
     references_->set_suspect();
@@ -146,12 +126,10 @@ void L2EntryCounter::count_allocated(const L2Entry& entry) {
     if (has_data) references_->set_incomplete();
     const bool repairs = can_repair_ && references_->repairs() &&
                          references_->entry_repair().repaired(entry).has_value();
-    findings.add({.kind = FindingKind::kClusterUnaligned, .offset = offset, .is_repaired = repairs},
-                 [&] {
-                   return fmt::format(
-                       "{} offset={:x}: {} cluster is not properly aligned; L2 entry corrupted.",
-                       repairs ? "Repairing" : "ERROR", offset, has_data ? "Data" : "Preallocated");
-                 });
+    findings.add(
+        {.kind = has_data ? FindingKind::kClusterUnaligned : FindingKind::kZeroClusterUnaligned,
+         .offset = offset,
+         .is_repaired = repairs});
     if (repairs) return;
   }
   note_places(offset, 1);
@@ -173,7 +151,7 @@ void L2EntryCounter::count_owed(ConstBytes table, uint64_t times) {
       const layout::CompressedRange range = entry.compressed_range(geometry_);
       offset = range.offset.value();
       size = range.size;
-    } else if (!refers_to_cluster(entry)) {
+    } else if (!refers_to_cluster(entry, geometry_)) {
       continue;
     }
     if (references_->is_outside(offset, size)) {

@@ -11,6 +11,11 @@
 
 namespace byre::qcow2 {
 
+// Whether a standard entry refers to a host cluster, or to a cluster of the external data file. To a
+// checker every bit pattern has a meaning: that of the entry without its faults. So this does not
+// use L2Entry::kind(), which would only give "invalid".
+bool refers_to_cluster(const layout::L2Entry& entry, const layout::Geometry& geometry);
+
 // Checks the entries of one L2 table and counts what they refer to. No I/O.
 class L2EntryCounter {
  public:
@@ -23,9 +28,6 @@ class L2EntryCounter {
   void count(ConstBytes table);
   // Counts what count() counted this many times more, without reporting anything.
   void count_owed(ConstBytes table, uint64_t times);
-
-  // Whether a standard entry refers to a host cluster, or to a cluster of the external data file.
-  bool refers_to_cluster(const layout::L2Entry& entry) const;
 
   // Of the tables passed to count().
   const ClusterStatistics& statistics() const { return statistics_; }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/check/metadata.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <optional>
@@ -13,10 +11,6 @@
 
 namespace byre::qcow2 {
 namespace {
-
-constexpr char kSnapshotAdvice[] =
-    "\ncheck -r all repairs the table where its entries show how; byre check -r all "
-    "--drop-unreadable removes the snapshots that cannot be read";
 
 // Padding after the snapshot table entry to a multiple of 8 bytes.
 uint64_t padding_of(const layout::Snapshot& snapshot) {
@@ -35,18 +29,11 @@ void MetadataCounter::check_snapshot_pointer() {
   try {
     header.check_snapshot_table();
   } catch (const Error& error) {
-    references_->findings().add({.kind = FindingKind::kSnapshotTableUnreadable,
+    references_->findings().add({.kind = FindingKind::kSnapshotTableRefused,
                                  .severity = Severity::kCheckError,
                                  .offset = header.snapshots_offset.value(),
                                  .value = header.snapshot_count,
-                                 .names_program = true},
-                                [&] {
-                                  const bool is_count = error.errno_value() == EFBIG;
-                                  if (!is_count)
-                                    return std::string("ERROR snapshot table offset invalid");
-                                  return std::string("ERROR snapshot table too large") +
-                                         kSnapshotAdvice;
-                                });
+                                 .cause = error});
     throw;
   }
 }
@@ -68,12 +55,10 @@ Task<void> MetadataCounter::decode_snapshots() {
   try {
     co_await decode(&decoder);
   } catch (const Error& error) {
-    references_->findings().add(
-        {.kind = FindingKind::kSnapshotTableUnreadable,
-         .severity = Severity::kCheckError,
-         .offset = subject_->header.snapshots_offset.value(),
-         .names_program = true},
-        error.with_prefix("ERROR failed to read the snapshot table").with_suffix(kSnapshotAdvice));
+    references_->findings().add({.kind = FindingKind::kSnapshotTableUnreadable,
+                                 .severity = Severity::kCheckError,
+                                 .offset = subject_->header.snapshots_offset.value(),
+                                 .cause = error});
     throw;
   }
 }
@@ -148,10 +133,7 @@ Task<bool> MetadataCounter::guess_entry(layout::SnapshotTableDecoder* decoder) {
 void MetadataCounter::report_guess(size_t index) {
   has_repaired_snapshots_ = true;
   references_->findings().add(
-      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_repaired = true}, [&] {
-        return fmt::format("Repairing the size of the extra data in snapshot table entry {}",
-                           index);
-      });
+      {.kind = FindingKind::kSnapshotExtraDataSize, .index = index, .is_repaired = true});
 }
 
 // Reports the entries from this one on. What they refer to is not known.
@@ -161,51 +143,49 @@ void MetadataCounter::report_unreadable(uint64_t decoded, const Error& reason) {
   is_table_kept_ = !removes;
   has_repaired_snapshots_ |= removes;
   if (!removes) references_->set_incomplete();
-  const uint64_t count = header.snapshot_count - decoded;
-  const Error told =
-      removes
-          ? reason.with_prefix(fmt::format(
-                "Removing the {} snapshots from snapshot table entry {} on", count, decoded))
-          : reason.with_prefix(fmt::format("ERROR snapshot table entry {} cannot be read", decoded))
-                .with_suffix(
-                    fmt::format("\nIt is kept, and the {} snapshots from it on; byre check "
-                                "-r all --drop-unreadable removes them",
-                                count));
   references_->findings().add(
-      {.kind = removes ? FindingKind::kSnapshotRemoved : FindingKind::kSnapshotTableUnreadable,
+      {.kind = removes ? FindingKind::kSnapshotsRemoved : FindingKind::kSnapshotsUnreadable,
        .offset = header.snapshots_offset.value(),
-       .value = decoded,
-       .is_repaired = removes},
-      told);
+       .index = decoded,
+       .value = header.snapshot_count - decoded,
+       .cause = reason,
+       .is_repaired = removes});
 }
 
-// Why the snapshot's L1 table cannot be followed; nullptr if it can.
-const char* MetadataCounter::unreadable_l1(const layout::Snapshot& snapshot) const {
-  if (snapshot.disk_size_or(subject_->header.size) == 0) return nullptr;
+// Why the snapshot's L1 table cannot be followed.
+std::optional<Error> MetadataCounter::unreadable_l1(const layout::Snapshot& snapshot) const {
+  const auto because = [](const char* sentence) {
+    return Error(ErrorKind::kCorrupt, EINVAL, ErrorData{.code = "qcow2-snapshot-unreadable"},
+                 sentence);
+  };
+  if (snapshot.disk_size_or(subject_->header.size) == 0) return std::nullopt;
   const uint64_t offset = snapshot.l1_table_offset.value();
-  if (offset == 0 || snapshot.l1_size == 0) return "it has no L1 table";
+  if (offset == 0 || snapshot.l1_size == 0) return because("it has no L1 table");
   if (!references_->geometry().is_cluster_aligned(snapshot.l1_table_offset)) {
-    return "its L1 table is not cluster aligned";
+    return because("its L1 table is not cluster aligned");
   }
-  if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) return "its L1 table is too large";
+  if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) {
+    return because("its L1 table is too large");
+  }
   if (references_->is_outside(offset, uint64_t{snapshot.l1_size} * 8)) {
-    return "its L1 table is past the end of the file";
+    return because("its L1 table is past the end of the file");
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 void MetadataCounter::remove_unreadable() {
   size_t index = 0;
   std::erase_if(snapshots_, [&](const layout::Snapshot& snapshot) {
     const size_t own = index++;
-    const char* const reason = unreadable_l1(snapshot);
-    if (reason == nullptr) return false;
+    const std::optional<Error> reason = unreadable_l1(snapshot);
+    if (!reason) return false;
     has_repaired_snapshots_ = true;
-    references_->findings().add(
-        {.kind = FindingKind::kSnapshotRemoved, .value = own, .is_repaired = true}, [&] {
-          return fmt::format("Removing snapshot {} ({}): {}", snapshot.id.c_str(),
-                             snapshot.name.c_str(), reason);
-        });
+    references_->findings().add({.kind = FindingKind::kSnapshotRemoved,
+                                 .index = own,
+                                 .id = snapshot.id,
+                                 .name = snapshot.name,
+                                 .cause = reason,
+                                 .is_repaired = true});
     return true;
   });
   if (has_repaired_snapshots_) is_table_kept_ = false;
@@ -213,12 +193,11 @@ void MetadataCounter::remove_unreadable() {
 
 void MetadataCounter::report_cut(size_t index, uint64_t size) {
   has_repaired_snapshots_ = true;
-  references_->findings().add(
-      {.kind = FindingKind::kSnapshotExtraData, .value = index, .is_repaired = true}, [&] {
-        return fmt::format(
-            "Discarding too much extra metadata in snapshot table entry {} ({} > {})", index, size,
-            layout::limits::kSnapshotExtraDataSizeMax);
-      });
+  references_->findings().add({.kind = FindingKind::kSnapshotExtraDataCut,
+                               .index = index,
+                               .value = size,
+                               .bound = layout::limits::kSnapshotExtraDataSizeMax,
+                               .is_repaired = true});
 }
 
 // Version 3 requires the disk size of the snapshot.
@@ -228,10 +207,7 @@ void MetadataCounter::check_snapshot_entries() {
     if (snapshot.disk_size) continue;
     const bool repairs = options_->repairs;
     references_->findings().add(
-        {.kind = FindingKind::kSnapshotIncomplete, .value = i, .is_repaired = repairs}, [&] {
-          return fmt::format("{} snapshot table entry {} is incomplete",
-                             repairs ? "Repairing" : "ERROR", i);
-        });
+        {.kind = FindingKind::kSnapshotIncomplete, .index = i, .is_repaired = repairs});
     if (!repairs) continue;
     has_repaired_snapshots_ = true;
     snapshot.has_large_vm_state_size = true;
@@ -241,29 +217,21 @@ void MetadataCounter::check_snapshot_entries() {
 
 bool MetadataCounter::check_snapshot_l1(const layout::Snapshot& snapshot) {
   const uint64_t offset = snapshot.l1_table_offset.value();
-  // QEMU prints both as C strings.
-  const char* const id = snapshot.id.c_str();
-  const char* const name = snapshot.name.c_str();
   if (!references_->geometry().is_cluster_aligned(snapshot.l1_table_offset)) {
     references_->set_incomplete();
-    references_->findings().add({.kind = FindingKind::kSnapshotL1Unaligned, .offset = offset}, [&] {
-      return fmt::format(
-          "ERROR snapshot {} ({}) l1_offset={:#x}: L1 table is not cluster aligned; snapshot "
-          "table entry corrupted",
-          id, name, offset);
-    });
+    references_->findings().add({.kind = FindingKind::kSnapshotL1Unaligned,
+                                 .offset = offset,
+                                 .id = snapshot.id,
+                                 .name = snapshot.name});
     return false;
   }
   if (snapshot.l1_size > layout::limits::kSnapshotL1EntriesMax) {
     references_->set_incomplete();
-    references_->findings().add(
-        {.kind = FindingKind::kSnapshotL1TooLarge, .offset = offset, .value = snapshot.l1_size},
-        [&] {
-          return fmt::format(
-              "ERROR snapshot {} ({}) l1_size={:#x}: L1 table is too large; snapshot table entry "
-              "corrupted",
-              id, name, snapshot.l1_size);
-        });
+    references_->findings().add({.kind = FindingKind::kSnapshotL1TooLarge,
+                                 .offset = offset,
+                                 .value = snapshot.l1_size,
+                                 .id = snapshot.id,
+                                 .name = snapshot.name});
     return false;
   }
   return true;
@@ -271,13 +239,11 @@ bool MetadataCounter::check_snapshot_l1(const layout::Snapshot& snapshot) {
 
 Task<void> MetadataCounter::count_snapshots() {
   if (!snapshots_.empty() && references_->geometry().external_data_file()) {
-    const size_t count = snapshots_.size();
     references_->findings().add(
-        {.kind = FindingKind::kSnapshotsWithDataFile, .value = count},
-        [count] { return fmt::format("ERROR {} snapshots in image with data file", count); });
+        {.kind = FindingKind::kSnapshotsWithDataFile, .value = snapshots_.size()});
   }
   for (const layout::Snapshot& snapshot : snapshots_) {
-    if (unreadable_l1(snapshot) != nullptr) references_->set_incomplete();
+    if (unreadable_l1(snapshot)) references_->set_incomplete();
     if (!check_snapshot_l1(snapshot)) continue;
     co_await references_->count_l1_table(snapshot.l1_table_offset.value(), snapshot.l1_size, false);
   }

@@ -42,7 +42,7 @@ class MetadataCounter {
   void report_guess(size_t index);
   void report_unreadable(uint64_t decoded, const Error& reason);
   void remove_unreadable();
-  const char* unreadable_l1(const layout::Snapshot& snapshot) const;
+  std::optional<Error> unreadable_l1(const layout::Snapshot& snapshot) const;
   void report_cut(size_t index, uint64_t size);
   void check_snapshot_entries();
   bool check_snapshot_l1(const layout::Snapshot& snapshot);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/check/refcounts.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cerrno>
 
@@ -63,20 +61,12 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
   if (entry.reserved_bits() != 0) {
     note_bad_structure();
     findings.add(
-        {.kind = FindingKind::kRefcountTableReservedBits, .offset = offset, .value = index},
-        [index] {
-          return fmt::format("ERROR refcount table entry {} has reserved bits set", index);
-        });
+        {.kind = FindingKind::kRefcountTableReservedBits, .offset = offset, .index = index});
     return;
   }
   if (!geometry_.is_cluster_aligned(entry.offset())) {
     note_bad_structure();
-    findings.add(
-        {.kind = FindingKind::kRefcountBlockUnaligned, .offset = offset, .value = index}, [index] {
-          return fmt::format(
-              "ERROR refcount block {} is not cluster aligned; refcount table entry corrupted",
-              index);
-        });
+    findings.add({.kind = FindingKind::kRefcountBlockUnaligned, .offset = offset, .index = index});
     return;
   }
   if (cluster >= references_->counts().cluster_count()) {
@@ -88,9 +78,7 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
       has_block_past_end_ = true;
       references_->count_outside(offset, geometry_.cluster_size(), 1);
     }
-    findings.add(
-        {.kind = FindingKind::kRefcountBlockOutside, .offset = offset, .value = index},
-        [index] { return fmt::format("ERROR refcount block {} is outside image", index); });
+    findings.add({.kind = FindingKind::kRefcountBlockOutside, .offset = offset, .index = index});
     return;
   }
   references_->count_region(offset, geometry_.cluster_size());
@@ -99,9 +87,8 @@ void StoredRefcounts::count_block(uint64_t index, RefcountTableEntry entry) {
   if (count == 1) return;
   findings.add({.kind = FindingKind::kRefcountBlockShared,
                 .offset = offset,
-                .value = index,
-                .refcount = count},
-               [&] { return fmt::format("ERROR refcount block {} refcount={}", index, count); });
+                .index = index,
+                .references = count});
 }
 
 bool StoredRefcounts::can_read(RefcountTableEntry entry) const {
@@ -121,19 +108,12 @@ bool StoredRefcounts::is_unused(uint64_t first, uint64_t count) const {
 Task<bool> StoredRefcounts::load_block(uint64_t index) {
   const RefcountTableEntry entry = this->entry(index);
   if (!can_read(entry)) {
-    if (!geometry_.is_cluster_aligned(entry.offset()) && !said_corrupt_) {
-      said_corrupt_ = true;
-      references_->findings().add({.kind = FindingKind::kRefcountBlockUnaligned,
+    if (!geometry_.is_cluster_aligned(entry.offset()) && !has_reported_block_) {
+      has_reported_block_ = true;
+      references_->findings().add({.kind = FindingKind::kRefcountBlockNotRead,
                                    .severity = Severity::kNote,
                                    .offset = entry.offset().value(),
-                                   .value = index},
-                                  [&] {
-                                    return fmt::format(
-                                        "qcow2: Image is corrupt: Refblock offset {:#x} unaligned "
-                                        "(reftable index: {}{:x}); further non-fatal corruption "
-                                        "events will be suppressed",
-                                        entry.offset().value(), index == 0 ? "" : "0x", index);
-                                  });
+                                   .index = index});
     }
     co_return false;
   }
@@ -153,11 +133,8 @@ void StoredRefcounts::report_unreadable(uint64_t first, uint64_t count) {
   for (uint64_t cluster = first; cluster < first + count; ++cluster) {
     references_->findings().add({.kind = FindingKind::kRefcountUnreadable,
                                  .severity = Severity::kCheckError,
-                                 .offset = cluster << geometry_.cluster_bits()},
-                                [cluster] {
-                                  return fmt::format("Can't get refcount for cluster {}: {}",
-                                                     cluster, errno_text(EIO));
-                                });
+                                 .offset = cluster << geometry_.cluster_bits(),
+                                 .index = cluster});
   }
 }
 
@@ -246,14 +223,10 @@ void StoredRefcounts::report_difference(uint64_t cluster, uint64_t refcount, uin
       {.kind = is_leak ? FindingKind::kLeakedCluster : FindingKind::kRefcountTooLow,
        .severity = difference == Difference::kLeft ? Severity::kNote : severity,
        .offset = cluster << geometry_.cluster_bits(),
+       .index = cluster,
        .refcount = refcount,
        .references = references,
-       .is_repaired = is_repaired},
-      [&] {
-        const char* const what = is_leak ? "Leaked" : "ERROR";
-        return fmt::format("{} cluster {} refcount={} reference={}",
-                           is_repaired ? "Repairing" : what, cluster, refcount, references);
-      });
+       .is_repaired = is_repaired});
 }
 
 StoredRefcounts::Location StoredRefcounts::location_of(RefcountTableEntry entry,

@@ -103,7 +103,7 @@ class StoredRefcounts {
   CheckerFile block_file_;
   ReferenceCounts::PageCounts page_counts_;
   uint64_t used_end_ = 1;  // end of the last cluster in use, at least the header's
-  bool said_corrupt_ = false;
+  bool has_reported_block_ = false;
   bool must_be_rebuilt_ = false;
   bool has_block_past_end_ = false;
   bool is_past_end_ = false;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/check/references.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "base/checked.h"
@@ -41,13 +39,7 @@ void ReferenceCounter::count_region(uint64_t offset, uint64_t size, Claim claim)
 void ReferenceCounter::report_outside(uint64_t offset, uint64_t size) {
   suspect_ = true;
   note_outside(offset, size);
-  findings_->add({.kind = FindingKind::kReferenceOutsideFile, .offset = offset, .value = size},
-                 [&] {
-                   return fmt::format(
-                       "ERROR: counting reference for region exceeding the end of the file by one "
-                       "cluster or more: offset {:#x} size {:#x}",
-                       offset, size);
-                 });
+  findings_->add({.kind = FindingKind::kReferenceOutsideFile, .offset = offset, .value = size});
 }
 
 void ReferenceCounter::note_outside(uint64_t offset, uint64_t size) {
@@ -84,13 +76,7 @@ void ReferenceCounter::add_references(uint64_t offset, uint64_t size, uint64_t t
     suspect_ = true;
     if (overflowed_.range_count() < kRangesMax) overflowed_.add(cluster, cluster + 1);
     const uint64_t place = cluster << geometry_.cluster_bits();
-    findings_->add({.kind = FindingKind::kRefcountOverflow, .offset = place}, [place] {
-      return fmt::format(
-          "ERROR: overflow cluster offset={:#x}\n"
-          "Use qemu-img amend to increase the refcount entry width or qemu-img convert to create a "
-          "clean copy if the image cannot be opened for writing",
-          place);
-    });
+    findings_->add({.kind = FindingKind::kRefcountOverflow, .offset = place});
     findings_->count(Severity::kCorruption, overflow - 1);
   }
 }
@@ -187,14 +173,13 @@ Task<ConstBytes> ReferenceCounter::read_l1(uint64_t offset, uint64_t length, uin
   try {
     co_return co_await file_->read(offset, length, ahead);
   } catch (const Error& error) {
-    report_unreadable(1);
+    report_unreadable(FindingKind::kL1TableUnreadable);
     throw;
   }
 }
 
-void ReferenceCounter::report_unreadable(int level) {
-  findings_->add({.kind = FindingKind::kTableUnreadable, .severity = Severity::kCheckError},
-                 [&] { return fmt::format("ERROR: I/O error in check_refcounts_l{}", level); });
+void ReferenceCounter::report_unreadable(FindingKind kind) {
+  findings_->add({.kind = kind, .severity = Severity::kCheckError});
 }
 
 namespace {
@@ -223,9 +208,7 @@ Task<void> ReferenceCounter::count_l1_cluster(uint64_t offset, uint64_t length, 
     if (entry.word() == 0) continue;
     if (entry.reserved_bits() != 0) {
       suspect_ = true;
-      findings_->add({.kind = FindingKind::kL1ReservedBits, .value = entry.word()}, [&] {
-        return fmt::format("ERROR found L1 entry with reserved bits set: {:x}", entry.word());
-      });
+      findings_->add({.kind = FindingKind::kL1ReservedBits, .value = entry.word()});
     }
     const uint64_t l2_offset = entry.offset().value();
     const Claim claim = !active          ? Claim::kNone
@@ -240,10 +223,7 @@ Task<void> ReferenceCounter::count_l1_cluster(uint64_t offset, uint64_t length, 
     if (!geometry_.is_cluster_aligned(entry.offset())) {
       suspect_ = true;
       incomplete_ = true;
-      findings_->add({.kind = FindingKind::kL2TableUnaligned, .offset = l2_offset}, [&] {
-        return fmt::format("ERROR l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted",
-                           l2_offset);
-      });
+      findings_->add({.kind = FindingKind::kL2TableUnaligned, .offset = l2_offset});
     }
     const bool is_kept = l2_file_.kept(l2_offset, geometry_.cluster_size()).has_value();
     const uint64_t l2_ahead =
@@ -282,7 +262,7 @@ Task<ConstBytes> ReferenceCounter::read_l2(uint64_t offset, uint64_t ahead) {
   try {
     co_return co_await l2_file_.read(offset, geometry_.cluster_size(), ahead);
   } catch (const Error& error) {
-    report_unreadable(2);
+    report_unreadable(FindingKind::kL2TableUnreadable);
     throw;
   }
 }

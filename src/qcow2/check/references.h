@@ -112,7 +112,7 @@ class ReferenceCounter {
  private:
   Task<ConstBytes> read_l1(uint64_t offset, uint64_t length, uint64_t ahead);
   Task<ConstBytes> read_l2(uint64_t offset, uint64_t ahead);
-  void report_unreadable(int level);
+  void report_unreadable(FindingKind kind);
   Task<void> count_l1_cluster(uint64_t offset, uint64_t length, uint64_t ahead, bool active);
   Task<void> count_l2_table(uint64_t offset, uint64_t ahead, bool active);
   void note_outside(uint64_t offset, uint64_t size);

@@ -164,8 +164,7 @@ Error invalid_name(Literal code, Literal field, uint64_t value, uint64_t bound) 
                fmt::format("{} has {} bytes; at most {} are allowed", field.view(), value, bound));
 }
 
-void check_backing_file(const layout::Header& header, const std::string& name,
-                        const std::string& format) {
+void check_names(const layout::Header& header, const std::string& name, const std::string& format) {
   namespace limits = layout::limits;
   if (name.size() > limits::kBackingFileNameSizeMax) {
     throw invalid_name("qcow2-new-backing-name-too-long", "the backing file name", name.size(),
@@ -212,6 +211,16 @@ Task<void> HeaderStore::perform(const layout::HeaderRewrite* rewrite,
   }
 }
 
+void HeaderStore::check_backing_file(const std::string& name, const std::string& format) const {
+  check_names(header(), name, format);
+  layout::HeaderCluster target = first_cluster_;
+  target.backing_file_name = name;
+  target.extensions.backing_format.reset();
+  if (!format.empty()) target.extensions.backing_format = format;
+  target.extensions.feature_names.reset();
+  target.encode();
+}
+
 Task<std::vector<uint8_t>> HeaderStore::read_first_cluster() {
   std::vector<uint8_t> bytes(header().cluster_size());
   const ReadBuffers to((Bytes(bytes)));
@@ -238,7 +247,7 @@ Task<void> HeaderStore::replace(layout::HeaderCluster target) {
 }
 
 Task<void> HeaderStore::set_backing_file(std::string name, std::string format) {
-  check_backing_file(header(), name, format);
+  check_names(header(), name, format);
   const Mutex::Guard guard = co_await mutex_.lock();
   const std::vector<uint8_t> before = co_await read_first_cluster();
   layout::HeaderCluster target = layout::HeaderCluster::parse(before, {.for_check = true});

@@ -68,10 +68,12 @@ class HeaderStore {
   // old header or the new one; HeaderRewrite tells of the rare exceptions. Throws Error(kNoSpace) if
   // the first cluster has no room for it; nothing is changed then, and the image remains usable.
   Task<void> replace(layout::HeaderCluster target);
-  // Changes the names of the backing file and of its format, at once; both empty: none. Not durable
-  // before, the old ones stay, whatever happens; HeaderRewrite tells of the rare exceptions. Throws
-  // Error(kInvalidArgument) for names that no header can have, and Error(kNoSpace) if the first
-  // cluster has no room for them; nothing is changed then, and the image remains usable.
+  // Changes the names of the backing file and of its format, at once; both empty: none. Until that
+  // is durable the file has the old ones, whatever happens; HeaderRewrite tells of the exceptions.
+  // check_backing_file() throws Error(kInvalidArgument) for names that no header can have, and
+  // Error(kNoSpace) if the first cluster has no room for them. So does set_backing_file(), which
+  // changes nothing then.
+  void check_backing_file(const std::string& name, const std::string& format) const;
   Task<void> set_backing_file(std::string name, std::string format);
   // Sets the corrupt bit if the image was found corrupt, is writable and has version 3.
   Task<void> mark_if_corrupt();

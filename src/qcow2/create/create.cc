@@ -34,7 +34,8 @@ std::vector<uint8_t> encode_with_qemu_errors(layout::HeaderCluster parts,
   layout::HeaderCluster without_backing = parts;
   without_backing.backing_file_name.clear();
   try {
-    without_backing.encode();
+    std::vector<uint8_t> bytes = without_backing.encode();
+    if (parts.backing_file_name.empty()) return bytes;
   } catch (const Error& error) {
     throw Error(error.kind(), error.errno_value(), ErrorData{.code = "qcow2-new-header-too-large"},
                 error.message());

@@ -56,6 +56,31 @@ class Image : public BlockDevice {
   // the refcounts of what they refer to; changes nothing.
   Task<uint64_t> size_freed_by_deleting(SnapshotSelector selector);
 
+  // A range of the disk gets what the snapshot at that index of snapshots() has there, and shares its
+  // clusters.
+  // REQUIRES: the range is whole clusters, or ends with the disk; it is inside the snapshot's disk,
+  // and ends with both or with neither.
+  Task<void> share_with_snapshot(size_t index, uint64_t offset, uint64_t length);
+  // The backing file shows through in that range.
+  // REQUIRES: the range is whole clusters, or ends with the disk.
+  Task<void> unallocate(uint64_t offset, uint64_t length);
+
+  // A read-only image that has as its disk that of the snapshot at that index, with its size and
+  // VM state. `file` reads the file of this image, and has nothing else; the caller sets the backing
+  // file. Throws the errors of load_snapshot().
+  // REQUIRES: this image is read-only.
+  Task<std::unique_ptr<Image>> open_snapshot(size_t index, std::unique_ptr<BlockDevice> file) const;
+  // Whether both images have the same cluster for all bytes of a range, or neither has one, as far
+  // as one lookup shows. Zeroes of any kind are the same.
+  struct Sharing {
+    uint64_t length = 0;  // above 0: the part of the range that this is about
+    bool is_same = false;
+  };
+  // REQUIRES: both are read-only, of the same file; the range is inside both, and not empty.
+  Task<Sharing> sharing_with(const Image& other, uint64_t offset, uint64_t length) const;
+  // Where the L2 table is in the file that maps that offset; 0: there is none.
+  uint64_t l2_table_at(uint64_t offset) const;
+
   // Nothing is allocated any more, and the backing file shows through everywhere. Snapshots stay.
   // Happens as a whole or not at all; durable when it is done.
   Task<void> make_empty();
@@ -86,8 +111,9 @@ class Image : public BlockDevice {
   // Changes the names of the backing file and of its format in the header; both empty: none. Waits
   // until no request is in flight; everything written before is durable then, and the change is
   // when it is done. In a power cut the image has either the old names or the new ones. See
-  // HeaderStore::set_backing_file() for what it throws. backing() stays the same until the image is
-  // closed.
+  // HeaderStore::check_backing_file() for what both throw. backing() stays the same until the image
+  // is closed.
+  void check_backing_file(const std::string& name, const std::string& format) const;
   Task<void> change_backing_file(std::string name, std::string format);
 
   const std::string& filename() const override;

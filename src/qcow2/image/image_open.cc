@@ -162,10 +162,10 @@ Task<void> repair_dirty(LoadedImage* loaded) {
   constexpr char kNotChecked[] = "parts of it cannot be checked";
   RepairOptions options;
   options.check.on_finding = [loaded](const Finding& finding) {
-    if (finding.text.empty() || !loaded->options.on_warning) return;
-    const Error problem = finding.error.value_or(
-        Error(ErrorKind::kCorrupt, EIO, ErrorData{.code = "qcow2-check-finding"}, finding.text));
-    loaded->options.on_warning({WarningKind::kRepaired, problem});
+    if (!loaded->options.on_warning || finding.kind == FindingKind::kBitmapTable) return;
+    const bool is_skipped = finding.kind == FindingKind::kRefcountBlockNotRead;
+    const WarningKind kind = is_skipped ? WarningKind::kCorrupt : WarningKind::kRepaired;
+    loaded->options.on_warning({kind, problem_of(finding)});
   };
   std::optional<Error> failure;
   try {
@@ -223,6 +223,11 @@ Task<LoadedImage> load_image(std::unique_ptr<BlockDevice> file, OpenOptions opti
   throw *failure;
 }
 
+Task<L1Table> load_snapshot_l1(BlockDevice* file, const layout::Snapshot* snapshot) {
+  return load_l1(file, snapshot->l1_table_offset, snapshot->l1_size,
+                 "qcow2-snapshot-l1-table-unreadable");
+}
+
 Task<std::unique_ptr<ImageParts>> ImageParts::open(std::unique_ptr<BlockDevice> file,
                                                    OpenOptions options) {
   LoadedImage loaded = co_await load_image(std::move(file), std::move(options));
@@ -239,8 +244,7 @@ Task<void> Image::load_snapshot(SnapshotSelector selector) {
   BYRE_ASSERT(is_read_only());
   const layout::Snapshot& snapshot = snapshots()[find_snapshot(snapshots(), selector)];
   snapshot.validate_l1(geometry());
-  parts_->tables.l1 = co_await load_l1(&file(), snapshot.l1_table_offset, snapshot.l1_size,
-                                       "qcow2-snapshot-l1-table-unreadable");
+  parts_->tables.l1 = co_await load_snapshot_l1(&file(), &snapshot);
 }
 
 }  // namespace byre::qcow2

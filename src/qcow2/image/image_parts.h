@@ -37,6 +37,9 @@ struct LoadedImage {
 // are those of Image::open().
 Task<LoadedImage> load_image(std::unique_ptr<BlockDevice> file, OpenOptions options);
 
+// The L1 table of a snapshot, which has been validated and outlives the task.
+Task<L1Table> load_snapshot_l1(BlockDevice* file, const layout::Snapshot* snapshot);
+
 // An open image's parts, created and destroyed together; Image passes requests to them. A part
 // knows the parts that its constructor gets, and none of them knows this struct.
 struct ImageParts {

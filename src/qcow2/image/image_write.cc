@@ -65,6 +65,16 @@ Task<void> resize_disk(WriteParts* parts, uint64_t new_size, Preallocation preal
   }
 }
 
+Task<void> share_clusters(WriteParts* parts, size_t snapshot, GuestOffset offset, uint64_t length) {
+  if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
+  co_await parts->sharing.share(snapshot, offset, length);
+}
+
+Task<void> unallocate_clusters(WriteParts* parts, GuestOffset offset, uint64_t length) {
+  if (!parts->preparation.begin_at_once()) co_await parts->preparation.begin();
+  co_await parts->sharing.unallocate(offset, length);
+}
+
 // Does not prepare the image for writing: the guest's disk does not change, so bitmaps stay valid.
 Task<void> change_backing_names(ImageParts* image, std::string name, std::string format) {
   Context& context = image->context;
@@ -147,6 +157,30 @@ Task<void> Image::delete_snapshot(SnapshotSelector selector) {
   });
 }
 
+Task<void> Image::share_with_snapshot(size_t index, uint64_t offset, uint64_t length) {
+  return start([&] {
+    check_open();
+    check_changeable();
+    if (length == 0) return ready();
+    WriteParts* const parts = &parts_->write_parts();
+    return run_request(parts_.get(), [parts, index, offset, length] {
+      return share_clusters(parts, index, GuestOffset(offset), length);
+    });
+  });
+}
+
+Task<void> Image::unallocate(uint64_t offset, uint64_t length) {
+  return start([&] {
+    check_open();
+    check_changeable();
+    if (length == 0) return ready();
+    WriteParts* const parts = &parts_->write_parts();
+    return run_request(parts_.get(), [parts, offset, length] {
+      return unallocate_clusters(parts, GuestOffset(offset), length);
+    });
+  });
+}
+
 Task<void> Image::make_empty() {
   return start([&] {
     check_open();
@@ -157,6 +191,10 @@ Task<void> Image::make_empty() {
       return change_tables(parts, [](WriteParts& writing) { return writing.emptying.run(); });
     });
   });
+}
+
+void Image::check_backing_file(const std::string& name, const std::string& format) const {
+  parts_->context.header_store.check_backing_file(name, format);
 }
 
 Task<void> Image::change_backing_file(std::string name, std::string format) {

@@ -39,7 +39,8 @@ Task<void> run_request(ImageParts* image, MakeRequest make_request) {
   }
   if (!error) co_return;
   bool may_try_again = false;
-  if (is_full && image->writing) may_try_again = co_await image->writing->flusher.make_room();
+  const bool may_make_room = is_full && image->writing;
+  if (may_make_room) may_try_again = co_await image->writing->flusher.make_room();
   if (may_try_again) {
     error = nullptr;
     try {

@@ -28,6 +28,7 @@ WriteParts::WriteParts(ImageParts* image)
              &flusher, &zeroing, &overlap),
       snapshots(context, &image->tables, &image->snapshots, &image->bitmaps, &image->reader,
                 &refcounts, &allocator, &flusher, &overlap),
+      sharing(context, &image->tables, &image->snapshots, &image->mapping, &allocator, &linker),
       emptying(context, &image->tables, &image->reader, &refcounts, &allocator, &flusher, &overlap),
       refcount_width(context, &image->tables, &refcounts, &allocator, &flusher, &overlap),
       version_change(context, &image->tables, &image->snapshots, &image->bitmaps, &refcounts,

@@ -6,6 +6,7 @@
 #include "qcow2/resize/emptying.h"
 #include "qcow2/resize/growth.h"
 #include "qcow2/resize/shrink.h"
+#include "qcow2/snapshots/cluster_sharing.h"
 #include "qcow2/snapshots/snapshots.h"
 #include "qcow2/space/allocator.h"
 #include "qcow2/space/deferred_discards.h"
@@ -45,6 +46,7 @@ struct WriteParts {
   Growth growth;
   Shrink shrink;
   Snapshots snapshots;
+  ClusterSharing sharing;
   Emptying emptying;
   RefcountWidth refcount_width;
   VersionChange version_change;

@@ -10,6 +10,7 @@
 #include "block/read_zero_padded.h"
 #include "qcow2/layout/extensions.h"
 #include "qcow2/layout/features.h"
+#include "qcow2/repair/header_write.h"
 
 namespace byre::qcow2 {
 namespace {
@@ -31,17 +32,11 @@ Task<bool> begins_bitmap_directory(BlockDevice& file, layout::BitmapsExtension e
   co_return std::ranges::equal(stored.bytes(), wanted);
 }
 
-Task<void> BitmapsSwitch::write_bytes(uint64_t offset, std::vector<uint8_t> bytes) {
-  co_await file_->flush();
-  const WriteBuffers from((Bytes(bytes)));
-  co_await file_->write(offset, from, WriteFlags::kNone);
-  co_await file_->flush();
-}
-
 Task<void> BitmapsSwitch::set_autoclear(uint64_t bits) {
   std::vector<uint8_t> bytes(8);
   store_big_endian<uint64_t>(bytes.data(), bits);
-  co_await write_bytes(offsetof(layout::RawHeader, autoclear_features), std::move(bytes));
+  co_await write_to_header(file_, offsetof(layout::RawHeader, autoclear_features),
+                           std::move(bytes));
   header_->autoclear_features = bits;
 }
 
@@ -51,7 +46,7 @@ Task<void> BitmapsSwitch::remove(uint64_t place, bool is_last) {
   co_await set_autoclear(header_->autoclear_features & ~layout::autoclear::kBitmaps);
   std::vector<uint8_t> bytes(is_last ? 8 : 4);
   if (!is_last) store_big_endian<uint32_t>(bytes.data(), kUnused);
-  co_await write_bytes(place - kExtensionHeaderSize, std::move(bytes));
+  co_await write_to_header(file_, place - kExtensionHeaderSize, std::move(bytes));
 }
 
 Task<void> BitmapsSwitch::write(std::optional<layout::BitmapsExtension> extension) {
@@ -73,7 +68,7 @@ Task<void> BitmapsSwitch::write(std::optional<layout::BitmapsExtension> extensio
       place / kSectorSize == (place + layout::BitmapsExtension::kSize - 1) / kSectorSize;
   const uint64_t autoclear = header_->autoclear_features;
   if (!is_in_one_sector) co_await set_autoclear(autoclear & ~layout::autoclear::kBitmaps);
-  co_await write_bytes(place, extension->encode());
+  co_await write_to_header(file_, place, extension->encode());
   if (!is_in_one_sector) co_await set_autoclear(autoclear);
 }
 

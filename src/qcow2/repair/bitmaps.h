@@ -28,7 +28,6 @@ class BitmapsSwitch {
   Task<void> write(std::optional<layout::BitmapsExtension> extension);
 
  private:
-  Task<void> write_bytes(uint64_t offset, std::vector<uint8_t> bytes);
   Task<void> set_autoclear(uint64_t bits);
   Task<void> remove(uint64_t place, bool is_last);
 

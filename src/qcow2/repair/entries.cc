@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/repair/entries.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "qcow2/check/changed_range.h"
@@ -51,7 +49,7 @@ Task<void> EntryRepairer::repair_l1_piece(uint64_t offset, uint64_t length) {
     const L1Entry entry(load_big_endian<uint64_t>(l1_.data() + at));
     const std::optional<L1Entry> better = pass_->references().entry_repair().repaired(entry);
     if (better && may_write) {
-      tell(FindingKind::kReferenceOutsideFile, entry.offset().value(), entry.word(), false);
+      report(FindingKind::kReferenceRemoved, entry.offset().value(), entry.word());
       store_big_endian<uint64_t>(l1_.data() + at, better->word());
       changed.add(at, at + 8);
     } else if (entry.kind(pass_->geometry()) == layout::L1Kind::kTable) {
@@ -81,10 +79,10 @@ Task<void> EntryRepairer::repair_l2_table(uint64_t offset) {
     if (!better) continue;
     const bool is_aligned = geometry.is_cluster_aligned(entry.offset());
     if (entry.is_compressed()) {
-      tell(FindingKind::kCompressedCopied, offset, entry.word(), false);
-    } else {
+      report(FindingKind::kCompressedCopied, offset, entry.word());
+    } else if (is_aligned) {
       // The first check has reported the others as repaired.
-      tell(FindingKind::kReferenceOutsideFile, entry.offset().value(), entry.word(), !is_aligned);
+      report(FindingKind::kReferenceRemoved, entry.offset().value(), entry.word());
     }
     better->store(l2_.bytes(), i, geometry);
     changed.add(uint64_t{i} * geometry.l2_entry_size(), uint64_t{i + 1} * geometry.l2_entry_size());
@@ -97,14 +95,8 @@ Task<void> EntryRepairer::repair_l2_table(uint64_t offset) {
   l2_file_.forget();
 }
 
-void EntryRepairer::tell(FindingKind kind, uint64_t offset, uint64_t value, bool was_told) {
-  if (was_told) return;
-  pass_->findings().add({.kind = kind, .offset = offset, .value = value, .is_repaired = true}, [&] {
-    if (kind == FindingKind::kCompressedCopied) {
-      return fmt::format("Repairing copied flag of compressed cluster: l2_entry={:x}", value);
-    }
-    return fmt::format("Repairing reference beyond the end of the file: entry={:x}", value);
-  });
+void EntryRepairer::report(FindingKind kind, uint64_t offset, uint64_t value) {
+  pass_->findings().add({.kind = kind, .offset = offset, .value = value, .is_repaired = true});
 }
 
 }  // namespace byre::qcow2

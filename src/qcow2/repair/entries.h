@@ -26,7 +26,7 @@ class EntryRepairer {
   Task<void> repair_l1_table(uint64_t offset, uint64_t entries);
   Task<void> repair_l1_piece(uint64_t offset, uint64_t length);
   Task<void> repair_l2_table(uint64_t offset);
-  void tell(FindingKind kind, uint64_t offset, uint64_t value, bool was_told);
+  void report(FindingKind kind, uint64_t offset, uint64_t value);
 
   CheckPass* pass_;
   bool has_written_ = false;

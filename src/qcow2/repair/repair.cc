@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/repair/repair.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <optional>
-#include <string>
 #include <utility>
+#include <vector>
 
 #include "qcow2/check/copied_flags.h"
 #include "qcow2/check/pass.h"
 #include "qcow2/layout/features.h"
 #include "qcow2/repair/bitmaps.h"
 #include "qcow2/repair/entries.h"
+#include "qcow2/repair/header_write.h"
 #include "qcow2/repair/refcounts.h"
 #include "qcow2/repair/structure.h"
 
@@ -52,8 +51,8 @@ class Repairer {
   BlockDevice& file() { return *subject_.file; }
 
   Task<void> begin_writing();
-  enum class Tell { kAll, kReferences, kNothing };
-  Task<void> look(Tell tell);
+  enum class Reports { kAll, kReferences, kNothing };
+  Task<void> check_again(Reports reports);
   Task<void> repair_entries();
   Task<void> repair_structure();
   bool must_build();
@@ -70,7 +69,7 @@ class Repairer {
   Task<void> clear_past_end(uint64_t end);
   Task<void> write_features(uint64_t incompatible, uint64_t autoclear);
   Task<void> clear_bits();
-  void say(FindingKind kind, Severity severity, std::string text);
+  void add_note(Finding finding);
 
   CheckSubject subject_;
   RepairOptions options_;
@@ -98,30 +97,28 @@ Task<void> Repairer::begin_writing() {
 
 Task<void> Repairer::write_features(uint64_t incompatible, uint64_t autoclear) {
   using layout::RawHeader;
-  uint8_t bytes[24];
+  std::vector<uint8_t> bytes(24);
   static_assert(offsetof(RawHeader, autoclear_features) ==
                 offsetof(RawHeader, incompatible_features) + 16);
-  store_big_endian<uint64_t>(bytes, incompatible);
-  store_big_endian<uint64_t>(bytes + 8, subject_.header.compatible_features);
-  store_big_endian<uint64_t>(bytes + 16, autoclear);
-  co_await file().flush();
-  const WriteBuffers from((ConstBytes(bytes)));
-  co_await file().write(offsetof(RawHeader, incompatible_features), from, WriteFlags::kNone);
-  co_await file().flush();
+  store_big_endian<uint64_t>(bytes.data(), incompatible);
+  store_big_endian<uint64_t>(bytes.data() + 8, subject_.header.compatible_features);
+  store_big_endian<uint64_t>(bytes.data() + 16, autoclear);
+  co_await write_to_header(&file(), offsetof(RawHeader, incompatible_features), std::move(bytes));
   subject_.header.incompatible_features = incompatible;
   subject_.header.autoclear_features = autoclear;
 }
 
-void Repairer::say(FindingKind kind, Severity severity, std::string text) {
-  pass_->findings().add({.kind = kind, .severity = severity}, [&] { return std::move(text); });
+void Repairer::add_note(Finding finding) {
+  finding.severity = Severity::kNote;
+  pass_->findings().add(finding);
 }
 
 // Starts a new pass over the current contents of the file.
-Task<void> Repairer::look(Tell tell) {
+Task<void> Repairer::check_again(Reports reports) {
   pass_.emplace(subject_, &first_);
-  pass_->findings().set_muted(tell == Tell::kNothing);
+  pass_->findings().set_muted(reports == Reports::kNothing);
   co_await pass_->count();
-  pass_->findings().set_muted(tell != Tell::kAll);
+  pass_->findings().set_muted(reports != Reports::kAll);
   co_await pass_->compare();
   pass_->findings().set_muted(false);
 }
@@ -134,7 +131,7 @@ Task<void> Repairer::repair_entries() {
   corruptions_fixed_ += pass_->findings().repaired_corruptions() - before;
   if (!has_written) co_return;
   co_await file().flush();
-  co_await look(Tell::kNothing);
+  co_await check_again(Reports::kNothing);
 }
 
 // In a longer file more references lead into it, and the entries of a moved table may be repaired:
@@ -146,8 +143,7 @@ Task<void> Repairer::repair_structure() {
     if (must_remove_bitmaps()) co_await remove_bitmaps();
     if (!must_build() || is_in_place_) co_return;
     if (!repairs_all()) {
-      say(FindingKind::kRebuildNeeded, Severity::kNote,
-          "ERROR need to rebuild refcount structures");
+      add_note({.kind = FindingKind::kRebuildNeeded});
       throw Error(
           ErrorKind::kIo, EIO, ErrorData{.code = "qcow2-rebuild-not-allowed"},
           "refcounts must be rebuilt at a new offset, which a repair of leaks alone may not do");
@@ -176,9 +172,7 @@ bool Repairer::must_remove_bitmaps() {
 // the directory is rewritten, together with the refcounts.
 Task<void> Repairer::remove_bitmaps() {
   for (const layout::BrokenBitmap& each : pass_->bitmaps().broken()) {
-    const std::string which = each.name.empty() ? fmt::format("directory entry {}", each.index)
-                                                : fmt::format("'{}'", each.name);
-    say(FindingKind::kBitmapRemoved, Severity::kNote, "Removing bitmap " + which);
+    add_note({.kind = FindingKind::kBitmapRemoved, .index = each.index, .name = each.name});
   }
   co_await begin_writing();
   const uint64_t corruptions = pass_->findings().corruptions();
@@ -192,7 +186,7 @@ Task<void> Repairer::remove_bitmaps() {
   BitmapsSwitch change(&file(), &subject_.header);
   co_await change.write(extension);
   subject_.extensions.bitmaps = extension;
-  co_await look(Tell::kNothing);
+  co_await check_again(Reports::kNothing);
   corruptions_fixed_ += corruptions - std::min(corruptions, pass_->findings().corruptions());
 }
 
@@ -213,7 +207,7 @@ Task<bool> Repairer::try_to_build(NewPlaces::Where where) {
   if (failure) {
     no_room_ = failure;
     co_await cut_file(size);
-    co_await look(Tell::kNothing);
+    co_await check_again(Reports::kNothing);
     co_return false;
   }
   if (has_new_bitmaps) {
@@ -251,11 +245,9 @@ Task<bool> Repairer::build_where_there_is_room() {
   const bool may_grow_after_all = grows && is_partial && !is_cut;
   if (may_grow_after_all) is_built = co_await try_to_build(Where::kPastEnd);
   if (is_built) co_return true;
-  say(FindingKind::kNoRoom, Severity::kNote,
-      "No space for new tables: " + no_room_->message() +
-          (is_partial && is_cut ? "; the file is not extended while tables that its header names "
-                                  "are past its end"
-                                : ""));
+  const bool waits_for_tables = is_partial && is_cut;
+  add_note({.kind = waits_for_tables ? FindingKind::kNoRoomPastEnd : FindingKind::kNoRoom,
+            .cause = *no_room_});
   throw Error(*no_room_);
 }
 
@@ -266,15 +258,15 @@ bool Repairer::is_l1_past_end() {
 }
 
 Task<void> Repairer::build() {
-  const bool is_told = pass_->refcounts().must_be_rebuilt();
+  const bool is_reported = pass_->refcounts().must_be_rebuilt();
   const uint64_t corruptions = pass_->findings().corruptions();
   const uint64_t leaks = pass_->findings().leaks();
-  if (is_told && !is_built_) {
-    say(FindingKind::kRefcountsRebuilt, Severity::kNote, "Rebuilding refcount structure");
+  if (is_reported && !is_built_) {
+    add_note({.kind = FindingKind::kRefcountsRebuilt});
   }
   co_await begin_writing();
   if (must_move() && !is_built_) {
-    say(FindingKind::kTablesMoved, Severity::kNote, "Moving overlapping tables");
+    add_note({.kind = FindingKind::kTablesMoved});
   }
   const bool is_built = co_await build_where_there_is_room();
   if (!is_built) {
@@ -282,11 +274,11 @@ Task<void> Repairer::build() {
     co_return;
   }
   is_built_ = true;
-  co_await look(is_told ? Tell::kReferences : Tell::kNothing);
+  co_await check_again(is_reported ? Reports::kReferences : Reports::kNothing);
   // Frees the clusters of the old structure; its other defects are gone with it.
   RefcountRepairer repairer(&*pass_, options_.scope);
   repairer.give_back(&given_back_);
-  pass_->findings().set_muted(!is_told);
+  pass_->findings().set_muted(!is_reported);
   co_await repairer.repair();
   pass_->findings().set_muted(false);
   const Findings& now = pass_->findings();
@@ -344,18 +336,15 @@ Task<void> Repairer::clear_bits() {
 }
 
 Task<RepairResult> Repairer::run() {
-  co_await look(Tell::kAll);
+  co_await check_again(Reports::kAll);
   corruptions_fixed_ = pass_->findings().repaired_corruptions();
   co_await repair_structure();
   if (!is_built_) co_await repair_refcounts();
   if (pass_->references().is_incomplete() && pass_->findings().leaks() > 0) {
-    say(FindingKind::kLeaksKept, Severity::kNote,
-        "Leaked clusters are kept: they may belong to what cannot be read");
+    add_note({.kind = FindingKind::kLeaksKept});
   }
   if (repairs_all() && pass_->references().expects_more()) {
-    say(FindingKind::kPastEndKept, Severity::kNote,
-        "References past the end of the file are kept: the file may not be all there; "
-        "byre check -r all --drop-unreadable gives them up");
+    add_note({.kind = FindingKind::kPastEndKept});
   }
   co_await repair_copied();
   RepairResult result{pass_->result(), leaks_fixed_, corruptions_fixed_};
@@ -363,13 +352,13 @@ Task<RepairResult> Repairer::run() {
   const bool is_incomplete = pass_->references().is_incomplete();
   if (is_writing_) {
     co_await file().flush();
-    const bool is_told = leaks_fixed_ + corruptions_fixed_ > 0;
-    if (is_told && options_.on_fixed) options_.on_fixed(leaks_fixed_, corruptions_fixed_);
+    const bool is_reported = leaks_fixed_ + corruptions_fixed_ > 0;
+    if (is_reported && options_.on_fixed) options_.on_fixed(leaks_fixed_, corruptions_fixed_);
     pass_.reset();
     CheckOptions last = options_.check;
-    if (!is_told) last.findings_max = 0;  // they were reported before
+    if (!is_reported) last.findings_max = 0;  // they were reported before
     result.check = co_await check(subject_, std::move(last));
-    if (!is_told) result.check.findings_unreported = 0;
+    if (!is_reported) result.check.findings_unreported = 0;
   }
   if (result.is_clean()) {
     if (!is_incomplete) co_await clear_past_end(end);

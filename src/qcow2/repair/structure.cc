@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/repair/structure.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/checked.h"
 #include "block/buffer.h"
@@ -14,6 +14,7 @@
 #include "qcow2/layout/l1_entry.h"
 #include "qcow2/layout/refcount_entry.h"
 #include "qcow2/layout/snapshot.h"
+#include "qcow2/repair/header_write.h"
 
 namespace byre::qcow2 {
 
@@ -219,12 +220,9 @@ Task<void> StructureBuilder::write_header() {
   constexpr size_t kEnd = offsetof(RawHeader, incompatible_features);
   static_assert(kEnd <= layout::limits::kHeaderSizeV2 && kEnd - kStart == 36);
   const std::vector<uint8_t> bytes = header_.encode();
-  const ConstBytes fields = ConstBytes(bytes).subspan(kStart, kEnd - kStart);
+  std::vector<uint8_t> fields(bytes.begin() + kStart, bytes.begin() + kEnd);
   has_switched_ = true;
-  co_await file().flush();
-  const WriteBuffers from(fields);
-  co_await file().write(kStart, from, WriteFlags::kNone);
-  co_await file().flush();
+  co_await write_to_header(&file(), kStart, std::move(fields));
 }
 
 void StructureBuilder::note_old_structure() {

@@ -34,6 +34,22 @@ uint64_t table_size(const std::vector<Snapshot>& snapshots) {
 
 }  // namespace
 
+uint64_t valid_disk_size(const Snapshot& snapshot, uint64_t image_size,
+                         const layout::Geometry& geometry) {
+  const uint64_t size = snapshot.disk_size_or(image_size);
+  const uint64_t entries = geometry.l1_entries_for(size);
+  if (size % kSectorSize != 0 || entries > layout::limits::kL1EntriesMax) {
+    throw Error(ErrorKind::kCorrupt, EINVAL,
+                ErrorData{.code = "qcow2-snapshot-disk-size-invalid",
+                          .field = "disk_size",
+                          .value = size,
+                          .name = snapshot.name},
+                fmt::format("disk_size of snapshot '{}' is {}, which no disk can have",
+                            snapshot.name, size));
+  }
+  return size;
+}
+
 // The entries of such an image refer to the data file, whose clusters have no refcounts.
 void Snapshots::check_no_data_file() const {
   if (!context_->header().has_external_data_file()) return;
@@ -43,7 +59,7 @@ void Snapshots::check_no_data_file() const {
 
 void Snapshots::check_create(const NewSnapshot& snapshot) const {
   check_no_data_file();
-  if (snapshot.name.size() > kNameSizeMax) {
+  if (!snapshot.id && snapshot.name.size() > kNameSizeMax) {
     throw Error(ErrorKind::kInvalidArgument, ENAMETOOLONG,
                 ErrorData{.code = "qcow2-snapshot-name-too-long",
                           .value = snapshot.name.size(),
@@ -70,17 +86,7 @@ void Snapshots::check_apply(const SnapshotSelector& selector) const {
                             "a snapshot changes",
                             bitmaps_->front().name));
   }
-  const uint64_t size = snapshot.disk_size_or(context_->disk_size());
-  const uint64_t entries = context_->geometry.l1_entries_for(size);
-  if (size % kSectorSize != 0 || entries > layout::limits::kL1EntriesMax) {
-    throw Error(ErrorKind::kCorrupt, EINVAL,
-                ErrorData{.code = "qcow2-snapshot-disk-size-invalid",
-                          .field = "disk_size",
-                          .value = size,
-                          .name = snapshot.name},
-                fmt::format("disk_size of snapshot '{}' is {}, which no disk can have",
-                            snapshot.name, size));
-  }
+  valid_disk_size(snapshot, context_->disk_size(), context_->geometry);
 }
 
 void Snapshots::check_remove(const SnapshotSelector& selector) const {
@@ -123,6 +129,32 @@ Task<void> Snapshots::finish(TableUpdate* update) {
   co_await update->finish(FreeCause::kSnapshot);
 }
 
+// A snapshot that has the L1 table of the disk.
+Snapshot Snapshots::entry_of(NewSnapshot wanted) const {
+  Snapshot snapshot;
+  snapshot.l1_table_offset = layout::HostOffset(tables_->l1.offset());
+  snapshot.l1_size = tables_->l1.size();
+  snapshot.id = wanted.id ? std::move(*wanted.id) : new_id();
+  snapshot.name = std::move(wanted.name);
+  snapshot.date_sec = wanted.date_sec;
+  snapshot.date_nsec = wanted.date_nsec;
+  snapshot.vm_clock_nsec = wanted.vm_clock_nsec;
+  snapshot.vm_state_size = wanted.vm_state_size;
+  snapshot.disk_size = context_->disk_size();
+  snapshot.icount = wanted.icount;
+  snapshot.unknown_extra_data = std::move(wanted.unknown_extra_data);
+  return snapshot;
+}
+
+std::vector<uint64_t> Snapshots::l1_without_vm_state() const {
+  std::vector<uint64_t> l1 = tables_->l1.entries();
+  const uint64_t disk_entries = context_->geometry.l1_index(context_->vm_state_start());
+  if (disk_entries < l1.size()) {
+    std::fill(l1.begin() + static_cast<ptrdiff_t>(disk_entries), l1.end(), 0);
+  }
+  return l1;
+}
+
 // The snapshot gets the L1 table that the disk had until now, and the disk a new one.
 Task<void> Snapshots::create(NewSnapshot wanted) {
   const RangeLock::Guard guard =
@@ -131,18 +163,9 @@ Task<void> Snapshots::create(NewSnapshot wanted) {
   co_await flusher_->settle();
   TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
   co_await update.begin();
-  Snapshot snapshot;
-  snapshot.l1_table_offset = layout::HostOffset(tables_->l1.offset());
-  snapshot.l1_size = tables_->l1.size();
-  snapshot.id = new_id();
-  snapshot.name = std::move(wanted.name);
-  snapshot.date_sec = wanted.date_sec;
-  snapshot.date_nsec = wanted.date_nsec;
-  snapshot.vm_clock_nsec = wanted.vm_clock_nsec;
-  snapshot.vm_state_size = wanted.vm_state_size;
-  snapshot.disk_size = context_->disk_size();
-  snapshot.icount = wanted.icount;
-  std::vector<uint64_t> l1 = tables_->l1.entries();
+  std::vector<uint64_t> l1 =
+      wanted.vm_state_size == 0 ? tables_->l1.entries() : l1_without_vm_state();
+  Snapshot snapshot = entry_of(std::move(wanted));
   co_await update.add_references(l1);
   co_await update.set_active_l1(std::move(l1));
   std::vector<Snapshot> snapshots = *snapshots_;

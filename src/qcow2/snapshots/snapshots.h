@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "async/task.h"
 #include "qcow2/core/context.h"
 #include "qcow2/layout/bitmap.h"
+#include "qcow2/layout/geometry.h"
 #include "qcow2/layout/snapshot.h"
 #include "qcow2/layout/types.h"
 #include "qcow2/snapshots/snapshot_selector.h"
@@ -22,16 +24,25 @@ class OverlapCheck;
 class Reader;
 class Refcounts;
 
-// What the caller says about a snapshot to be created. The image adds the id, the size of the disk,
-// and the tables.
+// What the caller says about a snapshot to be created. The image adds the size of the disk, and the
+// tables.
 struct NewSnapshot {
-  std::string name;            // at most 255 bytes
-  uint32_t date_sec = 0;       // since the Epoch
-  uint32_t date_nsec = 0;      // below 10^9
-  uint64_t vm_clock_nsec = 0;  // of the virtual machine
-  uint64_t vm_state_size = 0;  // bytes that were written to the VM state area; 0: none
-  uint64_t icount = 0;         // executed guest instructions; all ones: not known
+  // Of a snapshot of another image that is copied, whose name may have any length. Nothing: the next
+  // number.
+  std::optional<std::string> id;
+  std::string name;                         // at most 255 bytes
+  uint32_t date_sec = 0;                    // since the Epoch
+  uint32_t date_nsec = 0;                   // below 10^9
+  uint64_t vm_clock_nsec = 0;               // of the virtual machine
+  uint64_t vm_state_size = 0;               // bytes that were written to the VM state area; 0: none
+  uint64_t icount = 0;                      // executed guest instructions; all ones: not known
+  std::vector<uint8_t> unknown_extra_data;  // see layout::Snapshot
 };
+
+// The size of the snapshot's disk, in an image whose disk has `image_size` bytes. Throws
+// Error(kCorrupt) if no disk can have that size.
+uint64_t valid_disk_size(const layout::Snapshot& snapshot, uint64_t image_size,
+                         const layout::Geometry& geometry);
 
 // Creates, applies and deletes internal snapshots of an open image. Part of WriteParts.
 //
@@ -57,6 +68,7 @@ class Snapshots {
   void check_apply(const SnapshotSelector& selector) const;
   void check_remove(const SnapshotSelector& selector) const;
 
+  // The snapshot gets the VM state, if it has one, and the disk keeps none.
   Task<void> create(NewSnapshot snapshot);
   // The disk gets the contents, the size and the VM state of that snapshot.
   Task<void> apply(SnapshotSelector selector);
@@ -67,6 +79,8 @@ class Snapshots {
  private:
   void check_no_data_file() const;
   std::string new_id() const;
+  layout::Snapshot entry_of(NewSnapshot wanted) const;
+  std::vector<uint64_t> l1_without_vm_state() const;
   Task<std::vector<uint64_t>> load_l1(layout::Snapshot snapshot);
   Task<void> commit(TableUpdate* update, std::vector<layout::Snapshot> snapshots, uint64_t size);
   Task<void> finish(TableUpdate* update);

@@ -85,6 +85,12 @@ Task<ClusterRange> Allocator::next_to_pack(HostCluster after) {
   co_return co_await claim(found);
 }
 
+Task<void> Allocator::add_references(ClusterRange range) {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  co_await refcounts_->finish_block();
+  co_await refcounts_->add(range);
+}
+
 // Adds a reference to the cluster; returns false if its refcount is at the maximum.
 Task<bool> Allocator::share(HostCluster cluster) {
   const uint64_t refcount = co_await refcounts_->get(cluster);

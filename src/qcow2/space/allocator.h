@@ -62,6 +62,10 @@ class Allocator {
   // defer_free() drops.
   Task<HostOffset> allocate_bytes(uint64_t size);
 
+  // One reference more to each cluster of a range in use, which free() or defer_free() drops.
+  // Throws the errors of Refcounts::add(); nothing has changed then.
+  Task<void> add_references(ClusterRange range);
+
   void defer_free(ClusterRange range, FreeCause cause = FreeCause::kOther);
   Task<void> free(ClusterRange range);
   // Call before frees that must not fail for lack of memory: defer_free() of this many clusters,

@@ -21,7 +21,9 @@ class CheckJobTest : public testing::Test {
   CheckReport run(const std::string& filename) {
     CheckJob job;
     job.filename = filename;
-    job.options.on_finding = [this](const Finding& each) { texts_.push_back(each.text); };
+    job.options.on_finding = [this](const Finding& each) {
+      texts_.push_back(problem_of(each).message());
+    };
     Loop loop;
     return loop.run(check(std::move(job)));
   }
@@ -60,7 +62,8 @@ TEST_F(CheckJobTest, WhatEndsACheckIsToldAfterTheFindingThatSaysWhy) {
     EXPECT_EQ(error.data().code, "qcow2-check-ended");
     EXPECT_EQ(error.errno_value(), EINVAL);
   }
-  EXPECT_EQ(texts_, std::vector<std::string>{"ERROR snapshot table offset invalid"});
+  ASSERT_EQ(texts_.size(), 1u);
+  EXPECT_TRUE(texts_[0].starts_with("the snapshot table cannot be found: ")) << texts_[0];
 }
 
 TEST_F(CheckJobTest, ProgressEndsWhereAllIsDone) {

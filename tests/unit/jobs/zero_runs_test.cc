@@ -58,6 +58,25 @@ TEST(ZeroRuns, AlignmentIsAtLeastASectorAndWhatTheTargetLikes) {
   EXPECT_EQ(sparse_rule(0, 1).alignment, 512u);
 }
 
+TEST(DifferenceRuns, UnitsThatAreEqualAreKept) {
+  const auto bytes = with_data(8192, {{0, 1024}, {4096, 100}, {7000, 10}});
+  const auto kept = with_data(8192, {{0, 1024}, {1600, 10}, {4096, 101}});
+  const Runs expected{{.length = 1024, .is_kept = true}, {.length = 1024, .is_zero = true},
+                      {.length = 2048, .is_kept = true}, {.length = 1024},
+                      {.length = 1024, .is_kept = true}, {.length = 1024},
+                      {.length = 1024, .is_kept = true}};
+  EXPECT_EQ(difference_runs(bytes, kept, 1024), expected);
+}
+
+TEST(DifferenceRuns, PastItsEndTheOtherIsZeroes) {
+  const auto bytes = with_data(4000, {{0, 100}, {3500, 10}});
+  EXPECT_EQ(difference_runs(bytes, {}, 1024),
+            (Runs{{.length = 1024}, {.length = 2048, .is_kept = true}, {.length = 928}}));
+  EXPECT_EQ(difference_runs(bytes, ConstBytes(bytes).first(3600), 1024),
+            (Runs{{.length = 4000, .is_kept = true}}));
+  EXPECT_TRUE(difference_runs({}, bytes, 512).empty());
+}
+
 TEST(ZeroRuns, RunsAddUpToTheBufferForEverySizeAndOffset) {
   for (size_t size = 512; size < 40000; size += 1536) {
     const auto bytes = with_data(size, {{size / 3, size / 5 + 1}});

@@ -138,7 +138,7 @@ inline Task<CheckResult> check_disks(Disks disks, std::string* findings) {
   OpenImage opened = co_await open_disks(std::move(disks), std::nullopt, options);
   CheckOptions check_options;
   check_options.on_finding = [findings](const Finding& finding) {
-    if (findings->size() < 2000) *findings += finding.text + "\n";
+    if (findings->size() < 2000) *findings += problem_of(finding).message() + "\n";
   };
   const CheckResult result = co_await check(*opened.image, check_options);
   co_await opened.image->close();

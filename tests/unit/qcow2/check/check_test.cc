@@ -26,10 +26,8 @@ void expect_corruptions(const CheckedImage& image, const std::vector<std::string
 }
 
 std::string outside(uint64_t offset, uint64_t size) {
-  return fmt::format(
-      "ERROR: counting reference for region exceeding the end of the file by one cluster or more: "
-      "offset {:#x} size {:#x}",
-      offset, size);
+  return fmt::format("{} bytes at {:#x} are referred to, but are past the end of the file", size,
+                     offset);
 }
 
 TEST(Checker, ASoundImageHasNoFindings) {
@@ -73,7 +71,8 @@ TEST(Checker, ARefcountAboveTheReferencesIsALeak) {
   const uint64_t cluster = image.cluster_of(offset);
   const Checked checked = image.check();
   EXPECT_THAT(checked.texts(),
-              ElementsAre(fmt::format("Leaked cluster {} refcount=1 reference=0", cluster)));
+              ElementsAre(fmt::format(
+                  "cluster {} is leaked: its refcount is 1, it has 0 references", cluster)));
   EXPECT_EQ(checked.result.leaks, 1u);
   EXPECT_EQ(checked.result.corruptions, 0u);
   EXPECT_EQ(checked.result.image_end_offset, offset + 4096);
@@ -88,8 +87,10 @@ TEST(Checker, ARefcountBelowTheReferencesIsACorruptionAndBreaksTheCopiedFlag) {
   image.set_refcount(offset, 0);
   expect_corruptions(
       image,
-      {fmt::format("ERROR cluster {} refcount=0 reference=1", image.cluster_of(offset)),
-       fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount=0", offset | kCopied)});
+      {fmt::format("cluster {} may be allocated again: its refcount is 0, it has 1 references",
+                   image.cluster_of(offset)),
+       fmt::format("the copied flag of L2 entry {:#x} is wrong: the refcount is 0",
+                   offset | kCopied)});
 }
 
 TEST(Checker, AMissingCopiedFlagIsFoundEvenIfAllRefcountsAreRight) {
@@ -99,10 +100,10 @@ TEST(Checker, AMissingCopiedFlagIsFoundEvenIfAllRefcountsAreRight) {
   image.put_word(image.l1_place(0), l1 & ~kCopied);
   image.put_word(image.l2_place(1), l2 & ~kCopied);
   expect_corruptions(
-      image,
-      {fmt::format("ERROR OFLAG_COPIED L2 cluster: l1_index=0 l1_entry={:x} refcount=1",
-                   l1 & ~kCopied),
-       fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount=1", l2 & ~kCopied)});
+      image, {fmt::format("the copied flag of L1 entry 0, {:#x}, is wrong: the refcount is 1",
+                          l1 & ~kCopied),
+              fmt::format("the copied flag of L2 entry {:#x} is wrong: the refcount is 1",
+                          l2 & ~kCopied)});
 }
 
 TEST(Checker, ACopiedFlagOnASharedClusterIsFoundEvenIfAllRefcountsAreRight) {
@@ -111,7 +112,7 @@ TEST(Checker, ACopiedFlagOnASharedClusterIsFoundEvenIfAllRefcountsAreRight) {
   image.put_word(image.l2_place(7), entry);
   image.set_refcount(image.data_offset(0), 2);
   const std::string text =
-      fmt::format("ERROR OFLAG_COPIED data cluster: l2_entry={:x} refcount=2", entry);
+      fmt::format("the copied flag of L2 entry {:#x} is wrong: the refcount is 2", entry);
   expect_corruptions(image, {text, text});
 }
 
@@ -120,7 +121,7 @@ TEST(Checker, WithADataFileEveryAllocatedClusterMustHaveTheCopiedFlag) {
   options.data_filename = "data";
   CheckedImage image(options);
   image.put_word(image.l2_place(1), 4096);
-  expect_corruptions(image, {"ERROR OFLAG_COPIED data cluster: l2_entry=1000 refcount=1"});
+  expect_corruptions(image, {"the copied flag of L2 entry 0x1000 is wrong: the refcount is 1"});
 }
 
 TEST(Checker, ReservedBitsOfL1AndL2EntriesAreReportedAndTheEntriesStillCount) {
@@ -130,8 +131,8 @@ TEST(Checker, ReservedBitsOfL1AndL2EntriesAreReportedAndTheEntriesStillCount) {
   const uint64_t l2_place = image.l2_place(1);
   image.put_word(image.l1_place(0), l1);
   image.put_word(l2_place, l2);
-  expect_corruptions(image, {fmt::format("ERROR found L1 entry with reserved bits set: {:x}", l1),
-                             fmt::format("ERROR found l2 entry with reserved bits set: {:x}", l2)});
+  expect_corruptions(image, {fmt::format("L1 entry {:#x} has reserved bits set", l1),
+                             fmt::format("L2 entry {:#x} has reserved bits set", l2)});
 }
 
 TEST(Checker, UnalignedDataAndPreallocatedClustersAreDistinguished) {
@@ -143,14 +144,12 @@ TEST(Checker, UnalignedDataAndPreallocatedClustersAreDistinguished) {
   image.put_word(places[1], zero | kCopied | 1);
   const Checked checked = image.check();
   ASSERT_GE(checked.findings.size(), 2u);
-  EXPECT_EQ(checked.findings[0].text,
-            fmt::format("ERROR offset={:x}: Data cluster is not properly aligned; L2 entry "
-                        "corrupted.",
-                        data));
-  EXPECT_EQ(checked.findings[1].text,
-            fmt::format("ERROR offset={:x}: Preallocated cluster is not properly aligned; L2 entry "
-                        "corrupted.",
-                        zero));
+  EXPECT_EQ(checked.texts()[0],
+            fmt::format("an L2 entry has offset {:#x}, which is not cluster aligned", data));
+  EXPECT_EQ(
+      checked.texts()[1],
+      fmt::format("an L2 entry that reads as zeroes has offset {:#x}, which is not cluster aligned",
+                  zero));
   // Each also touches the next cluster.
   EXPECT_EQ(checked.findings[2].kind, FindingKind::kRefcountTooLow);
 }
@@ -162,9 +161,8 @@ TEST(Checker, AnUnalignedL2TableIsReportedAndReadAtItsOffset) {
   image.put_word(image.l1_place(0), (l2 + 512) | kCopied);
   const Checked checked = image.check();
   ASSERT_FALSE(checked.findings.empty());
-  EXPECT_EQ(checked.findings[0].text,
-            fmt::format("ERROR l2_offset={:x}: Table is not cluster aligned; L1 entry corrupted",
-                        l2 + 512));
+  EXPECT_EQ(checked.texts()[0],
+            fmt::format("an L1 entry has offset {:#x}, which is not cluster aligned", l2 + 512));
   EXPECT_GT(checked.result.leaks, 0u);
 }
 
@@ -175,7 +173,7 @@ TEST(Checker, ReferencesPastTheEndOfTheFileAreReportedAndNotCounted) {
   image.file().put(end - 1, std::vector<uint8_t>{0});
   const Checked checked = image.check();
   ASSERT_EQ(checked.findings.size(), 2u);
-  EXPECT_EQ(checked.findings[0].text, outside(end, 4096));
+  EXPECT_EQ(checked.texts()[0], outside(end, 4096));
   EXPECT_EQ(checked.findings[0].offset, end);
   EXPECT_EQ(checked.findings[0].value, 4096u);
 }
@@ -196,11 +194,9 @@ TEST(Checker, CompressedClustersMayNotHaveTheCopiedFlag) {
   const uint64_t entry = image.word(image.l2_place(4));
   ASSERT_NE(entry & layout::L2Entry::kCompressed, 0u);
   image.put_word(image.l2_place(4), entry | kCopied);
-  const uint64_t offset = entry & image.geometry().compressed_offset_mask();
   expect_corruptions(
-      image, {fmt::format("ERROR: coffset={:#x}: copied flag must never be set for compressed "
-                          "clusters",
-                          offset)});
+      image,
+      {fmt::format("L2 entry {:#x} of a compressed cluster has the copied flag", entry | kCopied)});
 }
 
 TEST(Checker, ADataFileHasNoCompressedClusters) {
@@ -210,7 +206,8 @@ TEST(Checker, ADataFileHasNoCompressedClusters) {
   const uint64_t entry = layout::L2Entry::kCompressed | 0x5000;
   image.put_word(image.l2_place(6), entry);
   expect_corruptions(
-      image, {fmt::format("ERROR compressed cluster 6 with data file, entry={:#x}", entry)});
+      image, {fmt::format("L2 entry 6, {:#x}, of an image with an external data file is compressed",
+                          entry)});
 }
 
 class ExtendedL2Checker : public testing::Test {
@@ -227,15 +224,14 @@ class ExtendedL2Checker : public testing::Test {
 
 TEST_F(ExtendedL2Checker, ASubclusterThatIsAllocatedAndZeroIsAContradiction) {
   image_.put_word(image_.l2_place(0) + 8, 0x00000001ffffffff);
-  expect_corruptions(image_,
-                     {fmt::format("ERROR offset={:x}: Allocated cluster has corrupted subcluster "
-                                  "allocation bitmap",
-                                  image_.data_offset(0))});
+  expect_corruptions(
+      image_, {fmt::format("a subcluster of the cluster at {:#x} has data, and reads as zeroes",
+                           image_.data_offset(0))});
 }
 
 TEST_F(ExtendedL2Checker, AnUnallocatedClusterHasNoAllocatedSubclusters) {
   image_.put_word(image_.l2_place(20) + 8, 1);
-  expect_corruptions(image_, {"ERROR: Unallocated cluster has non-zero subcluster allocation map"});
+  expect_corruptions(image_, {"subclusters have data, but no cluster is allocated for them"});
 }
 
 TEST_F(ExtendedL2Checker, ACompressedClusterHasNoSubclusters) {
@@ -243,18 +239,15 @@ TEST_F(ExtendedL2Checker, ACompressedClusterHasNoSubclusters) {
   ASSERT_NE(entry & layout::L2Entry::kCompressed, 0u);
   image_.put_word(image_.l2_place(4) + 8, 1);
   const Checked checked = image_.check();
-  EXPECT_EQ(checked.findings[0].text,
-            fmt::format("ERROR compressed cluster 4 with non-zero subcluster allocation bitmap, "
-                        "entry={:#x}",
-                        entry));
+  EXPECT_EQ(checked.texts()[0],
+            fmt::format("L2 entry 4, {:#x}, is compressed, and has subclusters", entry));
   EXPECT_EQ(checked.result.leaks, 1u);
 }
 
 TEST_F(ExtendedL2Checker, AClusterWithoutDataSubclustersIsCalledPreallocated) {
   image_.put_word(image_.l2_place(2), (image_.data_offset(2) + 512) | kCopied);
   const Checked checked = image_.check();
-  EXPECT_EQ(checked.findings[0].kind, FindingKind::kClusterUnaligned);
-  EXPECT_THAT(checked.findings[0].text, testing::HasSubstr("Preallocated cluster"));
+  EXPECT_EQ(checked.findings[0].kind, FindingKind::kZeroClusterUnaligned);
 }
 
 TEST(Checker, MoreReferencesThanARefcountCountsAreAnOverflow) {
@@ -264,10 +257,9 @@ TEST(Checker, MoreReferencesThanARefcountCountsAreAnOverflow) {
   const uint64_t offset = image.data_offset(0);
   image.put_word(image.l2_place(9), offset);
   const Checked checked = image.check();
-  EXPECT_EQ(checked.findings[0].text,
-            fmt::format("ERROR: overflow cluster offset={:#x}\nUse qemu-img amend to increase the "
-                        "refcount entry width or qemu-img convert to create a clean copy if the "
-                        "image cannot be opened for writing",
+  EXPECT_EQ(checked.texts()[0],
+            fmt::format("the cluster at {:#x} has more references than a refcount of this image "
+                        "can count; amend can widen them",
                         offset));
   EXPECT_EQ(checked.findings[1].kind, FindingKind::kCopiedFlagCluster);
   EXPECT_EQ(checked.result.corruptions, 2u);

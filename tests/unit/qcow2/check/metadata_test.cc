@@ -29,7 +29,9 @@ struct Failed {
 Failed check_fails(const CheckedImage& image, BlockDevice& device) {
   Failed failed;
   CheckOptions options;
-  options.on_finding = [&failed](const Finding& each) { failed.texts.push_back(each.text); };
+  options.on_finding = [&failed](const Finding& each) {
+    failed.texts.push_back(problem_of(each).message());
+  };
   const layout::HeaderCluster first = image.first_cluster();
   try {
     sync_wait(check(CheckSubject{&device, first.header, first.extensions}, options));
@@ -46,14 +48,15 @@ Failed check_fails(CheckedImage& image) {
 TEST(RefcountTableCheck, ReservedBitsAreReported) {
   CheckedImage image;
   image.put_word(image.table_place(5), 1);
-  EXPECT_THAT(image.check().texts(),
-              ElementsAre("ERROR refcount table entry 5 has reserved bits set"));
+  EXPECT_THAT(image.check().texts(), ElementsAre("refcount table entry 5 has reserved bits set"));
 }
 
 TEST(RefcountTableCheck, ABlockOutsideTheFileIsReported) {
   CheckedImage image;
   image.put_word(image.table_place(3), uint64_t{1} << 40);
-  EXPECT_THAT(image.check().texts(), ElementsAre("ERROR refcount block 3 is outside image"));
+  EXPECT_THAT(image.check().texts(),
+              ElementsAre(testing::MatchesRegex(
+                  "refcount block 3 at 0x[0-9a-f]+ is past the end of the file")));
 }
 
 TEST(RefcountTableCheck, ABlockThatSomethingElseUsesIsReported) {
@@ -61,10 +64,11 @@ TEST(RefcountTableCheck, ABlockThatSomethingElseUsesIsReported) {
   const uint64_t offset = image.data_offset(0);
   image.put_word(image.table_place(3), offset);
   const Checked checked = image.check();
-  EXPECT_EQ(checked.findings[0].text, "ERROR refcount block 3 refcount=2");
-  EXPECT_EQ(checked.findings[0].refcount, 2u);
-  EXPECT_EQ(checked.findings[1].text,
-            fmt::format("ERROR cluster {} refcount=1 reference=2", image.cluster_of(offset)));
+  EXPECT_EQ(checked.texts()[0], "refcount block 3 has 2 references");
+  EXPECT_EQ(checked.findings[0].references, 2u);
+  EXPECT_EQ(checked.texts()[1],
+            fmt::format("cluster {} may be allocated again: its refcount is 1, it has 2 references",
+                        image.cluster_of(offset)));
 }
 
 TEST(RefcountTableCheck, RefcountsOfAnUnalignedBlockCannotBeRead) {
@@ -73,14 +77,13 @@ TEST(RefcountTableCheck, RefcountsOfAnUnalignedBlockCannotBeRead) {
   image.put_word(image.table_place(0), block + 512);
   const Checked checked = image.check();
   ASSERT_GE(checked.findings.size(), 3u);
-  EXPECT_EQ(checked.findings[0].text,
-            "ERROR refcount block 0 is not cluster aligned; refcount table entry corrupted");
-  EXPECT_EQ(checked.findings[1].text,
-            fmt::format("qcow2: Image is corrupt: Refblock offset {:#x} unaligned (reftable index: "
-                        "0); further non-fatal corruption events will be suppressed",
-                        block + 512));
+  EXPECT_EQ(
+      checked.texts()[0],
+      fmt::format("refcount table entry 0 is {:#x}, which is not cluster aligned", block + 512));
+  EXPECT_EQ(checked.texts()[1],
+            fmt::format("refcount block 0 is not read: its offset is {:#x}", block + 512));
   EXPECT_EQ(checked.findings[1].severity, Severity::kNote);
-  EXPECT_EQ(checked.findings[2].text, "Can't get refcount for cluster 0: Input/output error");
+  EXPECT_EQ(checked.texts()[2], "the refcount of cluster 0 cannot be read");
   EXPECT_EQ(checked.result.corruptions, 1u);
   EXPECT_EQ(checked.result.check_errors, image.geometry().clusters_for(image.file().size()));
   EXPECT_EQ(checked.result.image_end_offset, 4096u);
@@ -94,7 +97,8 @@ TEST(RefcountTableCheck, WithoutABlockAllRefcountsAreZero) {
   // The block itself is no longer referred to. The copied flags of two data clusters, one
   // preallocated zero cluster and the L2 table are wrong.
   EXPECT_EQ(checked.result.corruptions, clusters - 1 + 4);
-  EXPECT_EQ(checked.findings[0].text, "ERROR cluster 0 refcount=0 reference=1");
+  EXPECT_EQ(checked.texts()[0],
+            "cluster 0 may be allocated again: its refcount is 0, it has 1 references");
 }
 
 layout::Snapshot snapshot_of(const CheckedImage& image, const std::string& id) {
@@ -114,11 +118,13 @@ TEST(SnapshotCheck, SnapshotsCountEverythingThatTheyReferTo) {
   image.put_snapshots({snapshot_of(image, "1"), snapshot_of(image, "2")});
   const Checked checked = image.check();
   EXPECT_THAT(checked.texts(),
-              testing::Contains(
-                  fmt::format("ERROR cluster {} refcount=1 reference=3", image.cluster_of(data))));
+              testing::Contains(fmt::format(
+                  "cluster {} may be allocated again: its refcount is 1, it has 3 references",
+                  image.cluster_of(data))));
   EXPECT_THAT(checked.texts(),
-              testing::Contains(
-                  fmt::format("ERROR cluster {} refcount=1 reference=3", image.cluster_of(l1))));
+              testing::Contains(fmt::format(
+                  "cluster {} may be allocated again: its refcount is 1, it has 3 references",
+                  image.cluster_of(l1))));
   EXPECT_EQ(checked.result.leaks, 0u);
   // The statistics are those of the active disk.
   EXPECT_EQ(checked.result.clusters.allocated, 4u);
@@ -131,11 +137,10 @@ TEST(SnapshotCheck, ABadL1TableIsReportedAndSkipped) {
   layout::Snapshot large = snapshot_of(image, "2");
   large.l1_size = 0x400001;
   image.put_snapshots({unaligned, large});
-  EXPECT_THAT(image.check().texts(),
-              ElementsAre("ERROR snapshot 1 (name 1) l1_offset=0x1201: L1 table is not cluster "
-                          "aligned; snapshot table entry corrupted",
-                          "ERROR snapshot 2 (name 2) l1_size=0x400001: L1 table is too large; "
-                          "snapshot table entry corrupted"));
+  EXPECT_THAT(
+      image.check().texts(),
+      ElementsAre("the L1 table of snapshot 1 (name 1) is at 0x1201, which is not cluster aligned",
+                  "the L1 table of snapshot 2 (name 2) has 4194305 entries"));
 }
 
 TEST(SnapshotCheck, AVersion3SnapshotWithoutItsDiskSizeIsIncomplete) {
@@ -144,7 +149,7 @@ TEST(SnapshotCheck, AVersion3SnapshotWithoutItsDiskSizeIsIncomplete) {
   snapshot.disk_size.reset();
   snapshot.l1_size = 0;
   image.put_snapshots({snapshot});
-  EXPECT_THAT(image.check().texts(), ElementsAre("ERROR snapshot table entry 0 is incomplete"));
+  EXPECT_THAT(image.check().texts(), ElementsAre("snapshot table entry 0 has no disk size"));
 }
 
 TEST(SnapshotCheck, ADataFileHasNoSnapshots) {
@@ -154,7 +159,8 @@ TEST(SnapshotCheck, ADataFileHasNoSnapshots) {
   layout::Snapshot snapshot = snapshot_of(image, "1");
   snapshot.l1_size = 0;
   image.put_snapshots({snapshot});
-  EXPECT_THAT(image.check().texts(), ElementsAre("ERROR 1 snapshots in image with data file"));
+  EXPECT_THAT(image.check().texts(),
+              ElementsAre("an image with an external data file has 1 snapshots"));
 }
 
 TEST(SnapshotCheck, AnImpossibleTableEndsTheCheck) {
@@ -162,11 +168,14 @@ TEST(SnapshotCheck, AnImpossibleTableEndsTheCheck) {
   image.put<uint64_t>(64, 0x1200);
   image.put<uint32_t>(60, 1);
   Failed failed = check_fails(image);
-  EXPECT_THAT(failed.texts, ElementsAre("ERROR snapshot table offset invalid"));
+  EXPECT_THAT(failed.texts,
+              ElementsAre(testing::StartsWith("the snapshot table cannot be found: ")));
   EXPECT_EQ(failed.errno_value, EINVAL);
   image.put<uint32_t>(60, 65536 + 7);
   failed = check_fails(image);
-  EXPECT_THAT(failed.texts, ElementsAre("ERROR snapshot table too large" + advice()));
+  EXPECT_THAT(failed.texts,
+              ElementsAre(AllOf(testing::StartsWith("the snapshot table cannot be found: "),
+                                testing::EndsWith(advice()))));
   EXPECT_EQ(failed.errno_value, EFBIG);
 }
 
@@ -176,7 +185,7 @@ TEST(SnapshotCheck, TooMuchExtraDataEndsTheCheck) {
   image.put<uint32_t>(image.header().snapshots_offset.value() + 36, 1025);
   const Failed failed = check_fails(image);
   EXPECT_THAT(failed.texts,
-              ElementsAre("ERROR failed to read the snapshot table: extra_data_size of snapshot "
+              ElementsAre("the snapshot table cannot be read: extra_data_size of snapshot "
                           "table entry 0 is 1025; at most 1024 bytes are supported" +
                           advice()));
   EXPECT_EQ(failed.errno_value, EFBIG);
@@ -243,20 +252,21 @@ TEST(UnreadableFile, EachTableThatCannotBeReadIsNamed) {
     return check_fails(image, device);
   };
   Failed failed = failed_at(image.l1_place(0), 1);
-  EXPECT_THAT(failed.texts, ElementsAre("ERROR: I/O error in check_refcounts_l1"));
+  EXPECT_THAT(failed.texts, ElementsAre("an L1 table cannot be read"));
   EXPECT_EQ(failed.errno_value, EIO);
   failed = failed_at(image.l2_table(), 1);
-  EXPECT_THAT(failed.texts, ElementsAre("ERROR: I/O error in check_refcounts_l2"));
+  EXPECT_THAT(failed.texts, ElementsAre("an L2 table cannot be read"));
   EXPECT_EQ(failed.errno_value, EIO);
   failed = failed_at(image.l2_table(), 2);
   ASSERT_EQ(failed.texts.size(), 2u);
-  EXPECT_EQ(failed.texts[1], "ERROR: Could not read L2 table: Input/output error");
+  EXPECT_THAT(failed.texts[1],
+              testing::MatchesRegex("the L2 table at 0x[0-9a-f]+ cannot be read again: .*"));
   EXPECT_EQ(failed.errno_value, EIO);
   EXPECT_EQ(failed_at(image.table_place(0), 1).errno_value, EIO);
   // Refcounts that cannot be read are a finding for each cluster.
   failed = failed_at(image.block(), 1);
   EXPECT_EQ(failed.errno_value, 0);
-  EXPECT_EQ(failed.texts[0], "Can't get refcount for cluster 0: Input/output error");
+  EXPECT_EQ(failed.texts[0], "the refcount of cluster 0 cannot be read");
 }
 
 TEST(SharedTables, AreReadAFewTimesHoweverManyEntriesNameThem) {
@@ -268,8 +278,10 @@ TEST(SharedTables, AreReadAFewTimesHoweverManyEntriesNameThem) {
   for (uint64_t i = 1; i < 1024; ++i) image.put_word(image.l1_place(i), entry);
   faults::FaultDevice device(image.file().clone());
   const Checked checked = image.check_on(device);
-  EXPECT_THAT(checked.texts(),
-              testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=1024", data)));
+  EXPECT_THAT(
+      checked.texts(),
+      testing::Contains(fmt::format(
+          "cluster {} may be allocated again: its refcount is 1, it has 1024 references", data)));
   EXPECT_EQ(checked.result.clusters.allocated, 4u * 1024);
   EXPECT_EQ(checked.result.clusters.compressed, 1024u);
   EXPECT_LT(device.count(faults::Operation::kRead), 30u);
@@ -289,8 +301,10 @@ TEST(SharedTables, OfSnapshotsAreCountedForEachOfThem) {
   }
   const uint64_t data = image.cluster_of(image.data_offset(1));
   image.put_snapshots(snapshots);
-  EXPECT_THAT(image.check().texts(),
-              testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=101", data)));
+  EXPECT_THAT(
+      image.check().texts(),
+      testing::Contains(fmt::format(
+          "cluster {} may be allocated again: its refcount is 1, it has 101 references", data)));
 }
 
 // Snapshots whose L1 tables overlap one another, on tables without faults and on anything else,
@@ -356,11 +370,15 @@ TEST(SharedTables, OfThousandsOfSnapshotsAreReadAFewTimes) {
   faults::FaultDevice device(image.file().clone());
   const std::vector<std::string> texts = image.check_on(device).texts();
   for (const uint64_t cluster : {image.cluster_of(l1) + 6, image.cluster_of(l1) + 7}) {
-    EXPECT_THAT(texts, testing::Contains(
-                           fmt::format("ERROR cluster {} refcount=1 reference=20000", cluster)));
+    EXPECT_THAT(texts,
+                testing::Contains(fmt::format(
+                    "cluster {} may be allocated again: its refcount is 1, it has 20000 references",
+                    cluster)));
   }
-  EXPECT_THAT(texts,
-              testing::Contains(fmt::format("ERROR cluster {} refcount=1 reference=20001", data)));
+  EXPECT_THAT(
+      texts,
+      testing::Contains(fmt::format(
+          "cluster {} may be allocated again: its refcount is 1, it has 20001 references", data)));
   EXPECT_LT(device.count(faults::Operation::kRead), 3000u);
 }
 

@@ -35,7 +35,9 @@ Told repair_disk(SimulatedDisk& disk, const Damage& damage) {
   Told told;
   RepairOptions options;
   options.drops_unreadable = damage.drops_unreadable;
-  options.check.on_finding = [&told](const Finding& each) { told.texts.push_back(each.text); };
+  options.check.on_finding = [&told](const Finding& each) {
+    told.texts.push_back(problem_of(each).message());
+  };
   Loop loop({.seed = 3});
   told.result = loop.run(repair_on(&disk, std::move(options)));
   return told;
@@ -116,7 +118,9 @@ TEST(RepairWithoutRoom, SaysHowMuchIsMissing) {
   SimulatedDisk disk(faults::SimulatedCache(contents_of(image)), {.seed = 1, .grows = false});
   std::vector<std::string> texts;
   RepairOptions options;
-  options.check.on_finding = [&texts](const Finding& each) { texts.push_back(each.text); };
+  options.check.on_finding = [&texts](const Finding& each) {
+    texts.push_back(problem_of(each).message());
+  };
   Loop loop({.seed = 3});
   try {
     loop.run(repair_on(&disk, std::move(options)));

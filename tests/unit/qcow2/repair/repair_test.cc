@@ -36,9 +36,11 @@ TEST(Repairer, ALeakIsFoundAndFreed) {
   CheckedImage image;
   const uint64_t cluster = image.cluster_of(image.append({1}));
   const Repaired repaired = test::repair(image.file(), RepairScope::kLeaks);
-  EXPECT_THAT(repaired.texts(),
-              ElementsAre(fmt::format("Leaked cluster {} refcount=1 reference=0", cluster),
-                          fmt::format("Repairing cluster {} refcount=1 reference=0", cluster)));
+  EXPECT_THAT(
+      repaired.texts(),
+      ElementsAre(
+          fmt::format("cluster {} is leaked: its refcount is 1, it has 0 references", cluster),
+          fmt::format("Repairing cluster {}: its refcount was 1, it has 0 references", cluster)));
   EXPECT_EQ(repaired.result.leaks_fixed, 1u);
   EXPECT_EQ(repaired.result.corruptions_fixed, 0u);
   EXPECT_EQ(repaired.result.check.leaks, 0u);
@@ -105,11 +107,14 @@ TEST(Repairer, ARebuildSaysWhatItDoes) {
   const uint64_t block = image.cluster_of(image.block());
   image.set_refcount(image.data_offset(0), 0);
   const Repaired repaired = test::repair(image.file());
-  EXPECT_THAT(repaired.texts(),
-              ElementsAre(fmt::format("ERROR cluster {} refcount=0 reference=1", cluster),
-                          "Rebuilding refcount structure",
-                          fmt::format("Repairing cluster {} refcount=1 reference=0", table),
-                          fmt::format("Repairing cluster {} refcount=1 reference=0", block)));
+  EXPECT_THAT(
+      repaired.texts(),
+      ElementsAre(
+          fmt::format("cluster {} may be allocated again: its refcount is 0, it has 1 references",
+                      cluster),
+          "Rebuilding refcount structure",
+          fmt::format("Repairing cluster {}: its refcount was 1, it has 0 references", table),
+          fmt::format("Repairing cluster {}: its refcount was 1, it has 0 references", block)));
   EXPECT_EQ(repaired.result.corruptions_fixed, 1u);
   EXPECT_EQ(repaired.result.leaks_fixed, 0u);
 }
@@ -133,9 +138,9 @@ TEST(Repairer, LeaksAreKeptWhileAnEntryCannotBeFollowed) {
   EXPECT_EQ(repaired.result.leaks_fixed, 0u);
   EXPECT_GT(repaired.result.check.leaks, 0u);
   image.put_word(image.l1_place(0), image.word(image.l1_place(0)) - 512);
-  EXPECT_THAT(
-      image.check().texts(),
-      Contains(fmt::format("Leaked cluster {} refcount=1 reference=0", image.cluster_of(leak))));
+  EXPECT_THAT(image.check().texts(),
+              Contains(fmt::format("cluster {} is leaked: its refcount is 1, it has 0 references",
+                                   image.cluster_of(leak))));
 }
 
 TEST(Repairer, LeaksAreKeptByARebuildToo) {
@@ -172,7 +177,8 @@ TEST(Repairer, IncompleteSnapshotsGetTheSizeOfTheDisk) {
   snapshot.has_large_vm_state_size = false;
   image.put_snapshots({snapshot});
   const Repaired repaired = test::repair(image.file());
-  EXPECT_THAT(repaired.texts(), ElementsAre("Repairing snapshot table entry 0 is incomplete"));
+  EXPECT_THAT(repaired.texts(),
+              ElementsAre("Repairing snapshot table entry 0, which has no disk size"));
   EXPECT_EQ(repaired.result.corruptions_fixed, 1u);
   OpenOptions options;
   const auto opened = sync_wait(Image::open(image.file().clone(), options));
@@ -194,9 +200,9 @@ TEST(Repairer, ExtraDataOfSnapshotsBeyondTheLimitIsTruncated) {
   image.put<uint32_t>(60, 1);
   image.put<uint64_t>(64, table);
   const Repaired repaired = test::repair(image.file());
-  EXPECT_THAT(repaired.texts(),
-              ElementsAre("Discarding too much extra metadata in snapshot table entry 0 (2016 > "
-                          "1024)"));
+  EXPECT_THAT(
+      repaired.texts(),
+      ElementsAre("2016 bytes of extra data of snapshot table entry 0 are too many: at most 1024"));
   const auto opened = sync_wait(Image::open(image.file().clone(), OpenOptions{}));
   ASSERT_EQ(opened->snapshots().size(), 1u);
   EXPECT_EQ(opened->snapshots()[0].name, "s");
@@ -217,7 +223,9 @@ TEST(Repairer, FixesAreReportedBeforeTheLastCheck) {
   image.append({1});
   RepairOptions options;
   std::vector<std::string> told;
-  options.check.on_finding = [&](const Finding& each) { told.push_back(each.text); };
+  options.check.on_finding = [&](const Finding& each) {
+    told.push_back(problem_of(each).message());
+  };
   options.on_fixed = [&](uint64_t leaks, uint64_t corruptions) {
     told.push_back(fmt::format("fixed {} {}", leaks, corruptions));
   };

@@ -255,7 +255,7 @@ struct Repaired {
   std::vector<Finding> findings;
   std::vector<std::string> texts() const {
     std::vector<std::string> all;
-    for (const Finding& finding : findings) all.push_back(finding.text);
+    for (const Finding& finding : findings) all.push_back(problem_of(finding).message());
     return all;
   }
 };
