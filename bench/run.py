@@ -98,6 +98,8 @@ JOBS = {
     "check 1 TiB": Job(["check", "{mapped}"], NO_CACHE, reference=["{reference}", "read", "{mapped}"]),
     "check 64 snapshots": Job(["check", "{snapshots}"], NO_CACHE, reference=["{reference}", "read", "{snapshots}"]),
     "map 1 TiB": Job(["map", "--output=json", "{mapped}"], reference=["{reference}", "read", "{mapped}"]),
+    "amend 1 TiB to 64 bits": Job(["amend", "-o", "refcount_bits=64", "{out}"], prepare=[
+        ["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "1T"]]),
     "measure 1 TiB": Job(["measure", "-O", "qcow2", "{mapped}"], reference=["{reference}", "read", "{mapped}"]),
 }
 
@@ -148,6 +150,8 @@ class Bench:
         """Checks that the output of a conversion equals the disk; not measured."""
         if name.startswith("convert"):
             subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", self.inputs["raw"], self.out], check=True)
+        if name.startswith("amend"):
+            subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
         if name.startswith("rebase"):
             subprocess.run(["qemu-img", "compare", "-q", self.inputs["gibibyte"], self.out], check=True)
             subprocess.run(["qemu-img", "check", "-q", self.out], check=True)

@@ -31,6 +31,7 @@ struct Invocation {
 // So most commands catch nothing.
 using CommandFunction = int (*)(Invocation&);
 
+int run_amend(Invocation& invocation);
 int run_bench(Invocation& invocation);
 int run_check(Invocation& invocation);
 int run_commit(Invocation& invocation);

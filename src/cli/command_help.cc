@@ -5,6 +5,24 @@ namespace byre::cli {
 namespace {
 
 constexpr CommandHelp kHelp[] = {
+    {"amend", "[-f FMT] [-t CACHE] [--force] [-p] [-q] -o OPTIONS FILENAME",
+     "  -h, --help            show this help and exit\n"
+     "  -q, --quiet           print errors only\n"
+     "  -p, --progress        show progress\n"
+     "  -f, --format FMT      format of FILENAME; default: detected from its first bytes\n"
+     "  -t, --cache CACHE     cache mode: writeback (default), none, directsync, writethrough,\n"
+     "                        unsafe\n"
+     "  -o, --options OPTIONS properties that FILENAME is to get, name=value,...; \"-o help\" "
+     "lists\n"
+     "                        them\n"
+     "      --force                 remove bitmaps if compat=v2 is wanted\n"
+     "      --image-opts            FILENAME is a list of options: "
+     "driver=qcow2,file.filename=...\n"
+     "      --object OBJDEF         define an object that options refer to: secret,id=...\n"
+     "\n"
+     "Nothing is changed if one of OPTIONS is refused. Can be stopped and run again at any\n"
+     "time.\n",
+     ""},
     {"bench",
      "[-f FMT] [-t CACHE] [-c COUNT] [-d DEPTH] [-s SIZE] [-o OFFSET] [-S STEP] [-i AIO]\n"
      "       [-n] [-U] [-w [--pattern BYTE] [--flush-interval COUNT [--no-drain]]] FILENAME",

@@ -7,7 +7,7 @@ namespace byre::cli {
 namespace {
 
 constexpr std::array<Command, 16> kCommands{{
-    {"amend", "Change options of an existing image", nullptr},
+    {"amend", "Change options of an existing image", run_amend},
     {"bench", "Measure the speed of an image", run_bench},
     {"bitmap", "Add, change and remove dirty bitmaps", nullptr},
     {"check", "Check an image's metadata, and repair it", run_check},

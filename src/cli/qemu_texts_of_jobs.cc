@@ -6,6 +6,20 @@ namespace byre::cli {
 namespace {
 
 constexpr QemuText kTexts[] = {
+    {"amend-compat-unknown", "Unknown compatibility level {name}"},
+    {"amend-not-encrypted", "Can't amend encryption options - encryption not present"},
+    {"amend-no-data-file", "data-file can only be set for images that use an external data file"},
+    {"amend-data-file-not-raw", "data-file-raw cannot be set on existing images"},
+    {"amend-refcount-bits-wrong",
+     "Refcount width must be a power of two and may not exceed 64 bits"},
+    {"amend-refcount-bits-in-version-2",
+     "Refcount widths other than 16 bits require compatibility level 1.1 or above (use compat=1.1 "
+     "or greater)"},
+    {"amend-backing-file-changed",
+     "Cannot amend the backing file\nYou can use 'qemu-img rebase' instead."},
+    {"amend-lazy-refcounts-in-version-2",
+     "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
+     "greater)"},
     {"compare-read-failed", "Error while reading offset {offset} of {file}: {errno}"},
     {"compare-extents-unreadable", "Sector allocation test failed for {file}"},
     {"resize-size-impossible", "New image size must be positive"},

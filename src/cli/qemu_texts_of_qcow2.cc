@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The refusals of src/qcow2.
+#include <fmt/format.h>
+
 #include "cli/qemu_text.h"
 #include "qcow2/layout/limits.h"
 
@@ -14,6 +16,10 @@ std::string subcluster_size(uint64_t cluster_bits) {
 
 std::string as_signed(uint64_t value) {
   return std::to_string(static_cast<int32_t>(value));
+}
+
+std::string as_hex(uint64_t value) {
+  return fmt::format("{:#x}", value);
 }
 
 // In the order of the files that throw them.
@@ -115,6 +121,18 @@ constexpr QemuText kTexts[] = {
     {"qcow2-compressed-write-unaligned", "{errno}"},
     {"qcow2-compressed-offset-too-high", "{errno}"},
     {"qcow2-vm-state-too-large", "{errno}"},
+    // amend/
+    {"qcow2-refcount-too-large",
+     "Cannot decrease refcount entry width to {bound} bits: Cluster at offset {text} has a "
+     "refcount "
+     "of {value}"},
+    {"qcow2-downgrade-with-refcount-bits", "compat=0.10 requires refcount_bits=16"},
+    {"qcow2-downgrade-with-data-file", "Cannot downgrade an image with a data file"},
+    {"qcow2-downgrade-with-snapshots", "Internal snapshots prevent downgrade of image"},
+    {"qcow2-downgrade-with-features",
+     "Cannot downgrade an image with incompatible features {value} set", as_hex},
+    {"qcow2-downgrade-with-bitmaps",
+     "Cannot downgrade an image with bitmaps\nRemove them first, or use --force to lose them."},
     // create/
     {"qcow2-extended-l2-in-version-2",
      "Extended L2 entries are only supported with compatibility level 1.1 and above (use "

@@ -74,14 +74,22 @@ Task<void> fit_data_file(BlockDevice& device) {
   }
 }
 
+}  // namespace
+
+Task<void> resize_open(BlockDevice* device, uint64_t size, Preallocation preallocation) {
+  co_await device->resize(size, preallocation);
+  co_await device->flush();
+  co_await fit_data_file(*device);
+}
+
+namespace {
+
 Task<void> resize_device(const ResizeTask& task, BlockDevice& device) {
   const uint64_t size = checked_size(task, device);
   const uint64_t old_size = device.size();
   std::optional<Error> failure;
   try {
-    co_await device.resize(size, task.preallocation);
-    co_await device.flush();
-    co_await fit_data_file(device);
+    co_await resize_open(&device, size, task.preallocation);
   } catch (const Error& error) {
     failure = device.size() == old_size ? with_state(error, old_size) : error;
   }

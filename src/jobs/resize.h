@@ -36,4 +36,8 @@ inline constexpr Literal kShrinkNotAllowed = "resize-shrinks";
 // if only closing it failed.
 Task<void> resize(ResizeTask task);
 
+// The same for an image that is open: the new size is durable when it is done, and an external data
+// file has it, too.
+Task<void> resize_open(BlockDevice* device, uint64_t size, Preallocation preallocation);
+
 }  // namespace byre::jobs

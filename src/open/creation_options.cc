@@ -60,7 +60,19 @@ std::string creatable_formats() {
   return text;
 }
 
-uint64_t parse_value(const OptionDescription& option, const std::string& text) {
+// With doubled commas, so that the line can be passed to -o again.
+std::string with_doubled_commas(const std::string& text) {
+  std::string doubled;
+  for (const char c : text) {
+    doubled += c;
+    if (c == ',') doubled += c;
+  }
+  return doubled;
+}
+
+}  // namespace
+
+uint64_t parse_option(const OptionDescription& option, const std::string& text) {
   switch (option.kind) {
     case OptionKind::kString:
       return 0;
@@ -73,18 +85,6 @@ uint64_t parse_value(const OptionDescription& option, const std::string& text) {
   }
   return 0;
 }
-
-// With doubled commas, so that the line can be passed to -o again.
-std::string with_doubled_commas(const std::string& text) {
-  std::string doubled;
-  for (const char c : text) {
-    doubled += c;
-    if (c == ',') doubled += c;
-  }
-  return doubled;
-}
-
-}  // namespace
 
 const Driver& creatable_driver(const std::string& format) {
   for (const Driver* driver : drivers()) {
@@ -103,7 +103,7 @@ CreationOptions::CreationOptions(const std::string& format,
     Entry entry{option, std::nullopt, 0};
     if (option.default_text != nullptr) {
       entry.text = option.default_text;
-      entry.number = parse_value(option, *entry.text);
+      entry.number = parse_option(option, *entry.text);
     }
     entries_.push_back(std::move(entry));
   }
@@ -141,7 +141,7 @@ void CreationOptions::apply(const std::vector<std::pair<std::string, std::string
 void CreationOptions::set(const std::string& name, const std::string& text) {
   Entry* entry = find(name);
   if (entry == nullptr) throw invalid_argument("Invalid parameter '" + name + "'");
-  entry->number = parse_value(entry->description, text);
+  entry->number = parse_option(entry->description, text);
   entry->text = text;
 }
 

@@ -22,6 +22,10 @@ struct OptionDescription {
   bool listed = true;                  // in `-o help`
 };
 
+// The value of a number, a size or a bool (1 is "on"); 0 for a string. Throws Error with QEMU's
+// message for a text of another kind.
+uint64_t parse_option(const OptionDescription& option, const std::string& text);
+
 // The driver of a format that images can be created in; throws Error("Unknown file format 'x'").
 const Driver& creatable_driver(const std::string& format);
 

@@ -38,7 +38,7 @@ def _only_that_it_succeeds(result):
 
 
 def _options_are_listed(arguments, ours, theirs):
-    return arguments[:1] in (["create"], ["convert"], ["measure"]) and any(
+    return arguments[:1] in (["create"], ["convert"], ["measure"], ["amend"]) and any(
         argument.split(",")[-1] in ("help", "?") for argument in arguments)
 
 

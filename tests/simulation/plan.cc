@@ -167,6 +167,7 @@ Plan make_plan(uint64_t seed) {
     plan.create.preallocation = Preallocation::kMetadata;
   }
   plan.manages_snapshots = !plan.create.data_filename && one_in(random, 4);
+  plan.amends = one_in(random, 4);
   return plan;
 }
 
@@ -184,6 +185,7 @@ std::vector<std::string> Plan::features() const {
   add(create.data_file_raw, "raw data file");
   add(takes_snapshots, "internal snapshots");
   add(manages_snapshots, "snapshots created, applied and deleted");
+  add(amends, "properties amended");
   add(has_bitmap, "bitmap");
   add(discards_freed, "freed clusters discarded");
   add(keeps_discarded, "discard_no_unref");

@@ -21,6 +21,7 @@ struct Request {
     kDiscard,
     kFlush,
     kResize,
+    kAmend,  // another refcount width, version, or lazy refcounts
     // Of internal snapshots.
     kCreate,
     kApply,
@@ -30,7 +31,7 @@ struct Request {
   uint64_t number = 0;  // also the generation of what it writes
   Kind kind = Kind::kRead;
   uint64_t offset = 0;
-  uint64_t length = 0;   // of a resize: the new size
+  uint64_t length = 0;   // of a resize: the new size; of an amendment: a number that chooses it
   std::string snapshot;  // its name
   WriteFlags flags = WriteFlags::kNone;
   bool compresses = false;
@@ -57,13 +58,14 @@ struct RequestBounds {
   bool only_reads = false;  // and flushes
   uint64_t size_max = 0;    // what it may grow to
   bool manages_snapshots = false;
+  bool amends = false;
   std::vector<std::string> snapshots;  // names of those that there are
 };
 
 // Any offset and length, but mostly near one another and at the boundaries of clusters.
 Request draw_request(Random& random, uint64_t number, const RequestBounds& bounds);
 
-// Makes a request that is not of snapshots. `bytes` are those to write, or take what is read. A larger disk is preallocated
+// Makes a request that is of the disk itself. `bytes` are those to write, or take what is read. A larger disk is preallocated
 // in that way.
 Task<void> perform(BlockDevice* disk, Request request, std::vector<uint8_t>* bytes,
                    Preallocation preallocation);

@@ -163,6 +163,7 @@ RequestBounds Session::bounds() const {
   bounds.hot_size = std::min(world_->plan.hot_size, bounds.disk_size - bounds.hot_begin);
   bounds.size_max = world_->plan.create.size + world_->plan.create.size / 2;
   bounds.manages_snapshots = world_->plan.manages_snapshots;
+  bounds.amends = world_->plan.amends;
   for (const FrozenSnapshot& snapshot : world_->snapshots) {
     if (snapshot.is_certain) bounds.snapshots.push_back(snapshot.name);
   }
@@ -322,6 +323,9 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
   } else if (request.kind == Kind::kResize) {
     model.resized(image_->size(), is_known);
     if (!error && world_->plan.writes_through) model.flushed(model.now());
+  } else if (request.kind == Kind::kAmend) {
+    has_written_ = has_written_ || !error;
+    look_at_cuts();
   } else if (request.is_of_snapshots()) {
     finish_of_snapshot(request, begun, !error);
   } else if (request.kind == Kind::kFlush && !error) {
@@ -340,6 +344,8 @@ bool Session::may_fail(const Request& request, const Error& error, bool is_tight
   // An image with bitmaps cannot be resized.
   const bool has_bitmap = world_->of_bitmap.has_value();
   if (request.kind == Request::Kind::kResize && (is_refused || has_bitmap)) return true;
+  // A refcount may not fit, and version 2 lacks much.
+  if (request.kind == Request::Kind::kAmend && is_refused) return true;
   // A refcount may be at its maximum; an image with bitmaps keeps its disk.
   if (request.is_of_snapshots() && is_refused) return true;
   if (has_flag(request.flags, WriteFlags::kNoFallback) && is_refused) return true;

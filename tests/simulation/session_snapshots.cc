@@ -11,6 +11,8 @@ using faults::MemoryFaults;
 Task<void> Session::perform(Request request, Begun* begun) {
   if (request.is_of_snapshots()) {
     co_await manage_snapshot(std::move(request));
+  } else if (request.kind == Request::Kind::kAmend) {
+    co_await amend(request.length);
   } else {
     co_await simulation::perform(image_.get(), std::move(request), &begun->bytes,
                                  world_->plan.create.preallocation);

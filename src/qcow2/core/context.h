@@ -34,7 +34,8 @@ struct Context {
           layout::HeaderCluster first_cluster, bool is_repaired = false);
 
   const OpenOptions options;
-  const layout::Geometry geometry;
+  // Changes only with the version and the width of the refcounts, when no request is in flight.
+  layout::Geometry geometry;
   Storage storage;
   Health health;
   HeaderStore header_store;

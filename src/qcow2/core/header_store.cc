@@ -7,6 +7,7 @@
 #include <exception>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "base/units.h"
 #include "block/read_zero_padded.h"
@@ -54,6 +55,22 @@ Task<void> HeaderStore::set_refcount_table(layout::HostOffset offset, uint32_t c
   co_await write(offsetof(RawHeader, refcount_table_offset), ConstBytes(bytes));
   first_cluster_.header.refcount_table_offset = offset;
   first_cluster_.header.refcount_table_clusters = clusters;
+}
+
+// One write, so that a block is never read with entries of another width.
+Task<void> HeaderStore::set_refcounts(layout::HostOffset table, uint32_t clusters, uint32_t order) {
+  constexpr size_t kBegin = offsetof(RawHeader, refcount_table_offset);
+  constexpr size_t kEnd = offsetof(RawHeader, header_length);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  layout::Header now = first_cluster_.header;
+  now.refcount_table_offset = table;
+  now.refcount_table_clusters = clusters;
+  now.refcount_order = order;
+  const std::vector<uint8_t> bytes = now.encode();
+  co_await write(kBegin, ConstBytes(bytes).subspan(kBegin, kEnd - kBegin));
+  first_cluster_.header.refcount_table_offset = table;
+  first_cluster_.header.refcount_table_clusters = clusters;
+  first_cluster_.header.refcount_order = order;
 }
 
 Task<void> HeaderStore::set_l1_table(layout::HostOffset offset, uint32_t entries) {
@@ -122,14 +139,20 @@ Task<void> HeaderStore::change_features(FeatureChange change) {
   layout::Header& now = first_cluster_.header;
   const uint64_t incompatible =
       (now.incompatible_features | change.incompatible_set) & ~change.incompatible_cleared;
+  const uint64_t compatible =
+      (now.compatible_features | change.compatible_set) & ~change.compatible_cleared;
   const uint64_t autoclear = now.autoclear_features & ~change.autoclear_cleared;
-  if (incompatible == now.incompatible_features && autoclear == now.autoclear_features) co_return;
+  if (incompatible == now.incompatible_features && compatible == now.compatible_features &&
+      autoclear == now.autoclear_features) {
+    co_return;
+  }
   uint8_t bytes[24];
   store_big_endian<uint64_t>(bytes, incompatible);
-  store_big_endian<uint64_t>(bytes + 8, now.compatible_features);
+  store_big_endian<uint64_t>(bytes + 8, compatible);
   store_big_endian<uint64_t>(bytes + 16, autoclear);
   co_await write(offsetof(RawHeader, incompatible_features), ConstBytes(bytes));
   now.incompatible_features = incompatible;
+  now.compatible_features = compatible;
   now.autoclear_features = autoclear;
 }
 
@@ -198,28 +221,40 @@ void HeaderStore::check_backing_file(const std::string& name, const std::string&
   target.encode();
 }
 
-Task<void> HeaderStore::set_backing_file(std::string name, std::string format) {
-  check_names(header(), name, format);
-  const Mutex::Guard guard = co_await mutex_.lock();
-  std::vector<uint8_t> before(header().cluster_size());
-  const ReadBuffers to((Bytes(before)));
+Task<std::vector<uint8_t>> HeaderStore::read_first_cluster() {
+  std::vector<uint8_t> bytes(header().cluster_size());
+  const ReadBuffers to((Bytes(bytes)));
   co_await read_zero_padded(file_, 0, to);
-  layout::HeaderCluster target = layout::HeaderCluster::parse(before, {.for_check = true});
-  target.backing_file_name = std::move(name);
-  target.extensions.backing_format.reset();
-  if (!format.empty()) target.extensions.backing_format = std::move(format);
-  const auto rewrite = layout::HeaderRewrite::plan(before, std::move(target));
+  co_return bytes;
+}
+
+Task<void> HeaderStore::rewrite(const std::vector<uint8_t>* before, layout::HeaderCluster target) {
+  const auto rewrite = layout::HeaderRewrite::plan(*before, std::move(target));
   auto after = layout::HeaderCluster::parse(rewrite.cleared, {.for_check = true});
-  co_await perform(&rewrite, &before);
-  first_cluster_.header.backing_file_offset = after.header.backing_file_offset;
-  first_cluster_.header.backing_file_size = after.header.backing_file_size;
-  first_cluster_.extensions = std::move(after.extensions);
-  first_cluster_.backing_file_name = std::move(after.backing_file_name);
+  co_await perform(&rewrite, before);
+  first_cluster_ = std::move(after);
   try {
     co_await write_tail(&rewrite.steps.back(), &rewrite.cleared);
   } catch (const std::exception&) {
     // Nobody reads these bytes.
   }
+}
+
+Task<void> HeaderStore::replace(layout::HeaderCluster target) {
+  const Mutex::Guard guard = co_await mutex_.lock();
+  const std::vector<uint8_t> before = co_await read_first_cluster();
+  co_await rewrite(&before, std::move(target));
+}
+
+Task<void> HeaderStore::set_backing_file(std::string name, std::string format) {
+  check_names(header(), name, format);
+  const Mutex::Guard guard = co_await mutex_.lock();
+  const std::vector<uint8_t> before = co_await read_first_cluster();
+  layout::HeaderCluster target = layout::HeaderCluster::parse(before, {.for_check = true});
+  target.backing_file_name = std::move(name);
+  target.extensions.backing_format.reset();
+  if (!format.empty()) target.extensions.backing_format = std::move(format);
+  co_await rewrite(&before, std::move(target));
 }
 
 Task<void> HeaderStore::mark_if_corrupt() {

@@ -32,11 +32,14 @@ class HeaderStore {
   HeaderStore(layout::HeaderCluster first_cluster, BlockDevice* file, Health* health)
       : first_cluster_(std::move(first_cluster)), file_(file), health_(health) {}
 
+  const layout::HeaderCluster& first_cluster() const { return first_cluster_; }
   const layout::Header& header() const { return first_cluster_.header; }
   const layout::Extensions& extensions() const { return first_cluster_.extensions; }
   const std::string& backing_file_name() const { return first_cluster_.backing_file_name; }
 
   Task<void> set_refcount_table(layout::HostOffset offset, uint32_t clusters);
+  // A table whose blocks have entries of 2^order bits. Version 3 only.
+  Task<void> set_refcounts(layout::HostOffset table, uint32_t clusters, uint32_t order);
   Task<void> set_l1_table(layout::HostOffset offset, uint32_t entries);
   Task<void> set_size(uint64_t size);
   // The size and all tables, at once.
@@ -56,9 +59,15 @@ class HeaderStore {
   struct FeatureChange {
     uint64_t incompatible_set = 0;
     uint64_t incompatible_cleared = 0;
+    uint64_t compatible_set = 0;
+    uint64_t compatible_cleared = 0;
     uint64_t autoclear_cleared = 0;
   };
   Task<void> change_features(FeatureChange change);
+  // Everything at once: for another version, or other extensions. After a power cut the file has the
+  // old header or the new one; HeaderRewrite tells of the rare exceptions. Throws Error(kNoSpace) if
+  // the first cluster has no room for it; nothing is changed then, and the image remains usable.
+  Task<void> replace(layout::HeaderCluster target);
   // Changes the names of the backing file and of its format, at once; both empty: none. Until that
   // is durable the file has the old ones, whatever happens; HeaderRewrite tells of the exceptions.
   // check_backing_file() throws Error(kInvalidArgument) for names that no header can have, and
@@ -72,6 +81,9 @@ class HeaderStore {
  private:
   // REQUIRES: the caller holds mutex_.
   Task<void> write(size_t offset, ConstBytes bytes);
+  // These too.
+  Task<std::vector<uint8_t>> read_first_cluster();
+  Task<void> rewrite(const std::vector<uint8_t>* before, layout::HeaderCluster target);
   Task<void> write_tail(const std::vector<uint8_t>* now, const std::vector<uint8_t>* next);
   Task<void> perform(const layout::HeaderRewrite* rewrite, const std::vector<uint8_t>* before);
 

@@ -29,9 +29,6 @@ namespace {
 
 using layout::HostOffset;
 
-// The feature name table would fill most of a smaller header cluster; QEMU's limit.
-constexpr uint64_t kFeatureNamesClusterSizeMin = 8192;
-
 std::vector<uint8_t> encode_with_qemu_errors(layout::HeaderCluster parts,
                                              const CreateOptions& options) {
   layout::HeaderCluster without_backing = parts;
@@ -87,7 +84,7 @@ std::vector<uint8_t> encode_header(const CreateOptions& options, const CreationP
   if (options.extended_l2) header.incompatible_features |= layout::incompatible::kExtendedL2;
   if (options.lazy_refcounts) header.compatible_features |= layout::compatible::kLazyRefcounts;
   if (options.data_file_raw) header.autoclear_features |= layout::autoclear::kRawExternalData;
-  if (options.version >= 3 && options.cluster_size >= kFeatureNamesClusterSizeMin) {
+  if (options.version >= 3 && options.cluster_size >= layout::limits::kFeatureNamesClusterSizeMin) {
     parts.extensions.feature_names = layout::known_feature_names();
   }
   parts.extensions.backing_format = options.backing_format;

@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "block/block_device.h"
+#include "qcow2/amend/amend_progress.h"
+#include "qcow2/amend/version_change.h"
 #include "qcow2/core/open_options.h"
 #include "qcow2/layout/bitmap.h"
 #include "qcow2/layout/extensions.h"
@@ -83,6 +85,29 @@ class Image : public BlockDevice {
   // Happens as a whole or not at all; durable when it is done.
   Task<void> make_empty();
 
+  // Properties of the image; the disk and the snapshots read the same before and after. Each call
+  // waits until no request is in flight, and is durable when it is done. Wherever one stops, the
+  // image is sound, has the property as before or as wanted, and at worst leaks clusters.
+  //
+  // What resize() would throw without preallocation, before it changes anything.
+  void check_resize(uint64_t new_size) const;
+  // What downgrade() would throw. REQUIRES: the image is open for writing.
+  void check_downgrade(const Downgrade& wanted) const;
+  // From version 2 to 3, and from 3 to 2: no zero clusters, no features. Nothing if the image has
+  // that version.
+  Task<void> upgrade();
+  Task<void> downgrade(bool drops_bitmaps, AmendProgress on_progress);
+  // `bits`: a power of two, at most 64. Both throw Error(kUnsupported, EINVAL) if a refcount does
+  // not fit; then nothing was changed. REQUIRES: version 3, or 16 bits.
+  Task<void> check_refcount_bits(uint32_t bits);
+  Task<void> set_refcount_bits(uint32_t bits, AmendProgress on_progress);
+  // REQUIRES: version 3.
+  Task<void> set_lazy_refcounts(bool is_on);
+  // The name that the image has for its external data file; empty: none. The file that is open
+  // stays.
+  Task<void> set_data_filename(std::string name);
+  Task<void> clear_raw_external_data();
+
   // Changes the names of the backing file and of its format in the header; both empty: none. Waits
   // until no request is in flight; everything written before is durable then, and the change is
   // when it is done. In a power cut the image has either the old names or the new ones. See
@@ -147,6 +172,8 @@ class Image : public BlockDevice {
   Task<void> read_beside_writes(layout::GuestOffset offset, ReadBuffers to);
   // The guest offset of a range of the VM state area.
   layout::GuestOffset vm_state_offset(uint64_t offset, uint64_t length) const;
+  template <typename Change>
+  Task<void> amend(Change change);
   void update_limits();
   Task<void> finish_writing();
 

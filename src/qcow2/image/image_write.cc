@@ -6,6 +6,7 @@
 #include "async/ready.h"
 #include "qcow2/image/image.h"
 #include "qcow2/image/image_parts.h"
+#include "qcow2/image/run_request.h"
 
 namespace byre::qcow2 {
 
@@ -74,16 +75,6 @@ Task<void> unallocate_clusters(WriteParts* parts, GuestOffset offset, uint64_t l
   co_await parts->sharing.unallocate(offset, length);
 }
 
-// A change of many tables at once; `change` returns its task.
-template <typename Change>
-Task<void> change_tables(ImageParts* image, Change change) {
-  WriteParts& parts = image->write_parts();
-  co_await parts.preparation.begin();
-  Task<void> task = change(parts);
-  co_await std::move(task);
-  image->is_preallocated.reset();
-}
-
 // Does not prepare the image for writing: the guest's disk does not change, so bitmaps stay valid.
 Task<void> change_backing_names(ImageParts* image, std::string name, std::string format) {
   Context& context = image->context;
@@ -104,43 +95,12 @@ Task<void> change_backing_names(ImageParts* image, std::string name, std::string
   co_await context.header_store.set_backing_file(std::move(name), std::move(format));
 }
 
-// Runs a request. If the disk is full but clusters are free, or will be once a flush has made their
-// removal durable, the request is run once more: writing the same bytes again is harmless. If the
-// request finds the image corrupt, the image is marked so. `make_request` returns the request's
-// task.
-template <typename MakeRequest>
-Task<void> run(ImageParts* image, MakeRequest make_request) {
-  image->cache_cleaner.clean_if_due();
-  std::exception_ptr error;
-  bool is_full = false;
-  try {
-    Task<void> request = make_request();
-    co_await std::move(request);
-  } catch (const Error& failure) {
-    error = std::current_exception();
-    is_full = failure.kind() == ErrorKind::kNoSpace;
-  }
-  if (!error) co_return;
-  bool may_try_again = false;
-  if (is_full) may_try_again = co_await image->writing->flusher.make_room();
-  if (may_try_again) {
-    error = nullptr;
-    try {
-      Task<void> request = make_request();
-      co_await std::move(request);
-    } catch (const Error&) {
-      error = std::current_exception();
-    }
-  }
-  if (error) co_await image->context.end_failed_request(error);
-}
-
 }  // namespace
 
 Task<void> Image::do_write(uint64_t offset, WriteBuffers from, WriteFlags flags) {
   if (from.size() == 0) return ready();
   WriteParts* const parts = &parts_->write_parts();
-  return run(parts_.get(), [parts, offset, from, flags] {
+  return run_request(parts_.get(), [parts, offset, from, flags] {
     return write_bytes(parts, GuestOffset(offset), from, flags);
   });
 }
@@ -152,7 +112,7 @@ Task<void> Image::write_vm_state(uint64_t offset, WriteBuffers from) {
     const GuestOffset place = vm_state_offset(offset, from.size());
     if (from.size() == 0) return ready();
     WriteParts* const parts = &parts_->write_parts();
-    return run(parts_.get(), [parts, place, from, is_durable = writes_through()] {
+    return run_request(parts_.get(), [parts, place, from, is_durable = writes_through()] {
       return write_vm_state_bytes(parts, place, from, is_durable);
     });
   });
@@ -164,7 +124,7 @@ Task<void> Image::create_snapshot(NewSnapshot snapshot) {
     check_changeable();
     ImageParts* const parts = parts_.get();
     parts->write_parts().snapshots.check_create(snapshot);
-    return run(parts, [parts, snapshot] {
+    return run_request(parts, [parts, snapshot] {
       return change_tables(
           parts, [snapshot](WriteParts& writing) { return writing.snapshots.create(snapshot); });
     });
@@ -177,7 +137,7 @@ Task<void> Image::apply_snapshot(SnapshotSelector selector) {
     check_changeable();
     ImageParts* const parts = parts_.get();
     parts->write_parts().snapshots.check_apply(selector);
-    return run(parts, [parts, selector] {
+    return run_request(parts, [parts, selector] {
       return change_tables(
           parts, [selector](WriteParts& writing) { return writing.snapshots.apply(selector); });
     });
@@ -190,7 +150,7 @@ Task<void> Image::delete_snapshot(SnapshotSelector selector) {
     check_changeable();
     ImageParts* const parts = parts_.get();
     parts->write_parts().snapshots.check_remove(selector);
-    return run(parts, [parts, selector] {
+    return run_request(parts, [parts, selector] {
       return change_tables(
           parts, [selector](WriteParts& writing) { return writing.snapshots.remove(selector); });
     });
@@ -203,7 +163,7 @@ Task<void> Image::share_with_snapshot(size_t index, uint64_t offset, uint64_t le
     check_changeable();
     if (length == 0) return ready();
     WriteParts* const parts = &parts_->write_parts();
-    return run(parts_.get(), [parts, index, offset, length] {
+    return run_request(parts_.get(), [parts, index, offset, length] {
       return share_clusters(parts, index, GuestOffset(offset), length);
     });
   });
@@ -215,7 +175,7 @@ Task<void> Image::unallocate(uint64_t offset, uint64_t length) {
     check_changeable();
     if (length == 0) return ready();
     WriteParts* const parts = &parts_->write_parts();
-    return run(parts_.get(), [parts, offset, length] {
+    return run_request(parts_.get(), [parts, offset, length] {
       return unallocate_clusters(parts, GuestOffset(offset), length);
     });
   });
@@ -227,7 +187,7 @@ Task<void> Image::make_empty() {
     check_changeable();
     ImageParts* const parts = parts_.get();
     parts->write_parts();
-    return run(parts, [parts] {
+    return run_request(parts, [parts] {
       return change_tables(parts, [](WriteParts& writing) { return writing.emptying.run(); });
     });
   });
@@ -256,7 +216,7 @@ Task<uint64_t> Image::size_freed_by_deleting(SnapshotSelector selector) {
 Task<void> Image::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) {
   if (length == 0) return ready();
   WriteParts* const parts = &parts_->write_parts();
-  return run(parts_.get(), [parts, offset, length, flags] {
+  return run_request(parts_.get(), [parts, offset, length, flags] {
     return zero_bytes(parts, GuestOffset(offset), length, flags);
   });
 }
@@ -264,15 +224,16 @@ Task<void> Image::do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags f
 Task<void> Image::do_discard(uint64_t offset, uint64_t length) {
   if (length == 0) return ready();
   WriteParts* const parts = &parts_->write_parts();
-  return run(parts_.get(),
-             [parts, offset, length] { return discard_bytes(parts, GuestOffset(offset), length); });
+  return run_request(parts_.get(), [parts, offset, length] {
+    return discard_bytes(parts, GuestOffset(offset), length);
+  });
 }
 
 Task<void> Image::do_flush() {
   Context& context = parts_->context;
   if (!context.health.is_writable()) return ready();
   if (WriteParts* const parts = parts_->writing.get()) {
-    return run(parts_.get(), [parts] { return parts->flusher.flush(); });
+    return run_request(parts_.get(), [parts] { return parts->flusher.flush(); });
   }
   // Nothing was written here, but an earlier writer may have been killed: after this flush
   // everything that can be read is durable.
@@ -281,7 +242,7 @@ Task<void> Image::do_flush() {
 
 Task<void> Image::do_resize(uint64_t new_size, Preallocation preallocation) {
   WriteParts* const parts = &parts_->write_parts();
-  return run(parts_.get(), [parts, new_size, preallocation] {
+  return run_request(parts_.get(), [parts, new_size, preallocation] {
     return resize_disk(parts, new_size, preallocation);
   });
 }

@@ -29,8 +29,10 @@ WriteParts::WriteParts(ImageParts* image)
       snapshots(context, &image->tables, &image->snapshots, &image->bitmaps, &image->reader,
                 &refcounts, &allocator, &flusher, &overlap),
       sharing(context, &image->tables, &image->snapshots, &image->mapping, &allocator, &linker),
-      emptying(context, &image->tables, &image->reader, &refcounts, &allocator, &flusher,
-               &overlap) {
+      emptying(context, &image->tables, &image->reader, &refcounts, &allocator, &flusher, &overlap),
+      refcount_width(context, &image->tables, &refcounts, &allocator, &flusher, &overlap),
+      version_change(context, &image->tables, &image->snapshots, &image->bitmaps, &refcounts,
+                     &allocator, &flusher, &overlap) {
   const auto watch = [this](TableCache* cache, MetadataKind kind) {
     cache->set_on_failure([this](const Error& error, Health::Operation operation) {
       context->health.note_failure(error, operation);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "qcow2/amend/refcount_width.h"
+#include "qcow2/amend/version_change.h"
 #include "qcow2/resize/emptying.h"
 #include "qcow2/resize/growth.h"
 #include "qcow2/resize/shrink.h"
@@ -46,6 +48,8 @@ struct WriteParts {
   Snapshots snapshots;
   ClusterSharing sharing;
   Emptying emptying;
+  RefcountWidth refcount_width;
+  VersionChange version_change;
 };
 
 }  // namespace byre::qcow2

@@ -16,11 +16,13 @@ inline constexpr uint32_t kClusterBitsMax = 21;            // QEMU: 2 MiB
 inline constexpr uint32_t kClusterBitsMinExtendedL2 = 14;  // format: 32 subclusters of 512
 inline constexpr uint64_t kClusterSizeMin = uint64_t{1} << kClusterBitsMin;
 inline constexpr uint64_t kClusterSizeMax = uint64_t{1} << kClusterBitsMax;
-inline constexpr uint32_t kRefcountOrderMax = 6;           // format: 64 bits
-inline constexpr uint32_t kHeaderSizeV2 = 72;              // format
-inline constexpr uint32_t kHeaderSizeV3Min = 104;          // format
-inline constexpr uint32_t kHeaderSizeWritten = 112;        // as QEMU 5.1 and later writes it
-inline constexpr uint32_t kBackingFileNameSizeMax = 1023;  // format
+inline constexpr uint32_t kRefcountOrderMax = 6;     // format: 64 bits
+inline constexpr uint32_t kHeaderSizeV2 = 72;        // format
+inline constexpr uint32_t kHeaderSizeV3Min = 104;    // format
+inline constexpr uint32_t kHeaderSizeWritten = 112;  // as QEMU 5.1 and later writes it
+// QEMU: the feature name table would fill most of a smaller header cluster.
+inline constexpr uint64_t kFeatureNamesClusterSizeMin = 8192;
+inline constexpr uint32_t kBackingFileNameSizeMax = 1023;          // format
 inline constexpr uint64_t kFileSizeMax = (uint64_t{1} << 63) - 1;  // the range of off_t
 // QEMU: the largest device, in whole GiB. A read past it fails.
 inline constexpr uint64_t kDeviceSizeMax = kFileSizeMax / kGiB * kGiB;

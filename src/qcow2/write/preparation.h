@@ -34,11 +34,16 @@ class Preparation {
   // Call before each request that changes the image. Throws if the image may not be written.
   // Flushes if there is a large backlog.
   Task<void> begin();
+  // The same for a request that leaves what the guest reads as it is, so that bitmaps stay valid.
+  Task<void> begin_for_tables();
   // The same if nothing has to be awaited; returns false if begin() must be called instead.
   bool begin_at_once();
 
  private:
-  Task<void> prepare();
+  enum class Bitmaps { kMarked, kKept };
+
+  Task<void> prepare(Bitmaps bitmaps);
+  Task<void> mark_bitmaps();
 
   Context* context_;
   Refcounts* refcounts_;
@@ -46,6 +51,7 @@ class Preparation {
   Flusher* flusher_;
   std::vector<layout::BitmapEntry>* bitmaps_;
   const bool has_unreadable_bitmaps_;
+  bool are_bitmaps_marked_ = false;  // or there are none
   Mutex mutex_;
 };
 

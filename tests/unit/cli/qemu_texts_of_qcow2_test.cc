@@ -123,6 +123,19 @@ const std::vector<QemuTextCase>& cases() {
       {{.code = "qcow2-compressed-write-unaligned"}, "Invalid argument", EINVAL},
       {{.code = "qcow2-compressed-offset-too-high"}, "File too large", EFBIG},
       {{.code = "qcow2-vm-state-too-large"}, "File too large", EFBIG},
+      {{.code = "qcow2-refcount-too-large", .value = 3, .bound = 1, .text = "0x40000"},
+       "Cannot decrease refcount entry width to 1 bits: Cluster at offset 0x40000 has a refcount "
+       "of "
+       "3"},
+      {{.code = "qcow2-downgrade-with-refcount-bits", .value = 8, .bound = 16},
+       "compat=0.10 requires refcount_bits=16"},
+      {{.code = "qcow2-downgrade-with-data-file"}, "Cannot downgrade an image with a data file"},
+      {{.code = "qcow2-downgrade-with-snapshots", .name = "a"},
+       "Internal snapshots prevent downgrade of image"},
+      {{.code = "qcow2-downgrade-with-features", .value = 0x18},
+       "Cannot downgrade an image with incompatible features 0x18 set"},
+      {{.code = "qcow2-downgrade-with-bitmaps"},
+       "Cannot downgrade an image with bitmaps\nRemove them first, or use --force to lose them."},
       {{.code = "qcow2-extended-l2-in-version-2"},
        "Extended L2 entries are only supported with compatibility level 1.1 and above (use "
        "version=v3 or greater)"},
