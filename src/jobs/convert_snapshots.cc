@@ -52,6 +52,7 @@ class Conversion {
 
   Task<void> run() {
     co_await plan();
+    target_.expect_snapshots(states_.snapshots());
     for (size_t index = 0; index <= states_.snapshots(); ++index) co_await copy(index);
   }
 

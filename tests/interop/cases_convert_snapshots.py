@@ -129,6 +129,17 @@ def compressed_source(kind, target):
     return Case(f"compressed with {kind} to {target}", run, byre_only=True)
 
 
+def small_refcounts(bits):
+    """Many small compressed clusters share a cluster of the file, and all of them belong to all snapshots."""
+    def run(world):
+        (world.folder / "disk.raw").write_bytes(b"compress" * (3 * MIB))
+        world.make("convert", "-O", "qcow2", "disk.raw", "source.qcow2")
+        live(world, "source.qcow2", [["-c", "a"], ["-c", "b"], "write -P 1 5M 8M", ["-c", "c"], ["-a", "a"]])
+        copy(world, "-c", "-o", f"refcount_bits={bits}")
+        is_equal(world)
+    return Case(f"compressed, refcounts of {bits}", run, byre_only=True)
+
+
 def overlay(options, base="1M", base_format="qcow2", steps=HISTORY):
     """With -B what the source does not have, the copy does not have, either; without it the copy has all."""
     def run(world):
@@ -348,6 +359,7 @@ def cases():
         ("lazy", "compressed, clusters of 4k"))]
     found += [compressed_source(kind, target) for kind in ("zlib", "zstd")
               for target in ("default", "clusters of 1k", "compressed", "compressed, zstd", "extended")]
+    found += [small_refcounts(bits) for bits in (4, 8, 16)]
     found += [overlay([]), overlay(["-B", "base", "-F", "qcow2"]), overlay(["-c"]), overlay([], "300k"),
               overlay(["-B", "base", "-F", "qcow2"], "320k"), overlay(["-B", "base", "-F", "raw"], "3M", "raw"),
               overlay(["-B", "base", "-F", "qcow2", "-c"]), overlay([], "512k", "raw")]

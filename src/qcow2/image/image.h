@@ -56,6 +56,10 @@ class Image : public BlockDevice {
   // the refcounts of what they refer to; changes nothing.
   Task<uint64_t> size_freed_by_deleting(SnapshotSelector selector);
 
+  // The image is to have as many snapshots: compressed clusters that are written from now on are
+  // stored so that no refcount becomes too high.
+  // REQUIRES: a refcount can be one more than `count`.
+  void expect_snapshots(uint64_t count);
   // A range of the disk gets what the snapshot at that index of snapshots() has there, and shares its
   // clusters.
   // REQUIRES: the range is whole clusters, or ends with the disk; it is inside the snapshot's disk,

@@ -157,6 +157,10 @@ Task<void> Image::delete_snapshot(SnapshotSelector selector) {
   });
 }
 
+void Image::expect_snapshots(uint64_t count) {
+  parts_->write_parts().allocator.leave_references_for(count + 1);
+}
+
 Task<void> Image::share_with_snapshot(size_t index, uint64_t offset, uint64_t length) {
   return start([&] {
     check_open();

@@ -91,10 +91,10 @@ Task<void> Allocator::add_references(ClusterRange range) {
   co_await refcounts_->add(range);
 }
 
-// Adds a reference to the cluster; returns false if its refcount is at the maximum.
+// Adds a reference to the cluster for compressed bytes; returns false if it has as many as it may.
 Task<bool> Allocator::share(HostCluster cluster) {
   const uint64_t refcount = co_await refcounts_->get(cluster);
-  if (refcount == context_->geometry.refcount_max()) co_return false;
+  if (refcount >= context_->geometry.refcount_max() / states_max_) co_return false;
   const ClusterRange range{cluster, 1};
   co_await refcounts_->add(range);
   co_return true;

@@ -61,6 +61,9 @@ class Allocator {
   // another cluster. Each host cluster that they touch has one reference for them, which free() or
   // defer_free() drops.
   Task<HostOffset> allocate_bytes(uint64_t size);
+  // From now on a cluster gets only as many references for compressed bytes as that many states of
+  // the disk can share.
+  void leave_references_for(uint64_t states) { states_max_ = states; }
 
   // One reference more to each cluster of a range in use, which free() or defer_free() drops.
   // Throws the errors of Refcounts::add(); nothing has changed then.
@@ -147,6 +150,7 @@ class Allocator {
   // The end of the compressed bytes allocated last; 0: there are none, or they end with their
   // cluster, or their cluster was freed.
   HostOffset packed_end_;
+  uint64_t states_max_ = 1;
   bool fills_holes_ = false;
   DeferredFrees deferred_;
   uint64_t deferred_clusters_ = 0;
