@@ -53,6 +53,13 @@ SectorBytes GuestModel::backing_sector(uint64_t sector) const {
   return copy_of(bytes);
 }
 
+std::vector<uint8_t> GuestModel::empty_disk() const {
+  std::vector<uint8_t> bytes(size_);
+  const uint64_t length = backing_ == nullptr ? 0 : std::min(size_, backing_->size());
+  if (length > 0) backing_->read(0, Bytes(bytes).first(length));
+  return bytes;
+}
+
 // `bytes` nullptr: zeroes.
 void GuestModel::begin(uint64_t offset, uint64_t length, const uint8_t* bytes) {
   const uint64_t end = offset + length;

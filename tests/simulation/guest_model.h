@@ -28,6 +28,8 @@ class GuestModel {
   GuestModel(uint64_t size, const storage::SparseBytes* backing);
 
   uint64_t size() const { return size_; }
+  // What reads see where nothing is allocated: the backing file, and zeroes past its end.
+  std::vector<uint8_t> empty_disk() const;
 
   // A request begins: from now on a crash may leave what it writes, `bytes` or zeroes.
   void begin_write(uint64_t offset, ConstBytes bytes);

@@ -168,6 +168,8 @@ Plan make_plan(uint64_t seed) {
   }
   plan.manages_snapshots = !plan.create.data_filename && one_in(random, 4);
   plan.amends = one_in(random, 4);
+  // A raw data file keeps what the disk had.
+  plan.empties = !plan.create.data_file_raw && one_in(random, 6);
   return plan;
 }
 
@@ -186,6 +188,7 @@ std::vector<std::string> Plan::features() const {
   add(takes_snapshots, "internal snapshots");
   add(manages_snapshots, "snapshots created, applied and deleted");
   add(amends, "properties amended");
+  add(empties, "emptied");
   add(has_bitmap, "bitmap");
   add(discards_freed, "freed clusters discarded");
   add(keeps_discarded, "discard_no_unref");

@@ -35,6 +35,7 @@ struct Plan {
   uint64_t hot_begin = 0;        // where half of the requests go
   uint64_t hot_size = 0;
   bool takes_snapshots = false;           // internal ones, between sessions
+  bool empties = false;                   // makes the disk as it was when it was created
   bool amends = false;                    // changes the image's properties
   bool manages_snapshots = false;         // creates, applies and deletes them
   bool has_bitmap = false;                // one, replaced now and then between sessions

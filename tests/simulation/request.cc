@@ -29,6 +29,7 @@ Kind draw_snapshot_kind(Random& random, const RequestBounds& bounds) {
 Kind draw_kind(Random& random, const RequestBounds& bounds) {
   if (bounds.manages_snapshots && one_in(random, 14)) return draw_snapshot_kind(random, bounds);
   if (bounds.amends && one_in(random, 16)) return Kind::kAmend;
+  if (bounds.empties && one_in(random, 30)) return Kind::kEmpty;
   const uint64_t lot = random() % 200;
   if (bounds.only_reads) return lot < 100 ? Kind::kRead : Kind::kFlush;
   if (lot < 24) return Kind::kRead;
@@ -87,7 +88,7 @@ Request draw_request(Random& random, uint64_t number, const RequestBounds& bound
   request.number = number;
   request.kind = draw_kind(random, bounds);
   request.flags = draw_flags(random, request.kind);
-  if (request.kind == Kind::kFlush) return request;
+  if (request.kind == Kind::kFlush || request.kind == Kind::kEmpty) return request;
   if (request.kind == Kind::kAmend) {
     request.length = random() % 1000;
     return request;
@@ -121,9 +122,9 @@ Request draw_request(Random& random, uint64_t number, const RequestBounds& bound
 }
 
 std::string Request::describe() const {
-  const char* const names[] = {
-      "read",   "write", "write compressed", "write_zeroes",   "discard",        "flush",
-      "resize", "amend", "create snapshot",  "apply snapshot", "delete snapshot"};
+  const char* const names[] = {"read",    "write",           "write compressed", "write_zeroes",
+                               "discard", "flush",           "resize",           "amend",
+                               "empty",   "create snapshot", "apply snapshot",   "delete snapshot"};
   std::string text = fmt::format("request {}: {}", number, names[static_cast<int>(kind)]);
   if (is_of_snapshots()) return text + fmt::format(" '{}'", snapshot);
   if (kind != Kind::kFlush) text += fmt::format(" {:#x}+{:#x}", offset, length);
@@ -161,6 +162,7 @@ Task<void> perform(BlockDevice* disk, Request request, std::vector<uint8_t>* byt
       co_await disk->resize(request.length, preallocation);
       break;
     case Request::Kind::kAmend:
+    case Request::Kind::kEmpty:
     case Request::Kind::kCreate:
     case Request::Kind::kApply:
     case Request::Kind::kRemove:

@@ -22,6 +22,7 @@ struct Request {
     kFlush,
     kResize,
     kAmend,  // another refcount width, version, or lazy refcounts
+    kEmpty,  // nothing is allocated any more
     // Of internal snapshots.
     kCreate,
     kApply,
@@ -57,6 +58,7 @@ struct RequestBounds {
   bool can_compress = false;
   bool only_reads = false;  // and flushes
   uint64_t size_max = 0;    // what it may grow to
+  bool empties = false;
   bool manages_snapshots = false;
   bool amends = false;
   std::vector<std::string> snapshots;  // names of those that there are

@@ -164,6 +164,7 @@ RequestBounds Session::bounds() const {
   bounds.size_max = world_->plan.create.size + world_->plan.create.size / 2;
   bounds.manages_snapshots = world_->plan.manages_snapshots;
   bounds.amends = world_->plan.amends;
+  bounds.empties = world_->plan.empties;
   for (const FrozenSnapshot& snapshot : world_->snapshots) {
     if (snapshot.is_certain) bounds.snapshots.push_back(snapshot.name);
   }
@@ -184,26 +185,6 @@ Task<void> Session::work() {
       co_await do_request(request);
     } catch (const std::bad_alloc&) {
       // The request did not begin.
-    }
-  }
-}
-
-// Makes the disks run out of space, and after a while provides space again.
-void Session::change_room() {
-  is_tight_ = !is_tight_;
-  if (is_tight_) ++tight_times_;
-  world_->tell(is_tight_ ? "the disks are nearly full" : "the disks have space again");
-  set_room(is_tight_);
-}
-
-void Session::set_room(bool is_tight) {
-  for (SimulatedDisk* const disk : {file_, data_}) {
-    if (disk == nullptr) continue;
-    const uint64_t left = random_() % 4 * SparseBytes::kChunkSize;
-    if (world_->plan.has_size_max) {
-      disk->set_size_max(is_tight ? disk->size() + left : UINT64_MAX);
-    } else {
-      disk->set_room(is_tight ? *disk->allocated_size() + left : UINT64_MAX);
     }
   }
 }
@@ -277,6 +258,9 @@ Session::Begun Session::begin(const Request& request) {
     model.begin_zeroes(request.offset, request.length);
   } else if (request.kind == Kind::kResize) {
     model.begin_resize(request.length);
+  } else if (request.kind == Kind::kEmpty) {
+    begun.bytes = model.empty_disk();
+    model.begin_replacement(begun.bytes);
   }
   begun.called_at = model.now();
   begun.was_tight = is_tight_;
@@ -303,7 +287,7 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
     if (request.changes() || request.kind == Kind::kResize) world_->is_raw_equal = false;
   } else {
     world_->tell(fmt::format("request {} is done", request.number));
-    if (request.changes()) has_written_ = true;
+    if (request.changes() || request.kind == Kind::kEmpty) has_written_ = true;
     errors_in_turn_ = 0;
   }
   const bool is_known = !error && request.kind != Kind::kDiscard;
@@ -326,6 +310,9 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
   } else if (request.kind == Kind::kAmend) {
     has_written_ = has_written_ || !error;
     look_at_cuts();
+  } else if (request.kind == Kind::kEmpty) {
+    if (!error) model.restart(begun.bytes);
+    if (error) model.not_replaced(image_->size());
   } else if (request.is_of_snapshots()) {
     finish_of_snapshot(request, begun, !error);
   } else if (request.kind == Kind::kFlush && !error) {

@@ -13,6 +13,8 @@ Task<void> Session::perform(Request request, Begun* begun) {
     co_await manage_snapshot(std::move(request));
   } else if (request.kind == Request::Kind::kAmend) {
     co_await amend(request.length);
+  } else if (request.kind == Request::Kind::kEmpty) {
+    co_await image_->make_empty();
   } else {
     co_await simulation::perform(image_.get(), std::move(request), &begun->bytes,
                                  world_->plan.create.preallocation);
