@@ -18,7 +18,8 @@ STEPS = {
     "sizes": ["size=3M", "size=1M,compat=v3", "size=512k", "size=2M"],
 }
 LAYOUTS = [
-    *(layout(cluster_size=size, compat=version) for size in (512, 1 * KIB, 4 * KIB, 64 * KIB, 512 * KIB)
+    # With clusters of 512 KiB QEMU computes for a minute for another refcount width.
+    *(layout(cluster_size=size, compat=version) for size in (512, 1 * KIB, 4 * KIB, 16 * KIB, 64 * KIB)
       for version in ("0.10", "1.1")),
     layout(lazy_refcounts="on"), layout(preallocation="metadata"), layout(preallocation="falloc", cluster_size=4 * KIB),
 ]

@@ -103,7 +103,7 @@ def interrupted(world):
                                world.folder)
     while not (world.folder / "copy.qcow2").exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
     world.expect(process.returncode != 0, (out + err).decode())
     world.expect(not (world.folder / "copy.qcow2").exists(), "a part of a copy is left")

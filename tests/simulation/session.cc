@@ -308,11 +308,11 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
     model.resized(image_->size(), is_known);
     if (!error && world_->plan.writes_through) model.flushed(model.now());
   } else if (request.kind == Kind::kAmend) {
-    has_written_ = has_written_ || !error;
     look_at_cuts();
   } else if (request.kind == Kind::kEmpty) {
     if (!error) model.restart(begun.bytes);
     if (error) model.not_replaced(image_->size());
+    look_at_cuts();
   } else if (request.is_of_snapshots()) {
     finish_of_snapshot(request, begun, !error);
   } else if (request.kind == Kind::kFlush && !error) {

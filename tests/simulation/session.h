@@ -91,6 +91,7 @@ class Session {
   Task<bool> read_whole_disk(std::vector<uint8_t>* bytes);
   Task<void> manage_snapshot(Request request);
   Task<void> amend(uint64_t choice);
+  Task<void> change_properties(uint64_t choice);
   FrozenSnapshot* snapshot_of(const Request& request);
   void begin_of_snapshot(const Request& request, std::vector<uint8_t> contents);
   void finish_of_snapshot(const Request& request, const Begun& begun, bool is_done);

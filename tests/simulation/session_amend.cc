@@ -6,6 +6,13 @@
 namespace byre::simulation {
 
 Task<void> Session::amend(uint64_t choice) {
+  const std::vector<uint8_t> before = image_->header().encode();
+  co_await change_properties(choice);
+  // It may have had these properties already.
+  has_written_ |= image_->header().encode() != before;
+}
+
+Task<void> Session::change_properties(uint64_t choice) {
   const bool has_version_3 = image_->header().version >= 3;
   if (!has_version_3) {
     co_await image_->upgrade();

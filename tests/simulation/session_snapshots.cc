@@ -86,6 +86,9 @@ void Session::finish_of_snapshot(const Request& request, const Begun& begun, boo
     // Everything is durable with it.
     model.flushed(begun.called_at);
   } else if (request.kind == Request::Kind::kRemove) {
+    // Without room for new tables, what the snapshot shares with others leaks.
+    const bool was_full = begun.was_tight || tight_times_ != begun.tight_before;
+    if (was_full || !world_->plan.file_grows) world_->leaks_allowed = true;
     std::erase_if(world_->snapshots,
                   [&](const FrozenSnapshot& each) { return each.name == request.snapshot; });
   }
