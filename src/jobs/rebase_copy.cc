@@ -32,15 +32,18 @@ Task<std::string> file_of(Error failure, BlockDevice* image, BlockDevice* base) 
 }
 
 Error as_rebase_error(const Error& error, const std::string& file) {
-  constexpr std::pair<Literal, Literal> kCodes[] = {
-      {"convert-read-failed", "rebase-old-unreadable"},
-      {"convert-kept-unreadable", "rebase-new-unreadable"},
-      {"convert-write-failed", "rebase-write-failed"},
-      {"convert-extents-unreadable", "rebase-extents-unreadable"}};
-  for (const auto& [from, to] : kCodes) {
-    if (error.data().code != from) continue;
+  struct Codes {
+    Literal of_convert;
+    Literal own;
+  };
+  constexpr Codes kCodes[] = {{"convert-read-failed", "rebase-old-unreadable"},
+                              {"convert-kept-unreadable", "rebase-new-unreadable"},
+                              {"convert-write-failed", "rebase-write-failed"},
+                              {"convert-extents-unreadable", "rebase-extents-unreadable"}};
+  for (const Codes& each : kCodes) {
+    if (error.data().code != each.of_convert) continue;
     return Error(error.kind(), error.errno_value(),
-                 ErrorData{.code = to, .offset = error.data().offset, .file = file},
+                 ErrorData{.code = each.own, .offset = error.data().offset, .file = file},
                  error.sentence())
         .with_hint(error.hint());
   }
