@@ -274,7 +274,7 @@ def fuzz_stage(runs=20000):
     targets = [BUILD / "asan" / "fuzz" / name for name in names]
     with concurrent.futures.ThreadPoolExecutor(max_workers=2) as pool:
         # A run of this one covers the whole life of an image.
-        counts = {"read_write_check_fuzz": runs // 10, "repair_fuzz": runs // 10}
+        counts = {"read_write_check_fuzz": runs // 10, "repair_fuzz": runs // 10, "change_fuzz": runs // 4}
         for result in pool.map(lambda target: run_fuzz_target(target, counts.get(target.name, runs)), targets):
             tally.add(result)
     return tally
