@@ -58,7 +58,8 @@ std::vector<ZeroRun> difference_runs(ConstBytes bytes, ConstBytes kept, uint64_t
   const auto is_equal = [&](size_t at, ConstBytes part) {
     const ConstBytes other = kept.subspan(std::min(at, kept.size()));
     const size_t common = std::min(part.size(), other.size());
-    return std::memcmp(part.data(), other.data(), common) == 0 && is_all_zero(part.subspan(common));
+    const bool has_other = common > 0 && std::memcmp(part.data(), other.data(), common) != 0;
+    return !has_other && is_all_zero(part.subspan(common));
   };
   std::vector<ZeroRun> runs;
   for (size_t at = 0; at < bytes.size(); at += unit) {
