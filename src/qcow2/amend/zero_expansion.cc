@@ -14,6 +14,7 @@
 #include "qcow2/space/allocator.h"
 #include "qcow2/space/overlap_check.h"
 #include "qcow2/tables/tables.h"
+#include "qcow2/update/table_update.h"
 #include "qcow2/write/flusher.h"
 
 namespace byre::qcow2 {
@@ -55,6 +56,7 @@ Task<void> ZeroExpansion::run(AmendProgress on_progress) {
     co_await clean_up_and_rethrow(std::move(dropping), error);
   }
   co_await flusher_->settle();
+  if (!dropped_.empty()) co_await drop_references();
 }
 
 Task<void> ZeroExpansion::expand_everything(AmendProgress on_progress) {
@@ -141,7 +143,7 @@ Task<void> ZeroExpansion::expand_entry(Bytes table, uint32_t index, uint64_t ref
       L2Entry::normal(entry.offset(), references == 1, geometry).store(table, index, geometry);
       co_return;
     }
-    dropped_.push_back({cluster, references});
+    note_dropped({cluster, references});
   }
   if (context_->header().has_backing_file()) {
     to_allocate->push_back(index);
@@ -184,10 +186,31 @@ Task<void> ZeroExpansion::write_changes() {
   taken_.clear();
   co_await write_tables();
   changes_.clear();
-  for (const Referenced& dropped : std::exchange(dropped_, {})) {
-    for (uint64_t i = 0; i < dropped.references; ++i) allocator_->defer_free(dropped.range);
+}
+
+void ZeroExpansion::note_dropped(Referenced dropped) {
+  if (!dropped_.empty()) {
+    Referenced& last = dropped_.back();
+    if (last.references == dropped.references && last.range.end() == dropped.range.first) {
+      last.range.count += dropped.range.count;
+      return;
+    }
   }
-  co_await flusher_->flush_if_backlogged();
+  dropped_.push_back(dropped);
+}
+
+// A cluster may then be the disk's alone, and its copied flag changes with the refcounts.
+Task<void> ZeroExpansion::drop_references() {
+  const layout::Geometry& geometry = context_->geometry;
+  TableUpdate update(context_, tables_, refcounts_, allocator_, overlap_);
+  co_await update.begin();
+  for (const Referenced& dropped : dropped_) {
+    const layout::HostOffset offset = geometry.offset_of(dropped.range.first);
+    const uint64_t size = dropped.range.count << geometry.cluster_bits();
+    for (uint64_t i = 0; i < dropped.references; ++i) co_await update.drop_table(offset, size);
+  }
+  co_await update.commit_drops();
+  co_await update.finish(FreeCause::kOther);
 }
 
 Task<void> ZeroExpansion::write_tables() {

@@ -32,8 +32,9 @@ struct Tables;
 //
 // A host cluster that other tables refer to as well may have data there, and is left alone. L2
 // tables change where they are: first the new clusters and their refcounts are durable, then the
-// tables, then the clusters that nothing refers to any more become free. Wherever this stops, the
-// image is sound, and at worst has leaks; another run does what is left. Part of a VersionChange.
+// tables, then the references that they had are dropped, by a TableUpdate, since clusters may become
+// the disk's alone. Wherever this stops, the image is sound, and at worst has leaks; another run
+// does what is left. Part of a VersionChange.
 //
 // REQUIRES: the caller holds Context::guest_lock exclusively for everything, and nothing waits for a
 // flush (Flusher::settle()).
@@ -73,6 +74,8 @@ class ZeroExpansion {
   Task<void> write_changes();
   Task<void> write_tables();
   Task<void> drop_taken();
+  void note_dropped(Referenced dropped);
+  Task<void> drop_references();
 
   Context* context_;
   Tables* tables_;
@@ -85,6 +88,7 @@ class ZeroExpansion {
   // Not in the file yet.
   std::vector<Change> changes_;
   std::vector<Referenced> taken_;
+  // Not by the tables in the file any more, but still counted.
   std::vector<Referenced> dropped_;
 };
 

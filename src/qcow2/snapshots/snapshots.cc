@@ -261,11 +261,7 @@ Task<void> Snapshots::drop_all(TableUpdate* update, const Snapshot* snapshot,
                                const std::vector<uint64_t>* l1, TableUpdate::Dropped dropped) {
   co_await update->drop_references(*l1, dropped);
   co_await update->drop_table(snapshot->l1_table_offset, l1->size() * 8);
-  if (update->has_new_sole_references()) {
-    std::vector<uint64_t> active = tables_->l1.entries();
-    co_await update->replace_active_l1(std::move(active));
-  }
-  co_await update->commit(update->unchanged());
+  co_await update->commit_drops();
   co_await finish(update);
 }
 

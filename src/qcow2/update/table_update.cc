@@ -163,6 +163,15 @@ Task<void> TableUpdate::commit(Result result) {
   image_refcounts_->replace_table(refcounts_.take_table());
 }
 
+Task<void> TableUpdate::commit_drops() {
+  if (refcounts_.has_new_sole_references()) {
+    L1Entries active = tables_->l1.entries();
+    co_await replace_active_l1(std::move(active));
+  }
+  const Result result = unchanged();
+  co_await commit(result);
+}
+
 // What there is no space to write down leaks.
 Task<void> TableUpdate::release() {
   try {

@@ -53,10 +53,6 @@ class TableUpdate {
   Task<void> drop_references(const L1Entries& l1, Dropped dropped = Dropped::kAll);
   // One reference less to each cluster that a table of that many bytes is in.
   Task<void> drop_table(layout::HostOffset table, uint64_t size);
-  // Whether a cluster has only one reference now and had more: the copied flags of the active
-  // tables may then be wrong.
-  bool has_new_sole_references() const { return refcounts_.has_new_sole_references(); }
-
   // Makes a new table with these entries the active L1 table. Every copied flag in it and in its L2
   // tables becomes right: an L2 table in which one changes is copied, so that a snapshot that
   // shares it, and the file before the commit, keep theirs.
@@ -76,6 +72,9 @@ class TableUpdate {
   // The size and the snapshots as they are.
   Result unchanged() const;
   Task<void> commit(Result result);
+  // Instead, where references were only dropped, and the disk keeps its own: the copied flags of
+  // clusters that are the disk's alone now become right.
+  Task<void> commit_drops();
   // After commit(), when what the image knows in memory has been changed: clears the refcounts of
   // what was freed. `cause`: why it was.
   Task<void> finish(FreeCause cause);

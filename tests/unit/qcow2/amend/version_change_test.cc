@@ -97,6 +97,32 @@ TEST_F(VersionChangeTest, WithoutABackingFileZeroesBecomeUnallocated) {
   close_and_check();
 }
 
+// A snapshot has zero clusters with the clusters that are data of the disk. These become the disk's
+// alone, which its copied flags must say.
+TEST_F(VersionChangeTest, ClustersThatOnlyTheDiskHasAfterwardsHaveTheCopiedFlag) {
+  for (const std::optional<uint64_t>& backing : {std::optional<uint64_t>(), {kSize}}) {
+    Layout layout = layout_of(kSize, kCluster);
+    if (backing) layout = with_backing(layout, *backing);
+    names_.clear();
+    backing_size_ = backing;
+    open(layout);
+    write(0, pattern(0, 16 * kCluster, 1));
+    create("one");
+    zero(4 * kCluster, 4 * kCluster);
+    create("two");
+    loop_.run(image().apply_snapshot({.name = "one"}));
+    loop_.run(image().delete_snapshot({.name = "one"}));
+    names_ = {"two"};
+    const Contents before = contents();
+    downgrade();
+    expect_sound(opened_.snapshot(), true);
+    EXPECT_EQ(contents(), before);
+    write(0, pattern(0, 16 * kCluster, 2));
+    close_and_check();
+    EXPECT_EQ(contents()[1], before[1]);
+  }
+}
+
 TEST_F(VersionChangeTest, WithABackingFileZeroesGetClustersWithoutTakingSpace) {
   open(with_backing(layout_of(kSize, kCluster), kSize));
   zero(0, kSize, WriteFlags::kMayUnmap);
