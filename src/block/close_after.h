@@ -17,4 +17,15 @@ inline Task<void> close_after(BlockDevice* device, std::exception_ptr error) {
   co_await std::move(closing);
 }
 
+// Does the work, and closes the device, whether it failed or not. `device` outlives the task.
+inline Task<void> work_and_close(BlockDevice* device, Task<void> work) {
+  std::exception_ptr error;
+  try {
+    co_await std::move(work);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  co_await close_after(device, error);
+}
+
 }  // namespace byre

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <cerrno>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "async/loop.h"
+#include "cli/change_arguments.h"
 #include "cli/command.h"
 #include "cli/image_opts.h"
 #include "cli/messages.h"
@@ -15,26 +15,23 @@
 #include "cli/signals.h"
 #include "jobs/amend.h"
 #include "open/amend_options.h"
+#include "open/invalid_argument.h"
 
 namespace byre::cli {
 namespace {
 
 constexpr int kForce = kLongOnly + 1;
 
-struct AmendArguments {
+struct AmendArguments : ChangeArguments {
   jobs::AmendJob job;
   OptionList options;
-  bool image_opts = false;
-  bool quiet = false;
-  bool progress = false;
-  std::string cache = "writeback";
 };
 
 // Without "--help": these mistakes have no pointer to it in QEMU.
 std::string only_name(const OptionReader& reader) {
   const std::vector<std::string> names = reader.names();
   if (names.size() == 1) return names.front();
-  throw Error(ErrorKind::kInvalidArgument, EINVAL, "Expecting one image file name");
+  throw open::invalid_argument("Expecting one image file name");
 }
 
 void print_amend_help(const std::string& format) {
@@ -72,24 +69,10 @@ AmendArguments read_arguments(Invocation& invocation) {
                        {"cache", 't', true},
                        {"force", kForce}});
   while (const std::optional<int> option = reader.next()) {
+    if (arguments.take(*option, reader, job.image)) continue;
     switch (*option) {
       case 'o':
         arguments.options.add(reader.argument());
-        break;
-      case 'q':
-        arguments.quiet = true;
-        break;
-      case 'p':
-        arguments.progress = true;
-        break;
-      case 'f':
-        job.image.format = reader.argument();
-        break;
-      case kImageOpts:
-        arguments.image_opts = true;
-        break;
-      case 't':
-        arguments.cache = reader.argument();
         break;
       case kForce:
         job.removes_bitmaps = true;
@@ -114,8 +97,7 @@ int run_amend(Invocation& invocation) {
     return 0;
   }
   invocation.output_is_result = false;
-  const bool shows_progress = arguments.progress && !arguments.quiet;
-  ProgressPrinter progress(shows_progress ? ProgressStyle::kText : ProgressStyle::kNone, 1.0);
+  ProgressPrinter progress(arguments.progress_style(), 1.0);
   job.progress = &progress;
   job.cancellation = &scope.cancellation();
   loop.run(jobs::amend(std::move(job)));

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "async/loop.h"
+#include "cli/change_arguments.h"
 #include "cli/command.h"
 #include "cli/image_opts.h"
 #include "cli/messages.h"
@@ -16,12 +17,8 @@
 namespace byre::cli {
 namespace {
 
-struct CommitArguments {
+struct CommitArguments : ChangeArguments {
   jobs::CommitJob job;
-  bool image_opts = false;
-  bool quiet = false;
-  bool progress = false;
-  std::string cache = "writeback";
 };
 
 CommitArguments read_arguments(Invocation& invocation) {
@@ -41,22 +38,8 @@ CommitArguments read_arguments(Invocation& invocation) {
                        {"rate", 'r', true},
                        {"object", kObject, true}});
   while (const std::optional<int> option = reader.next()) {
+    if (arguments.take(*option, reader, job.image)) continue;
     switch (*option) {
-      case 'q':
-        arguments.quiet = true;
-        break;
-      case 'p':
-        arguments.progress = true;
-        break;
-      case 'f':
-        job.image.format = reader.argument();
-        break;
-      case kImageOpts:
-        arguments.image_opts = true;
-        break;
-      case 't':
-        arguments.cache = reader.argument();
-        break;
       case 'd':
         job.empties = false;
         break;
@@ -84,8 +67,7 @@ int run_commit(Invocation& invocation) {
   InterruptibleScope scope;
   Loop loop;
   {
-    const bool shows_progress = arguments.progress && !arguments.quiet;
-    ProgressPrinter progress(shows_progress ? ProgressStyle::kText : ProgressStyle::kNone, 1.0);
+    ProgressPrinter progress(arguments.progress_style(), 1.0);
     arguments.job.progress = &progress;
     arguments.job.cancellation = &scope.cancellation();
     loop.run(jobs::commit(std::move(arguments.job)));

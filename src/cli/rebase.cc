@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "async/loop.h"
+#include "cli/change_arguments.h"
 #include "cli/command.h"
 #include "cli/image_opts.h"
 #include "cli/messages.h"
@@ -18,33 +19,14 @@
 namespace byre::cli {
 namespace {
 
-struct RebaseArguments {
+struct RebaseArguments : ChangeArguments {
   jobs::RebaseJob job;
-  bool image_opts = false;
-  bool quiet = false;
-  bool progress = false;
-  std::string cache = "writeback";
   std::string backing_cache = "writeback";
 };
 
 void take_option(int option, const OptionReader& reader, RebaseArguments& arguments) {
   jobs::RebaseJob& job = arguments.job;
   switch (option) {
-    case 'q':
-      arguments.quiet = true;
-      break;
-    case 'p':
-      arguments.progress = true;
-      break;
-    case 'f':
-      job.image.format = reader.argument();
-      break;
-    case kImageOpts:
-      arguments.image_opts = true;
-      break;
-    case 't':
-      arguments.cache = reader.argument();
-      break;
     case 'b':
       job.backing = reader.argument();
       break;
@@ -88,7 +70,9 @@ RebaseArguments read_arguments(Invocation& invocation) {
                        {"backing-unsafe", 'u'},
                        {"force-share", 'U'},
                        {"object", kObject, true}});
-  while (const std::optional<int> option = reader.next()) take_option(*option, reader, arguments);
+  while (const std::optional<int> option = reader.next()) {
+    if (!arguments.take(*option, reader, job.image)) take_option(*option, reader, arguments);
+  }
   job.filename = reader.only_name();
   if (!job.is_unsafe && !job.backing) {
     throw UsageError("Must specify backing file (-b) or use unsafe mode (-u)");
@@ -119,8 +103,7 @@ int run_rebase(Invocation& invocation) {
   const std::string filename = job.filename;
   InterruptibleScope scope;
   Loop loop;
-  const bool shows_progress = arguments.progress && !arguments.quiet;
-  ProgressPrinter progress(shows_progress ? ProgressStyle::kText : ProgressStyle::kNone, 1.0);
+  ProgressPrinter progress(arguments.progress_style(), 1.0);
   job.progress = &progress;
   job.cancellation = &scope.cancellation();
   if (!invocation.as_qemu()) {

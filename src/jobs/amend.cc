@@ -13,6 +13,7 @@
 #include "block/close_after.h"
 #include "byre/error.h"
 #include "jobs/amend_progress.h"
+#include "jobs/invalid_argument.h"
 #include "jobs/resize.h"
 #include "open/amend_options.h"
 
@@ -35,16 +36,12 @@ struct Plan {
   }
 };
 
-Error refused(ErrorData data, std::string sentence) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(data), std::move(sentence));
-}
-
 uint32_t wanted_version(const open::AmendOptions& options, uint32_t version) {
   if (!options.compat) return version;
   if (*options.compat == "0.10" || *options.compat == "v2") return 2;
   if (*options.compat == "1.1" || *options.compat == "v3") return 3;
-  throw refused({.code = "amend-compat-unknown", .name = *options.compat},
-                fmt::format("compat is '{}', not v2 or v3", *options.compat));
+  throw invalid_argument({.code = "amend-compat-unknown", .name = *options.compat},
+                         fmt::format("compat is '{}', not v2 or v3", *options.compat));
 }
 
 uint32_t wanted_refcount_bits(const open::AmendOptions& options, uint32_t bits) {
@@ -54,24 +51,24 @@ uint32_t wanted_refcount_bits(const open::AmendOptions& options, uint32_t bits) 
   if (wanted > 0 && wanted <= 64 && std::has_single_bit(static_cast<uint32_t>(wanted))) {
     return static_cast<uint32_t>(wanted);
   }
-  throw refused(
+  throw invalid_argument(
       {.code = "amend-refcount-bits-wrong", .value = *options.refcount_bits},
       fmt::format("refcount_bits is {}, not 1, 2, 4, 8, 16, 32 or 64", *options.refcount_bits));
 }
 
 void check_encryption(const open::AmendOptions& options) {
   if (!options.has_encryption) return;
-  throw refused({.code = "amend-not-encrypted"}, "the image is not encrypted");
+  throw invalid_argument({.code = "amend-not-encrypted"}, "the image is not encrypted");
 }
 
 void check_data_file(const open::AmendOptions& options, const qcow2::Image& image) {
   if (options.data_file && !image.has_external_data_file()) {
-    throw refused({.code = "amend-no-data-file"}, "the image has no external data file");
+    throw invalid_argument({.code = "amend-no-data-file"}, "the image has no external data file");
   }
   const bool is_raw = image.header().has_raw_external_data();
   if (options.data_file_raw.value_or(false) && !is_raw) {
-    throw refused({.code = "amend-data-file-not-raw"},
-                  "an external data file cannot become raw after the image was created");
+    throw invalid_argument({.code = "amend-data-file-not-raw"},
+                           "an external data file cannot become raw after the image was created");
   }
 }
 
@@ -85,14 +82,14 @@ void check_backing_file(const open::AmendOptions& options, const qcow2::Image& i
                        options.backing_file.value_or("") == image.backing_filename() &&
                        options.backing_format.value_or("") == image.backing_format();
   if (is_same) return;
-  throw refused({.code = "amend-backing-file-changed"},
-                "the backing file and its format can only be given as they are");
+  throw invalid_argument({.code = "amend-backing-file-changed"},
+                         "the backing file and its format can only be given as they are");
 }
 
 void check_lazy_refcounts(const Plan& plan, uint32_t version) {
   if (version >= 3 || !plan.lazy_refcounts.value_or(false)) return;
-  throw refused({.code = "amend-lazy-refcounts-in-version-2"},
-                "lazy refcounts need version 3 (compat=v3)");
+  throw invalid_argument({.code = "amend-lazy-refcounts-in-version-2"},
+                         "lazy refcounts need version 3 (compat=v3)");
 }
 
 // Refuses what is impossible, in the order in which QEMU finds it.
@@ -108,8 +105,9 @@ Task<Plan> make_plan(qcow2::Image* image, const AmendJob* job) {
   plan.downgrades = version < header.version;
   if (refcount_bits != header.refcount_bits()) plan.refcount_bits = refcount_bits;
   if (plan.refcount_bits && version < 3 && refcount_bits != 16) {
-    throw refused({.code = "amend-refcount-bits-in-version-2", .value = refcount_bits},
-                  fmt::format("refcounts of {} bits need version 3 (compat=v3)", refcount_bits));
+    throw invalid_argument(
+        {.code = "amend-refcount-bits-in-version-2", .value = refcount_bits},
+        fmt::format("refcounts of {} bits need version 3 (compat=v3)", refcount_bits));
   }
   const bool is_raw = header.has_raw_external_data();
   plan.clears_raw = is_raw && !options.data_file_raw.value_or(true);
@@ -199,13 +197,8 @@ Task<void> run(BlockDevice* device, const AmendJob* job) {
 Task<void> amend(AmendJob job) {
   job.image.writable = true;
   const std::unique_ptr<BlockDevice> device = co_await open::open_image(job.filename, job.image);
-  std::exception_ptr error;
-  try {
-    co_await run(device.get(), &job);
-  } catch (...) {
-    error = std::current_exception();
-  }
-  co_await close_after(device.get(), error);
+  Task<void> work = run(device.get(), &job);
+  co_await work_and_close(device.get(), std::move(work));
 }
 
 Task<std::string> amended_format(std::string filename, open::ImageOptions image) {

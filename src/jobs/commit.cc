@@ -99,13 +99,8 @@ Task<void> commit(CommitJob job) {
   options.writable = true;
   options.writable_backing = depth;
   const std::unique_ptr<BlockDevice> top = co_await open::open_image(job.filename, options);
-  std::exception_ptr error;
-  try {
-    co_await run(top.get(), &job);
-  } catch (...) {
-    error = std::current_exception();
-  }
-  co_await close_after(top.get(), error);
+  Task<void> work = run(top.get(), &job);
+  co_await work_and_close(top.get(), std::move(work));
 }
 
 }  // namespace byre::jobs

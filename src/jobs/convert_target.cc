@@ -12,6 +12,7 @@
 #include "jobs/convert_snapshots.h"
 #include "jobs/create.h"
 #include "jobs/file_identities.h"
+#include "jobs/invalid_argument.h"
 #include "open/driver.h"
 #include "open/image_creation.h"
 #include "open/image_name.h"
@@ -21,13 +22,9 @@
 namespace byre::jobs {
 namespace {
 
-Error invalid(ErrorData data, std::string sentence) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(data), std::move(sentence));
-}
-
 Error not_compressible(const char* reason) {
-  return invalid({.code = "convert-not-compressible"},
-                 std::string("the target cannot be compressed: ") + reason);
+  return invalid_argument({.code = "convert-not-compressible"},
+                          std::string("the target cannot be compressed: ") + reason);
 }
 
 }  // namespace
@@ -35,10 +32,11 @@ Error not_compressible(const char* reason) {
 storage::CacheMode cache_mode_named(const std::string& name, const std::string& what) {
   const std::optional<storage::CacheMode> mode = storage::parse_cache_mode(name);
   if (mode) return *mode;
-  throw invalid({.code = "convert-cache-mode-unknown", .text = name, .name = what},
-                fmt::format("the {} mode is '{}', which is none of none, writeback, writethrough, "
-                            "directsync and unsafe",
-                            what, name));
+  throw invalid_argument(
+      {.code = "convert-cache-mode-unknown", .text = name, .name = what},
+      fmt::format("the {} mode is '{}', which is none of none, writeback, writethrough, "
+                  "directsync and unsafe",
+                  what, name));
 }
 
 Task<void> ConvertTarget::open(uint64_t size) {
@@ -66,15 +64,15 @@ open::CreationOptions ConvertTarget::creation_options(uint64_t size) const {
 
 void ConvertTarget::check_backing_options(const open::CreationOptions& options) const {
   if (sources_.size() > 1) {
-    throw invalid(
+    throw invalid_argument(
         {.code = "convert-backing-file-of-several", .value = task_.sources.size()},
         fmt::format("the target is to have a backing file, but there are {} sources; only "
                     "one can be compared with it",
                     task_.sources.size()));
   }
   if (!options.get("backing_fmt")) {
-    throw invalid({.code = "convert-backing-format-missing", .field = "backing_fmt"},
-                  "the target's backing file has no backing_fmt");
+    throw invalid_argument({.code = "convert-backing-format-missing", .field = "backing_fmt"},
+                           "the target's backing file has no backing_fmt");
   }
 }
 
@@ -83,8 +81,9 @@ void ConvertTarget::check_compression(const open::CreationOptions& options) cons
   if (!is_supported) throw not_compressible("its format has no compressed clusters");
   if (options.get("data_file")) throw not_compressible("it has an external data file");
   if (options.get("preallocation").value_or("off") != "off") {
-    throw invalid({.code = "convert-compression-with-preallocation", .field = "preallocation"},
-                  "the target is to be compressed, and a compressed image cannot be preallocated");
+    throw invalid_argument(
+        {.code = "convert-compression-with-preallocation", .field = "preallocation"},
+        "the target is to be compressed, and a compressed image cannot be preallocated");
   }
 }
 
@@ -166,8 +165,8 @@ Task<void> ConvertTarget::check_backing(const open::CreationOptions& options,
   const bool is_target = files_below(*backing).contains(target);
   co_await backing->close();
   if (!is_target) co_return;
-  throw invalid({.code = "convert-backing-file-is-target", .name = path},
-                "the backing file is the image itself, or depends on it");
+  throw invalid_argument({.code = "convert-backing-file-is-target", .name = path},
+                         "the backing file is the image itself, or depends on it");
 }
 
 Task<void> ConvertTarget::open_image() {
@@ -198,11 +197,11 @@ void ConvertTarget::refuse_sources() const {
 
 void ConvertTarget::check(uint64_t size) const {
   if (task_.target_is_zero && has_backing_) {
-    throw invalid({.code = "convert-zero-target-with-backing-file", .file = task_.target},
-                  "the target is said to be zero, but it has a backing file");
+    throw invalid_argument({.code = "convert-zero-target-with-backing-file", .file = task_.target},
+                           "the target is said to be zero, but it has a backing file");
   }
   if (!task_.create && device_->size() < size) {
-    throw invalid(
+    throw invalid_argument(
         {.code = "convert-target-too-small",
          .field = "size",
          .value = device_->size(),

@@ -10,18 +10,15 @@
 #include "byre/error.h"
 #include "jobs/create.h"
 #include "jobs/file_identities.h"
+#include "jobs/invalid_argument.h"
 #include "open/image_name.h"
 #include "open/open.h"
 
 namespace byre::jobs {
 namespace {
 
-Error invalid(ErrorData data, std::string sentence) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(data), std::move(sentence));
-}
-
 Error same_file(const std::string& filename) {
-  return invalid(
+  return invalid_argument(
       {.code = "create-backing-file-is-image", .file = filename},
       "the new image would be its own backing file, or overwrite a file that the backing "
       "file depends on");
@@ -89,17 +86,19 @@ Task<void> apply_backing_image(const CreateTask& task, open::CreationOptions& op
   if (task.checks_backing) {
     const Backing backing = co_await open_backing(path, format);
     if (!format) {
-      throw invalid({.code = "create-backing-format-missing",
-                     .field = "backing_fmt",
-                     .text = backing.format,
-                     .name = *name},
-                    fmt::format("the backing file '{}' has no backing_fmt; it seems to be {}",
-                                *name, backing.format));
+      throw invalid_argument(
+          {.code = "create-backing-format-missing",
+           .field = "backing_fmt",
+           .text = backing.format,
+           .name = *name},
+          fmt::format("the backing file '{}' has no backing_fmt; it seems to be {}", *name,
+                      backing.format));
     }
     if (!options.get("size")) options.set_size(backing.size);
   } else if (!format) {
-    throw invalid({.code = "create-backing-format-unknown", .field = "backing_fmt", .name = *name},
-                  fmt::format("the backing file '{}' has no backing_fmt", *name));
+    throw invalid_argument(
+        {.code = "create-backing-format-unknown", .field = "backing_fmt", .name = *name},
+        fmt::format("the backing file '{}' has no backing_fmt", *name));
   }
   co_await refuse_to_lose_backing(task.filename, path, format);
 }
@@ -111,15 +110,15 @@ open::CreationOptions creation_options(const CreateTask& task) {
   options.set_backing(task.backing_filename, task.backing_format);
   if (const std::optional<std::string> backing = options.get("backing_file")) {
     if (backing->empty()) {
-      throw invalid({.code = "create-backing-file-empty", .field = "backing_file"},
-                    "the name of the backing file is empty");
+      throw invalid_argument({.code = "create-backing-file-empty", .field = "backing_file"},
+                             "the name of the backing file is empty");
     }
     if (*backing == task.filename) throw same_file(task.filename);
   }
   if (task.size) {
     if (options.get("size")) {
-      throw invalid({.code = "create-size-repeated", .field = "size"},
-                    "the size is given both as an argument and as the option 'size'");
+      throw invalid_argument({.code = "create-size-repeated", .field = "size"},
+                             "the size is given both as an argument and as the option 'size'");
     }
     options.set_size(*task.size);
   }
@@ -133,8 +132,8 @@ Task<void> create(CreateTask task) {
   co_await apply_backing_image(task, options);
   // QEMU treats the largest number as none.
   if (!options.get("size") || options.size() == UINT64_MAX) {
-    throw invalid({.code = "create-size-missing", .field = "size"},
-                  "the new image has no size, and no backing file to take it from");
+    throw invalid_argument({.code = "create-size-missing", .field = "size"},
+                           "the new image has no size, and no backing file to take it from");
   }
   if (task.on_options) task.on_options(options);
   std::optional<Error> failure;

@@ -12,6 +12,7 @@
 #include "block/close_after.h"
 #include "byre/error.h"
 #include "jobs/file_identities.h"
+#include "jobs/invalid_argument.h"
 #include "jobs/rebase_copy.h"
 #include "jobs/rebase_source.h"
 #include "open/image_name.h"
@@ -20,10 +21,6 @@
 namespace byre::jobs {
 namespace {
 
-Error invalid(ErrorData data, std::string sentence) {
-  return Error(ErrorKind::kInvalidArgument, EINVAL, std::move(data), std::move(sentence));
-}
-
 class Rebase {
  public:
   Rebase(BlockDevice* device, const RebaseJob* job)
@@ -31,23 +28,19 @@ class Rebase {
 
   Task<void> run() {
     if (job_.compressed && device_->limits().compressed_write_size == 0) {
-      throw invalid({.code = "convert-not-compressible"},
-                    "the image cannot be compressed: its format has no compressed clusters");
+      throw invalid_argument(
+          {.code = "convert-not-compressible"},
+          "the image cannot be compressed: its format has no compressed clusters");
     }
     if (job_.backing_format && !open::is_driver_of_qemu(*job_.backing_format)) {
-      throw invalid({.code = "rebase-format-unknown", .text = *job_.backing_format},
-                    fmt::format("there is no format '{}'", *job_.backing_format));
+      throw invalid_argument({.code = "rebase-format-unknown", .text = *job_.backing_format},
+                             fmt::format("there is no format '{}'", *job_.backing_format));
     }
     if (job_.is_unsafe) refuse_itself();
     if (!job_.is_unsafe && has_backing()) co_await open_base();
-    std::exception_ptr error;
-    try {
-      co_await run_on_base();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    if (base_) co_await close_after(base_.get(), error);
-    if (error) std::rethrow_exception(error);
+    Task<void> work = run_on_base();
+    if (base_) work = work_and_close(base_.get(), std::move(work));
+    co_await std::move(work);
   }
 
  private:
@@ -59,8 +52,9 @@ class Rebase {
   }
 
   Error itself() const {
-    return invalid({.code = "rebase-onto-itself", .name = backing(), .file = job_.filename},
-                   fmt::format("'{}' is the image itself, or needs it", backing()));
+    return invalid_argument(
+        {.code = "rebase-onto-itself", .name = backing(), .file = job_.filename},
+        fmt::format("'{}' is the image itself, or needs it", backing()));
   }
 
   void refuse_itself() const {
@@ -110,8 +104,8 @@ class Rebase {
           Error(ErrorKind::kUnsupported, ENOTSUP, "only qcow2 images can have a backing file"));
     }
     if (has_backing() && !job_.backing_format) {
-      throw invalid({.code = "rebase-format-missing", .name = backing()},
-                    fmt::format("the backing file '{}' has no format", backing()));
+      throw invalid_argument({.code = "rebase-format-missing", .name = backing()},
+                             fmt::format("the backing file '{}' has no format", backing()));
     }
     std::optional<Error> failure;
     try {
@@ -194,14 +188,9 @@ Task<void> rebase(RebaseJob job) {
   options.writable = true;
   options.no_backing = job.is_unsafe;
   const std::unique_ptr<BlockDevice> device = co_await open::open_image(job.filename, options);
-  std::exception_ptr error;
-  try {
-    Rebase rebase(device.get(), &job);
-    co_await rebase.run();
-  } catch (...) {
-    error = std::current_exception();
-  }
-  co_await close_after(device.get(), error);
+  Rebase rebase(device.get(), &job);
+  Task<void> work = rebase.run();
+  co_await work_and_close(device.get(), std::move(work));
 }
 
 }  // namespace byre::jobs

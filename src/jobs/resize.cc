@@ -101,13 +101,8 @@ Task<void> resize_device(const ResizeTask& task, BlockDevice& device) {
 Task<void> resize(ResizeTask task) {
   task.image.writable = true;
   std::unique_ptr<BlockDevice> device = co_await open::open_image(task.filename, task.image);
-  std::exception_ptr error;
-  try {
-    co_await resize_device(task, *device);
-  } catch (...) {
-    error = std::current_exception();
-  }
-  co_await close_after(device.get(), error);
+  Task<void> work = resize_device(task, *device);
+  co_await work_and_close(device.get(), std::move(work));
 }
 
 }  // namespace byre::jobs

@@ -7,6 +7,7 @@
 
 #include "byre/error.h"
 #include "open/driver.h"
+#include "open/invalid_argument.h"
 #include "open/qcow2_creation.h"
 
 namespace byre::open {
@@ -47,7 +48,7 @@ const OptionDescription& known_for_creation(const std::string& name) {
   const OptionDescription* option = find(kOptions, name);
   if (option == nullptr) option = find(qcow2_creation_options(), name);
   if (option != nullptr) return *option;
-  throw Error(ErrorKind::kInvalidArgument, EINVAL, "Invalid parameter '" + name + "'");
+  throw invalid_argument("Invalid parameter '" + name + "'");
 }
 
 // Whether the list as a whole would do for a new image.
@@ -64,7 +65,7 @@ Error unknown(const std::string& name,
               const std::vector<std::pair<std::string, std::string>>& list) {
   std::string message = "Invalid parameter '" + name + "'";
   if (is_for_creation(list)) message += "\nThis option is only supported for image creation";
-  return Error(ErrorKind::kInvalidArgument, EINVAL, message);
+  return invalid_argument(message);
 }
 
 Error not_amendable(const std::string& format) {
@@ -101,7 +102,7 @@ std::span<const OptionDescription> amend_options_of(const std::string& format) {
   const bool exists = std::ranges::any_of(
       drivers(), [&format](const Driver* driver) { return format == driver->name; });
   if (!exists) {
-    throw Error(ErrorKind::kInvalidArgument, EINVAL, "Unknown file format '" + format + "'");
+    throw invalid_argument("Unknown file format '" + format + "'");
   }
   check_amendable(format);
   return kOptions;
