@@ -28,7 +28,7 @@ constexpr int kNoDrain = kLongOnly + 3;
 constexpr int kOutput = kLongOnly + 4;
 
 struct BenchArguments {
-  jobs::BenchTask task;
+  jobs::BenchJob task;
   bool image_opts = false;
   std::optional<uint64_t> step;
   OutputFormat output = OutputFormat::kHuman;
@@ -42,7 +42,7 @@ uint64_t parse_count(const char* what, const std::string& text, int64_t min, int
   return static_cast<uint64_t>(parse_number_argument(what, text, min, max));
 }
 
-void set_aio(jobs::BenchTask& task, const std::string& text) {
+void set_aio(jobs::BenchJob& task, const std::string& text) {
   if (text == "threads") {
     task.image.io = storage::IoBackend::kThreads;
   } else if (text == "io_uring") {
@@ -54,7 +54,7 @@ void set_aio(jobs::BenchTask& task, const std::string& text) {
   }
 }
 
-void set_cache(jobs::BenchTask& task, const std::string& text) {
+void set_cache(jobs::BenchJob& task, const std::string& text) {
   const std::optional<storage::CacheMode> mode = storage::parse_cache_mode(text);
   if (!mode) throw refusal("Invalid cache mode");
   task.image.cache = *mode;

@@ -31,7 +31,7 @@ int run_convert(Invocation& invocation) {
   InterruptibleScope scope;
   Loop loop;
   ProgressPrinter progress(arguments.progress, 1.0);
-  jobs::ConvertTask& task = arguments.task;
+  jobs::ConvertJob& task = arguments.task;
   task.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
   task.on_open_warning = open_warning_printer(invocation);
   if (!arguments.quiet) {

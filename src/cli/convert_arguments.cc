@@ -234,7 +234,7 @@ ConvertArguments read_convert_arguments(Invocation& invocation) {
     throw Exit{0};
   }
   if (names.size() < 2) throw open::invalid_argument("Must specify image file name");
-  jobs::ConvertTask& task = arguments.task;
+  jobs::ConvertJob& task = arguments.task;
   task.target = names.back();
   names.pop_back();
   task.sources = std::move(names);

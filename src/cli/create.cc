@@ -11,13 +11,13 @@
 #include "cli/option_list.h"
 #include "cli/options.h"
 #include "cli/sizes.h"
-#include "jobs/create_task.h"
+#include "jobs/create_job.h"
 
 namespace byre::cli {
 namespace {
 
 struct CreateArguments {
-  jobs::CreateTask task;  // without its functions
+  jobs::CreateJob task;  // without its functions
   OptionList options;
   bool quiet = false;
 };
@@ -80,7 +80,7 @@ CreateArguments read_arguments(Invocation& invocation) {
 int run_create(Invocation& invocation) {
   CreateArguments arguments = read_arguments(invocation);
   invocation.output_is_result = false;
-  jobs::CreateTask& task = arguments.task;
+  jobs::CreateJob& task = arguments.task;
   const std::string filename = task.filename;
   if (!arguments.quiet) {
     task.on_options = [filename](const open::CreationOptions& options) {

@@ -44,8 +44,8 @@ void read_operand(const std::string& text, DdNames& names, jobs::DdRange& range)
   }
 }
 
-jobs::DdTask read_arguments(Invocation& invocation) {
-  jobs::DdTask task;
+jobs::DdJob read_arguments(Invocation& invocation) {
+  jobs::DdJob task;
   task.reads_pipes = !invocation.as_qemu();
   OptionReader reader(invocation, "hf:O:U",
                       {{"help", 'h'},
@@ -85,7 +85,7 @@ jobs::DdTask read_arguments(Invocation& invocation) {
 }  // namespace
 
 int run_dd(Invocation& invocation) {
-  jobs::DdTask task = read_arguments(invocation);
+  jobs::DdJob task = read_arguments(invocation);
   invocation.output_is_result = false;
   InterruptibleScope scope;
   task.on_cannot_skip = [&invocation, input = task.input] {

@@ -21,7 +21,7 @@ constexpr int kShrink = kLongOnly + 1;
 constexpr int kPreallocation = kLongOnly + 2;
 
 struct ResizeArguments {
-  jobs::ResizeTask task;
+  jobs::ResizeJob task;
   bool image_opts = false;
   bool quiet = false;
 };

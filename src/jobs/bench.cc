@@ -30,8 +30,8 @@ Error failed_request(const Error& error) {
 
 class Measurement {
  public:
-  Measurement(BlockDevice* device, const BenchTask* task)
-      : device_(*device), requests_(task->requests), cancellation_(task->cancellation) {}
+  Measurement(BlockDevice* device, const BenchJob* job)
+      : device_(*device), requests_(job->requests), cancellation_(job->cancellation) {}
 
   Task<BenchResult> run() {
     const Clock::time_point begin = Clock::now();
@@ -134,19 +134,19 @@ class Measurement {
 
 }  // namespace
 
-Task<BenchResult> bench(BenchTask task) {
-  task.image.writable = task.requests.writes;
-  std::unique_ptr<BlockDevice> device = co_await open::open_image(task.filename, task.image);
+Task<BenchResult> bench(BenchJob job) {
+  job.image.writable = job.requests.writes;
+  std::unique_ptr<BlockDevice> device = co_await open::open_image(job.filename, job.image);
   std::exception_ptr error;
   BenchResult result;
   try {
-    if (task.native_aio && !storage::is_direct(task.image.cache)) {
+    if (job.native_aio && !storage::is_direct(job.image.cache)) {
       throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                  ErrorData{.code = "bench-native-io-not-direct", .file = task.filename},
+                  ErrorData{.code = "bench-native-io-not-direct", .file = job.filename},
                   "aio=native requires direct access: -t none or -t directsync");
     }
-    if (task.on_open) task.on_open();
-    Measurement measurement(device.get(), &task);
+    if (job.on_open) job.on_open();
+    Measurement measurement(device.get(), &job);
     result = co_await measurement.run();
   } catch (...) {
     error = std::current_exception();

@@ -29,13 +29,13 @@ struct BenchRequests {
 };
 
 // A measurement of an image that is named: `bench` as a whole.
-struct BenchTask {
+struct BenchJob {
   std::string filename;  // a name, as for open::open_image(); of options if image.name_is_tree
   open::ImageOptions image;
   bool native_aio = false;  // the file must be opened without the host's cache
   BenchRequests requests;
   std::function<void()> on_open;               // called before the first request
-  const Cancellation* cancellation = nullptr;  // outlives the task
+  const Cancellation* cancellation = nullptr;  // outlives the job
 };
 
 struct BenchResult {
@@ -46,6 +46,6 @@ struct BenchResult {
 
 // Opens the image, measures, and closes it. Throws Error with QEMU's message: "Failed request:
 // <reason>" if a request fails, after which no more are sent.
-Task<BenchResult> bench(BenchTask task);
+Task<BenchResult> bench(BenchJob job);
 
 }  // namespace byre::jobs

@@ -23,7 +23,7 @@ namespace {
 
 class Conversion {
  public:
-  explicit Conversion(const ConvertTask* task) : task_(*task), target_(task, &sources_) {}
+  explicit Conversion(const ConvertJob* job) : job_(*job), target_(job, &sources_) {}
 
   Task<void> run() {
     std::exception_ptr error;
@@ -42,7 +42,7 @@ class Conversion {
   Task<void> convert_all() {
     check_snapshot_options();
     co_await open_sources();
-    if (task_.with_snapshots) co_await open_states();
+    if (job_.with_snapshots) co_await open_states();
     const uint64_t size = SourceSequence(source_devices()).size();
     co_await target_.open(size);
     co_await copy();
@@ -51,33 +51,33 @@ class Conversion {
 
   Task<void> copy() {
     if (!states_ || states_->snapshots() == 0) {
-      co_await convert(source_devices(), target_.device(), copy_options(), task_.progress,
-                       task_.cancellation);
+      co_await convert(source_devices(), target_.device(), copy_options(), job_.progress,
+                       job_.cancellation);
       co_return;
     }
     SnapshotsConversion conversion;
     conversion.states = &*states_;
     conversion.target = open::as_qcow2(&target_.device());
     conversion.options = copy_options();
-    conversion.progress = task_.progress;
-    conversion.cancellation = task_.cancellation;
+    conversion.progress = job_.progress;
+    conversion.cancellation = job_.cancellation;
     co_await convert_with_snapshots(std::move(conversion));
   }
 
   void check_snapshot_options() const {
-    if (!task_.with_snapshots) return;
+    if (!job_.with_snapshots) return;
     const auto refuse = [](Literal code, const char* sentence) {
       throw Error(ErrorKind::kInvalidArgument, EINVAL, ErrorData{.code = code}, sentence);
     };
-    if (task_.snapshot) {
+    if (job_.snapshot) {
       refuse("convert-snapshots-and-snapshot",
              "either one snapshot can be copied, or the disk with all snapshots");
     }
-    if (task_.sources.size() > 1) {
+    if (job_.sources.size() > 1) {
       refuse("convert-snapshots-of-several",
              "the snapshots are to be copied, but there are several sources");
     }
-    if (!task_.create) {
+    if (!job_.create) {
       refuse("convert-snapshots-to-existing",
              "the snapshots are to be copied, which is possible only to a new image");
     }
@@ -96,39 +96,39 @@ class Conversion {
   }
 
   Task<void> open_sources() {
-    const bool has_snapshot_of_several = task_.sources.size() > 1 && task_.snapshot.has_value();
+    const bool has_snapshot_of_several = job_.sources.size() > 1 && job_.snapshot.has_value();
     open::ImageOptions options;
-    options.format = task_.source_format;
-    options.cache = cache_mode_named(task_.source_cache, "source cache");
-    options.force_share = task_.force_share;
-    options.no_share = !task_.force_share;
-    if (!has_snapshot_of_several) options.snapshot = task_.snapshot;
-    options.on_warning = task_.on_open_warning;
-    options.reads_pipes = task_.reads_pipes;
-    for (const std::string& name : task_.sources) {
-      if (task_.sources_are_options) open::use_option_list(name, options, task_.on_warning);
+    options.format = job_.source_format;
+    options.cache = cache_mode_named(job_.source_cache, "source cache");
+    options.force_share = job_.force_share;
+    options.no_share = !job_.force_share;
+    if (!has_snapshot_of_several) options.snapshot = job_.snapshot;
+    options.on_warning = job_.on_open_warning;
+    options.reads_pipes = job_.reads_pipes;
+    for (const std::string& name : job_.sources) {
+      if (job_.sources_are_options) open::use_option_list(name, options, job_.on_warning);
       std::unique_ptr<BlockDevice> source = co_await open::open_image(name, options);
       sources_.push_back(std::move(source));
     }
     if (!has_snapshot_of_several) co_return;
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
-                ErrorData{.code = "convert-snapshot-of-several", .value = task_.sources.size()},
+                ErrorData{.code = "convert-snapshot-of-several", .value = job_.sources.size()},
                 fmt::format("a snapshot is to be converted, but there are {} sources; a snapshot "
                             "can be of one image only",
-                            task_.sources.size()));
+                            job_.sources.size()));
   }
 
   // With kStarted and kOneByOne, the same sources and options give the same file, byte for byte. In
   // a raw image each byte has a fixed offset; other formats allocate in the order of the requests.
   WriteOrder write_order() const {
     if (target_.is_sequential()) return WriteOrder::kOneByOne;
-    if (task_.writes_in_any_order) return WriteOrder::kAny;
+    if (job_.writes_in_any_order) return WriteOrder::kAny;
     const bool finds_places = std::string_view(target_.device().driver()) != "raw";
-    return finds_places && !task_.copy.compressed ? WriteOrder::kOneByOne : WriteOrder::kStarted;
+    return finds_places && !job_.copy.compressed ? WriteOrder::kOneByOne : WriteOrder::kStarted;
   }
 
   ConvertOptions copy_options() const {
-    ConvertOptions options = task_.copy;
+    ConvertOptions options = job_.copy;
     options.write_order = write_order();
     options.target_is_zero = target_.is_zero();
     if (!target_.has_backing()) return options;
@@ -160,7 +160,7 @@ class Conversion {
     }
   }
 
-  const ConvertTask& task_;
+  const ConvertJob& job_;
   std::vector<std::unique_ptr<BlockDevice>> sources_;
   std::optional<SourceStates> states_;
   ConvertTarget target_;
@@ -168,8 +168,8 @@ class Conversion {
 
 }  // namespace
 
-Task<void> convert_images(ConvertTask task) {
-  Conversion conversion(&task);
+Task<void> convert_images(ConvertJob job) {
+  Conversion conversion(&job);
   co_await conversion.run();
 }
 

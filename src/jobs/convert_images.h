@@ -16,7 +16,7 @@
 namespace byre::jobs {
 
 // A conversion from images that are named to an image that is named: `convert` as a whole.
-struct ConvertTask {
+struct ConvertJob {
   // The images to concatenate: names, as for open::open_image(), or lists of options.
   std::vector<std::string> sources;
   bool sources_are_options = false;
@@ -48,14 +48,14 @@ struct ConvertTask {
   // The same sources and options may give different bytes.
   bool writes_in_any_order = false;
   // The copy itself: `sparse_size`, `in_flight`, `copy_range`, `compressed`, `salvage` with its
-  // functions, and `bytes_per_second`. The task determines the others.
+  // functions, and `bytes_per_second`. The job determines the others.
   ConvertOptions copy;
 
   // Sentences about options, and about properties that the new file could not be given.
   std::function<void(const std::string&)> on_warning;
   // See open::ImageOptions::on_warning.
   OnWarning on_open_warning;
-  // These outlive the task, and may be nullptr.
+  // These outlive the job, and may be nullptr.
   Progress* progress = nullptr;
   const Cancellation* cancellation = nullptr;
 };
@@ -67,6 +67,6 @@ struct ConvertTask {
 // from is refused as the target. If the conversion fails, the files that it created are removed: an
 // incomplete image that looks complete is useless. An existing file loses its contents, unless it
 // is clear beforehand that the new image cannot be created.
-Task<void> convert_images(ConvertTask task);
+Task<void> convert_images(ConvertJob job);
 
 }  // namespace byre::jobs

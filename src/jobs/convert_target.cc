@@ -40,11 +40,11 @@ storage::CacheMode cache_mode_named(const std::string& name, const std::string& 
 }
 
 Task<void> ConvertTarget::open(uint64_t size) {
-  if (task_.create) {
+  if (job_.create) {
     co_await create(size);
   } else {
-    has_backing_ = task_.backing_filename.has_value();
-    cache_ = cache_mode_named(task_.target_cache, "cache");
+    has_backing_ = job_.backing_filename.has_value();
+    cache_ = cache_mode_named(job_.target_cache, "cache");
     co_await open_image();
   }
   check(size);
@@ -52,23 +52,23 @@ Task<void> ConvertTarget::open(uint64_t size) {
 
 // The options of the new image, complete and checked as far as possible without files.
 open::CreationOptions ConvertTarget::creation_options(uint64_t size) const {
-  open::CreationOptions options(format(), task_.target);
-  options.apply(task_.target_options);
+  open::CreationOptions options(format(), job_.target);
+  options.apply(job_.target_options);
   options.set_size(size);
-  options.set_backing(task_.backing_filename, task_.backing_format);
+  options.set_backing(job_.backing_filename, job_.backing_format);
   if (states_ != nullptr) check_target_of_snapshots(options, *states_);
   if (options.get("backing_file")) check_backing_options(options);
-  if (task_.copy.compressed) check_compression(options);
+  if (job_.copy.compressed) check_compression(options);
   return options;
 }
 
 void ConvertTarget::check_backing_options(const open::CreationOptions& options) const {
   if (sources_.size() > 1) {
     throw invalid_argument(
-        {.code = "convert-backing-file-of-several", .value = task_.sources.size()},
+        {.code = "convert-backing-file-of-several", .value = job_.sources.size()},
         fmt::format("the target is to have a backing file, but there are {} sources; only "
                     "one can be compared with it",
-                    task_.sources.size()));
+                    job_.sources.size()));
   }
   if (!options.get("backing_fmt")) {
     throw invalid_argument({.code = "convert-backing-format-missing", .field = "backing_fmt"},
@@ -90,19 +90,19 @@ void ConvertTarget::check_compression(const open::CreationOptions& options) cons
 Task<void> ConvertTarget::create(uint64_t size) {
   const open::CreationOptions options = creation_options(size);
   has_backing_ = options.get("backing_file").has_value();
-  cache_ = cache_mode_named(task_.target_cache, "cache");
-  if (task_.target_pipe) {
-    pipe_ = std::make_unique<PipedImage>(*task_.target_pipe);
-    device_ = co_await pipe_->make(options, task_.compression_level);
+  cache_ = cache_mode_named(job_.target_cache, "cache");
+  if (job_.target_pipe) {
+    pipe_ = std::make_unique<PipedImage>(*job_.target_pipe);
+    device_ = co_await pipe_->make(options, job_.compression_level);
     co_return;
   }
   co_await check_before_loss(options);
   std::optional<Error> failure;
   try {
-    NewImage image{task_.target, options, task_.on_warning};
+    NewImage image{job_.target, options, job_.on_warning};
     co_await create_image(std::move(image), &made_);
   } catch (const Error& error) {
-    failure = error.with_prefix(task_.target + ": error while converting " + format());
+    failure = error.with_prefix(job_.target + ": error while converting " + format());
   }
   if (failure) throw *failure;
   co_await open_image();
@@ -117,25 +117,25 @@ std::set<FileIdentity> ConvertTarget::source_files() const {
 // Checks for errors that would otherwise show only when the new image is opened, which is too late
 // for the existing one.
 Task<void> ConvertTarget::check_before_loss(const open::CreationOptions& options) const {
-  if (task_.force_share) {
-    refuse_as_target(task_.target, source_files());
+  if (job_.force_share) {
+    refuse_as_target(job_.target, source_files());
     refuse_as_target(options.get("data_file").value_or(""), source_files());
   }
-  const std::optional<FileIdentity> target = identity_of(task_.target);
+  const std::optional<FileIdentity> target = identity_of(job_.target);
   if (!target) co_return;
   std::optional<Error> failure;
   try {
     if (storage::is_direct(cache_)) co_await try_to_open_file();
     if (has_backing_) co_await check_backing(options, *target);
   } catch (const Error& error) {
-    failure = error.with_prefix("Could not open '" + task_.target + "'");
+    failure = error.with_prefix("Could not open '" + job_.target + "'");
   }
   if (failure) throw *failure;
 }
 
 // With O_DIRECT, which the file system may not support.
 Task<void> ConvertTarget::try_to_open_file() const {
-  const std::string& name = task_.target;
+  const std::string& name = job_.target;
   storage::FileOptions options;
   options.cache = cache_;
   options.force_share = true;
@@ -150,7 +150,7 @@ Task<void> ConvertTarget::check_backing(const open::CreationOptions& options,
   open::ImageOptions backing_options;
   backing_options.format = options.get("backing_fmt");
   backing_options.cache = cache_;
-  const std::string path = open::resolve_relative(task_.target, *options.get("backing_file"));
+  const std::string path = open::resolve_relative(job_.target, *options.get("backing_file"));
   std::unique_ptr<BlockDevice> backing;
   std::optional<Error> failure;
   try {
@@ -175,15 +175,15 @@ Task<void> ConvertTarget::open_image() {
   options.writable = true;
   options.policy.discard = DiscardPolicy::kUnmap;
   options.cache = cache_;
-  options.compression_level = task_.compression_level;
-  options.on_warning = task_.on_open_warning;
-  if (task_.target_is_options) {
-    options.format = task_.target_format;
-    open::use_option_list(task_.target, options, task_.on_warning);
+  options.compression_level = job_.compression_level;
+  options.on_warning = job_.on_open_warning;
+  if (job_.target_is_options) {
+    options.format = job_.target_format;
+    open::use_option_list(job_.target, options, job_.on_warning);
   }
-  image_ = co_await open::open_image(task_.target, options);
+  image_ = co_await open::open_image(job_.target, options);
   device_ = image_.get();
-  if (task_.force_share) refuse_sources();
+  if (job_.force_share) refuse_sources();
 }
 
 // Compares only the target's own files: it may share a backing file with a source.
@@ -196,31 +196,31 @@ void ConvertTarget::refuse_sources() const {
 }
 
 void ConvertTarget::check(uint64_t size) const {
-  if (task_.target_is_zero && has_backing_) {
-    throw invalid_argument({.code = "convert-zero-target-with-backing-file", .file = task_.target},
+  if (job_.target_is_zero && has_backing_) {
+    throw invalid_argument({.code = "convert-zero-target-with-backing-file", .file = job_.target},
                            "the target is said to be zero, but it has a backing file");
   }
-  if (!task_.create && device_->size() < size) {
+  if (!job_.create && device_->size() < size) {
     throw invalid_argument(
         {.code = "convert-target-too-small",
          .field = "size",
          .value = device_->size(),
          .bound = size,
-         .file = task_.target},
+         .file = job_.target},
         fmt::format("the target has {} bytes; the sources have {}", device_->size(), size));
   }
-  if (task_.copy.compressed && device_->limits().compressed_write_size == 0) {
+  if (job_.copy.compressed && device_->limits().compressed_write_size == 0) {
     throw not_compressible("its format has no compressed clusters");
   }
 }
 
 bool ConvertTarget::is_zero() const {
   if (has_backing_) return false;
-  return task_.target_is_zero || (task_.create && device_->limits().is_zero_initialised);
+  return job_.target_is_zero || (job_.create && device_->limits().is_zero_initialised);
 }
 
 Task<void> ConvertTarget::finish() {
-  if (pipe_) co_await pipe_->finish(task_.cancellation);
+  if (pipe_) co_await pipe_->finish(job_.cancellation);
 }
 
 Task<void> ConvertTarget::close() {

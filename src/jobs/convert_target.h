@@ -11,8 +11,8 @@
 #include "jobs/convert_images.h"
 #include "jobs/piped_image.h"
 #include "jobs/source_states.h"
+#include "open/created_files.h"
 #include "open/creation_options.h"
-#include "open/made_files.h"
 #include "storage/cache_mode.h"
 #include "storage/file_facts.h"
 
@@ -22,13 +22,13 @@ namespace byre::jobs {
 class ConvertTarget {
  public:
   // Both outlive it; the sources are open.
-  ConvertTarget(const ConvertTask* task, const std::vector<std::unique_ptr<BlockDevice>>* sources)
-      : task_(*task), sources_(*sources) {}
+  ConvertTarget(const ConvertJob* job, const std::vector<std::unique_ptr<BlockDevice>>* sources)
+      : job_(*job), sources_(*sources) {}
 
   // The new image must be able to have the source's snapshots. Call before open(); `states` outlives
   // it.
   void require_snapshots(const SourceStates* states) { states_ = states; }
-  // Creates the image if the task asks for it, and opens it for `size` bytes of the sources.
+  // Creates the image if the job asks for it, and opens it for `size` bytes of the sources.
   Task<void> open(uint64_t size);
   // REQUIRES: open() has succeeded; valid until close() or finish().
   BlockDevice& device() const { return *device_; }
@@ -47,7 +47,7 @@ class ConvertTarget {
   void remove_new_files() { made_.remove(); }
 
  private:
-  std::string format() const { return task_.target_format.value_or("raw"); }
+  std::string format() const { return job_.target_format.value_or("raw"); }
   open::CreationOptions creation_options(uint64_t size) const;
   void check_backing_options(const open::CreationOptions& options) const;
   void check_compression(const open::CreationOptions& options) const;
@@ -60,12 +60,12 @@ class ConvertTarget {
   void refuse_sources() const;
   void check(uint64_t size) const;
 
-  const ConvertTask& task_;
+  const ConvertJob& job_;
   const std::vector<std::unique_ptr<BlockDevice>>& sources_;
   const SourceStates* states_ = nullptr;
   storage::CacheMode cache_ = storage::CacheMode::kUnsafe;
   bool has_backing_ = false;
-  open::MadeFiles made_;
+  open::CreatedFiles made_;
   std::unique_ptr<PipedImage> pipe_;
   std::unique_ptr<BlockDevice> image_;
   BlockDevice* device_ = nullptr;  // image_, or in pipe_

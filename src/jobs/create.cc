@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "byre/error.h"
+#include "open/destination.h"
 #include "open/driver.h"
 #include "open/image_creation.h"
-#include "open/new_file.h"
 
 namespace byre::jobs {
 namespace {
@@ -38,15 +38,15 @@ open::FileHints file_hints(const NewImage& image) {
 }  // namespace
 
 void require_file(const std::string& filename) {
-  open::new_file(filename);
+  open::destination_of(filename);
 }
 
-Task<void> create_image(NewImage image, open::MadeFiles* made) {
+Task<void> create_image(NewImage image, open::CreatedFiles* made) {
   const open::ImageCreation& creation = *image.options.driver().creation;
   creation.validate(image.options);
-  open::MadeFiles own;
-  if (made == nullptr) made = &own;
-  open::NewFiles files(file_hints(image), made);
+  open::CreatedFiles own;
+  if (created == nullptr) created = &own;
+  open::NewFiles files(file_hints(image), created);
   std::exception_ptr error;
   try {
     co_await creation.create(image.filename, image.options, files);
@@ -59,7 +59,7 @@ Task<void> create_image(NewImage image, open::MadeFiles* made) {
     if (!error) error = std::current_exception();
   }
   if (!error) co_return;
-  if (creation.removes_failed) made->remove();
+  if (creation.removes_failed) created->remove();
   std::rethrow_exception(error);
 }
 

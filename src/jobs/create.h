@@ -5,8 +5,8 @@
 #include <string>
 
 #include "async/task.h"
+#include "open/created_files.h"
 #include "open/creation_options.h"
-#include "open/made_files.h"
 
 namespace byre::jobs {
 
@@ -27,8 +27,8 @@ void require_file(const std::string& filename);
 // created. Backing files are not opened: the options must give the size and format of a backing
 // file. Options that the format does not accept, or that contradict each other, are refused before
 // a file is touched; a failure after that removes the files of a qcow2 image that were created
-// here, and leaves an empty file for a raw image, as QEMU does. `made`, if not nullptr, receives
+// here, and leaves an empty file for a raw image, as QEMU does. `created`, if not nullptr, receives
 // the files that are new. Error messages are without the prefix "<filename>: ".
-Task<void> create_image(NewImage image, open::MadeFiles* made = nullptr);
+Task<void> create_image(NewImage image, open::CreatedFiles* created = nullptr);
 
 }  // namespace byre::jobs

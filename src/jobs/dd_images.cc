@@ -17,7 +17,7 @@ namespace {
 
 class DdCopy {
  public:
-  explicit DdCopy(const DdTask* task) : task_(*task) {}
+  explicit DdCopy(const DdJob* job) : job_(*job) {}
 
   Task<void> run() {
     std::exception_ptr error;
@@ -44,38 +44,38 @@ class DdCopy {
  private:
   Task<void> copy() {
     co_await open_input();
-    const DdPlan plan = plan_dd(task_.range, input_->size());
+    const DdPlan plan = plan_dd(job_.range, input_->size());
     open::CreationOptions options = creation_options();
-    require_file(task_.output);
+    require_file(job_.output);
     options.set_size(align_up(plan.length, kSectorSize));
     co_await create_output(options);
     co_await open_output();
     if (!plan.can_skip) {
-      if (task_.on_cannot_skip) task_.on_cannot_skip();
+      if (job_.on_cannot_skip) job_.on_cannot_skip();
       co_return;
     }
-    co_await dd(*input_, *output_, plan, task_.cancellation);
+    co_await dd(*input_, *output_, plan, job_.cancellation);
   }
 
   Task<void> open_input() {
     open::ImageOptions options;
-    options.on_warning = task_.on_open_warning;
-    options.reads_pipes = task_.reads_pipes;
-    options.format = task_.input_format;
-    options.force_share = task_.force_share;
+    options.on_warning = job_.on_open_warning;
+    options.reads_pipes = job_.reads_pipes;
+    options.format = job_.input_format;
+    options.force_share = job_.force_share;
     // QEMU truncates an input that is the output too; this lock prevents it.
-    options.no_resize = !task_.force_share;
-    if (task_.input_is_options) open::use_option_list(task_.input, options, task_.on_warning);
-    input_ = co_await open::open_image(task_.input, options);
+    options.no_resize = !job_.force_share;
+    if (job_.input_is_options) open::use_option_list(job_.input, options, job_.on_warning);
+    input_ = co_await open::open_image(job_.input, options);
   }
 
   // QEMU does not name the format here.
   open::CreationOptions creation_options() const {
     try {
-      return open::CreationOptions(task_.output_format);
+      return open::CreationOptions(job_.output_format);
     } catch (const Error& error) {
       throw Error(error.kind(), error.errno_value(),
-                  ErrorData{.code = "dd-format-unknown", .text = task_.output_format},
+                  ErrorData{.code = "dd-format-unknown", .text = job_.output_format},
                   error.message());
     }
   }
@@ -83,33 +83,33 @@ class DdCopy {
   Task<void> create_output(const open::CreationOptions& options) {
     std::optional<Error> failure;
     try {
-      if (task_.force_share) refuse_as_target(task_.output, files_below(*input_));
-      NewImage image{task_.output, options};
+      if (job_.force_share) refuse_as_target(job_.output, files_below(*input_));
+      NewImage image{job_.output, options};
       co_await create_image(std::move(image), &made_);
     } catch (const Error& error) {
-      failure = error.with_prefix(task_.output + ": error while creating output image");
+      failure = error.with_prefix(job_.output + ": error while creating output image");
     }
     if (failure) throw *failure;
   }
 
   Task<void> open_output() {
     open::ImageOptions options;
-    options.on_warning = task_.on_open_warning;
-    options.format = task_.output_format;
+    options.on_warning = job_.on_open_warning;
+    options.format = job_.output_format;
     options.writable = true;
-    output_ = co_await open::open_image(task_.output, options);
+    output_ = co_await open::open_image(job_.output, options);
   }
 
-  const DdTask& task_;
-  open::MadeFiles made_;
+  const DdJob& job_;
+  open::CreatedFiles made_;
   std::unique_ptr<BlockDevice> input_;
   std::unique_ptr<BlockDevice> output_;
 };
 
 }  // namespace
 
-Task<void> dd_images(DdTask task) {
-  DdCopy copy(&task);
+Task<void> dd_images(DdJob job) {
+  DdCopy copy(&job);
   co_await copy.run();
 }
 

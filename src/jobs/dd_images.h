@@ -13,7 +13,7 @@
 namespace byre::jobs {
 
 // A copy of a part of an image that is named into a new image that is named: `dd` as a whole.
-struct DdTask {
+struct DdJob {
   std::string input;  // a name, as for open::open_image(), or a list of options
   bool input_is_options = false;
   std::optional<std::string> input_format;  // nothing: probed
@@ -30,11 +30,11 @@ struct DdTask {
   std::function<void(const std::string&)> on_warning;
   // See open::ImageOptions::on_warning.
   OnWarning on_open_warning;
-  const Cancellation* cancellation = nullptr;  // outlives the task
+  const Cancellation* cancellation = nullptr;  // outlives the job
 };
 
 // Opens the input, creates the output, copies, and closes both. Error messages and the order of the
 // steps are QEMU's. If it fails, the files that it created are removed.
-Task<void> dd_images(DdTask task);
+Task<void> dd_images(DdJob job);
 
 }  // namespace byre::jobs

@@ -28,10 +28,10 @@ std::optional<uint64_t> new_size(const SizeChange& change, uint64_t size) {
   return result;
 }
 
-uint64_t checked_size(const ResizeTask& task, const BlockDevice& device) {
+uint64_t checked_size(const ResizeJob& job, const BlockDevice& device) {
   const uint64_t old_size = device.size();
-  const std::optional<uint64_t> size = new_size(task.change, old_size);
-  const bool preallocates = task.preallocation != Preallocation::kOff;
+  const std::optional<uint64_t> size = new_size(job.change, old_size);
+  const bool preallocates = job.preallocation != Preallocation::kOff;
   if (!size) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL, ErrorData{.code = "resize-size-impossible"},
                 "the new size would be 0, negative, or more than a file can have");
@@ -43,14 +43,14 @@ uint64_t checked_size(const ResizeTask& task, const BlockDevice& device) {
                             "growing",
                             *size));
   }
-  if (*size < old_size && !task.may_shrink) {
+  if (*size < old_size && !job.may_shrink) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
                 ErrorData{.code = kShrinkNotAllowed, .value = *size, .bound = old_size},
                 fmt::format("the new size is {}, less than the size now, {}", *size, old_size));
   }
   if (*size != old_size && device.has_fixed_size() && !preallocates) {
     throw Error(ErrorKind::kUnsupported, ENOTSUP,
-                ErrorData{.code = "resize-of-device", .file = task.filename},
+                ErrorData{.code = "resize-of-device", .file = job.filename},
                 "it is a device, whose size cannot be changed");
   }
   return *size;
@@ -84,12 +84,12 @@ Task<void> resize_open(BlockDevice* device, uint64_t size, Preallocation preallo
 
 namespace {
 
-Task<void> resize_device(const ResizeTask& task, BlockDevice& device) {
-  const uint64_t size = checked_size(task, device);
+Task<void> resize_device(const ResizeJob& job, BlockDevice& device) {
+  const uint64_t size = checked_size(job, device);
   const uint64_t old_size = device.size();
   std::optional<Error> failure;
   try {
-    co_await resize_open(&device, size, task.preallocation);
+    co_await resize_open(&device, size, job.preallocation);
   } catch (const Error& error) {
     failure = device.size() == old_size ? with_state(error, old_size) : error;
   }
@@ -98,10 +98,10 @@ Task<void> resize_device(const ResizeTask& task, BlockDevice& device) {
 
 }  // namespace
 
-Task<void> resize(ResizeTask task) {
-  task.image.writable = true;
-  std::unique_ptr<BlockDevice> device = co_await open::open_image(task.filename, task.image);
-  Task<void> work = resize_device(task, *device);
+Task<void> resize(ResizeJob job) {
+  job.image.writable = true;
+  std::unique_ptr<BlockDevice> device = co_await open::open_image(job.filename, job.image);
+  Task<void> work = resize_device(job, *device);
   co_await work_and_close(device.get(), std::move(work));
 }
 

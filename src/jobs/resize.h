@@ -20,7 +20,7 @@ struct SizeChange {
 };
 
 // Another size for the disk of an image that is named: `resize` as a whole.
-struct ResizeTask {
+struct ResizeJob {
   std::string filename;  // a name, as for open::open_image(); of options if image.name_is_tree
   open::ImageOptions image;
   SizeChange change;
@@ -28,13 +28,13 @@ struct ResizeTask {
   bool may_shrink = false;
 };
 
-// The code of the error of a task that would shrink the image and may not.
+// The code of the error of a job that would shrink the image and may not.
 inline constexpr Literal kShrinkNotAllowed = "resize-shrinks";
 
 // Opens the image, resizes it, and closes it; then the new size is durable. Error messages are QEMU's.
 // An image that cannot be resized is sound: it has the old size, and the hint says so; or the new one,
 // if only closing it failed.
-Task<void> resize(ResizeTask task);
+Task<void> resize(ResizeJob job);
 
 // The same for an image that is open: the new size is durable when it is done, and an external data
 // file has it, too.

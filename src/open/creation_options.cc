@@ -6,10 +6,10 @@
 #include <string_view>
 
 #include "byre/error.h"
+#include "open/destination.h"
 #include "open/driver.h"
 #include "open/image_creation.h"
 #include "open/invalid_argument.h"
-#include "open/new_file.h"
 #include "open/option_value.h"
 
 namespace byre::open {
@@ -98,7 +98,7 @@ CreationOptions::CreationOptions(const std::string& format,
                                  const std::optional<std::string>& filename)
     : driver_(&creatable_driver(format)) {
   const storage::HostDriver host =
-      filename ? new_file(*filename).driver : storage::HostDriver::kFile;
+      filename ? destination_of(*filename).driver : storage::HostDriver::kFile;
   for (const OptionDescription& option : merged_options(*driver_, host)) {
     Entry entry{option, std::nullopt, 0};
     if (option.default_text != nullptr) {

@@ -42,7 +42,7 @@ const Driver& creatable_driver(const std::string& format);
 class CreationOptions {
  public:
   // With the name of the new image, a device does not have the options of a file. Throws the errors
-  // of creatable_driver(), then those of new_file().
+  // of creatable_driver(), then those of destination_of().
   explicit CreationOptions(const std::string& format,
                            const std::optional<std::string>& filename = std::nullopt);
 

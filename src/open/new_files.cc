@@ -18,7 +18,7 @@
 
 #include "base/units.h"
 #include "block/buffer.h"
-#include "open/new_file.h"
+#include "open/destination.h"
 
 namespace byre::open {
 
@@ -63,11 +63,11 @@ void apply_hints(const FileHints& hints, const std::string& filename) {
 }  // namespace
 
 Task<storage::FileDevice*> NewFiles::make(std::string filename) {
-  const NewFile wanted = new_file(filename);
+  const Destination wanted = destination_of(filename);
   std::error_code ignored;
   const bool was_there = std::filesystem::exists(wanted.path, ignored);
-  std::unique_ptr<storage::FileDevice> file = co_await open_new_file(wanted, OldContents::kKept);
-  if (!was_there) made_->add(wanted.path, file->identity().value());
+  std::unique_ptr<storage::FileDevice> file = co_await open_destination(wanted, OldContents::kKept);
+  if (!was_there) created_->add(wanted.path, file->identity().value());
   devices_.push_back(std::move(file));
   co_return devices_.back().get();
 }

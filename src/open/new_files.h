@@ -12,7 +12,7 @@
 #include "async/task.h"
 #include "block/block_device.h"
 #include "byre/error.h"
-#include "open/made_files.h"
+#include "open/created_files.h"
 #include "storage/file_device.h"
 
 namespace byre::open {
@@ -29,11 +29,11 @@ struct FileHints {
 // be checked is checked before.
 class NewFiles {
  public:
-  // Adds the files that are new to `made`, which outlives this object.
-  NewFiles(FileHints hints, MadeFiles* made) : hints_(std::move(hints)), made_(made) {}
+  // Adds the files that are new to `created`, which outlives this object.
+  NewFiles(FileHints hints, CreatedFiles* created) : hints_(std::move(hints)), created_(created) {}
 
   // The file or device of that name, opened, and created if it does not exist. It belongs to this
-  // object. Errors as of open_new_file().
+  // object. Errors as of open_destination().
   Task<storage::FileDevice*> make(std::string filename);
   // Whether there are contents to lose.
   bool has_contents() const;
@@ -43,7 +43,7 @@ class NewFiles {
 
  private:
   const FileHints hints_;
-  MadeFiles* const made_;
+  CreatedFiles* const created_;
   std::vector<std::unique_ptr<storage::FileDevice>> devices_;
 };
 

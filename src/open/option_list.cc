@@ -94,8 +94,8 @@ void use_option_list(const std::string& text, ImageOptions& options,
     if (on_warning) on_warning(warning);
   }
   if (!options.force_share) return;
-  const auto said = options.tree.find_string("force-share");
-  if (said && *said != "on") {
+  const auto force_share = options.tree.find_string("force-share");
+  if (force_share && *force_share != "on") {
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
                 "--force-share/-U conflicts with image options");
   }

@@ -12,8 +12,8 @@
 #include "block/fixed_size.h"
 #include "byre/error.h"
 #include "filter/borrowed_device.h"
+#include "open/destination.h"
 #include "open/image_creation.h"
-#include "open/new_file.h"
 #include "open/open.h"
 #include "qcow2/image/image.h"
 #include "storage/spool.h"
@@ -24,7 +24,7 @@ namespace {
 
 void validate(const CreationOptions& from) {
   const qcow2::CreateOptions options = qcow2_create_options(from);
-  if (options.data_filename) new_file(*options.data_filename);
+  if (options.data_filename) destination_of(*options.data_filename);
   qcow2::validate(options);
 }
 
@@ -72,7 +72,7 @@ Task<void> create(std::string filename, const CreationOptions& from, NewFiles& f
   storage::FileDevice* data_file = nullptr;
   if (options.data_filename.has_value()) {
     const std::string& data_filename = *options.data_filename;
-    refuse_same_file(file->filename(), new_file(data_filename).path);
+    refuse_same_file(file->filename(), destination_of(data_filename).path);
     data_file = co_await files.make(data_filename);
     if (!can_have_size(*data_file, options.size)) {
       throw device_too_small(*data_file, options.size).with_prefix("Could not resize image");

@@ -66,14 +66,14 @@ Error data_file_refused(const std::string& name, const std::string& filename) {
 // The data file as specified by the options, or by the image.
 Task<std::optional<Node>> open_data_file(Chain& chain, NodeRequest& request,
                                          const qcow2::Image* image) {
-  const bool is_said = request.options.has("data-file") || has_group(request.options, "data-file");
-  if (is_said && request.is_from_image && !request.image.allow_data_file) {
+  const bool is_given = request.options.has("data-file") || has_group(request.options, "data-file");
+  if (is_given && request.is_from_image && !request.image.allow_data_file) {
     throw data_file_refused("data-file", image->filename());
   }
-  std::optional<Node> said =
+  std::optional<Node> given =
       co_await chain.open_child(request, "data-file", Role::kDataFile, std::nullopt);
-  if (said) {
-    if (image->has_external_data_file()) co_return said;
+  if (given) {
+    if (image->has_external_data_file()) co_return given;
     throw Error(ErrorKind::kInvalidArgument, EINVAL,
                 "'data-file' can only be set for images with an external data file");
   }

@@ -135,7 +135,7 @@ struct Choice {
 
 }  // namespace
 
-storage::SparseBytes SimulatedCache::power_cut(uint64_t seed, std::string* told) const {
+storage::SparseBytes SimulatedCache::power_cut(uint64_t seed, std::string* description) const {
   storage::SparseBytes left = durable_;
   std::mt19937_64 random(seed);
   uint64_t first_write = UINT64_MAX;
@@ -163,11 +163,11 @@ storage::SparseBytes SimulatedCache::power_cut(uint64_t seed, std::string* told)
   if (left.size() < now_.size() && random() % 2 == 0) {
     left.resize(left.size() + random() % (now_.size() - left.size() + 1));
   }
-  if (told != nullptr) {
+  if (description != nullptr) {
     const char* const kinds[] = {"by sectors", "by requests", "up to a moment"};
-    *told = fmt::format("power cut, seed {:#x}: keeps {} of {} sectors {}, {} of {} bytes long",
-                        seed, kept, pending_.size(), kinds[static_cast<int>(choice.kind)],
-                        left.size(), now_.size());
+    *description = fmt::format(
+        "power cut, seed {:#x}: keeps {} of {} sectors {}, {} of {} bytes long", seed, kept,
+        pending_.size(), kinds[static_cast<int>(choice.kind)], left.size(), now_.size());
   }
   return left;
 }

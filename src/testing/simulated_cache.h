@@ -54,9 +54,9 @@ class SimulatedCache {
   // the last id.
   uint64_t settle();
 
-  // A possible result of a power cut at this moment; the same seed gives the same. `told` receives
+  // A possible result of a power cut at this moment; the same seed gives the same. `description` receives
   // one line about what was kept.
-  storage::SparseBytes power_cut(uint64_t seed, std::string* told = nullptr) const;
+  storage::SparseBytes power_cut(uint64_t seed, std::string* description = nullptr) const;
 
  private:
   // A sector as a request left it.

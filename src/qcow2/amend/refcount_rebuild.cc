@@ -11,7 +11,6 @@
 #include "block/gathering_writer.h"
 #include "qcow2/layout/limits.h"
 #include "qcow2/layout/refcount_entry.h"
-#include "qcow2/space/allocator.h"
 
 namespace byre::qcow2 {
 
@@ -59,7 +58,7 @@ RefcountRebuild::RefcountRebuild(Context* context, Refcounts* refcounts, Allocat
                                  uint32_t order, AmendProgress on_progress)
     : context_(context),
       refcounts_(refcounts),
-      allocator_(allocator),
+      free_(allocator),
       new_geometry_(with_order(context->header(), order)),
       on_progress_(std::move(on_progress)) {
   for (uint64_t index = 0; index < refcounts_->table_entries(); ++index) {
@@ -150,8 +149,7 @@ Task<void> RefcountRebuild::plan() {
 
 // What was allocated is counted, too, and may need another block.
 Task<ClusterRange> RefcountRebuild::allocate(uint64_t count) {
-  const ClusterRange range = co_await allocator_->find_free_from(&position_, count);
-  position_ = range.end();
+  const ClusterRange range = co_await free_.take(count);
   const uint64_t step = new_geometry_.refcount_block_entries();
   for (HostCluster at = range.first; at < range.end(); at += step) note_needed(at);
   note_needed(range.end() - 1);

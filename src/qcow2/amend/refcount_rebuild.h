@@ -12,6 +12,7 @@
 #include "qcow2/layout/geometry.h"
 #include "qcow2/layout/types.h"
 #include "qcow2/space/refcounts.h"
+#include "qcow2/space/unclaimed_clusters.h"
 
 namespace byre::qcow2 {
 
@@ -58,15 +59,14 @@ class RefcountRebuild {
 
   Context* context_;
   Refcounts* refcounts_;
-  Allocator* allocator_;
+  UnclaimedClusters free_;
   const layout::Geometry new_geometry_;
   AmendProgress on_progress_;
   uint64_t old_blocks_ = 0;
   std::vector<bool> needed_;  // by index in the new table
   uint64_t needed_count_ = 0;
-  layout::HostCluster position_;  // all clusters that were allocated are below
   ClusterRange table_place_;
-  std::vector<ClusterRange> block_places_;  // ascending
+  std::vector<ClusterRange> block_places_;
   std::vector<ClusterRange> own_clusters_;  // those, and the table; ascending
   size_t next_own_ = 0;                     // the first that is not below what was counted
   std::vector<uint64_t> table_;

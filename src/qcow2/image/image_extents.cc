@@ -36,7 +36,7 @@ void append(std::vector<Extent>* extents, const Extent& next) {
 }
 
 // The state of the run in this layer.
-Extent extent_of(const Run& run, BlockDevice* data_device) {
+Extent extent_of(const GuestRun& run, BlockDevice* data_device) {
   Extent extent;
   extent.offset = run.guest_offset.value();
   extent.length = run.length;
@@ -73,7 +73,7 @@ Task<void> append_with_holes(std::vector<Extent>* extents, Extent extent) {
   }
 }
 
-Task<void> append_backing(std::vector<Extent>* extents, BlockDevice* backing, const Run& run) {
+Task<void> append_backing(std::vector<Extent>* extents, BlockDevice* backing, const GuestRun& run) {
   const uint64_t offset = run.guest_offset.value();
   const std::vector<Extent> below =
       co_await backing->extents(offset, run.length, ExtentScope::kChain);
@@ -91,7 +91,8 @@ Task<void> collect(ImageParts* parts, uint64_t offset, uint64_t end, ExtentScope
   while (offset < end && result->size() < kExtentsMax) {
     // The caller may be content with the first extents.
     const Lookup lookup = result->empty() ? Lookup::kNow : Lookup::kAhead;
-    std::optional<Run> run = parts->mapping.find_run(GuestOffset(offset), end - offset, lookup);
+    std::optional<GuestRun> run =
+        parts->mapping.find_run(GuestOffset(offset), end - offset, lookup);
     if (!run) run = co_await parts->mapping.run_at(GuestOffset(offset), end - offset, lookup);
     Extent extent = extent_of(*run, &parts->context.data_device());
     if (run->kind == RunKind::kUnallocated && offset < backing_size) {

@@ -17,18 +17,18 @@ using layout::L1Entry;
 // Each snapshot of an image has caches, and they are read in order.
 constexpr uint64_t kSnapshotCacheSize = kMiB;
 
-bool is_zero(const Run& run) {
+bool is_zero(const GuestRun& run) {
   return run.kind == RunKind::kZeroPlain || run.kind == RunKind::kZeroAllocated;
 }
 
-bool is_same(const Run& one, const Run& other) {
+bool is_same(const GuestRun& one, const GuestRun& other) {
   if (is_zero(one) && is_zero(other)) return true;
   if (one.kind != other.kind) return false;
   return one.kind == RunKind::kUnallocated || one.host_offset == other.host_offset;
 }
 
-Task<Run> run_of(ImageParts* parts, GuestOffset offset, uint64_t length) {
-  std::optional<Run> run = parts->mapping.find_run(offset, length);
+Task<GuestRun> run_of(ImageParts* parts, GuestOffset offset, uint64_t length) {
+  std::optional<GuestRun> run = parts->mapping.find_run(offset, length);
   if (!run) run = co_await parts->mapping.run_at(offset, length);
   co_return *run;
 }
@@ -71,8 +71,8 @@ Task<Image::Sharing> Image::sharing_with(const Image& other, uint64_t offset,
   }
   if (at > offset) co_return Sharing{.length = at - offset, .is_same = true};
   const uint64_t table_end = std::min(end, align_down(at, table_bytes) + table_bytes);
-  const Run own = co_await run_of(parts_.get(), GuestOffset(offset), table_end - offset);
-  const Run run = co_await run_of(other.parts_.get(), GuestOffset(offset), table_end - offset);
+  const GuestRun own = co_await run_of(parts_.get(), GuestOffset(offset), table_end - offset);
+  const GuestRun run = co_await run_of(other.parts_.get(), GuestOffset(offset), table_end - offset);
   co_return Sharing{.length = std::min(own.length, run.length), .is_same = is_same(own, run)};
 }
 

@@ -61,7 +61,7 @@ Task<void> CompressedReader::read(std::vector<CompressedPiece> pieces) {
     }
     Group group{all.subspan(first, 1), all[first].run.host_offset, all[first].run.compressed_size};
     for (size_t next = first + 1; next < all.size() && is_whole_cluster(all[next]); ++next) {
-      const Run& run = all[next].run;
+      const GuestRun& run = all[next].run;
       if (run.host_offset < group.host_offset) break;
       const uint64_t begin = run.host_offset - group.host_offset;
       const uint64_t end = begin + run.compressed_size;
@@ -149,7 +149,8 @@ Task<void> CompressedReader::read_part(CompressedPiece* piece) {
   piece->to.copy_from(cached->bytes.bytes(skip, piece->to.size()));
 }
 
-std::shared_ptr<CompressedReader::CachedCluster> CompressedReader::cached_cluster(const Run& run) {
+std::shared_ptr<CompressedReader::CachedCluster> CompressedReader::cached_cluster(
+    const GuestRun& run) {
   for (auto at = cached_.begin(); at != cached_.end(); ++at) {
     if ((*at)->host_offset == run.host_offset && (*at)->compressed_size == run.compressed_size) {
       cached_.splice(cached_.begin(), cached_, at);

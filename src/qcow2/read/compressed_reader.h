@@ -16,7 +16,7 @@ namespace byre::qcow2 {
 
 // A part of one compressed cluster, and where to put it.
 struct CompressedPiece {
-  Run run;  // kCompressed; guest_offset and length select the part of the cluster
+  GuestRun run;  // kCompressed; guest_offset and length select the part of the cluster
   ReadBuffers to;
 };
 
@@ -53,7 +53,7 @@ class CompressedReader {
   Task<void> read_part(CompressedPiece* piece);
   Task<void> read_group(Group group);
   Task<void> decompress(std::span<CompressedPiece> pieces, HostOffset base, ConstBytes compressed);
-  std::shared_ptr<CachedCluster> cached_cluster(const Run& run);
+  std::shared_ptr<CachedCluster> cached_cluster(const GuestRun& run);
   bool is_whole_cluster(const CompressedPiece& piece) const;
 
   Context* context_;

@@ -38,7 +38,7 @@ RunKind run_kind(SubclusterKind kind) {
 }
 
 // Whether `next`, which begins where `run` ends, extends it.
-bool continues(const Run& run, const Run& next) {
+bool continues(const GuestRun& run, const GuestRun& next) {
   if (next.kind != run.kind || run.kind == RunKind::kCompressed) return false;
   if (run.has_host_offset != next.has_host_offset) return false;
   return !run.has_host_offset || next.host_offset == run.host_offset + run.length;
@@ -98,7 +98,8 @@ Error Mapping::unaligned_table(const L1Entry& entry, uint64_t l1_index, Lookup l
                     lookup);
 }
 
-std::optional<Run> Mapping::find_run(GuestOffset guest_offset, uint64_t length, Lookup lookup) {
+std::optional<GuestRun> Mapping::find_run(GuestOffset guest_offset, uint64_t length,
+                                          Lookup lookup) {
   const HostOffset table = l2_table_of(guest_offset, lookup);
   if (table.is_zero()) return run_without_l2_table(guest_offset, length);
   const TableCache::Slice slice = l2_cache_->find(l2_slice_offset(table, guest_offset).value());
@@ -106,7 +107,7 @@ std::optional<Run> Mapping::find_run(GuestOffset guest_offset, uint64_t length, 
   return run_in_slice(slice, guest_offset, length, lookup);
 }
 
-Task<Run> Mapping::run_at(GuestOffset guest_offset, uint64_t length, Lookup lookup) {
+Task<GuestRun> Mapping::run_at(GuestOffset guest_offset, uint64_t length, Lookup lookup) {
   const TableCache::Slice slice = co_await l2_slice(guest_offset, lookup, length);
   if (!slice) co_return run_without_l2_table(guest_offset, length);
   co_return run_in_slice(slice, guest_offset, length, lookup);
@@ -130,7 +131,7 @@ TableCache::Slice Mapping::find_l2_slice(GuestOffset guest_offset) {
   return l2_cache_->find(l2_slice_offset(table, guest_offset).value());
 }
 
-Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) const {
+GuestRun Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) const {
   const layout::Geometry& geometry = context_->geometry;
   const uint64_t first = geometry.l1_index(guest_offset);
   const uint64_t last = geometry.l1_index(guest_offset + (length - 1));
@@ -142,8 +143,8 @@ Run Mapping::run_without_l2_table(GuestOffset guest_offset, uint64_t length) con
           .length = std::min(length, bytes)};
 }
 
-Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length,
-                          Lookup lookup) {
+GuestRun Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset,
+                               uint64_t length, Lookup lookup) {
   const layout::Geometry& geometry = context_->geometry;
   const uint32_t entries = entries_per_slice();
   uint32_t index = l2_slice_index(guest_offset);
@@ -151,7 +152,7 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
   const auto count_max = static_cast<uint32_t>(
       std::min<uint64_t>(entries, geometry.clusters_for(in_cluster + length)));
   L2Stretch stretch = slice.l2_stretch(index, count_max);
-  Run run = run_in_entry(stretch.first, guest_offset);
+  GuestRun run = run_in_entry(stretch.first, guest_offset);
   if (run.kind == RunKind::kInvalid) throw invalid_entry(stretch.first, guest_offset, lookup);
   // Adjacent runs of one entry always differ, so the run can only continue at the start of an
   // entry.
@@ -164,7 +165,7 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
       break;
     }
     stretch = slice.l2_stretch(index, count_max);
-    const Run next = run_in_entry(stretch.first, guest_offset + run.length);
+    const GuestRun next = run_in_entry(stretch.first, guest_offset + run.length);
     // QEMU checks the subclusters after a run before it knows the run's end.
     if (next.kind == RunKind::kInvalid && run.kind != RunKind::kCompressed &&
         has_bad_subcluster(stretch.first.problem(geometry))) {
@@ -179,7 +180,7 @@ Run Mapping::run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offs
 
 // The number of entries of a stretch, after its first one with which `run` ends, that extend the
 // run.
-uint32_t Mapping::followers_in_run(const L2Stretch& stretch, const Run& run) const {
+uint32_t Mapping::followers_in_run(const L2Stretch& stretch, const GuestRun& run) const {
   const layout::Geometry& geometry = context_->geometry;
   const uint64_t bitmap = stretch.first.bitmap();
   // If the subclusters of an entry are in different states, following entries do not extend the run
@@ -194,11 +195,11 @@ uint32_t Mapping::followers_in_run(const L2Stretch& stretch, const Run& run) con
 }
 
 // The run that begins at guest_offset and ends with its cluster at the latest.
-Run Mapping::run_in_entry(const L2Entry& entry, GuestOffset guest_offset) const {
+GuestRun Mapping::run_in_entry(const L2Entry& entry, GuestOffset guest_offset) const {
   const layout::Geometry& geometry = context_->geometry;
   const uint64_t in_cluster = geometry.offset_in_cluster(guest_offset);
   const L2Problem problem = entry.problem(geometry);
-  Run run{.kind = RunKind::kInvalid, .guest_offset = guest_offset};
+  GuestRun run{.kind = RunKind::kInvalid, .guest_offset = guest_offset};
   run.length = geometry.cluster_size() - in_cluster;
   if (has_bad_subcluster(problem)) return run;
   if (entry.is_compressed()) {

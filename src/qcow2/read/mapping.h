@@ -30,7 +30,7 @@ enum class RunKind : uint8_t {
 };
 
 // A run of guest bytes in one state, contiguous on the host if it has a host offset.
-struct Run {
+struct GuestRun {
   RunKind kind = RunKind::kUnallocated;
   GuestOffset guest_offset;
   uint64_t length = 0;  // above 0
@@ -71,11 +71,11 @@ class Mapping {
   // end past the disk's size, up to the end of its last cluster. The hot path: nullopt if the L2
   // slice is not in memory.
   // REQUIRES: `length` is above 0.
-  std::optional<Run> find_run(GuestOffset guest_offset, uint64_t length,
-                              Lookup lookup = Lookup::kNow);
+  std::optional<GuestRun> find_run(GuestOffset guest_offset, uint64_t length,
+                                   Lookup lookup = Lookup::kNow);
   // The same, but reads the slice if necessary, and in the same read the following slices of its L2
   // table that map `length` bytes.
-  Task<Run> run_at(GuestOffset guest_offset, uint64_t length, Lookup lookup = Lookup::kNow);
+  Task<GuestRun> run_at(GuestOffset guest_offset, uint64_t length, Lookup lookup = Lookup::kNow);
 
   // The cached slice that holds the L2 entry of guest_offset, pinned; an empty Slice if its L1
   // entry is unallocated. If it must be read, the following slices that map `length` bytes are read
@@ -100,11 +100,11 @@ class Mapping {
  private:
   // The L2 table for guest_offset, checked; 0 if there is none.
   HostOffset l2_table_of(GuestOffset guest_offset, Lookup lookup);
-  Run run_without_l2_table(GuestOffset guest_offset, uint64_t length) const;
-  Run run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length,
-                   Lookup lookup);
-  uint32_t followers_in_run(const layout::L2Stretch& stretch, const Run& run) const;
-  Run run_in_entry(const layout::L2Entry& entry, GuestOffset guest_offset) const;
+  GuestRun run_without_l2_table(GuestOffset guest_offset, uint64_t length) const;
+  GuestRun run_in_slice(const TableCache::Slice& slice, GuestOffset guest_offset, uint64_t length,
+                        Lookup lookup);
+  uint32_t followers_in_run(const layout::L2Stretch& stretch, const GuestRun& run) const;
+  GuestRun run_in_entry(const layout::L2Entry& entry, GuestOffset guest_offset) const;
   Error invalid_entry(const layout::L2Entry& entry, GuestOffset guest_offset, Lookup lookup);
   Error corruption(ErrorData finding, std::string sentence, Lookup lookup);
 

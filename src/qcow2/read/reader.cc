@@ -19,7 +19,7 @@ constexpr size_t kReadsMax = 64;
 constexpr size_t kCompressedMax = 256;
 
 // Whether `next` can be read with `run` in one read.
-bool continues(const Run& run, const Run& next) {
+bool continues(const GuestRun& run, const GuestRun& next) {
   if (next.kind != run.kind) return false;
   if (run.kind == RunKind::kData) return next.host_offset == run.host_offset + run.length;
   return run.kind == RunKind::kUnallocated;
@@ -36,7 +36,7 @@ Reader::~Reader() = default;
 
 Task<void> Reader::read(GuestOffset offset, ReadBuffers to) {
   if (to.size() == 0) co_return;
-  std::optional<Run> run = mapping_->find_run(offset, to.size());
+  std::optional<GuestRun> run = mapping_->find_run(offset, to.size());
   if (!run) run = co_await mapping_->run_at(offset, to.size());
   if (run->length == to.size() && run->kind != RunKind::kCompressed) {
     co_await read_plain(*run, std::move(to));
@@ -46,7 +46,7 @@ Task<void> Reader::read(GuestOffset offset, ReadBuffers to) {
 }
 
 // REQUIRES: `to` has the run's length.
-Task<void> Reader::read_plain(const Run& run, ReadBuffers to) {
+Task<void> Reader::read_plain(const GuestRun& run, ReadBuffers to) {
   if (run.kind == RunKind::kData) {
     Task<void> reading =
         read_zero_padded(&context_->data_device(), run.host_offset.value(), std::move(to));
@@ -72,14 +72,14 @@ Task<void> Reader::read_backing(GuestOffset offset, ReadBuffers to) {
 }
 
 // Reads several runs, of which `run` is the first, concurrently within bounds.
-Task<void> Reader::read_runs(Run run, ReadBuffers to) {
+Task<void> Reader::read_runs(GuestRun run, ReadBuffers to) {
   const GuestOffset start = run.guest_offset;
   const GuestOffset end = start + to.size();
   std::vector<Task<void>> reads;
   std::vector<CompressedPiece> compressed;
   while (true) {
     GuestOffset next_offset = run.guest_offset + run.length;
-    std::optional<Run> next;
+    std::optional<GuestRun> next;
     while (next_offset < end) {
       next = mapping_->find_run(next_offset, end - next_offset);
       if (!next) next = co_await mapping_->run_at(next_offset, end - next_offset);

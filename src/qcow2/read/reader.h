@@ -35,8 +35,8 @@ class Reader {
   void drop_all_compressed() { drop_compressed(HostOffset(), UINT64_MAX); }
 
  private:
-  Task<void> read_plain(const Run& run, ReadBuffers to);
-  Task<void> read_runs(Run run, ReadBuffers to);
+  Task<void> read_plain(const GuestRun& run, ReadBuffers to);
+  Task<void> read_runs(GuestRun run, ReadBuffers to);
 
   Context* context_;
   Mapping* mapping_;

@@ -47,7 +47,7 @@ Task<void> Shrink::clear_rest_of_cluster(uint64_t new_size) {
   const layout::Geometry& geometry = context_->geometry;
   const GuestOffset end(align_up(new_size, geometry.cluster_size()));
   for (GuestOffset at(new_size); at < end;) {
-    const Run run = co_await mapping_->run_at(at, end - at);
+    const GuestRun run = co_await mapping_->run_at(at, end - at);
     const bool has_bytes = run.kind == RunKind::kData || run.kind == RunKind::kCompressed;
     if (has_bytes) co_await zeroing_->clear_locked(at, run.length);
     at += run.length;

@@ -145,12 +145,21 @@ Task<HostOffset> Allocator::allocate_bytes(uint64_t size) {
   co_return place;
 }
 
+// See RefcountTableGrowth::plan().
+Task<void> Allocator::grow_refcount_table(HostCluster start, uint64_t table_index_min) {
+  RefcountTableGrowth growth(context_, refcount_cache_, refcounts_, overlap_);
+  const ClusterRange place = growth.plan(start, table_index_min);
+  if (place.end() > space_end()) throw no_space();
+  note_written(place);
+  const ClusterRange old = co_await growth.run();
+  co_await drop_references(old);
+}
+
 Task<void> Allocator::ensure_blocks(ClusterRange range) {
   const uint64_t first = refcounts_->table_index(range.first);
   const uint64_t last = refcounts_->table_index(range.end() - 1);
   if (last >= refcounts_->table_entries()) {
-    RefcountTableGrowth growth(context_, this, refcount_cache_, refcounts_, overlap_);
-    co_await growth.run(range.end(), last);
+    co_await grow_refcount_table(range.end(), last);
   }
   for (uint64_t index = first; index <= last; ++index) {
     if (!refcounts_->has_block(index)) co_await ensure_block(index, range);
@@ -176,8 +185,7 @@ Task<void> Allocator::ensure_block(uint64_t table_index, ClusterRange range) {
     const ClusterRange place = co_await find_for_block(range);
     const uint64_t counted_by = refcounts_->table_index(place.first);
     if (counted_by >= refcounts_->table_entries()) {
-      RefcountTableGrowth growth(context_, this, refcount_cache_, refcounts_, overlap_);
-      co_await growth.run(place.first, counted_by);
+      co_await grow_refcount_table(place.first, counted_by);
       continue;
     }
     note_written(place);

@@ -91,12 +91,15 @@ class Allocator {
   // REQUIRES: what was freed is durably free.
   Task<void> truncate_to_used();
 
-  // For a RefcountUpdate, which changes refcounts without the allocator, while it holds the lock.
+  // For a change of many refcounts at once, which happens without the allocator, while it holds the
+  // lock.
   Task<Mutex::Guard> lock_for_update();
-  // Exactly `count` consecutive free clusters at or after *position, which then is where the search
-  // ended. They are not claimed: the caller continues after them.
+  // Exactly `count` consecutive free clusters at or after `position`; an empty range if there are
+  // none. They are not claimed: see UnclaimedClusters.
   // REQUIRES: the caller holds the lock.
-  Task<ClusterRange> find_free_from(HostCluster* position, uint64_t count);
+  Task<ClusterRange> find_free_from(HostCluster position, uint64_t count);
+  // For a caller who found none.
+  Error no_space() const;
   // The refcounts have changed: forgets where free clusters are. The freed clusters are discarded
   // in the file if the options say so.
   // REQUIRES: the caller holds the lock; the new refcounts are durable.
@@ -106,8 +109,6 @@ class Allocator {
   void check() const;
 
  private:
-  friend class RefcountTableGrowth;
-
   Task<ClusterRange> find(uint64_t count, uint64_t count_min);
   Task<ClusterRange> find_scanning(HostCluster* position, uint64_t count, uint64_t count_min,
                                    HostCluster limit);
@@ -118,6 +119,7 @@ class Allocator {
   Task<ClusterRange> next_to_pack(HostCluster after);
   Task<bool> share(HostCluster cluster);
   Task<bool> share_with(HostCluster cluster, ClusterRange next);
+  Task<void> grow_refcount_table(HostCluster start, uint64_t table_index_min);
   Task<void> ensure_blocks(ClusterRange range);
   Task<void> ensure_block(uint64_t table_index, ClusterRange range);
   Task<void> drop_references(ClusterRange range);
@@ -129,7 +131,6 @@ class Allocator {
   void note_written(ClusterRange range);
   // Entries can refer to the clusters below, and the file contains them, or can grow to.
   HostCluster space_end() const;
-  Error no_space() const;
 
   Context* context_;
   TableCache* refcount_cache_;

@@ -98,18 +98,19 @@ Task<ClusterRange> Allocator::find(uint64_t count, uint64_t count_min) {
   co_return found;
 }
 
-Task<ClusterRange> Allocator::find_free_from(HostCluster* position, uint64_t count) {
+Task<ClusterRange> Allocator::find_free_from(HostCluster position, uint64_t count) {
   if (!end_) end_ = co_await refcounts_->end_of_used();
-  *position = std::max(*position, first_free_);
+  const HostCluster start = std::max(position, first_free_);
   const uint64_t searched = (kSearchBytes * 8) >> context_->geometry.refcount_order();
-  const HostCluster limit = fills_holes_ ? *end_ : *position + searched;
-  ClusterRange found = co_await find_scanning(position, count, count, limit);
+  const HostCluster limit = fills_holes_ ? *end_ : start + searched;
+  HostCluster at = start;
+  ClusterRange found = co_await find_scanning(&at, count, count, limit);
   if (found.count == 0) {
-    HostCluster at_end = std::max(*end_, *position);
+    HostCluster at_end = std::max(*end_, start);
     found = co_await find_scanning(&at_end, count, count, HostCluster(UINT64_MAX));
   }
-  if (found.count == 0) found = co_await find_scanning(position, count, count, *end_);
-  if (found.count == 0) throw no_space();
+  if (found.count == 0) found = co_await find_scanning(&at, count, count, *end_);
+  if (found.count == 0) co_return found;
   overlap_->check_allocation(context_->geometry.offset_of(found.first),
                              found.count << context_->geometry.cluster_bits());
   note_written(found);

@@ -12,13 +12,12 @@
 #include "block/buffer.h"
 #include "qcow2/layout/limits.h"
 #include "qcow2/layout/refcount_entry.h"
-#include "qcow2/space/allocator.h"
 
 namespace byre::qcow2 {
 
 using layout::RefcountTableEntry;
 
-void RefcountTableGrowth::plan(HostCluster start, uint64_t table_index_min) {
+ClusterRange RefcountTableGrowth::plan(HostCluster start, uint64_t table_index_min) {
   constexpr uint64_t kEntriesMax = layout::limits::kRefcountTableEntriesMax;
   const uint64_t per_cluster = context_->geometry.cluster_size() / 8;
   const uint64_t old_entries = refcounts_->table_entries();
@@ -50,6 +49,7 @@ void RefcountTableGrowth::plan(HostCluster start, uint64_t table_index_min) {
     const HostOffset block = context_->geometry.offset_of(start + table_clusters_ + i);
     table_[first_new_index_ + i] = RefcountTableEntry::block(block).word();
   }
+  return place_;
 }
 
 Task<void> RefcountTableGrowth::make_blocks() {
@@ -84,9 +84,6 @@ Task<void> RefcountTableGrowth::write_table() {
 }
 
 Task<void> RefcountTableGrowth::switch_to_table() {
-  const layout::Header& header = context_->header();
-  const ClusterRange old{context_->geometry.cluster_of(header.refcount_table_offset),
-                         header.refcount_table_clusters};
   const HostOffset offset = context_->geometry.offset_of(place_.first);
   co_await context_->events().raise(DebugEvent::kRefblockAllocSwitchTable);
   co_await context_->header_store.set_refcount_table(offset,
@@ -96,13 +93,12 @@ Task<void> RefcountTableGrowth::switch_to_table() {
   for (uint64_t i = table_clusters_; i < place_.count; ++i) {
     overlap_->add_refcount_block(context_->geometry.offset_of(place_.first + i));
   }
-  co_await allocator_->drop_references(old);
 }
 
-Task<void> RefcountTableGrowth::run(HostCluster start, uint64_t table_index_min) {
-  plan(start, table_index_min);
-  if (place_.end() > allocator_->space_end()) throw allocator_->no_space();
-  allocator_->note_written(place_);
+Task<ClusterRange> RefcountTableGrowth::run() {
+  const layout::Header& header = context_->header();
+  const ClusterRange old{context_->geometry.cluster_of(header.refcount_table_offset),
+                         header.refcount_table_clusters};
   std::exception_ptr error;
   try {
     co_await context_->events().raise(DebugEvent::kReftableGrow);
@@ -120,6 +116,7 @@ Task<void> RefcountTableGrowth::run(HostCluster start, uint64_t table_index_min)
     co_await clean_up_and_rethrow(std::move(dropping), error);
   }
   co_await switch_to_table();
+  co_return old;
 }
 
 }  // namespace byre::qcow2

@@ -11,7 +11,6 @@
 #include "block/read_zero_padded.h"
 #include "qcow2/layout/limits.h"
 #include "qcow2/layout/refcount_entry.h"
-#include "qcow2/space/allocator.h"
 
 namespace byre::qcow2 {
 
@@ -123,8 +122,7 @@ Task<void> RefcountUpdate::set_used(ClusterRange range) {
 }
 
 Task<ClusterRange> RefcountUpdate::allocate(uint64_t count) {
-  const ClusterRange range = co_await allocator_->find_free_from(&position_, count);
-  position_ = range.end();
+  const ClusterRange range = co_await free_.take(count);
   co_await set_used(range);
   co_return range;
 }

@@ -12,10 +12,9 @@
 #include "qcow2/core/context.h"
 #include "qcow2/layout/types.h"
 #include "qcow2/space/refcounts.h"
+#include "qcow2/space/unclaimed_clusters.h"
 
 namespace byre::qcow2 {
-
-class Allocator;
 
 // The refcounts that an image will have after a change of many of them. The blocks that change are
 // read once, changed in memory, and written by write() to clusters that are free now, with a new
@@ -34,7 +33,7 @@ class Allocator;
 class RefcountUpdate {
  public:
   RefcountUpdate(Context* context, Refcounts* refcounts, Allocator* allocator)
-      : context_(context), refcounts_(refcounts), allocator_(allocator) {}
+      : context_(context), refcounts_(refcounts), free_(allocator) {}
 
   // Reads the blocks of the range, unless they are in memory. Call before get(), add() and
   // subtract(), unless is_loaded().
@@ -83,9 +82,8 @@ class RefcountUpdate {
 
   Context* context_;
   Refcounts* refcounts_;
-  Allocator* allocator_;
+  UnclaimedClusters free_;
   std::vector<std::unique_ptr<Block>> blocks_;  // by index in the refcount table
-  HostCluster position_;                        // all clusters that were allocated are below
   std::vector<ClusterRange> freed_;
   bool has_new_sole_references_ = false;
   ClusterRange table_place_;

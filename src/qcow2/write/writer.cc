@@ -212,18 +212,18 @@ Task<void> Writer::write_to(HostOffset host, WriteBuffers from) {
 
 // Drops the copying of zeroes, for clusters that read as zeroes already.
 Task<Writer::Part> Writer::without_zeroes(Part part) {
-  const auto is_zero = [this](const Run& run, GuestOffset end) {
+  const auto is_zero = [this](const GuestRun& run, GuestOffset end) {
     const bool is_unallocated = run.kind == RunKind::kUnallocated && !context_->backing();
     return (is_unallocated || run.kind == RunKind::kZeroPlain ||
             run.kind == RunKind::kZeroAllocated) &&
            run.guest_offset + run.length >= end;
   };
   if (part.copy_begin < part.begin) {
-    const Run head = co_await mapping_->run_at(part.copy_begin, part.begin - part.copy_begin);
+    const GuestRun head = co_await mapping_->run_at(part.copy_begin, part.begin - part.copy_begin);
     if (is_zero(head, part.begin)) part.copy_begin = part.begin;
   }
   if (part.end < part.copy_end) {
-    const Run tail = co_await mapping_->run_at(part.end, part.copy_end - part.end);
+    const GuestRun tail = co_await mapping_->run_at(part.end, part.copy_end - part.end);
     if (is_zero(tail, part.copy_end)) part.copy_end = part.end;
   }
   co_return part;

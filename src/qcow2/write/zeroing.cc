@@ -56,7 +56,7 @@ Task<GuestOffset> Zeroing::skip_unmapped(GuestOffset begin, GuestOffset end) {
   while (at < end) {
     const TableCache::Slice slice = co_await mapping_->l2_slice(at);
     if (slice) break;
-    const Run run = co_await mapping_->run_at(at, end - at);
+    const GuestRun run = co_await mapping_->run_at(at, end - at);
     at += run.length;
   }
   co_return at;
@@ -91,7 +91,7 @@ Task<void> Zeroing::clear_locked(GuestOffset offset, uint64_t length) {
   const GuestOffset end = offset + length;
   const bool is_raw = context_->header().has_raw_external_data();
   for (GuestOffset at = offset; at < end;) {
-    const Run run = co_await mapping_->run_at(at, end - at);
+    const GuestRun run = co_await mapping_->run_at(at, end - at);
     // An unallocated entry stays so.
     if (!is_raw && run.kind == RunKind::kUnallocated && is_past_backing(at)) {
       at = at + run.length;
@@ -176,7 +176,7 @@ L2Entry Zeroing::zeroed(const L2Entry& old, GuestOffset cluster, uint32_t first,
 // Zeroes [begin, end) in a compressed cluster: no part of one can be zeroed by itself.
 Task<void> Zeroing::write_out_compressed(GuestOffset begin, GuestOffset end, WriteFlags flags) {
   if (end - begin == context_->geometry.cluster_size()) co_return;
-  const Run run = co_await mapping_->run_at(begin, end - begin);
+  const GuestRun run = co_await mapping_->run_at(begin, end - begin);
   if (run.kind == RunKind::kCompressed) co_await write_zero_bytes(begin, end, flags);
 }
 
@@ -226,7 +226,7 @@ Task<void> Zeroing::zero_without_flag(GuestOffset begin, GuestOffset end, WriteF
       const Linker::Change change = [](uint64_t, const L2Entry&) { return L2Entry(); };
       co_await linker_->change_releasing(cluster, 1, change, Linker::Emptied::kKept);
     } else {
-      const Run run = co_await mapping_->run_at(at, cluster_end - at);
+      const GuestRun run = co_await mapping_->run_at(at, cluster_end - at);
       if (run.kind != RunKind::kUnallocated) co_await write_zero_bytes(at, cluster_end, flags);
     }
     at = cluster_end;
@@ -276,7 +276,7 @@ Task<void> Zeroing::write_zero_bytes(GuestOffset begin, GuestOffset end, WriteFl
 Task<bool> Zeroing::reads_as_zeroes(GuestOffset begin, GuestOffset end) {
   try {
     for (GuestOffset at = begin; at < end;) {
-      const Run run = co_await mapping_->run_at(at, end - at);
+      const GuestRun run = co_await mapping_->run_at(at, end - at);
       bool is_zero = run.kind == RunKind::kZeroPlain || run.kind == RunKind::kZeroAllocated;
       if (run.kind == RunKind::kUnallocated) {
         is_zero = co_await is_zero_in_backing(at, at + run.length);
@@ -308,7 +308,7 @@ Task<GuestOffset> Zeroing::skip_undiscardable(GuestOffset begin, GuestOffset end
     const TableCache::Slice slice = co_await mapping_->l2_slice(at);
     const bool shows_backing = context_->geometry.version() >= 3 && context_->backing();
     if (slice || shows_backing || context_->header().has_raw_external_data()) co_return at;
-    const Run run = co_await mapping_->run_at(at, end - at);
+    const GuestRun run = co_await mapping_->run_at(at, end - at);
     at += run.length;
   }
   co_return end;

@@ -10,7 +10,7 @@
 #include "async/loop.h"
 #include "base/units.h"
 #include "byre/error.h"
-#include "jobs/create_task.h"
+#include "jobs/create_job.h"
 #include "jobs/info.h"
 #include "unit/support/temporary_folder.h"
 
@@ -22,7 +22,7 @@ using Options = std::vector<std::pair<std::string, std::string>>;
 class AmendImage : public testing::Test {
  protected:
   void create_image(Options options = {}) const {
-    CreateTask creation;
+    CreateJob creation;
     creation.filename = folder_.file("image");
     creation.format = "qcow2";
     creation.options = std::move(options);

@@ -16,14 +16,14 @@ class Bench : public testing::Test {
  protected:
   Bench() { folder_.make("disk", std::vector<uint8_t>(kDiskSize, 1)); }
 
-  BenchTask task(BenchRequests requests) const {
-    BenchTask task;
+  BenchJob task(BenchRequests requests) const {
+    BenchJob task;
     task.filename = folder_.file("disk");
     task.image.format = "raw";
     task.requests = requests;
     return task;
   }
-  static std::string refusal(const BenchTask& task) {
+  static std::string refusal(const BenchJob& task) {
     try {
       sync_wait(bench(task));
     } catch (const Error& error) {
@@ -78,13 +78,13 @@ TEST_F(Bench, ARequestPastTheEndFails) {
 TEST_F(Bench, ItStopsWhenAsked) {
   Cancellation cancelled;
   cancelled.request();
-  BenchTask stopped = task({});
+  BenchJob stopped = task({});
   stopped.cancellation = &cancelled;
   EXPECT_THROW(sync_wait(bench(stopped)), Error);
 }
 
 TEST_F(Bench, NativeRequestsBypassTheCache) {
-  BenchTask native = task({.count = 1});
+  BenchJob native = task({.count = 1});
   native.native_aio = true;
   EXPECT_NE(refusal(native).find("requires direct access"), std::string::npos);
 }

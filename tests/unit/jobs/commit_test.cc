@@ -11,7 +11,7 @@
 #include "async/loop.h"
 #include "base/units.h"
 #include "byre/error.h"
-#include "jobs/create_task.h"
+#include "jobs/create_job.h"
 #include "jobs/snapshots.h"
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
@@ -32,7 +32,7 @@ class Commit : public testing::Test {
   }
 
   void overlay(const std::string& name, const std::string& backing, const std::string& format) {
-    CreateTask creation;
+    CreateJob creation;
     creation.filename = folder_.file(name);
     creation.format = "qcow2";
     creation.options = {{"backing_file", folder_.file(backing)}, {"backing_fmt", format}};

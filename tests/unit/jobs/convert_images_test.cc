@@ -9,7 +9,7 @@
 
 #include "async/loop.h"
 #include "byre/error.h"
-#include "jobs/create_task.h"
+#include "jobs/create_job.h"
 #include "open/open.h"
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
@@ -23,8 +23,8 @@ class ConvertImages : public testing::Test {
  protected:
   ConvertImages() { folder_.make("source", test::pattern(0, kSize, 1)); }
 
-  ConvertTask task(const std::string& format) const {
-    ConvertTask task;
+  ConvertJob task(const std::string& format) const {
+    ConvertJob task;
     task.sources = {folder_.file("source")};
     task.source_format = "raw";
     task.target = folder_.file("target");
@@ -33,7 +33,7 @@ class ConvertImages : public testing::Test {
   }
   void create(const std::string& name, const std::string& format, uint64_t size,
               const std::optional<std::string>& backing = std::nullopt) const {
-    CreateTask task;
+    CreateJob task;
     task.filename = folder_.file(name);
     task.format = format;
     task.size = size;
@@ -41,7 +41,7 @@ class ConvertImages : public testing::Test {
     if (backing) task.backing_format = "qcow2";
     sync_wait(jobs::create(task));
   }
-  static std::string refusal(const ConvertTask& task) {
+  static std::string refusal(const ConvertJob& task) {
     try {
       sync_wait(convert_images(task));
     } catch (const Error& error) {
@@ -84,7 +84,7 @@ TEST_F(ConvertImages, ANewImageHasTheContentsOfTheSource) {
 }
 
 TEST_F(ConvertImages, SourcesAreConcatenated) {
-  ConvertTask two = task("raw");
+  ConvertJob two = task("raw");
   two.sources.push_back(folder_.make("second", test::pattern(0, 4096, 2)));
   EXPECT_EQ(refusal(two), "converted");
   const std::vector<uint8_t> bytes = target("raw");
@@ -98,7 +98,7 @@ TEST_F(ConvertImages, SourcesAreConcatenated) {
 
 TEST_F(ConvertImages, SourcesAndTargetMayBeListsOfOptions) {
   create("target", "qcow2", kSize);
-  ConvertTask lists = task("qcow2");
+  ConvertJob lists = task("qcow2");
   lists.source_format.reset();
   lists.target_format.reset();
   lists.sources = {"driver=raw,file.filename=" + folder_.file("source")};
@@ -113,7 +113,7 @@ TEST_F(ConvertImages, SourcesAndTargetMayBeListsOfOptions) {
 }
 
 TEST_F(ConvertImages, AFailureRemovesTheNewFile) {
-  ConvertTask failing = task("qcow2");
+  ConvertJob failing = task("qcow2");
   failing.copy.compressed = true;
   failing.target_options = {{"preallocation", "full"}};
   EXPECT_EQ(refusal(failing),
@@ -127,7 +127,7 @@ TEST_F(ConvertImages, AFailureRemovesTheNewFile) {
   EXPECT_FALSE(exists("target"));
   Cancellation cancelled;
   cancelled.request();
-  ConvertTask stopped = task("qcow2");
+  ConvertJob stopped = task("qcow2");
   stopped.cancellation = &cancelled;
   EXPECT_NE(refusal(stopped), "converted");
   EXPECT_FALSE(exists("target"));
@@ -137,7 +137,7 @@ TEST_F(ConvertImages, AFailureRemovesTheNewFile) {
 }
 
 TEST_F(ConvertImages, AnExistingTargetMustBeLargeEnough) {
-  ConvertTask into = task("qcow2");
+  ConvertJob into = task("qcow2");
   into.create = false;
   create("target", "qcow2", kSize - 512);
   EXPECT_THAT(refusal(into), testing::HasSubstr("': the target has "));
@@ -152,7 +152,7 @@ TEST_F(ConvertImages, AnExistingTargetReadsAsZeroesOnlyIfTheCallerKnowsThat) {
   const auto convert_into = [this](bool is_zero) {
     create("target", "qcow2", kSize);
     sync_wait(write_at(folder_.file("target"), 0, test::pattern(0, kSize, 3)));
-    ConvertTask into = task("qcow2");
+    ConvertJob into = task("qcow2");
     into.create = false;
     into.target_is_zero = is_zero;
     EXPECT_EQ(refusal(into), "converted");
@@ -160,7 +160,7 @@ TEST_F(ConvertImages, AnExistingTargetReadsAsZeroesOnlyIfTheCallerKnowsThat) {
   };
   EXPECT_EQ(convert_into(false), std::vector<uint8_t>(kSize, 0));
   EXPECT_EQ(convert_into(true), test::pattern(0, kSize, 3));
-  ConvertTask backed = task("qcow2");
+  ConvertJob backed = task("qcow2");
   backed.create = false;
   backed.target_is_zero = true;
   backed.backing_filename = "base";
@@ -173,7 +173,7 @@ TEST_F(ConvertImages, WithABackingFileOnlyTheTopmostLayerIsCopied) {
   sync_wait(write_at(folder_.file("base"), 0, test::pattern(0, kSize, 4)));
   create("top", "qcow2", kSize, "base");
   sync_wait(write_at(folder_.file("top"), 65536, test::pattern(0, 65536, 5)));
-  ConvertTask layer = task("qcow2");
+  ConvertJob layer = task("qcow2");
   layer.sources = {folder_.file("top")};
   layer.source_format = "qcow2";
   layer.target_options = {{"backing_file", "base"}};
@@ -185,7 +185,7 @@ TEST_F(ConvertImages, WithABackingFileOnlyTheTopmostLayerIsCopied) {
 }
 
 TEST_F(ConvertImages, AFileThatIsReadIsNoTarget) {
-  ConvertTask onto_itself = task("raw");
+  ConvertJob onto_itself = task("raw");
   onto_itself.target = folder_.file("source");
   onto_itself.force_share = true;
   const std::string refused = "Cannot write to '" + onto_itself.target +
@@ -193,7 +193,7 @@ TEST_F(ConvertImages, AFileThatIsReadIsNoTarget) {
   EXPECT_EQ(refusal(onto_itself), refused);
   onto_itself.create = false;
   EXPECT_EQ(refusal(onto_itself), refused);
-  ConvertTask data = task("qcow2");
+  ConvertJob data = task("qcow2");
   data.force_share = true;
   data.target_options = {{"data_file", folder_.file("source")}};
   EXPECT_EQ(refusal(data), refused);
@@ -203,7 +203,7 @@ TEST_F(ConvertImages, AFileThatIsReadIsNoTarget) {
 TEST_F(ConvertImages, TheImageIsNotItsOwnBackingFile) {
   create("base", "qcow2", kSize);
   create("target", "qcow2", kSize, "base");
-  ConvertTask own = task("qcow2");
+  ConvertJob own = task("qcow2");
   own.target = folder_.file("base");
   own.backing_filename = "target";
   own.backing_format = "qcow2";
@@ -217,7 +217,7 @@ TEST_F(ConvertImages, AnImageCanBeSentToAPipe) {
   for (const char* format : {"raw", "qcow2"}) {
     int ends[2];
     ASSERT_EQ(pipe(ends), 0);
-    ConvertTask piped = task(format);
+    ConvertJob piped = task(format);
     piped.copy.compressed = std::string(format) == "qcow2";
     piped.target_pipe = ends[1];
     // A pipe has space for 16 pages.
@@ -238,7 +238,7 @@ TEST_F(ConvertImages, AnImageCanBeSentToAPipe) {
 }
 
 TEST_F(ConvertImages, MistakesAreReportedInTheOrderOfTheSteps) {
-  ConvertTask wrong = task("foo");
+  ConvertJob wrong = task("foo");
   wrong.source_cache = "x";
   wrong.sources.push_back(folder_.file("gone"));
   wrong.snapshot.emplace().id_or_name = "1";

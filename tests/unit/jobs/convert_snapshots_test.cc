@@ -15,7 +15,7 @@
 #include "byre/error.h"
 #include "jobs/check.h"
 #include "jobs/convert_images.h"
-#include "jobs/create_task.h"
+#include "jobs/create_job.h"
 #include "jobs/snapshots.h"
 #include "jobs/state_difference.h"
 #include "jobs/vm_state.h"
@@ -36,7 +36,7 @@ class Recorder final : public Progress {
 class ConvertSnapshots : public testing::Test {
  protected:
   void create(const std::string& name, std::vector<std::pair<std::string, std::string>> options) {
-    CreateTask creation;
+    CreateJob creation;
     creation.filename = folder_.file(name);
     creation.format = "qcow2";
     creation.size = kSize;
@@ -100,8 +100,8 @@ class ConvertSnapshots : public testing::Test {
     }
     return found;
   }
-  ConvertTask task() const {
-    ConvertTask task;
+  ConvertJob task() const {
+    ConvertJob task;
     task.sources = {folder_.file("source")};
     task.source_format = "qcow2";
     task.target = folder_.file("target");
@@ -109,7 +109,7 @@ class ConvertSnapshots : public testing::Test {
     task.with_snapshots = true;
     return task;
   }
-  static std::string result(const ConvertTask& task) {
+  static std::string result(const ConvertJob& task) {
     try {
       sync_wait(convert_images(task));
     } catch (const Error& error) {
@@ -140,7 +140,7 @@ TEST_F(ConvertSnapshots, EachSnapshotOfTheCopyIsEqualInAnyLayout) {
     make_history(source);
     is_compressed = !is_compressed;
     for (const Options& target : layouts) {
-      ConvertTask copy = task();
+      ConvertJob copy = task();
       copy.target_options = target;
       is_compressed = !is_compressed;
       copy.copy.compressed = is_compressed;
@@ -159,7 +159,7 @@ TEST_F(ConvertSnapshots, WhatIsSharedIsStoredOnce) {
 TEST_F(ConvertSnapshots, ProgressCoversAllStates) {
   make_history();
   Recorder recorder;
-  ConvertTask copy = task();
+  ConvertJob copy = task();
   copy.progress = &recorder;
   EXPECT_EQ(result(copy), "converted");
   ASSERT_FALSE(recorder.steps.empty());
@@ -190,7 +190,7 @@ TEST_F(ConvertSnapshots, VmStatesAreCopied) {
     co_await image->close();
   };
   sync_wait(make(folder_.file("source")));
-  ConvertTask copy = task();
+  ConvertJob copy = task();
   copy.target_options = {{"cluster_size", "4k"}};
   EXPECT_EQ(result(copy), "converted");
   sync_wait(apply_snapshot({folder_.file("target"), {}}, "one"));
@@ -212,7 +212,7 @@ TEST_F(ConvertSnapshots, ACancelledCopyLeavesNothing) {
   make_history();
   Cancellation cancellation;
   cancellation.request();
-  ConvertTask copy = task();
+  ConvertJob copy = task();
   copy.cancellation = &cancellation;
   EXPECT_NE(result(copy), "converted");
   EXPECT_FALSE(std::filesystem::exists(folder_.file("target")));
@@ -220,27 +220,27 @@ TEST_F(ConvertSnapshots, ACancelledCopyLeavesNothing) {
 
 TEST_F(ConvertSnapshots, WhatCannotHaveTheSnapshotsIsRefusedBeforeAnythingIsWritten) {
   make_history();
-  const auto refusal = [&](const std::function<void(ConvertTask&)>& change) {
-    ConvertTask copy = task();
+  const auto refusal = [&](const std::function<void(ConvertJob&)>& change) {
+    ConvertJob copy = task();
     change(copy);
     const std::string code = result(copy);
     EXPECT_FALSE(std::filesystem::exists(folder_.file("target"))) << code;
     return code;
   };
-  EXPECT_EQ(refusal([](ConvertTask& copy) { copy.target_format = "raw"; }),
+  EXPECT_EQ(refusal([](ConvertJob& copy) { copy.target_format = "raw"; }),
             "convert-snapshots-to-format");
-  EXPECT_EQ(refusal([](ConvertTask& copy) { copy.target_options = {{"data_file", "data"}}; }),
+  EXPECT_EQ(refusal([](ConvertJob& copy) { copy.target_options = {{"data_file", "data"}}; }),
             "convert-snapshots-with-data-file");
-  EXPECT_EQ(refusal([](ConvertTask& copy) { copy.target_options = {{"refcount_bits", "2"}}; }),
+  EXPECT_EQ(refusal([](ConvertJob& copy) { copy.target_options = {{"refcount_bits", "2"}}; }),
             "convert-snapshots-refcount-width");
-  EXPECT_EQ(refusal([](ConvertTask& copy) { copy.create = false; }),
+  EXPECT_EQ(refusal([](ConvertJob& copy) { copy.create = false; }),
             "convert-snapshots-to-existing");
-  EXPECT_EQ(refusal([](ConvertTask& copy) { copy.sources.push_back(copy.sources.front()); }),
+  EXPECT_EQ(refusal([](ConvertJob& copy) { copy.sources.push_back(copy.sources.front()); }),
             "convert-snapshots-of-several");
-  EXPECT_EQ(refusal([](ConvertTask& copy) { copy.source_format = "raw"; }),
+  EXPECT_EQ(refusal([](ConvertJob& copy) { copy.source_format = "raw"; }),
             "convert-snapshots-of-format");
   EXPECT_EQ(
-      refusal([](ConvertTask& copy) { copy.snapshot = open::SnapshotSelector{.name = "one"}; }),
+      refusal([](ConvertJob& copy) { copy.snapshot = open::SnapshotSelector{.name = "one"}; }),
       "convert-snapshots-and-snapshot");
 }
 

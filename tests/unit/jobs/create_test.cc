@@ -181,7 +181,7 @@ TEST_F(CreateImage, OnlyFilesThatWereMadeAreRemoved) {
   write_file(path("data"), "");
   NewImage qcow2 = image("qcow2", 1 << 20);
   qcow2.options.set("data_file", path("data"));
-  open::MadeFiles made;
+  open::CreatedFiles made;
   sync_wait(create_image(qcow2, &made));
   made.remove();
   EXPECT_FALSE(std::filesystem::exists(path("x")));
@@ -190,7 +190,7 @@ TEST_F(CreateImage, OnlyFilesThatWereMadeAreRemoved) {
 
 TEST_F(CreateImage, OfALinkThatLedNowhereTheFileIsRemoved) {
   std::filesystem::create_symlink("behind", path("x"));
-  open::MadeFiles made;
+  open::CreatedFiles made;
   sync_wait(create_image(image("qcow2", 1 << 20), &made));
   EXPECT_TRUE(std::filesystem::exists(path("behind")));
   made.remove();
@@ -199,7 +199,7 @@ TEST_F(CreateImage, OfALinkThatLedNowhereTheFileIsRemoved) {
 }
 
 TEST_F(CreateImage, AFileThatTookThePlaceOfTheMadeOneStays) {
-  open::MadeFiles made;
+  open::CreatedFiles made;
   sync_wait(create_image(image("raw", 512), &made));
   std::filesystem::rename(path("x"), path("elsewhere"));
   write_file(path("x"), "another");

@@ -18,14 +18,14 @@ class DdImages : public testing::Test {
  protected:
   DdImages() { folder_.make("input", test::pattern(0, 8192, 1)); }
 
-  DdTask task() const {
-    DdTask task;
+  DdJob task() const {
+    DdJob task;
     task.input = folder_.file("input");
     task.input_format = "raw";
     task.output = folder_.file("output");
     return task;
   }
-  static std::string refusal(const DdTask& task) {
+  static std::string refusal(const DdJob& task) {
     try {
       sync_wait(dd_images(task));
     } catch (const Error& error) {
@@ -39,7 +39,7 @@ class DdImages : public testing::Test {
 };
 
 TEST_F(DdImages, TheOutputIsTheRangeOfTheInput) {
-  DdTask part = task();
+  DdJob part = task();
   part.range.skip = 2;
   part.range.count = 6;
   EXPECT_EQ(refusal(part), "copied");
@@ -47,7 +47,7 @@ TEST_F(DdImages, TheOutputIsTheRangeOfTheInput) {
 }
 
 TEST_F(DdImages, ARangePastTheEndGivesAnEmptyImage) {
-  DdTask past = task();
+  DdJob past = task();
   past.range.skip = 100;
   bool is_told = false;
   past.on_cannot_skip = [&is_told] { is_told = true; };
@@ -59,18 +59,18 @@ TEST_F(DdImages, ARangePastTheEndGivesAnEmptyImage) {
 TEST_F(DdImages, AFailureRemovesTheNewFile) {
   Cancellation cancelled;
   cancelled.request();
-  DdTask stopped = task();
+  DdJob stopped = task();
   stopped.cancellation = &cancelled;
   EXPECT_NE(refusal(stopped), "copied");
   EXPECT_FALSE(exists("output"));
-  DdTask unknown = task();
+  DdJob unknown = task();
   unknown.output_format = "foo";
   EXPECT_THAT(refusal(unknown), testing::StartsWith("Unknown file format '"));
   EXPECT_FALSE(exists("output"));
 }
 
 TEST_F(DdImages, TheInputIsNoOutput) {
-  DdTask onto_itself = task();
+  DdJob onto_itself = task();
   onto_itself.output = onto_itself.input;
   EXPECT_NE(refusal(onto_itself), "copied");
   onto_itself.force_share = true;

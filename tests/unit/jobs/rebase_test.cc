@@ -13,7 +13,7 @@
 #include "async/loop.h"
 #include "base/units.h"
 #include "byre/error.h"
-#include "jobs/create_task.h"
+#include "jobs/create_job.h"
 #include "jobs/snapshots.h"
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
@@ -36,7 +36,7 @@ class RebaseTest : public testing::Test {
   }
 
   void overlay(const std::string& name, const std::string& backing, const std::string& format) {
-    CreateTask creation;
+    CreateJob creation;
     creation.filename = folder_.file(name);
     creation.format = "qcow2";
     creation.options = {{"backing_file", folder_.file(backing)}, {"backing_fmt", format}};
@@ -147,7 +147,7 @@ TEST_F(RebaseTest, WhereBothReadAsZeroesNothingIsWritten) {
 
 // A request for zeroes would leave them unallocated.
 TEST_F(RebaseTest, Version2KeepsItsZeroes) {
-  CreateTask creation;
+  CreateJob creation;
   creation.filename = folder_.file("top");
   creation.format = "qcow2";
   creation.options = {{"compat", "0.10"}};

@@ -10,7 +10,7 @@
 #include "async/loop.h"
 #include "base/units.h"
 #include "byre/error.h"
-#include "jobs/create_task.h"
+#include "jobs/create_job.h"
 #include "unit/support/pattern.h"
 #include "unit/support/temporary_folder.h"
 
@@ -23,14 +23,14 @@ class ResizeImage : public testing::Test {
  protected:
   ResizeImage() { folder_.make("disk", test::pattern(0, kDiskSize, 1)); }
 
-  ResizeTask task(SizeChange change) const {
-    ResizeTask task;
+  ResizeJob task(SizeChange change) const {
+    ResizeJob task;
     task.filename = folder_.file("disk");
     task.image.format = "raw";
     task.change = change;
     return task;
   }
-  static std::string result(const ResizeTask& task) {
+  static std::string result(const ResizeJob& task) {
     try {
       sync_wait(resize(task));
     } catch (const Error& error) {
@@ -41,14 +41,14 @@ class ResizeImage : public testing::Test {
   uint64_t size(const std::string& name) const {
     return std::filesystem::file_size(folder_.file(name));
   }
-  ResizeTask image_task(SizeChange change) const {
-    ResizeTask changed = task(change);
+  ResizeJob image_task(SizeChange change) const {
+    ResizeJob changed = task(change);
     changed.filename = folder_.file("image");
     changed.image.format = "qcow2";
     return changed;
   }
   void create_image(std::vector<std::pair<std::string, std::string>> options = {}) const {
-    CreateTask creation;
+    CreateJob creation;
     creation.filename = folder_.file("image");
     creation.format = "qcow2";
     creation.options = std::move(options);
@@ -65,7 +65,7 @@ TEST_F(ResizeImage, ASizeIsAbsoluteOrADifference) {
   EXPECT_EQ(size("disk"), 12288u);
   EXPECT_EQ(result(task({Kind::kGrow, 4096})), "resized");
   EXPECT_EQ(size("disk"), 16384u);
-  ResizeTask smaller = task({Kind::kShrink, 8192});
+  ResizeJob smaller = task({Kind::kShrink, 8192});
   smaller.may_shrink = true;
   EXPECT_EQ(result(smaller), "resized");
   EXPECT_EQ(folder_.contents("disk"), test::pattern(0, kDiskSize, 1));
@@ -86,7 +86,7 @@ TEST_F(ResizeImage, ANewSizeIsAboveZeroAndWithinFileOffsets) {
        {SizeChange{Kind::kTo, 0}, SizeChange{Kind::kShrink, kDiskSize},
         SizeChange{Kind::kShrink, UINT64_MAX}, SizeChange{Kind::kGrow, UINT64_MAX},
         SizeChange{Kind::kGrow, INT64_MAX}, SizeChange{Kind::kTo, uint64_t{1} << 63}}) {
-    ResizeTask wrong = task(change);
+    ResizeJob wrong = task(change);
     wrong.may_shrink = true;
     EXPECT_EQ(result(wrong), "the new size would be 0, negative, or more than a file can have")
         << change.size;
@@ -96,14 +96,14 @@ TEST_F(ResizeImage, ANewSizeIsAboveZeroAndWithinFileOffsets) {
 
 TEST_F(ResizeImage, OnlyNewBytesArePreallocated) {
   for (const uint64_t new_size : {kDiskSize, kDiskSize / 2}) {
-    ResizeTask smaller = task({Kind::kTo, new_size});
+    ResizeJob smaller = task({Kind::kTo, new_size});
     smaller.may_shrink = true;
     smaller.preallocation = Preallocation::kFull;
     EXPECT_EQ(result(smaller), fmt::format("the new size is {}, not more than now, and "
                                            "preallocation is only for growing",
                                            new_size));
   }
-  ResizeTask larger = task({Kind::kTo, 2 * kDiskSize});
+  ResizeJob larger = task({Kind::kTo, 2 * kDiskSize});
   larger.preallocation = Preallocation::kFull;
   EXPECT_EQ(result(larger), "resized");
   EXPECT_EQ(size("disk"), 2 * kDiskSize);
@@ -123,11 +123,11 @@ TEST_F(ResizeImage, ADataFileIsAsLongAsTheDisk) {
   create_image({{"data_file", folder_.file("data")}});
   EXPECT_EQ(result(image_task({Kind::kTo, 2 * kMiB})), "resized");
   EXPECT_EQ(size("data"), 2 * kMiB);
-  ResizeTask smaller = image_task({Kind::kTo, 64 * kKiB});
+  ResizeJob smaller = image_task({Kind::kTo, 64 * kKiB});
   smaller.may_shrink = true;
   EXPECT_EQ(result(smaller), "resized");
   EXPECT_EQ(size("data"), 64 * kKiB);
-  ResizeTask mapped = image_task({Kind::kTo, kMiB});
+  ResizeJob mapped = image_task({Kind::kTo, kMiB});
   mapped.preallocation = Preallocation::kMetadata;
   EXPECT_EQ(result(mapped), "resized");
   EXPECT_EQ(size("data"), kMiB);

@@ -17,7 +17,7 @@ using testing::StartsWith;
 
 constexpr uint64_t kCluster = 65536;
 
-Run run_at(ImageParts& image, uint64_t offset, uint64_t length = UINT64_MAX / 2) {
+GuestRun run_at(ImageParts& image, uint64_t offset, uint64_t length = UINT64_MAX / 2) {
   length = std::min(length, image.context.disk_size() - offset);
   return sync_wait(image.mapping.run_at(GuestOffset(offset), length));
 }
@@ -44,7 +44,7 @@ TEST(Mapping, ConsecutiveHostClustersAreOneRun) {
   const HostOffset host = builder.take_clusters(3);
   for (uint64_t i = 0; i < 3; ++i) builder.put_data_at(2 + i, host + i * kCluster, 1);
   const auto image = builder.open_parts();
-  qcow2::Run run = run_at(*image, 0);
+  qcow2::GuestRun run = run_at(*image, 0);
   EXPECT_EQ(run.kind, RunKind::kUnallocated);
   EXPECT_EQ(run.length, kCluster);
   run = run_at(*image, kCluster + 100);
@@ -80,7 +80,7 @@ TEST(Mapping, KnowsEveryStateOfACluster) {
   EXPECT_EQ(run_at(*image, 0).length, kCluster);
   EXPECT_EQ(run_at(*image, kCluster + 5).kind, RunKind::kZeroAllocated);
   EXPECT_EQ(run_at(*image, kCluster + 5).host_offset, host + 5);
-  const qcow2::Run run = run_at(*image, 2 * kCluster + 7);
+  const qcow2::GuestRun run = run_at(*image, 2 * kCluster + 7);
   EXPECT_EQ(run.kind, RunKind::kCompressed);
   EXPECT_EQ(run.host_offset, compressed);
   EXPECT_EQ(run.length, kCluster - 7);
@@ -95,7 +95,7 @@ TEST(Mapping, SkipsAllUnallocatedL1EntriesAtOnce) {
   const uint64_t last = (uint64_t{2} << 40) / kCluster - 1;
   builder.put_data(last, 1);
   const auto image = builder.open_parts();
-  const qcow2::Run run = run_at(*image, 12345);
+  const qcow2::GuestRun run = run_at(*image, 12345);
   EXPECT_EQ(run.kind, RunKind::kUnallocated);
   EXPECT_EQ(run.length, (uint64_t{4095} << 29) - 12345);
   EXPECT_EQ(image->tables.l2_cache.reads(), 0u);
@@ -111,7 +111,7 @@ TEST(Mapping, CutsTablesIntoSlicesAndARunEndsWithItsSlice) {
   const auto image = builder.open_parts();
   EXPECT_EQ(image->mapping.bytes_per_slice(), per_slice * kCluster);
   EXPECT_EQ(image->mapping.bytes_per_l2_table(), 8192 * kCluster);
-  const qcow2::Run run = run_at(*image, (per_slice - 1) * kCluster, kCluster);
+  const qcow2::GuestRun run = run_at(*image, (per_slice - 1) * kCluster, kCluster);
   EXPECT_EQ(run.length, kCluster);
   EXPECT_EQ(image->tables.l2_cache.reads(), 1u);
   EXPECT_EQ(run_at(*image, per_slice * kCluster, kCluster).host_offset, host + kCluster);
@@ -149,7 +149,7 @@ TEST(Mapping, FollowsSubclusters) {
   builder.set_l2(1, layout::L2Entry(0, uint64_t{1} << 32));
   const auto image = builder.open_parts();
   const uint64_t subcluster = kCluster / 32;
-  qcow2::Run run = run_at(*image, 10);
+  qcow2::GuestRun run = run_at(*image, 10);
   EXPECT_EQ(run.kind, RunKind::kData);
   EXPECT_EQ(run.length, 2 * subcluster - 10);
   EXPECT_EQ(run.host_offset, host + 10);
@@ -177,7 +177,7 @@ TEST(Mapping, ARunOfSubclustersContinuesInTheNextEntry) {
   builder.set_l2(0, layout::L2Entry(host.value(), 0x80000000));
   builder.set_l2(1, layout::L2Entry((host + kCluster).value(), 0x00000001));
   const auto image = builder.open_parts();
-  const qcow2::Run run = run_at(*image, 31 * kCluster / 32);
+  const qcow2::GuestRun run = run_at(*image, 31 * kCluster / 32);
   EXPECT_EQ(run.length, 2 * kCluster / 32);
 }
 
@@ -246,7 +246,7 @@ TEST(Mapping, ACompressedClusterBeyondEveryFileIsStillCompressed) {
   ImageBuilder builder({.size = 4 * 512, .cluster_bits = 9});
   builder.set_l2(0, layout::L2Entry(layout::L2Entry::kCompressed | (uint64_t{1} << 56)));
   const auto image = builder.open_parts();
-  const qcow2::Run run = run_at(*image, 0);
+  const qcow2::GuestRun run = run_at(*image, 0);
   EXPECT_EQ(run.kind, RunKind::kCompressed);
   EXPECT_EQ(run.host_offset, HostOffset(uint64_t{1} << 56));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "open/made_files.h"
+#include "open/created_files.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,13 +9,13 @@
 
 namespace byre::open {
 
-void MadeFiles::add(const std::string& path, FileIdentity identity) {
+void CreatedFiles::add(const std::string& path, FileIdentity identity) {
   std::error_code error;
   const std::filesystem::path real = std::filesystem::canonical(path, error);
   if (!error) files_.push_back({real.string(), identity});
 }
 
-void MadeFiles::remove() {
+void CreatedFiles::remove() {
   for (const File& file : files_) {
     struct stat status{};
     if (lstat(file.path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;

@@ -11,7 +11,7 @@ namespace byre::open {
 // The files that a job has created, to be removed if it fails. A file that existed before, with or
 // without contents, is not one of them, and neither is a device. For a symbolic link whose target
 // did not exist, the created file is removed, and the link stays.
-class MadeFiles {
+class CreatedFiles {
  public:
   // Adds a file that did not exist before.
   void add(const std::string& path, FileIdentity identity);

@@ -9,20 +9,21 @@
 namespace byre::open {
 
 // The destination of a new image of a given name: a new file, or an existing device of the host.
-struct NewFile {
+struct Destination {
   std::string path;
   storage::HostDriver driver = storage::HostDriver::kFile;
-  bool is_driver_said = false;  // by the name: "file:disk.img", "host_device:/dev/sdx"
+  bool names_driver = false;  // by the name: "file:disk.img", "host_device:/dev/sdx"
 };
 
 // Throws Error with QEMU's message for a name with a protocol that cannot create images.
-NewFile new_file(const std::string& filename);
+Destination destination_of(const std::string& filename);
 
 // What happens to the contents of an existing file.
 enum class OldContents { kKept, kGone };
 
 // Creates the file, or opens it and, with kGone, truncates it; a device is opened unchanged. Locked
 // as QEMU locks a new file. Error messages are QEMU's.
-Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file, OldContents old_contents);
+Task<std::unique_ptr<storage::FileDevice>> open_destination(Destination file,
+                                                            OldContents old_contents);
 
 }  // namespace byre::open

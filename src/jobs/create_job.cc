@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "jobs/create_task.h"
+#include "jobs/create_job.h"
 
 #include <fmt/format.h>
 
@@ -77,13 +77,13 @@ Task<Backing> open_backing(std::string path, std::optional<std::string> format) 
 }
 
 // Opens the backing image, unless it may be missing: it determines the size if none was given.
-// `task` and `options` outlive it.
-Task<void> apply_backing_image(const CreateTask& task, open::CreationOptions& options) {
+// `job` and `options` outlive it.
+Task<void> apply_backing_image(const CreateJob& job, open::CreationOptions& options) {
   const std::optional<std::string> name = options.get("backing_file");
   if (!name) co_return;
   const std::optional<std::string> format = options.get("backing_fmt");
-  const std::string path = open::resolve_relative(task.filename, *name);
-  if (task.checks_backing) {
+  const std::string path = open::resolve_relative(job.filename, *name);
+  if (job.checks_backing) {
     const Backing backing = co_await open_backing(path, format);
     if (!format) {
       throw invalid_argument(
@@ -100,56 +100,56 @@ Task<void> apply_backing_image(const CreateTask& task, open::CreationOptions& op
         {.code = "create-backing-format-unknown", .field = "backing_fmt", .name = *name},
         fmt::format("the backing file '{}' has no backing_fmt", *name));
   }
-  co_await refuse_to_lose_backing(task.filename, path, format);
+  co_await refuse_to_lose_backing(job.filename, path, format);
 }
 
 // What can be checked without the backing image.
-open::CreationOptions creation_options(const CreateTask& task) {
-  open::CreationOptions options(task.format, task.filename);
-  options.apply(task.options);
-  options.set_backing(task.backing_filename, task.backing_format);
+open::CreationOptions creation_options(const CreateJob& job) {
+  open::CreationOptions options(job.format, job.filename);
+  options.apply(job.options);
+  options.set_backing(job.backing_filename, job.backing_format);
   if (const std::optional<std::string> backing = options.get("backing_file")) {
     if (backing->empty()) {
       throw invalid_argument({.code = "create-backing-file-empty", .field = "backing_file"},
                              "the name of the backing file is empty");
     }
-    if (*backing == task.filename) throw same_file(task.filename);
+    if (*backing == job.filename) throw same_file(job.filename);
   }
-  if (task.size) {
+  if (job.size) {
     if (options.get("size")) {
       throw invalid_argument({.code = "create-size-repeated", .field = "size"},
                              "the size is given both as an argument and as the option 'size'");
     }
-    options.set_size(*task.size);
+    options.set_size(*job.size);
   }
   return options;
 }
 
 }  // namespace
 
-Task<void> create(CreateTask task) {
-  open::CreationOptions options = creation_options(task);
-  co_await apply_backing_image(task, options);
+Task<void> create(CreateJob job) {
+  open::CreationOptions options = creation_options(job);
+  co_await apply_backing_image(job, options);
   // QEMU treats the largest number as none.
   if (!options.get("size") || options.size() == UINT64_MAX) {
     throw invalid_argument({.code = "create-size-missing", .field = "size"},
                            "the new image has no size, and no backing file to take it from");
   }
-  if (task.on_options) task.on_options(options);
+  if (job.on_options) job.on_options(options);
   std::optional<Error> failure;
   try {
-    NewImage image{task.filename, options, task.on_warning};
+    NewImage image{job.filename, options, job.on_warning};
     co_await create_image(std::move(image));
   } catch (const Error& error) {
     failure = error;
   }
   if (!failure) co_return;
-  if (failure->errno_value() == EFBIG && task.format == "raw") {
+  if (failure->errno_value() == EFBIG && job.format == "raw") {
     throw Error(failure->kind(), EFBIG,
                 ErrorData{.code = "create-raw-size-too-large",
                           .field = "size",
                           .value = options.size(),
-                          .file = task.filename},
+                          .file = job.filename},
                 failure->sentence());
   }
   throw *failure;

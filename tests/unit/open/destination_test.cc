@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "open/new_file.h"
+#include "open/destination.h"
 
 #include <gtest/gtest.h>
 
@@ -12,11 +12,11 @@ namespace {
 
 using storage::HostDriver;
 
-class NewFileTest : public ImageFolderTest {
+class DestinationTest : public ImageFolderTest {
  protected:
   std::string refusal(const std::string& name) {
     try {
-      const auto file = loop_.run(open_new_file(new_file(name), OldContents::kGone));
+      const auto file = loop_.run(open_destination(destination_of(name), OldContents::kGone));
       loop_.run(file->close());
     } catch (const Error& error) {
       return error.message();
@@ -31,19 +31,19 @@ constexpr const char* kNoNewDevice =
     "Protocol driver 'host_device' does not support creating new images, so an existing image must "
     "be selected as the target; however, opening the given target as an existing image failed: ";
 
-TEST_F(NewFileTest, ANameSaysWhereItGoes) {
-  EXPECT_EQ(new_file("x").path, "x");
-  EXPECT_EQ(new_file("x").driver, HostDriver::kFile);
-  EXPECT_EQ(new_file("file:x").path, "x");
-  EXPECT_EQ(new_file("file:c:d").path, "c:d");
-  EXPECT_EQ(new_file("./c:d").path, "./c:d");
-  EXPECT_EQ(new_file("host_device:/dev/x").path, "/dev/x");
-  EXPECT_EQ(new_file("host_device:/dev/x").driver, HostDriver::kHostDevice);
-  EXPECT_EQ(new_file("host_cdrom:/dev/x").driver, HostDriver::kHostCdrom);
-  EXPECT_EQ(new_file("/dev/null").driver, HostDriver::kHostDevice);
+TEST_F(DestinationTest, ANameSaysWhereItGoes) {
+  EXPECT_EQ(destination_of("x").path, "x");
+  EXPECT_EQ(destination_of("x").driver, HostDriver::kFile);
+  EXPECT_EQ(destination_of("file:x").path, "x");
+  EXPECT_EQ(destination_of("file:c:d").path, "c:d");
+  EXPECT_EQ(destination_of("./c:d").path, "./c:d");
+  EXPECT_EQ(destination_of("host_device:/dev/x").path, "/dev/x");
+  EXPECT_EQ(destination_of("host_device:/dev/x").driver, HostDriver::kHostDevice);
+  EXPECT_EQ(destination_of("host_cdrom:/dev/x").driver, HostDriver::kHostCdrom);
+  EXPECT_EQ(destination_of("/dev/null").driver, HostDriver::kHostDevice);
 }
 
-TEST_F(NewFileTest, RefusesWhatCannotBeCreated) {
+TEST_F(DestinationTest, RefusesWhatCannotBeCreated) {
   EXPECT_EQ(refusal("nbd:x"), "Unknown protocol 'nbd'");
   EXPECT_EQ(refusal("blkdebug::x"), "Protocol driver 'blkdebug' does not support image creation");
   EXPECT_EQ(refusal("null-co://"), "Protocol driver 'null-co' does not support image creation");
@@ -56,7 +56,7 @@ TEST_F(NewFileTest, RefusesWhatCannotBeCreated) {
   EXPECT_EQ(refusal("file:nosuch/x"), "Could not create 'nosuch/x': No such file or directory");
 }
 
-TEST_F(NewFileTest, AFileIsMadeOrEmptiedAndADeviceStaysAsItIs) {
+TEST_F(DestinationTest, AFileIsMadeOrEmptiedAndADeviceStaysAsItIs) {
   folder_.make("old", {1, 2, 3});
   EXPECT_EQ(refusal("file:old"), "made");
   EXPECT_EQ(folder_.contents("old"), std::vector<uint8_t>{});

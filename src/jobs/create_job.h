@@ -14,7 +14,7 @@
 namespace byre::jobs {
 
 // A new image that may have a backing file: `create` as a whole.
-struct CreateTask {
+struct CreateJob {
   std::string filename;
   std::string format = "raw";
   // Names and values of options of the format and the file.
@@ -35,6 +35,6 @@ struct CreateTask {
 // Creates the image, as create_image() does. A file that the backing image needs is not replaced by
 // the new image. The order of the checks is QEMU's. Error messages are without the prefix
 // "<filename>: ".
-Task<void> create(CreateTask task);
+Task<void> create(CreateJob job);
 
 }  // namespace byre::jobs

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "open/new_file.h"
+#include "open/destination.h"
 
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -25,26 +25,27 @@ bool is_device(const std::string& path) {
 
 }  // namespace
 
-NewFile new_file(const std::string& filename) {
+Destination destination_of(const std::string& filename) {
   const Driver& driver = driver_of_filename(filename, true);
   const std::optional<storage::HostDriver> of_host = host_driver(driver);
   if (!of_host) {
     throw invalid_argument(
         fmt::format("Protocol driver '{}' does not support image creation", driver.name));
   }
-  NewFile file;
+  Destination file;
   file.driver = *of_host;
-  file.is_driver_said = protocol_of(filename).has_value();
+  file.names_driver = protocol_of(filename).has_value();
   file.path = filename;
-  if (file.is_driver_said) file.path.erase(0, filename.find(':') + 1);
+  if (file.names_driver) file.path.erase(0, filename.find(':') + 1);
   return file;
 }
 
-Task<std::unique_ptr<storage::FileDevice>> open_new_file(NewFile file, OldContents old_contents) {
+Task<std::unique_ptr<storage::FileDevice>> open_destination(Destination file,
+                                                            OldContents old_contents) {
   const bool is_file = file.driver == storage::HostDriver::kFile;
   if (is_file && file.path.empty()) throw Error::from_errno(ENOENT, "Could not create ''");
   // A device that was specified as a file has no size that could be set.
-  if (is_file && file.is_driver_said && is_device(file.path)) {
+  if (is_file && file.names_driver && is_device(file.path)) {
     throw Error::from_errno(EINVAL, "Could not resize file");
   }
   storage::FileOptions options;
