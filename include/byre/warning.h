@@ -16,6 +16,7 @@ enum class WarningKind {
   kRepaired,             // a finding of the repair that opening the image needed
   kMarkedCorrupt,        // refuses all further requests, and is marked in its header
   kCorrupt,              // but still readable
+  kLeaked,               // clusters that nothing uses stay allocated until a repair frees them
 };
 
 // What the user of an image should know although no request has failed. `problem` describes it as an

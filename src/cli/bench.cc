@@ -28,7 +28,7 @@ constexpr int kNoDrain = kLongOnly + 3;
 constexpr int kOutput = kLongOnly + 4;
 
 struct BenchArguments {
-  jobs::BenchJob task;
+  jobs::BenchJob job;
   bool image_opts = false;
   std::optional<uint64_t> step;
   OutputFormat output = OutputFormat::kHuman;
@@ -42,27 +42,27 @@ uint64_t parse_count(const char* what, const std::string& text, int64_t min, int
   return static_cast<uint64_t>(parse_number_argument(what, text, min, max));
 }
 
-void set_aio(jobs::BenchJob& task, const std::string& text) {
+void set_aio(jobs::BenchJob& job, const std::string& text) {
   if (text == "threads") {
-    task.image.io = storage::IoBackend::kThreads;
+    job.image.io = storage::IoBackend::kThreads;
   } else if (text == "io_uring") {
-    task.image.io = storage::IoBackend::kUring;
+    job.image.io = storage::IoBackend::kUring;
   } else if (text == "native") {
-    task.native_aio = true;
+    job.native_aio = true;
   } else {
     throw refusal("Invalid aio option: " + text);
   }
 }
 
-void set_cache(jobs::BenchJob& task, const std::string& text) {
+void set_cache(jobs::BenchJob& job, const std::string& text) {
   const std::optional<storage::CacheMode> mode = storage::parse_cache_mode(text);
   if (!mode) throw refusal("Invalid cache mode");
-  task.image.cache = *mode;
+  job.image.cache = *mode;
 }
 
 // Those that say which requests are sent.
 void read_request_option(BenchArguments& arguments, int option, const std::string& text) {
-  jobs::BenchRequests& requests = arguments.task.requests;
+  jobs::BenchRequests& requests = arguments.job.requests;
   switch (option) {
     case 'c':
       requests.count = parse_count("request count", text, 1, INT32_MAX);
@@ -97,7 +97,7 @@ void read_request_option(BenchArguments& arguments, int option, const std::strin
 }
 
 void check_requests(BenchArguments& arguments) {
-  jobs::BenchRequests& requests = arguments.task.requests;
+  jobs::BenchRequests& requests = arguments.job.requests;
   if (!requests.writes && requests.flush_interval != 0) {
     throw refusal("--flush-interval is only available in write tests");
   }
@@ -110,7 +110,7 @@ void check_requests(BenchArguments& arguments) {
 
 BenchArguments read_arguments(Invocation& invocation) {
   BenchArguments arguments;
-  arguments.task.image.on_warning = open_warning_printer(invocation);
+  arguments.job.image.on_warning = open_warning_printer(invocation);
   std::vector<LongOption> options{{"help", 'h'},
                                   {"format", 'f', true},
                                   {"image-opts", kImageOpts},
@@ -132,22 +132,22 @@ BenchArguments read_arguments(Invocation& invocation) {
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
       case 'f':
-        arguments.task.image.format = reader.argument();
+        arguments.job.image.format = reader.argument();
         break;
       case kImageOpts:
         arguments.image_opts = true;
         break;
       case 't':
-        set_cache(arguments.task, reader.argument());
+        set_cache(arguments.job, reader.argument());
         break;
       case 'i':
-        set_aio(arguments.task, reader.argument());
+        set_aio(arguments.job, reader.argument());
         break;
       case 'n':
-        arguments.task.native_aio = true;
+        arguments.job.native_aio = true;
         break;
       case 'U':
-        arguments.task.image.force_share = true;
+        arguments.job.image.force_share = true;
         break;
       case kOutput:
         arguments.output = parse_output_format(reader.argument());
@@ -156,11 +156,11 @@ BenchArguments read_arguments(Invocation& invocation) {
         read_request_option(arguments, *option, reader.argument());
     }
   }
-  arguments.task.filename = reader.only_name();
+  arguments.job.filename = reader.only_name();
   check_requests(arguments);
-  arguments.task.image.writable = arguments.task.requests.writes;
+  arguments.job.image.writable = arguments.job.requests.writes;
   if (arguments.image_opts) {
-    set_image_opts(invocation, arguments.task.filename, arguments.task.image);
+    set_image_opts(invocation, arguments.job.filename, arguments.job.image);
   }
   return arguments;
 }
@@ -215,13 +215,13 @@ std::string json_text(const jobs::BenchRequests& requests, const jobs::BenchResu
 
 int run_bench(Invocation& invocation) {
   BenchArguments arguments = read_arguments(invocation);
-  const jobs::BenchRequests requests = arguments.task.requests;
+  const jobs::BenchRequests requests = arguments.job.requests;
   const bool is_json = arguments.output == OutputFormat::kJson;
   InterruptibleScope scope;
-  arguments.task.cancellation = &scope.cancellation();
-  if (!is_json) arguments.task.on_open = [requests] { print_plan(requests); };
+  arguments.job.cancellation = &scope.cancellation();
+  if (!is_json) arguments.job.on_open = [requests] { print_plan(requests); };
   Loop loop;
-  const jobs::BenchResult result = loop.run(jobs::bench(std::move(arguments.task)));
+  const jobs::BenchResult result = loop.run(jobs::bench(std::move(arguments.job)));
   if (is_json) {
     print(json_text(requests, result));
   } else {

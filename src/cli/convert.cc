@@ -31,17 +31,17 @@ int run_convert(Invocation& invocation) {
   InterruptibleScope scope;
   Loop loop;
   ProgressPrinter progress(arguments.progress, 1.0);
-  jobs::ConvertJob& task = arguments.task;
-  task.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
-  task.on_open_warning = open_warning_printer(invocation);
+  jobs::ConvertJob& job = arguments.job;
+  job.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
+  job.on_open_warning = open_warning_printer(invocation);
   if (!arguments.quiet) {
-    task.copy.on_unreadable = offset_warning_printer(invocation, "error while reading offset ");
-    task.copy.on_unknown_state =
+    job.copy.on_unreadable = offset_warning_printer(invocation, "error while reading offset ");
+    job.copy.on_unknown_state =
         offset_warning_printer(invocation, "error while reading block status at offset ");
   }
-  task.progress = &progress;
-  task.cancellation = &scope.cancellation();
-  loop.run(jobs::convert_images(std::move(task)));
+  job.progress = &progress;
+  job.cancellation = &scope.cancellation();
+  loop.run(jobs::convert_images(std::move(job)));
   return 0;
 }
 

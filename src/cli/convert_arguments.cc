@@ -81,34 +81,34 @@ uint64_t parse_sparse_size(const std::string& text) {
 bool take_target_option(int option, const OptionReader& reader, ConvertArguments& arguments) {
   switch (option) {
     case 'O':
-      arguments.task.target_format = reader.argument();
+      arguments.job.target_format = reader.argument();
       return true;
     case 'o':
       arguments.target_options.add(reader.argument());
       return true;
     case 't':
-      arguments.task.target_cache = reader.argument();
+      arguments.job.target_cache = reader.argument();
       return true;
     case 'B':
-      arguments.task.backing_filename = reader.argument();
+      arguments.job.backing_filename = reader.argument();
       return true;
     case 'F':
-      arguments.task.backing_format = reader.argument();
+      arguments.job.backing_format = reader.argument();
       return true;
     case 'n':
-      arguments.task.create = false;
+      arguments.job.create = false;
       return true;
     case kTargetImageOpts:
-      arguments.task.target_is_options = true;
+      arguments.job.target_is_options = true;
       return true;
     case kTargetIsZero:
-      arguments.task.target_is_zero = true;
+      arguments.job.target_is_zero = true;
       return true;
     case 'S':
       arguments.sparse_size = parse_sparse_size(reader.argument());
       return true;
     case 'c':
-      arguments.task.copy.compressed = true;
+      arguments.job.copy.compressed = true;
       return true;
     case kCompressLevel:
       arguments.compression_level = static_cast<int>(parse_number_argument(
@@ -124,16 +124,16 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
   if (take_target_option(option, reader, arguments)) return;
   switch (option) {
     case 'f':
-      arguments.task.source_format = reader.argument();
+      arguments.job.source_format = reader.argument();
       break;
     case 'T':
-      arguments.task.source_cache = reader.argument();
+      arguments.job.source_cache = reader.argument();
       break;
     case 'l':
-      arguments.task.snapshot = parse_snapshot_option(reader.argument(), invocation);
+      arguments.job.snapshot = parse_snapshot_option(reader.argument(), invocation);
       break;
     case kSnapshots:
-      arguments.task.with_snapshots = true;
+      arguments.job.with_snapshots = true;
       break;
     case 'p':
       arguments.progress = ProgressStyle::kText;
@@ -145,26 +145,26 @@ void take_option(int option, const OptionReader& reader, const Invocation& invoc
       arguments.quiet = true;
       break;
     case 'm':
-      arguments.task.copy.in_flight = static_cast<unsigned>(
+      arguments.job.copy.in_flight = static_cast<unsigned>(
           parse_number_argument("number of coroutines", reader.argument(), 1, 16));
       break;
     case 'r':
-      arguments.task.copy.bytes_per_second = parse_size_argument("rate limit", reader.argument());
+      arguments.job.copy.bytes_per_second = parse_size_argument("rate limit", reader.argument());
       break;
     case 'W':
-      arguments.task.writes_in_any_order = true;
+      arguments.job.writes_in_any_order = true;
       break;
     case 'C':
-      arguments.task.copy.copy_range = true;
+      arguments.job.copy.copy_range = true;
       break;
     case kImageOpts:
-      arguments.task.sources_are_options = true;
+      arguments.job.sources_are_options = true;
       break;
     case 'U':
-      arguments.task.force_share = true;
+      arguments.job.force_share = true;
       break;
     case kSalvage:
-      arguments.task.copy.salvage = true;
+      arguments.job.copy.salvage = true;
       break;
     case kBitmaps:
       arguments.bitmaps = true;
@@ -178,34 +178,34 @@ void check(const ConvertArguments& arguments, bool skips_broken_bitmaps) {
   if (skips_broken_bitmaps && !arguments.bitmaps) {
     throw open::invalid_argument("Use of --skip-broken-bitmaps requires --bitmaps");
   }
-  if (arguments.task.copy.copy_range && arguments.task.copy.compressed) {
+  if (arguments.job.copy.copy_range && arguments.job.copy.compressed) {
     throw open::invalid_argument("Cannot enable copy offloading when -c is used");
   }
-  if (arguments.task.copy.copy_range && arguments.sparse_size.has_value()) {
+  if (arguments.job.copy.copy_range && arguments.sparse_size.has_value()) {
     throw open::invalid_argument("Cannot enable copy offloading when -S is used");
   }
-  if (arguments.task.copy.copy_range && arguments.task.copy.salvage) {
+  if (arguments.job.copy.copy_range && arguments.job.copy.salvage) {
     throw open::invalid_argument("Cannot use copy offloading in salvaging mode");
   }
-  if (arguments.task.create && arguments.task.target_is_options) {
+  if (arguments.job.create && arguments.job.target_is_options) {
     throw open::invalid_argument("--target-image-opts requires use of -n flag");
   }
-  if (!arguments.task.create && !arguments.target_options.empty()) {
+  if (!arguments.job.create && !arguments.target_options.empty()) {
     throw open::invalid_argument("-o has no effect when skipping image creation");
   }
-  if (arguments.task.create && arguments.task.target_is_zero) {
+  if (arguments.job.create && arguments.job.target_is_zero) {
     throw open::invalid_argument("--target-is-zero requires use of -n flag");
   }
 }
 
 // Options that only byre has.
 void check_beyond_qemu(const ConvertArguments& arguments) {
-  if (arguments.compression_level.has_value() && !arguments.task.copy.compressed) {
+  if (arguments.compression_level.has_value() && !arguments.job.copy.compressed) {
     throw open::invalid_argument("--compress-level requires use of -c flag");
   }
   if (arguments.bitmaps) refuse_unsupported("--bitmaps");
-  if (!arguments.task.target_pipe) return;
-  if (!arguments.task.create)
+  if (!arguments.job.target_pipe) return;
+  if (!arguments.job.create)
     throw open::invalid_argument("-n cannot be used when the target is a pipe");
   if (arguments.progress == ProgressStyle::kText) {
     throw open::invalid_argument(
@@ -217,7 +217,7 @@ void check_beyond_qemu(const ConvertArguments& arguments) {
 
 ConvertArguments read_convert_arguments(Invocation& invocation) {
   ConvertArguments arguments;
-  arguments.task.reads_pipes = !invocation.as_qemu();
+  arguments.job.reads_pipes = !invocation.as_qemu();
   bool skips_broken_bitmaps = false;
   OptionReader reader(invocation, "hf:O:B:CcF:o:l:S:pt:T:qnm:WUr:", long_options(invocation));
   while (const std::optional<int> option = reader.next()) {
@@ -229,21 +229,21 @@ ConvertArguments read_convert_arguments(Invocation& invocation) {
 
   std::vector<std::string> names = reader.names();
   if (!arguments.target_options.empty() && arguments.target_options.asks_for_help()) {
-    print_option_help(arguments.task.target_format.value_or("raw"),
+    print_option_help(arguments.job.target_format.value_or("raw"),
                       names.size() < 2 ? std::nullopt : std::optional(names.back()));
     throw Exit{0};
   }
   if (names.size() < 2) throw open::invalid_argument("Must specify image file name");
-  jobs::ConvertJob& task = arguments.task;
-  task.target = names.back();
+  jobs::ConvertJob& job = arguments.job;
+  job.target = names.back();
   names.pop_back();
-  task.sources = std::move(names);
+  job.sources = std::move(names);
   // "-" is a pipe for byre and a file name for qemu-img.
-  if (!invocation.as_qemu() && task.target == "-") task.target_pipe = STDOUT_FILENO;
+  if (!invocation.as_qemu() && job.target == "-") job.target_pipe = STDOUT_FILENO;
   check_beyond_qemu(arguments);
-  task.target_options = arguments.target_options.entries();
-  task.compression_level = arguments.compression_level.value_or(0);
-  if (arguments.sparse_size) task.copy.sparse_size = *arguments.sparse_size;
+  job.target_options = arguments.target_options.entries();
+  job.compression_level = arguments.compression_level.value_or(0);
+  if (arguments.sparse_size) job.copy.sparse_size = *arguments.sparse_size;
   return arguments;
 }
 

@@ -13,7 +13,7 @@ namespace byre::cli {
 
 // What `convert` was asked to do, before any file is touched.
 struct ConvertArguments {
-  jobs::ConvertJob task;  // without its functions, progress and cancellation
+  jobs::ConvertJob job;  // without its functions, progress and cancellation
   OptionList target_options;
   std::optional<int> compression_level;
   std::optional<uint64_t> sparse_size;

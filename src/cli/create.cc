@@ -17,15 +17,15 @@ namespace byre::cli {
 namespace {
 
 struct CreateArguments {
-  jobs::CreateJob task;  // without its functions
+  jobs::CreateJob job;  // without its functions
   OptionList options;
   bool quiet = false;
 };
 
 void read_names(const std::vector<std::string>& names, CreateArguments& arguments) {
   if (names.empty()) throw UsageError("Expecting image file name");
-  arguments.task.filename = names[0];
-  if (names.size() > 1) arguments.task.size = parse_size_argument("image size", names[1]);
+  arguments.job.filename = names[0];
+  if (names.size() > 1) arguments.job.size = parse_size_argument("image size", names[1]);
   if (names.size() > 2) throw UsageError("Unexpected argument: " + names[2]);
 }
 
@@ -46,19 +46,19 @@ CreateArguments read_arguments(Invocation& invocation) {
         arguments.quiet = true;
         break;
       case 'f':
-        arguments.task.format = reader.argument();
+        arguments.job.format = reader.argument();
         break;
       case 'o':
         arguments.options.add(reader.argument());
         break;
       case 'b':
-        arguments.task.backing_filename = reader.argument();
+        arguments.job.backing_filename = reader.argument();
         break;
       case 'F':
-        arguments.task.backing_format = reader.argument();
+        arguments.job.backing_format = reader.argument();
         break;
       case 'u':
-        arguments.task.checks_backing = false;
+        arguments.job.checks_backing = false;
         break;
       default:
         break;
@@ -66,12 +66,12 @@ CreateArguments read_arguments(Invocation& invocation) {
   }
   if (arguments.options.asks_for_help()) {
     const std::vector<std::string> names = reader.names();
-    print_option_help(arguments.task.format,
+    print_option_help(arguments.job.format,
                       names.empty() ? std::nullopt : std::optional(names.front()));
     throw Exit{0};
   }
   read_names(reader.names(), arguments);
-  arguments.task.options = arguments.options.entries();
+  arguments.job.options = arguments.options.entries();
   return arguments;
 }
 
@@ -80,18 +80,18 @@ CreateArguments read_arguments(Invocation& invocation) {
 int run_create(Invocation& invocation) {
   CreateArguments arguments = read_arguments(invocation);
   invocation.output_is_result = false;
-  jobs::CreateJob& task = arguments.task;
-  const std::string filename = task.filename;
+  jobs::CreateJob& job = arguments.job;
+  const std::string filename = job.filename;
   if (!arguments.quiet) {
-    task.on_options = [filename](const open::CreationOptions& options) {
+    job.on_options = [filename](const open::CreationOptions& options) {
       print("Formatting '" + filename + "', fmt=" + options.format() + " " + options.to_text() +
             "\n");
     };
   }
-  task.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
+  job.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
   Loop loop;
   try {
-    loop.run(jobs::create(std::move(task)));
+    loop.run(jobs::create(std::move(job)));
   } catch (const Error& error) {
     throw error.with_prefix(filename);
   }

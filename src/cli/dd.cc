@@ -45,8 +45,8 @@ void read_operand(const std::string& text, DdNames& names, jobs::DdRange& range)
 }
 
 jobs::DdJob read_arguments(Invocation& invocation) {
-  jobs::DdJob task;
-  task.reads_pipes = !invocation.as_qemu();
+  jobs::DdJob job;
+  job.reads_pipes = !invocation.as_qemu();
   OptionReader reader(invocation, "hf:O:U",
                       {{"help", 'h'},
                        {"format", 'f', true},
@@ -57,45 +57,45 @@ jobs::DdJob read_arguments(Invocation& invocation) {
   while (const std::optional<int> option = reader.next()) {
     switch (*option) {
       case 'f':
-        task.input_format = reader.argument();
+        job.input_format = reader.argument();
         break;
       case 'O':
-        task.output_format = reader.argument();
+        job.output_format = reader.argument();
         break;
       case kImageOpts:
-        task.input_is_options = true;
+        job.input_is_options = true;
         break;
       case 'U':
-        task.force_share = true;
+        job.force_share = true;
         break;
       default:
         break;
     }
   }
   DdNames names;
-  for (const std::string& operand : reader.names()) read_operand(operand, names, task.range);
+  for (const std::string& operand : reader.names()) read_operand(operand, names, job.range);
   if (!names.input.has_value() || !names.output.has_value()) {
     throw Error(ErrorKind::kInvalidArgument, EINVAL, "Must specify both input and output files");
   }
-  task.input = *names.input;
-  task.output = *names.output;
-  return task;
+  job.input = *names.input;
+  job.output = *names.output;
+  return job;
 }
 
 }  // namespace
 
 int run_dd(Invocation& invocation) {
-  jobs::DdJob task = read_arguments(invocation);
+  jobs::DdJob job = read_arguments(invocation);
   invocation.output_is_result = false;
   InterruptibleScope scope;
-  task.on_cannot_skip = [&invocation, input = task.input] {
+  job.on_cannot_skip = [&invocation, input = job.input] {
     print_error(invocation, input + ": cannot skip to specified offset");
   };
-  task.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
-  task.on_open_warning = open_warning_printer(invocation);
-  task.cancellation = &scope.cancellation();
+  job.on_warning = [&invocation](const std::string& text) { print_warning(invocation, text); };
+  job.on_open_warning = open_warning_printer(invocation);
+  job.cancellation = &scope.cancellation();
   Loop loop;
-  loop.run(jobs::dd_images(std::move(task)));
+  loop.run(jobs::dd_images(std::move(job)));
   return 0;
 }
 

@@ -91,6 +91,7 @@ std::string qemu_text(const Warning& warning) {
     case WarningKind::kDeprecatedOption:
     case WarningKind::kBitmapsUnreadable:
     case WarningKind::kSnapshotsUnreadable:
+    case WarningKind::kLeaked:
       return "warning: " + text + "\n";
   }
   return text;

@@ -21,7 +21,7 @@ constexpr int kShrink = kLongOnly + 1;
 constexpr int kPreallocation = kLongOnly + 2;
 
 struct ResizeArguments {
-  jobs::ResizeJob task;
+  jobs::ResizeJob job;
   bool image_opts = false;
   bool quiet = false;
 };
@@ -80,7 +80,7 @@ Preallocation parse_mode(const std::string& text) {
 
 ResizeArguments read_arguments(Invocation& invocation) {
   ResizeArguments arguments;
-  arguments.task.image.on_warning = open_warning_printer(invocation);
+  arguments.job.image.on_warning = open_warning_printer(invocation);
   OptionReader reader(invocation, "-hf:q",
                       {{"help", 'h'},
                        {"format", 'f', true},
@@ -96,7 +96,7 @@ ResizeArguments read_arguments(Invocation& invocation) {
         operands.add(reader.argument());
         break;
       case 'f':
-        arguments.task.image.format = reader.argument();
+        arguments.job.image.format = reader.argument();
         break;
       case 'q':
         arguments.quiet = true;
@@ -105,20 +105,20 @@ ResizeArguments read_arguments(Invocation& invocation) {
         arguments.image_opts = true;
         break;
       case kPreallocation:
-        arguments.task.preallocation = parse_mode(reader.argument());
+        arguments.job.preallocation = parse_mode(reader.argument());
         break;
       case kShrink:
-        arguments.task.may_shrink = true;
+        arguments.job.may_shrink = true;
         break;
       default:
         break;
     }
   }
   operands.finish();
-  arguments.task.filename = operands.filename();
-  arguments.task.change = parse_change(operands.size());
+  arguments.job.filename = operands.filename();
+  arguments.job.change = parse_change(operands.size());
   if (arguments.image_opts) {
-    set_image_opts(invocation, arguments.task.filename, arguments.task.image);
+    set_image_opts(invocation, arguments.job.filename, arguments.job.image);
   }
   return arguments;
 }
@@ -130,7 +130,7 @@ int run_resize(Invocation& invocation) {
   invocation.output_is_result = false;
   Loop loop;
   try {
-    loop.run(jobs::resize(std::move(arguments.task)));
+    loop.run(jobs::resize(std::move(arguments.job)));
   } catch (const Error& error) {
     print_error(invocation, error);
     if (error.data().code == jobs::kShrinkNotAllowed) {

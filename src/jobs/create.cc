@@ -41,7 +41,7 @@ void require_file(const std::string& filename) {
   open::destination_of(filename);
 }
 
-Task<void> create_image(NewImage image, open::CreatedFiles* made) {
+Task<void> create_image(NewImage image, open::CreatedFiles* created) {
   const open::ImageCreation& creation = *image.options.driver().creation;
   creation.validate(image.options);
   open::CreatedFiles own;

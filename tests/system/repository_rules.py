@@ -236,7 +236,7 @@ _WITHOUT_QEMUS_WORDS = {
     "pipe-write-not-sequential", "qcow2-bitmap-count-wrong", "qcow2-bitmap-removed", "qcow2-bitmap-table-entry-refused",
     "qcow2-bitmap-unreadable", "qcow2-compressed-entry-repaired", "qcow2-leaks-kept", "qcow2-offset-past-any-end",
     "qcow2-open-read-only", "qcow2-reference-removed", "qcow2-references-past-end-kept", "qcow2-refcounts-rebuilt",
-    "qcow2-repair-needed", "qcow2-snapshot-extra-data-size-repaired", "qcow2-snapshot-unreadable", "qcow2-tables-moved"}
+    "qcow2-repair-needed", "qcow2-snapshot-extra-data-size-repaired", "qcow2-snapshot-leaked", "qcow2-snapshot-unreadable", "qcow2-tables-moved"}
 
 
 def codes_have_qemus_words():

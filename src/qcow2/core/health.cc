@@ -76,6 +76,10 @@ void Health::warn_of_corruption(ErrorData finding, std::string sentence) {
   warn_of(unreadable(std::move(finding), std::move(sentence)));
 }
 
+void Health::warn(const Warning& warning) const {
+  if (warn_) warn_(warning);
+}
+
 void Health::warn_of(const Error& problem) {
   if (std::exchange(has_warned_, true) || !warn_) return;
   warn_({WarningKind::kCorrupt, problem});

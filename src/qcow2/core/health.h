@@ -63,6 +63,8 @@ class Health {
   Error report_corruption(ErrorData finding, std::string sentence);
   // The same for metadata that no request needs: the image remains usable.
   void warn_of_corruption(ErrorData finding, std::string sentence);
+  // See OpenOptions::on_warning.
+  void warn(const Warning& warning) const;
   // report_corruption() was called, and the image is open for writing.
   bool must_be_marked_corrupt() const { return is_corrupt_ && is_writable(); }
   // EIO for guest bytes that cannot be read although the storage works, with the file's name.

@@ -239,8 +239,20 @@ Task<void> Snapshots::drop_clusters(Snapshot snapshot, std::vector<uint64_t> l1)
   co_await allocator_->truncate_to_used();
   RemovalInPlace in_place(context_, reader_, refcounts_, allocator_, flusher_);
   co_await in_place.free_clusters(l1);
-  // If there is no room even now, what is shared leaks.
-  co_await try_to_drop(&snapshot, &l1, TableUpdate::Dropped::kRemaining);
+  const bool is_rest_done = co_await try_to_drop(&snapshot, &l1, TableUpdate::Dropped::kRemaining);
+  if (!is_rest_done) warn_of_leaks(snapshot);
+}
+
+void Snapshots::warn_of_leaks(const Snapshot& snapshot) const {
+  const std::string& file = context_->file().filename();
+  context_->health.warn(
+      {WarningKind::kLeaked,
+       Error(ErrorKind::kNoSpace, ENOSPC,
+             ErrorData{.code = "qcow2-snapshot-leaked", .name = snapshot.name, .file = file},
+             fmt::format("The disk is full. Snapshot '{}' of '{}' is deleted, but clusters that it "
+                         "shared with the disk or with other snapshots may leak; "
+                         "'check -r leaks' frees them",
+                         snapshot.name, file))});
 }
 
 // Returns false if there is no space.

@@ -86,6 +86,7 @@ class Snapshots {
   Task<void> finish(TableUpdate* update);
   Task<void> remove_entry(size_t index);
   Task<void> drop_clusters(layout::Snapshot snapshot, std::vector<uint64_t> l1);
+  void warn_of_leaks(const layout::Snapshot& snapshot) const;
   Task<bool> try_to_drop(const layout::Snapshot* snapshot, const std::vector<uint64_t>* l1,
                          TableUpdate::Dropped dropped);
   Task<void> drop_all(TableUpdate* update, const layout::Snapshot* snapshot,

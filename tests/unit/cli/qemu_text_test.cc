@@ -53,6 +53,7 @@ TEST(QemuText, WarningsAreWholeLinesWhereQemuPrintsThem) {
       {WarningKind::kDeprecatedOption, "warning: bad\n"},
       {WarningKind::kBitmapsUnreadable, "warning: bad\n"},
       {WarningKind::kSnapshotsUnreadable, "warning: bad\n"},
+      {WarningKind::kLeaked, "warning: bad\n"},
       {WarningKind::kStaleBitmaps, "warning: bad"},
       {WarningKind::kFormatGuessed, "bad\n"},
       {WarningKind::kRepaired, "bad\n"},

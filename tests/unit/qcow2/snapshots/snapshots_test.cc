@@ -299,6 +299,31 @@ TEST_F(SnapshotTest, IsDeletedWithoutAFreeCluster) {
   close_and_check();
 }
 
+TEST_F(SnapshotTest, LeaksOfADeletionOnAFullDiskAreReported) {
+  std::vector<WarningKind> warnings;
+  OpenOptions options = for_writing();
+  options.on_warning = [&](const Warning& warning) { warnings.push_back(warning.kind); };
+  open(layout_of(kSize, kCluster), std::move(options));
+  write(0, pattern(0, kSize / 2, 1));
+  create("one");
+  flush();
+  opened_.file->set_size_max(opened_.file->size());
+  for (uint64_t at = kSize / 2; at < kSize; at += kCluster) {
+    try {
+      write(at, pattern(at, kCluster, 2));
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::kNoSpace);
+      break;
+    }
+  }
+  const std::vector<uint8_t> contents = all();
+  remove("one");
+  EXPECT_EQ(warnings, std::vector<WarningKind>{WarningKind::kLeaked});
+  EXPECT_EQ(all(), contents);
+  loop_.run(image().close());
+  expect_sound(opened_.snapshot(), true);
+}
+
 // Whatever fails: the image is as before or as afterwards, and sound.
 TEST_F(SnapshotTest, AFailureAtAnyRequestToTheFileIsNoHalfWay) {
   using faults::Operation;
