@@ -32,6 +32,7 @@ constexpr QemuText kTexts[] = {
      "not specified."},
     {"resize-shrinks", "Use the --shrink option to perform a shrink operation."},
     {"commit-without-backing", "Image does not have a backing file"},
+    {"commit-copy-failed", "Block job failed: {errno}"},
     {"commit-base-not-in-chain", "Did not find '{name}' in the backing chain of '{file}'"},
     {"rebase-format-unknown", "Invalid format name: '{text}'"},
     {"rebase-onto-itself", "Image '{file}' refers to itself"},

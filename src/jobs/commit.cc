@@ -13,6 +13,7 @@
 #include "byre/error.h"
 #include "byre/warning.h"
 #include "jobs/convert.h"
+#include "jobs/copy_failure.h"
 
 namespace byre::jobs {
 namespace {
@@ -86,7 +87,13 @@ Task<void> copy(BlockDevice* top, const Base* base, const CommitJob* job) {
 
 Task<void> run(BlockDevice* top, const CommitJob* job) {
   const Base base = find_base(top, *job);
-  co_await copy(top, &base, job);
+  std::optional<Error> failure;
+  try {
+    co_await copy(top, &base, job);
+  } catch (const Error& error) {
+    failure = failure_as("commit-copy-failed", error);
+  }
+  if (failure) throw *failure;
   if (job->empties) co_await open::as_qcow2(top)->make_empty();
 }
 

@@ -17,4 +17,12 @@ Error failure_at(ErrorData data, std::string_view what, const Error& error) {
       .with_hint(error.hint());
 }
 
+Error failure_as(Literal code, const Error& error) {
+  if (error.kind() == ErrorKind::kCancelled) return error;
+  ErrorData data = error.data();
+  data.code = code;
+  return Error(error.kind(), error.errno_value(), std::move(data), error.sentence())
+      .with_hint(error.hint());
+}
+
 }  // namespace byre::jobs

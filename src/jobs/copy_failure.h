@@ -33,4 +33,7 @@ class CopyFailure {
 // "<what> offset <data.offset>: <the device's message>". A cancellation is not changed.
 Error failure_at(ErrorData data, std::string_view what, const Error& error);
 
+// The same failure with another code, for which QEMU has other words. A cancellation is not changed.
+Error failure_as(Literal code, const Error& error);
+
 }  // namespace byre::jobs

@@ -99,6 +99,23 @@ def line(text):
     return Case(text or "nothing", run)
 
 
+def no_room(*options):
+    """A base that may not grow as far as needed; with room, the same command does what is left."""
+    def run(world):
+        world.make("create", "-q", "-f", "qcow2", "base", "1M")
+        world.write("base", "write -P 1 0 300k")
+        world.make("create", "-q", "-f", "qcow2", "-b", "base", "-F", "qcow2", "top.qcow2", "2M")
+        world.write("top.qcow2", *WRITES, "write -P 5 1M 1M")
+        before = contents(world, world.folder, "top.qcow2")
+        world.copy_to_sides()
+        world.compare_on_copies("commit", *options, "top.qcow2", file_size=1024 * 1024)
+        for side in (world.a, world.b):
+            world.expect(contents(world, side, "top.qcow2") == before, "it reads differently")
+        world.compare_on_copies("commit", *options, "top.qcow2")
+        same_images(world, "top.qcow2", "base")
+    return Case(f"no room: {' '.join(options)}", run)
+
+
 def masked(result):
     """Progress depends on how the work is divided: only its end is compared."""
     lines = result.out.split(b"\r")
@@ -113,3 +130,5 @@ def cases():
         yield committed(base, "top", "-d")
     for text in LINES:
         yield line(text)
+    for options in ([], ["-d"], ["-b", "base"]):
+        yield no_room(*options)

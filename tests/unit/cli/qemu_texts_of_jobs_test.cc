@@ -31,6 +31,9 @@ const std::vector<QemuTextCase>& cases() {
       {{.code = "amend-lazy-refcounts-in-version-2"},
        "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or "
        "greater)"},
+      {{.code = "commit-copy-failed", .offset = 512},
+       "Block job failed: No space left on device",
+       ENOSPC},
       {{.code = "resize-size-impossible"}, "New image size must be positive"},
       {{.code = "resize-preallocates-nothing"},
        "Preallocation can only be used for growing images"},
