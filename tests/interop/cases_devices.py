@@ -276,9 +276,10 @@ def cases():
     for line in lines_of("convert"):
         yield on_device("convert", line, 512, True)
         yield on_device("convert", line, 4096, True)
-    for line in lines_of("resize"):
-        yield on_device("resize", line, 512, True)
-        yield on_device("resize", line, 4096, True)
+    for group in ("resize", "change"):
+        for line in lines_of(group):
+            yield on_device(group, line, 512, True)
+            yield on_device(group, line, 4096, True)
     yield from reading_cases()
     yield from read_only_cases()
     yield from io_cases()
