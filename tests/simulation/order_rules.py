@@ -203,9 +203,9 @@ RULES = [
     if (!refcounts_->has_block(index)) continue;
 """)),
     rule("what other tables free keeps its refcount until the header is durable",
-         ("qcow2/update/refcount_update.cc", """    block->freed[index] = true;
-""", """    block->freed[index] = true;
-    set(cluster, 0);
+         ("qcow2/update/refcount_update.cc", """  block->freed[index] = true;
+""", """  block->freed[index] = true;
+  set(cluster, 0);
 """), crashes_max=250000),
     rule("a snapshot is not in the table when its clusters become the disk's alone",
          ("qcow2/snapshots/snapshots.cc", """  co_await remove_entry(index);
