@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <string_view>
 
 #include "base/assert.h"
 #include "base/json_string.h"
@@ -14,7 +15,7 @@ namespace {
 // Every member name that QEMU's commands print, in QEMU's order. It is that of a hash table, so it
 // means nothing but is always the same; only the relative order of names that occur in one object
 // is visible, and matters.
-constexpr std::array kNames{
+constexpr auto kNames = std::to_array<std::string_view>({
     "children",
     "backing-filename-format",
     "snapshots",
@@ -87,9 +88,9 @@ constexpr std::array kNames{
     "info",
     "type",
     "data",
-};
+});
 
-size_t place_of(const std::string& name) {
+size_t place_of(std::string_view name) {
   const auto found = std::find(kNames.begin(), kNames.end(), name);
   BYRE_ASSERT(found != kNames.end());
   return static_cast<size_t>(found - kNames.begin());

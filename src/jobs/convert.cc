@@ -42,6 +42,8 @@ namespace {
 
 constexpr uint64_t kSegmentSize = 2 * kMiB;
 constexpr uint64_t kPieceSize = 512 * kKiB;
+// The disk begins to write when there is as much for it, while the copy goes on.
+constexpr uint64_t kStartFlushMin = 8 * kMiB;
 
 class Conversion {
  public:
@@ -139,6 +141,7 @@ class Conversion {
     Buffer buffer;
     Buffer kept_buffer;
     while (true) {
+      if (unflushed_ >= kStartFlushMin) co_await start_flush();
       std::optional<Ticket> ticket = co_await take_ticket();
       if (!ticket.has_value()) break;
       const Segment& piece = ticket->piece;
@@ -165,6 +168,7 @@ class Conversion {
         const ConstBytes kept = kept_buffer.bytes().first(kept_length);
         if (!is_copied) co_await write(*ticket, bytes, kept);
         progress_.done(ticket->start.number(), work_in(piece));
+        if (piece.kind == Segment::Kind::kData) unflushed_ += piece.length;
       } catch (const Error& error) {
         failure_.note(piece.offset,
                       std::make_exception_ptr(write_failure(ticket->segment.offset, error)));
@@ -172,6 +176,11 @@ class Conversion {
         failure_.note(piece.offset, std::current_exception());
       }
     }
+  }
+
+  Task<void> start_flush() {
+    unflushed_ = 0;
+    co_await target_.start_flush();
   }
 
   Task<std::optional<Ticket>> take_ticket() {
@@ -361,6 +370,7 @@ class Conversion {
   Turnstile starts_;
   Turnstile ends_;
   RateLimit rate_limit_;
+  uint64_t unflushed_ = 0;  // bytes of data since start_flush()
   CopyFailure failure_;
   const bool counts_work_;
   OrderedProgress progress_;

@@ -22,15 +22,26 @@ StoredRefcounts::StoredRefcounts(const layout::Header& header, CheckerFile* file
       block_file_(&file->device()),
       slice_size_(std::min(kSliceSize, geometry_.cluster_size())) {}
 
+namespace {
+
+std::vector<RefcountTableEntry> table_entries_of(ConstBytes bytes) {
+  std::vector<RefcountTableEntry> entries(bytes.size() / 8);
+  const uint8_t* from = bytes.data();
+  for (RefcountTableEntry& entry : entries) {
+    entry = RefcountTableEntry(load_big_endian<uint64_t>(from));
+    from += 8;
+  }
+  return entries;
+}
+
+}  // namespace
+
 Task<void> StoredRefcounts::read_table() {
   const uint64_t size = file_->stored(table_offset_, table_size_);
   if (size == 0) co_return;
   Buffer bytes(size);
   co_await read_zero_padded(&file_->device(), table_offset_, ReadBuffers(bytes.bytes()));
-  table_.reserve(size / 8);
-  for (uint64_t i = 0; i < size; i += 8) {
-    table_.emplace_back(load_big_endian<uint64_t>(bytes.data() + i));
-  }
+  table_ = table_entries_of(bytes.bytes());
 }
 
 void StoredRefcounts::count_table() {
@@ -40,8 +51,8 @@ void StoredRefcounts::count_table() {
   } else {
     references_->count_region(table_offset_, table_size_);
   }
-  for (uint64_t i = 0; i < table_.size(); ++i) {
-    if (table_[i].word() != 0) count_block(i, table_[i]);
+  for (const RefcountTableEntry& entry : table_) {
+    if (entry.word() != 0) count_block(static_cast<uint64_t>(&entry - table_.data()), entry);
   }
   for (uint64_t at = 0; at < table_size_; at += geometry_.cluster_size()) {
     const uint64_t cluster = (table_offset_ + at) >> geometry_.cluster_bits();
