@@ -7,6 +7,7 @@ import sys
 import real_disk
 from real_disk import MIB
 
+GIB = 1 << 30
 DISK_SIZE = 4096 * MIB
 CONTENT = 3300 * MIB
 COMPRESS_ZSTD = ["-c", "-o", "compression_type=zstd"]
@@ -19,10 +20,12 @@ class Inputs:
 
     def __init__(self, folder):
         self.folder = folder
+        self.base = folder / "base.qcow2"  # of {runs_...}, and not kept
         folder.mkdir(parents=True, exist_ok=True)
         self.makers = {"raw": self._raw, "raw_copy": self._raw_copy, "qcow2": self._converted,
                        "deflate": self._converted, "zstd": self._converted, "mapped": self._mapped,
-                       "snapshots": self._snapshots, "gibibyte": self._gibibyte, "shifted": self._gibibyte,
+                       "disk": self._disk, "snapshot": self._snapshot, "snapshots": self._snapshots,
+                       "runs_64k": self._runs, "runs_1m": self._runs, "gibibyte": self._gibibyte, "shifted": self._gibibyte,
                        "sibling": self._sibling, "history": self._history}
 
     def __getitem__(self, name):
@@ -80,12 +83,30 @@ class Inputs:
         """1 TiB with every cluster mapped; they are holes of the file."""
         make_mapped(path, 1 << 40)
 
-    def _snapshots(self, _, path):
-        """200 GiB with every cluster mapped, and internal snapshots that share them all."""
-        make_mapped(path, 200 << 30)
-        for number in range(SNAPSHOTS):
-            subprocess.run(["qemu-img", "snapshot", "-c", f"snapshot {number}", path], check=True)
+    def _disk(self, _, path):
+        """200 GiB with every cluster mapped."""
+        make_mapped(path, 200 * GIB)
 
+    def _snapshot(self, _, path):
+        """The same with an internal snapshot `last`, after which 64 MiB were written in 64 places."""
+        make_mapped(path, 200 * GIB)
+        make_last_snapshot(path)
+
+    def _snapshots(self, _, path):
+        """The same after 63 snapshots that share everything."""
+        make_mapped(path, 200 * GIB)
+        for number in range(SNAPSHOTS - 1):
+            subprocess.run(["qemu-img", "snapshot", "-c", f"snapshot {number}", path], check=True)
+        make_last_snapshot(path)
+
+    def _runs(self, name, path):
+        """An overlay of `base` with 1 GiB in runs of one length, each after a gap of three times that length."""
+        length = {"runs_64k": 64 << 10, "runs_1m": MIB}[name]
+        make_empty(self.base)
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", self.base, "-F", "qcow2", path], check=True)
+        writes = "".join(f"write -q -P {number % 255 + 1} {4 * number * length} {length}\n"
+                         for number in range((1 << 30) // length))
+        subprocess.run(["qemu-io", path], check=True, input=writes.encode(), stdout=subprocess.DEVNULL)
 
     def _history(self, _, path):
         """The disk with internal snapshots, between which a little was written in many places."""
@@ -95,6 +116,18 @@ class Inputs:
             commands = [word for write in writes for word in ("-c", write)]
             subprocess.run(["qemu-img", "snapshot", "-c", f"snapshot {number}", path], check=True)
             subprocess.run(["qemu-io", *commands, path], check=True, stdout=subprocess.DEVNULL)
+
+
+def make_empty(path):
+    """An image to commit to."""
+    path.unlink(missing_ok=True)
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, str(DISK_SIZE)], check=True)
+
+
+def make_last_snapshot(path):
+    subprocess.run(["qemu-img", "snapshot", "-c", "last", path], check=True)
+    writes = "".join(f"write -q -P 7 {3 * number}G 1M\n" for number in range(64))
+    subprocess.run(["qemu-io", path], check=True, input=writes.encode(), stdout=subprocess.DEVNULL)
 
 
 def make_mapped(path, size):

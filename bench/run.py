@@ -10,7 +10,6 @@ build/bench/results.json. --scale shows instead how time and memory grow with th
 compares with an earlier byre.
 """
 import argparse
-import dataclasses
 import json
 import os
 import pathlib
@@ -26,82 +25,12 @@ import measured
 import page_cache
 import scale
 import versions
-from inputs import COMPRESS_ZSTD, Inputs
+from inputs import Inputs
+from jobs import JOBS
 from real_disk import MIB
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "build/bench"
-# Direct I/O (-T none, -t none) takes several times as long for input that is in the page cache.
-BEST_COPY = [["-m", "16", "-W"]]
-NO_CACHE = [["-T", "none"]]
-HEADER = ["{reference}", "header", "{qcow2}"]
-# Jobs that take a millisecond are measured as this many calls in sequence.
-CALLS = 100
-
-
-@dataclasses.dataclass
-class Job:
-    """{raw} and the other names of inputs stand for their files, {out} for a new file."""
-
-    arguments: list
-    best: list = dataclasses.field(default_factory=list)   # flag sets for QEMU's best
-    levels: list = dataclasses.field(default_factory=list)  # flag sets for byre, a row each
-    reference: list = None                                  # a command
-    theirs: list = None                                     # QEMU's command, if it is another one
-    times: int = 1                                          # runs in sequence, whose mean counts
-    # Each measured run follows an unmeasured run of the same command. A job that takes a second and writes gigabytes
-    # depends on whether the memory for them is at hand; so each finds what its own previous run has left.
-    warm_up: bool = False
-    # Commands of qemu-img that make {out} before each run, not measured.
-    prepare: list = dataclasses.field(default_factory=list)
-
-
-def copy_of(name):
-    return ["cp", "--sparse=always", f"{{{name}}}", "{out}"]
-
-
-def convert(source, *more, **kinds):
-    raw = ["-f", "raw"] if source == "raw" else []
-    return Job(["convert", *raw, *more, f"{{{source}}}", "{out}"], **kinds)
-
-
-def overlay_of(name):
-    return ["create", "-q", "-f", "qcow2", "-b", f"{{{name}}}", "-F", "qcow2", "{out}"]
-
-
-JOBS = {
-    "info": Job(["info", "{qcow2}"], reference=HEADER, times=CALLS),
-    "create": Job(["create", "-q", "-f", "qcow2", "{out}", "4G"], reference=HEADER, times=CALLS),
-    "map": Job(["map", "--output=json", "{qcow2}"], reference=HEADER, times=CALLS),
-    "check": Job(["check", "{qcow2}"], NO_CACHE, reference=HEADER, times=CALLS),
-    "compare": Job(["compare", "{raw}", "{qcow2}"], NO_CACHE,
-                   reference=["{reference}", "compare", "{raw}", "{raw_copy}"]),
-    "convert raw to qcow2": convert("raw", "-O", "qcow2", best=BEST_COPY, reference=copy_of("raw"), warm_up=True),
-    "convert qcow2 to raw": convert("qcow2", "-O", "raw", best=BEST_COPY, reference=copy_of("raw"), warm_up=True),
-    "convert qcow2 to qcow2": convert("qcow2", "-O", "qcow2", best=BEST_COPY, reference=copy_of("qcow2"), warm_up=True),
-    "convert to deflate": convert("raw", "-O", "qcow2", "-c", best=[["-m", "16"]],
-                                  levels=[["--compress-level", "1"], ["--compress-level", "7"]]),
-    "convert to zstd": convert("raw", "-O", "qcow2", *COMPRESS_ZSTD, best=[["-m", "16"]],
-                               levels=[["--compress-level", "1"]]),
-    "convert from deflate": convert("deflate", "-O", "raw", best=BEST_COPY),
-    "convert from zstd": convert("zstd", "-O", "raw", best=BEST_COPY),
-    "rebase to no backing file": Job(["rebase", "-b", "", "{out}"], prepare=[overlay_of("gibibyte")],
-                                     reference=copy_of("gibibyte"), warm_up=True),
-    "rebase to another chain": Job(["rebase", "-b", "{shifted}", "-F", "qcow2", "{out}"],
-                                   prepare=[overlay_of("gibibyte")], reference=copy_of("gibibyte"), warm_up=True),
-    "rebase to a sibling": Job(["rebase", "-b", "{sibling}", "-F", "qcow2", "{out}"], prepare=[overlay_of("gibibyte")]),
-    # QEMU copies one state at a time, and shares nothing between them.
-    "copy with 8 snapshots": Job(["convert", "--snapshots", "-O", "qcow2", "{history}", "{out}"],
-                                 theirs=["sh", "-ec", "for id in 1 2 3 4 5 6 7 8; do qemu-img convert -O qcow2 -l "
-                                         "snapshot.id=$id {history} {out}; done"], warm_up=True),
-    "create 1 TiB with metadata": Job(["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "1T"]),
-    "check 1 TiB": Job(["check", "{mapped}"], NO_CACHE, reference=["{reference}", "read", "{mapped}"]),
-    "check 64 snapshots": Job(["check", "{snapshots}"], NO_CACHE, reference=["{reference}", "read", "{snapshots}"]),
-    "map 1 TiB": Job(["map", "--output=json", "{mapped}"], reference=["{reference}", "read", "{mapped}"]),
-    "amend 1 TiB to 64 bits": Job(["amend", "-o", "refcount_bits=64", "{out}"], prepare=[
-        ["create", "-q", "-f", "qcow2", "-o", "preallocation=metadata", "{out}", "1T"]]),
-    "measure 1 TiB": Job(["measure", "-O", "qcow2", "{mapped}"], reference=["{reference}", "read", "{mapped}"]),
-}
 
 
 def build_tool(name, *flags):
@@ -131,7 +60,7 @@ class Bench:
     def fill_in(self, template):
         """The command line, and the inputs that it names."""
         names = re.findall(r"\{(\w+)\}", " ".join(template))
-        places = {"out": self.out, "reference": self.reference}
+        places = {"out": self.out, "base": self.inputs.base, "reference": self.reference}
         used = {name: self.inputs[name] for name in names if name not in places}
         return [argument.format(**places, **used) for argument in template], list(used.values())
 
@@ -140,18 +69,22 @@ class Bench:
         # Before sync, which would write it out for seconds, while the host of a virtual machine takes back idle memory.
         self.out.unlink(missing_ok=True)
         for command in prepare:
-            subprocess.run(["qemu-img", *self.fill_in(command)[0]], check=True)
+            subprocess.run(self.fill_in(command)[0], check=True)
         os.sync()
         run = self.runner.run([program, *arguments], times)
         size = self.out.stat().st_blocks * 512 if self.out.exists() else None
         return {"wall": run.wall, "cpu": run.cpu, "peak": run.peak, "size": size}
 
     def verify(self, name):
-        """Checks that the output of a conversion equals the disk; not measured."""
+        """Checks that the output is what it should be; not measured."""
         if name.startswith("convert"):
             subprocess.run(["qemu-img", "compare", "-q", "-f", "raw", self.inputs["raw"], self.out], check=True)
-        if name.startswith("amend"):
+        if name.startswith(("amend", "resize", "snapshot")):
             subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
+        if name.startswith("commit"):
+            (overlay,) = {source for command in JOBS[name].prepare for source in self.fill_in(command)[1]}
+            subprocess.run(["qemu-img", "compare", "-q", overlay, self.inputs.base], check=True)
+            subprocess.run(["qemu-img", "check", "-q", self.inputs.base], check=True)
         if name.startswith("rebase"):
             subprocess.run(["qemu-img", "compare", "-q", self.inputs["gibibyte"], self.out], check=True)
             subprocess.run(["qemu-img", "check", "-q", self.out], check=True)
@@ -186,7 +119,8 @@ class Bench:
                 if number == 0 and variant != "reference":
                     self.verify(name)
             print(f"{name}: round {number + 1} of {rounds}", file=sys.stderr)
-        self.out.unlink(missing_ok=True)
+        for path in (self.out, self.inputs.base):
+            path.unlink(missing_ok=True)
         return found
 
 
@@ -289,8 +223,11 @@ def main():
                         help="compare with the byre and device_bench of an earlier build there, instead of QEMU")
     arguments = parser.parse_args()
     if arguments.scale:
+        jobs = [name for name in scale.all_jobs() if re.search(arguments.jobs, name)]
+        if not jobs:
+            sys.exit(f"no such job; there are: {', '.join(scale.all_jobs())}")
         scale.run(FOLDER, arguments.byre.absolute(), arguments.device_bench.absolute(),
-                  make_runner(), arguments.rounds, arguments.json, machine())
+                  make_runner(), arguments.rounds, jobs, arguments.json, machine())
         return 0
     access_jobs = access.jobs()
     chosen = [name for name in JOBS if re.search(arguments.jobs, name)]

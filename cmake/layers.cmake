@@ -87,7 +87,7 @@ function(byre_simulation)
   add_executable(simulation ${sources})
   byre_precompiled(simulation ${BYRE_LIBRARY_HEADERS})
   target_include_directories(simulation PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-  target_link_libraries(simulation PRIVATE byre_qcow2 byre_testing)
+  target_link_libraries(simulation PRIVATE byre_jobs byre_testing)
   set_target_properties(simulation PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 endfunction()
 

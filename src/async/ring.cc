@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "async/ring.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -91,6 +92,12 @@ Ring::Operation Ring::sync_data(int fd) {
   return operation;
 }
 
+Ring::Operation Ring::start_sync(int fd) {
+  Operation operation = sync_data(fd);
+  operation.kind_ = Operation::Kind::kStartSync;
+  return operation;
+}
+
 void Ring::Operation::await_suspend(std::coroutine_handle<> self) {
   waiting_.coroutine = self;
   ring_->queue(this);
@@ -109,6 +116,9 @@ void Ring::queue(Operation* operation) {
       break;
     case Operation::Kind::kSync:
       io_uring_prep_fsync(entry, operation->fd_, IORING_FSYNC_DATASYNC);
+      break;
+    case Operation::Kind::kStartSync:
+      io_uring_prep_sync_file_range(entry, operation->fd_, 0, 0, SYNC_FILE_RANGE_WRITE);
       break;
   }
   io_uring_sqe_set_data(entry, operation);

@@ -41,7 +41,7 @@ class Ring final : public EventSource {
 
    private:
     friend Ring;
-    enum class Kind : uint8_t { kReadv, kWritev, kSync };
+    enum class Kind : uint8_t { kReadv, kWritev, kSync, kStartSync };
     Ring* ring_ = nullptr;
     Kind kind_ = Kind::kReadv;
     int fd_ = -1;
@@ -58,6 +58,8 @@ class Ring final : public EventSource {
   Operation writev(int fd, const iovec* segments, unsigned count, uint64_t offset, int flags);
   // Like fdatasync.
   Operation sync_data(int fd);
+  // Like sync_file_range(SYNC_FILE_RANGE_WRITE) of the whole file.
+  Operation start_sync(int fd);
 
   void poll(bool block) override;
   void wake() override;

@@ -87,6 +87,13 @@ Task<void> BlockDevice::flush() {
   });
 }
 
+Task<void> BlockDevice::start_flush() {
+  return start([&] {
+    check_open();
+    return do_start_flush();
+  });
+}
+
 Task<std::vector<Extent>> BlockDevice::extents(uint64_t offset, uint64_t length,
                                                ExtentScope scope) {
   return start([&] {
@@ -200,6 +207,10 @@ Task<void> BlockDevice::write_in_pieces(uint64_t offset, WriteBuffers from, Writ
 }
 
 Task<void> BlockDevice::do_reserve_space(uint64_t, uint64_t) {
+  return ready();
+}
+
+Task<void> BlockDevice::do_start_flush() {
   return ready();
 }
 

@@ -135,6 +135,10 @@ class BlockDevice {
   Task<void> reserve_space(uint64_t offset, uint64_t length);
   // When it completes, every write that was done before the call survives a power cut.
   Task<void> flush();
+  // A hint that flush() will follow, and that what was written will hardly change before: it may
+  // begin to go to the disk. Promises nothing, in particular no order; failures are reported by the
+  // flush.
+  Task<void> start_flush();
   // The state of [offset, offset + length), in order, without gaps, starting at `offset`: at least
   // one extent, and perhaps not the whole range, so that answers stay small; adjacent extents may
   // have the same state. An empty range returns none.
@@ -193,6 +197,7 @@ class BlockDevice {
   virtual Task<void> do_discard(uint64_t offset, uint64_t length) = 0;
   virtual Task<void> do_reserve_space(uint64_t offset, uint64_t length);
   virtual Task<void> do_flush() = 0;
+  virtual Task<void> do_start_flush();
   virtual Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
                                                ExtentScope scope) = 0;
   virtual Task<void> do_resize(uint64_t new_size, Preallocation preallocation) = 0;

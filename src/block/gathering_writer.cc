@@ -7,7 +7,7 @@
 
 namespace byre {
 
-Task<Bytes> GatheringWriter::reserve(uint64_t offset, uint64_t length) {
+Task<Bytes> GatheringWriter::make_room(uint64_t offset, uint64_t length) {
   BYRE_ASSERT(length <= kPieceMax);
   if (buffer_.size() == 0) buffer_ = Buffer(kPieceMax);
   if (offset != offset_ + used_ || used_ + length > kPieceMax) {
@@ -15,15 +15,20 @@ Task<Bytes> GatheringWriter::reserve(uint64_t offset, uint64_t length) {
     offset_ = offset;
   }
   const Bytes room = buffer_.bytes(used_, length);
-  std::ranges::fill(room, uint8_t{0});
   used_ += length;
+  co_return room;
+}
+
+Task<Bytes> GatheringWriter::reserve(uint64_t offset, uint64_t length) {
+  const Bytes room = co_await make_room(offset, length);
+  std::ranges::fill(room, uint8_t{0});
   co_return room;
 }
 
 Task<void> GatheringWriter::write(uint64_t offset, ConstBytes bytes) {
   while (!bytes.empty()) {
     const ConstBytes piece = bytes.first(std::min<size_t>(bytes.size(), kPieceMax));
-    const Bytes room = co_await reserve(offset, piece.size());
+    const Bytes room = co_await make_room(offset, piece.size());
     std::ranges::copy(piece, room.begin());
     bytes = bytes.subspan(piece.size());
     offset += piece.size();

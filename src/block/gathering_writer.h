@@ -28,6 +28,8 @@ class GatheringWriter {
   Task<void> finish();
 
  private:
+  Task<Bytes> make_room(uint64_t offset, uint64_t length);
+
   BlockDevice* device_;
   Buffer buffer_;
   uint64_t offset_ = 0;

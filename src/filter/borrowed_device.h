@@ -52,6 +52,7 @@ class BorrowedDevice final : public BlockDevice {
     co_await device_.reserve_space(offset, length);
   }
   Task<void> do_flush() override { co_await device_.flush(); }
+  Task<void> do_start_flush() override { co_await device_.start_flush(); }
   Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
                                        ExtentScope scope) override {
     co_return co_await device_.extents(offset, length, scope);

@@ -44,6 +44,7 @@ class FilterDevice : public BlockDevice {
     return below_->reserve_space(offset, length);
   }
   Task<void> do_flush() override { return below_->flush(); }
+  Task<void> do_start_flush() override { return below_->start_flush(); }
   Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
                                        ExtentScope scope) override {
     return below_->extents(offset, length, scope);

@@ -71,26 +71,24 @@ Task<uint32_t> depth_of_base(const CommitJob* job) {
   co_return depth;
 }
 
-Task<void> copy(BlockDevice* top, const Base* base, const CommitJob* job) {
-  if (base->device->size() < top->size()) {
-    co_await base->device->resize(top->size(), Preallocation::kOff);
-  }
-  ConvertOptions options;
-  options.layers = base->depth;
-  options.write_order = WriteOrder::kAny;
-  options.bytes_per_second = job->bytes_per_second;
-  std::vector<BlockDevice*> sources{top};
-  co_await convert(std::move(sources), *base->device, std::move(options), job->progress,
-                   job->cancellation);
-}
-
 Task<void> run(BlockDevice* top, const CommitJob* job) {
   const Base base = find_base(top, *job);
-  co_await copy(top, &base, job);
+  co_await copy_into_base(top, base.device, base.depth, job);
   if (job->empties) co_await open::as_qcow2(top)->make_empty();
 }
 
 }  // namespace
+
+Task<void> copy_into_base(BlockDevice* top, BlockDevice* base, uint32_t depth,
+                          const CommitJob* job) {
+  if (base->size() < top->size()) co_await base->resize(top->size(), Preallocation::kOff);
+  ConvertOptions options;
+  options.layers = depth;
+  options.write_order = WriteOrder::kAny;
+  options.bytes_per_second = job->bytes_per_second;
+  std::vector<BlockDevice*> sources{top};
+  co_await convert(std::move(sources), *base, std::move(options), job->progress, job->cancellation);
+}
 
 Task<void> commit(CommitJob job) {
   if (job.base) job.empties = false;

@@ -33,4 +33,9 @@ struct CommitJob {
 // does what is left.
 Task<void> commit(CommitJob job);
 
+// The copy alone, of open devices: `base`, which is writable, is `depth` images below `top`. It is
+// durable when this is done. Of the job only its rate, progress and cancellation count.
+Task<void> copy_into_base(BlockDevice* top, BlockDevice* base, uint32_t depth,
+                          const CommitJob* job);
+
 }  // namespace byre::jobs

@@ -37,6 +37,8 @@ namespace {
 
 constexpr uint64_t kSegmentSize = 2 * kMiB;
 constexpr uint64_t kPieceSize = 512 * kKiB;
+// The disk begins to write when there is as much for it, while the copy goes on.
+constexpr uint64_t kStartFlushMin = 8 * kMiB;
 
 class Conversion {
  public:
@@ -112,6 +114,12 @@ class Conversion {
       throw write_failure(piece.segment.offset, error);
     }
     progress_.done(piece.start.number(), work_in(piece));
+    if (is_data) unflushed_ += piece.length;
+    if (unflushed_ < kStartFlushMin) co_return;
+    // The next pieces need not wait for it.
+    piece.start.pass();
+    piece.end.pass();
+    co_await start_flush();
   }
 
  private:
@@ -167,6 +175,11 @@ class Conversion {
                        "cannot see what the source has at", error);
     }
     co_return segment;
+  }
+
+  Task<void> start_flush() {
+    unflushed_ = 0;
+    co_await target_.start_flush();
   }
 
   static Error write_failure(uint64_t offset, const Error& error) {
@@ -332,6 +345,7 @@ class Conversion {
   Turnstile ends_;
   Pipeline<Conversion> pipeline_;
   RateLimit rate_limit_;
+  uint64_t unflushed_ = 0;  // bytes of data since start_flush()
   const bool counts_work_;
   OrderedProgress progress_;
 };

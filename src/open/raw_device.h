@@ -57,6 +57,7 @@ class RawDevice final : public BlockDevice {
   Task<void> do_discard(uint64_t offset, uint64_t length) override;
   Task<void> do_reserve_space(uint64_t offset, uint64_t length) override;
   Task<void> do_flush() override;
+  Task<void> do_start_flush() override { return file_->start_flush(); }
   Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
                                        ExtentScope scope) override;
   Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;

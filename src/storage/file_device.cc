@@ -173,6 +173,16 @@ Task<void> FileDevice::make_durable() {
   writes_flushed_ = std::max(writes_flushed_, writes);
 }
 
+// One at a time: it goes on with what is written meanwhile.
+Task<void> FileDevice::do_start_flush() {
+  const bool has_work =
+      options_.cache != CacheMode::kUnsafe && !direct_ && writes_done_ != writes_flushed_;
+  if (!has_work || is_starting_flush_) co_return;
+  is_starting_flush_ = true;
+  co_await file_.start_sync();
+  is_starting_flush_ = false;
+}
+
 Task<int> FileDevice::write_zero_bytes(uint64_t offset, uint64_t length, bool durable) {
   const Buffer zeroes = Buffer::zeroed(std::min(length, kZeroPieceSize));
   for (uint64_t done = 0; done < length;) {

@@ -91,6 +91,7 @@ class FileDevice final : public BlockDevice {
   Task<void> do_discard(uint64_t offset, uint64_t length) override;
   Task<void> do_reserve_space(uint64_t offset, uint64_t length) override;
   Task<void> do_flush() override;
+  Task<void> do_start_flush() override;
   Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
                                        ExtentScope scope) override;
   Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;
@@ -159,6 +160,7 @@ class FileDevice final : public BlockDevice {
   // One flush at a time: of two concurrent ones the kernel reports to only one that pages could not
   // be written; callers that wait share the result of the first.
   Mutex flush_mutex_;
+  bool is_starting_flush_ = false;
   // Writes that are done but not yet durable: how many were done, and how many when the last flush
   // began. One of them stands for a previous writer, which may have been killed.
   uint64_t writes_done_ = 1;

@@ -238,6 +238,17 @@ Task<int> HostFile::sync_data() {
   co_return error;
 }
 
+// It may wait for the disk to accept requests. Not on a worker if it can be avoided: busy workers
+// change how writes are done.
+Task<void> HostFile::start_sync() {
+  if (Ring* const on = ring()) {
+    co_await on->start_sync(fd_);
+    co_return;
+  }
+  const auto start_here = [this] { return sync_file_range(fd_, 0, 0, SYNC_FILE_RANGE_WRITE); };
+  co_await WorkerPool::shared().run(start_here);
+}
+
 Task<int> HostFile::allocate(int mode, uint64_t offset, uint64_t length) {
   const auto allocate_here = [this, mode, offset, length] {
     while (fallocate(fd_, mode, static_cast<off_t>(offset), static_cast<off_t>(length)) != 0) {

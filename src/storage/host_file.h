@@ -45,6 +45,8 @@ class HostFile {
   Task<int> write(uint64_t offset, WriteBuffers from, bool durable, Space into = Space::kOld);
   // fdatasync; inline if the loop has nothing else to do meanwhile.
   Task<int> sync_data();
+  // Begins to write what is in the page cache to the disk, and reports nothing.
+  Task<void> start_sync();
   // fallocate. Long ranges are passed to a worker.
   Task<int> allocate(int mode, uint64_t offset, uint64_t length);
   // Any other call that may block: `function` returns 0 or a positive errno, on a worker.

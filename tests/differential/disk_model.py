@@ -2,23 +2,56 @@
 """What the guest should read, byte by byte; some bytes may be unknown."""
 
 
+BLOCK = 512
+
+
 class DiskModel:
-    def __init__(self, size):
-        self.data = bytearray(size)
-        self.known = bytearray(b"\1" * size)
+    def __init__(self, content):
+        """`content`: bytes, or a number of zeroes."""
+        self.data = bytearray(content)
+        self.known = bytearray(b"\1" * len(self.data))
 
     def __len__(self):
         return len(self.data)
+
+    def copy(self):
+        copy = DiskModel(0)
+        copy.become(self)
+        return copy
+
+    def become(self, other):
+        self.data[:] = other.data
+        self.known[:] = other.known
+
+    def first(self, size):
+        part = self.copy()
+        part.resize(min(size, len(part)))
+        return part
+
+    def overwrite(self, other):
+        """Has what the other has, and keeps what is past it."""
+        self.data[:len(other)] = other.data
+        self.known[:len(other)] = other.known
 
     def write(self, offset, length, value):
         self.data[offset:offset + length] = bytes([value]) * length
         self.known[offset:offset + length] = b"\1" * length
 
-    def put(self, offset, content):
-        self.data[offset:offset + len(content)] = content
-
     def forget(self, offset, length):
         self.known[offset:offset + length] = bytes(length)
+
+    def forget_differences(self, one, other):
+        """What comes from one may come from the other, both with zeroes past their end."""
+        for at in range(0, len(self), BLOCK):
+            length = min(BLOCK, len(self) - at)
+            parts = [model.part(at, length) for model in (one, other)]
+            if parts[0] != parts[1] or None in parts:
+                self.known[at:at + length] = bytes(length)
+
+    def part(self, offset, length):
+        """With zeroes past the end; None: not all of it is known."""
+        part = bytes(self.data[offset:offset + length])
+        return None if 0 in self.known[offset:offset + length] else part + bytes(length - len(part))
 
     def resize(self, size):
         del self.data[size:]

@@ -16,16 +16,18 @@ class Requests:
         self.discards = False  # whether a discard reaches the image: differs between processes
         self.fresh_pattern = 0
         # Clusters that may be allocated: QEMU compresses nothing into those, not even into compressed ones.
-        self.touched = set(range(plan.size // plan.cluster_size + 1)) if plan.is_preallocated else set()
-        self.compressed = set()  # clusters that have been written compressed
+        self.touched = set()
+        self.compressed = set()  # clusters that may have been written compressed
+        if plan.is_preallocated:
+            self.touch_all(compresses=False)
         self.places = self._interesting_places()
 
     def _interesting_places(self):
         plan = self.plan
-        places = [0, plan.cluster_size, plan.size, plan.backing_size,
-                  plan.size // plan.cluster_size * plan.cluster_size]
+        size = len(self.model)
+        places = [0, plan.cluster_size, size, plan.backing_size, size // plan.cluster_size * plan.cluster_size]
         places += [plan.l2_coverage * count for count in (1, 2)]
-        places += [self.random.randrange(max(1, plan.size)) for _ in range(3)]
+        places += [self.random.randrange(max(1, size)) for _ in range(3)]
         return places
 
     def _offset(self):
@@ -63,6 +65,13 @@ class Requests:
 
     def _touch(self, offset, length):
         self.touched.update(self._clusters(offset, length))
+
+    def touch_all(self, compresses):
+        """The image was written as a whole."""
+        self.touched = set(self._clusters(0, len(self.model)))
+        if compresses:
+            self.compressed = set(self.touched)
+        self.places = self._interesting_places()
 
     def _pattern(self):
         if self.random.random() < 0.1:
@@ -164,7 +173,8 @@ class Requests:
         size, cluster = len(self.model), self.plan.cluster_size
         return self.plan.subcluster_size < cluster and size % cluster and size // cluster in self.compressed
 
-    def truncate(self):
+    def new_size(self):
+        """For the disk; None: none that both programs can give it."""
         size, cluster = len(self.model), self.plan.cluster_size
         change = self.random.choice((512, cluster, 3 * cluster, self.random.randrange(1, cluster + 1)))
         change = change // 512 * 512 or 512
@@ -172,16 +182,26 @@ class Requests:
         is_v2 = self.plan.version == 2
         has_longer_backing = self.plan.backing_size > size
         if self.plan.snapshots and (shrinks or is_v2) or is_v2 and has_longer_backing:
-            return []  # QEMU refuses
+            return None  # QEMU refuses
         if not shrinks and has_longer_backing and self._ends_inside_compressed_cluster():
-            return []  # QEMU cannot zero subclusters of it, and the image is unusable in that process
+            return None  # QEMU cannot zero subclusters of it, and the image is unusable in that process
+        if not shrinks and self.plan.had_longer_backing and size % cluster:
+            return None  # QEMU shows what the rest of the last cluster has from the former backing file
         # In the rest of the last cluster QEMU keeps what was cut off, and shows it when the disk grows again; so
         # nothing is cut there.
         new_size = (size - change) // cluster * cluster if shrinks else size + change
-        if not 0 < new_size <= 8 << 20:
-            return []
+        return new_size if 0 < new_size <= 8 << 20 else None
+
+    def resized(self, new_size):
+        size = len(self.model)
         self._touch(min(size, new_size) - 1, abs(new_size - size) + 1)
         self.model.resize(new_size)
+
+    def truncate(self):
+        new_size = self.new_size()
+        if new_size is None:
+            return []
+        self.resized(new_size)
         return [f"truncate {new_size}", "length"]
 
     def out_of_range(self):

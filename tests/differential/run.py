@@ -58,7 +58,7 @@ def run_seed(seed, tools, base, keep, trace, left_out):
         problem = str(reason)
     except Exception:  # any exception of a run is that run's failure
         problem = traceback.format_exc()
-    log = f"{session.plan}\n" + "\n".join(session.log) if session else ""
+    log = "\n".join(session.log) if session else ""
     if trace:
         print(log)
     if problem is None or not keep:
@@ -66,7 +66,8 @@ def run_seed(seed, tools, base, keep, trace, left_out):
     if problem is None:
         return None
     kept = f"kept in {folder}\n" if keep else ""
-    return f"{kept}{log}\n{problem}"
+    without = "".join(f" --without {name}" for name in sorted(left_out))
+    return f"{kept}repeat it with: scripts/differential --seed {seed}{without}\n{log}\n{problem}"
 
 
 def main():

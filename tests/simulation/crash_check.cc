@@ -3,9 +3,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "async/loop.h"
 #include "qcow2/image/image_check.h"
-#include "qcow2/layout/header.h"
 #include "storage/memory_device.h"
 
 namespace byre::simulation {
@@ -16,14 +17,6 @@ using storage::MemoryDevice;
 
 constexpr size_t kFindingsShownMax = 12;
 constexpr uint64_t kGenerationOfTrials = 0xfff00000;
-
-Task<std::unique_ptr<qcow2::Image>> open_still(const Files* files, qcow2::OpenOptions options) {
-  std::unique_ptr<BlockDevice> data;
-  if (files->data) data = std::make_unique<MemoryDevice>(*files->data);
-  auto file = std::make_unique<MemoryDevice>(files->file);
-  co_return co_await open_image(std::move(file), std::move(data), &files->backing,
-                                std::move(options));
-}
 
 Task<qcow2::CheckResult> check_files(const Files* files, bool shows_leaks, std::string* findings) {
   qcow2::OpenOptions options;
@@ -41,18 +34,40 @@ Task<qcow2::CheckResult> check_files(const Files* files, bool shows_leaks, std::
   co_return result;
 }
 
-// An empty `snapshot` means the active disk.
-Task<std::vector<uint8_t>> read_files(const Files* files, std::string snapshot) {
+Task<std::vector<uint8_t>> read_whole(BlockDevice* device) {
+  std::vector<uint8_t> bytes(device->size());
+  const ReadBuffers to((Bytes(bytes)));
+  co_await device->read(0, to);
+  co_return bytes;
+}
+
+// With the active disk's size.
+Task<std::vector<uint8_t>> read_loaded(const Files* files, std::string snapshot, Base base) {
+  const qcow2::OpenOptions options;
+  const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options, std::move(base));
+  qcow2::SnapshotSelector selector;
+  selector.name = snapshot;
+  co_await image->load_snapshot(selector);
+  std::vector<uint8_t> bytes = co_await read_whole(image.get());
+  co_await image->close();
+  co_return bytes;
+}
+
+// With its own.
+Task<std::vector<uint8_t>> read_disk_of(const Files* files, std::string snapshot) {
   const qcow2::OpenOptions options;
   const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options);
-  if (!snapshot.empty()) {
-    qcow2::SnapshotSelector selector;
-    selector.name = snapshot;
-    co_await image->load_snapshot(selector);
-  }
-  std::vector<uint8_t> bytes(image->size());
-  const ReadBuffers to((Bytes(bytes)));
-  co_await image->read(0, to);
+  const std::vector<qcow2::layout::Snapshot>& all = image->snapshots();
+  const auto found = std::ranges::find(all, snapshot, &qcow2::layout::Snapshot::name);
+  auto file = std::make_unique<MemoryDevice>(files->file);
+  const std::unique_ptr<qcow2::Image> disk =
+      co_await image->open_snapshot(static_cast<size_t>(found - all.begin()), std::move(file));
+  Base base{image->backing_filename(), image->backing_format()};
+  OpenFile open_file = copies_of(&files->below);
+  std::unique_ptr<BlockDevice> backing = co_await open_base(std::move(base), std::move(open_file));
+  if (backing) disk->set_backing(std::move(backing));
+  std::vector<uint8_t> bytes = co_await read_whole(disk.get());
+  co_await disk->close();
   co_await image->close();
   co_return bytes;
 }
@@ -67,8 +82,9 @@ Task<void> write_trials(const Files* files, std::vector<uint8_t>* expected, uint
   std::unique_ptr<MemoryDevice> data;
   if (files->data) data = std::make_unique<MemoryDevice>(*files->data);
   MemoryDevice* const data_memory = data.get();
+  OpenFile open_file = copies_of(&files->below);
   const std::unique_ptr<qcow2::Image> image =
-      co_await open_image(std::move(file), std::move(data), &files->backing, options);
+      co_await open_image(std::move(file), std::move(data), std::move(open_file), options);
   Random random(seed);
   for (uint32_t i = 0; i < 4; ++i) {
     const uint64_t offset = random() % expected->size();
@@ -84,7 +100,7 @@ Task<void> write_trials(const Files* files, std::vector<uint8_t>* expected, uint
   co_await image->close();
   after->file = file_memory->contents();
   if (data_memory != nullptr) after->data = data_memory->contents();
-  after->backing = files->backing;
+  after->below = files->below;
 }
 
 std::optional<std::string> first_difference(ConstBytes found, ConstBytes expected) {
@@ -119,17 +135,12 @@ Task<bool> find_snapshot(const Files* files, std::string name) {
   co_return has;
 }
 
-std::optional<std::string> check_snapshot(const Files& files, const FrozenSnapshot& snapshot) {
-  if (!has_snapshot(files, snapshot.name)) {
-    if (!snapshot.is_certain) return std::nullopt;
-    return fmt::format("snapshot '{}' is gone", snapshot.name);
+std::optional<std::string> check_below(const Files& files) {
+  for (const auto& [name, bytes] : files.below) {
+    if (!is_image(bytes)) continue;
+    const std::optional<std::string> unsound = check_soundness({bytes, {}, files.below}, true);
+    if (unsound) return name + ": " + *unsound;
   }
-  // A snapshot is read with the active disk's size.
-  std::vector<uint8_t> found = sync_wait(read_files(&files, snapshot.name));
-  found.resize(std::min(found.size(), snapshot.bytes.size()));
-  const std::optional<std::string> wrong =
-      first_difference(found, ConstBytes(snapshot.bytes).first(found.size()));
-  if (wrong) return fmt::format("snapshot '{}': {}", snapshot.name, *wrong);
   return std::nullopt;
 }
 
@@ -153,28 +164,6 @@ std::optional<std::string> check_bitmap(const Files& files, ConstBytes guest,
 
 }  // namespace
 
-Task<std::unique_ptr<qcow2::Image>> open_image(std::unique_ptr<BlockDevice> file,
-                                               std::unique_ptr<BlockDevice> data,
-                                               const std::optional<storage::SparseBytes>* backing,
-                                               qcow2::OpenOptions options,
-                                               qcow2::ImageParts** parts) {
-  std::unique_ptr<qcow2::ImageParts> owned =
-      co_await qcow2::ImageParts::open(std::move(file), std::move(options));
-  if (parts != nullptr) *parts = owned.get();
-  auto image = std::make_unique<qcow2::Image>(std::move(owned));
-  if (data) image->set_data_file(std::move(data));
-  if (*backing) image->set_backing(std::make_unique<MemoryDevice>(**backing, "backing"));
-  co_return image;
-}
-
-bool is_dirty(const storage::SparseBytes& image) {
-  using qcow2::layout::RawHeader;
-  RawHeader header;
-  image.read(0, Bytes(reinterpret_cast<uint8_t*>(&header), sizeof header));
-  const uint64_t features = header.incompatible_features;
-  return header.version >= 3 && (features & qcow2::layout::incompatible::kDirty) != 0;
-}
-
 std::optional<std::string> check_soundness(const Files& files, bool leaks_allowed) {
   std::string findings;
   const qcow2::CheckResult result = sync_wait(check_files(&files, !leaks_allowed, &findings));
@@ -188,8 +177,23 @@ bool has_snapshot(const Files& files, const std::string& name) {
   return sync_wait(find_snapshot(&files, name));
 }
 
-std::vector<uint8_t> read_guest(const Files& files) {
-  return sync_wait(read_files(&files, ""));
+std::optional<std::string> check_snapshot(const Files& files, const FrozenSnapshot& snapshot) {
+  if (!has_snapshot(files, snapshot.name)) {
+    if (!snapshot.is_certain) return std::nullopt;
+    return fmt::format("snapshot '{}' is gone", snapshot.name);
+  }
+  // A snapshot is read with the active disk's size.
+  const Files then{files.file, files.data, snapshot.below.files};
+  std::vector<uint8_t> found = sync_wait(read_loaded(&then, snapshot.name, snapshot.below.base));
+  found.resize(std::min(found.size(), snapshot.bytes.size()));
+  const std::optional<std::string> wrong =
+      first_difference(found, ConstBytes(snapshot.bytes).first(found.size()));
+  if (wrong) return fmt::format("snapshot '{}': {}", snapshot.name, *wrong);
+  return std::nullopt;
+}
+
+std::vector<uint8_t> read_snapshot(const Files& files, const std::string& name) {
+  return sync_wait(read_disk_of(&files, name));
 }
 
 std::optional<std::string> check_crash(const Files& files, const Promise& promise, bool writes,
@@ -198,6 +202,10 @@ std::optional<std::string> check_crash(const Files& files, const Promise& promis
     const bool needs_repair = is_dirty(files.file);
     if (!needs_repair) {
       const std::optional<std::string> unsound = check_soundness(files, true);
+      if (unsound) return unsound;
+    }
+    if (promise.has_commits) {
+      const std::optional<std::string> unsound = check_below(files);
       if (unsound) return unsound;
     }
     std::vector<uint8_t> bytes = read_guest(files);

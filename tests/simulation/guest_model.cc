@@ -38,8 +38,8 @@ SectorBytes copy_of(ConstBytes bytes) {
 
 }  // namespace
 
-GuestModel::GuestModel(uint64_t size, const storage::SparseBytes* backing)
-    : backing_(backing), size_(size), sizes_{size}, sectors_(size / kSectorSize) {
+GuestModel::GuestModel(uint64_t size, std::vector<uint8_t> backing)
+    : backing_(std::move(backing)), size_(size), sizes_{size}, sectors_(size / kSectorSize) {
   for (size_t i = 0; i < sectors_.size(); ++i) {
     sectors_[i].durable = sectors_[i].visible = {backing_sector(i)};
   }
@@ -47,16 +47,16 @@ GuestModel::GuestModel(uint64_t size, const storage::SparseBytes* backing)
 
 SectorBytes GuestModel::backing_sector(uint64_t sector) const {
   const uint64_t offset = sector * kSectorSize;
-  if (backing_ == nullptr || offset >= backing_->size()) return zero_sector();
+  if (offset >= backing_.size()) return zero_sector();
   Sector bytes{};
-  backing_->read(offset, Bytes(bytes).first(std::min(kSectorSize, backing_->size() - offset)));
+  const uint64_t length = std::min(kSectorSize, backing_.size() - offset);
+  std::ranges::copy(ConstBytes(backing_).subspan(offset, length), bytes.begin());
   return copy_of(bytes);
 }
 
 std::vector<uint8_t> GuestModel::empty_disk() const {
-  std::vector<uint8_t> bytes(size_);
-  const uint64_t length = backing_ == nullptr ? 0 : std::min(size_, backing_->size());
-  if (length > 0) backing_->read(0, Bytes(bytes).first(length));
+  std::vector<uint8_t> bytes = backing_;
+  bytes.resize(size_);
   return bytes;
 }
 

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "simulation/sector_content.h"
-#include "storage/sparse_bytes.h"
 
 namespace byre::simulation {
 
@@ -23,9 +23,12 @@ namespace byre::simulation {
 // REQUIRES: of two requests in flight that touch the same sector, neither is a write.
 class GuestModel {
  public:
-  // `size` is a multiple of 512; `backing` shows through as far as it reaches, and must outlive the
-  // model.
-  GuestModel(uint64_t size, const storage::SparseBytes* backing);
+  // `size` is a multiple of 512; `backing` is what the backing file has: it shows through as far as it
+  // reaches.
+  GuestModel(uint64_t size, std::vector<uint8_t> backing);
+
+  // The backing file is another one, or has other contents; the disk reads the same.
+  void set_backing(std::vector<uint8_t> backing) { backing_ = std::move(backing); }
 
   uint64_t size() const { return size_; }
   // What reads see where nothing is allocated: the backing file, and zeroes past its end.
@@ -88,7 +91,7 @@ class GuestModel {
   std::string wrong(uint64_t sector, ConstBytes found, const char* when) const;
   bool may_be_left(const State& state, ConstBytes found) const;
 
-  const storage::SparseBytes* backing_;  // nullptr: none
+  std::vector<uint8_t> backing_;  // empty: none
   uint64_t size_;
   std::vector<uint64_t> sizes_;   // that a crash may leave
   uint64_t resize_finished_ = 1;  // 0: one is in flight

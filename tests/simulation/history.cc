@@ -7,6 +7,7 @@
 
 #include "async/frame_pool.h"
 #include "async/loop.h"
+#include "simulation/base_files.h"
 #include "simulation/closed_image.h"
 #include "simulation/repair.h"
 #include "storage/memory_device.h"
@@ -29,20 +30,17 @@ SparseBytes filled(uint64_t size, Content content) {
   return bytes;
 }
 
-// As in a new file of a file system: chunks of zeroes are holes.
-SparseBytes with_holes(SparseBytes bytes) {
-  constexpr uint64_t kChunk = SparseBytes::kChunkSize;
-  std::vector<uint8_t> part(kChunk);
-  for (uint64_t at = 0; at + kChunk <= bytes.size(); at += kChunk) {
-    bytes.read(at, part);
-    if (std::ranges::all_of(part, [](uint8_t byte) { return byte == 0; })) bytes.clear(at, kChunk);
-  }
-  return bytes;
+void make_backing(World* world, Random& random) {
+  const Plan& plan = world->plan;
+  std::vector<uint8_t> contents(*plan.backing_size);
+  fill_content(contents, 0, {kBackingGeneration, false});
+  make_base(&world->below.files, *plan.create.backing_filename, contents, plan.has_chain, random);
 }
 
 // Creates the image, all of it durable.
-void make_image(World* world) {
+void make_image(World* world, Random& random) {
   const Plan& plan = world->plan;
+  if (plan.backing_size) make_backing(world, random);
   const Content strangers{kStrangerGeneration, false};
   MemoryDevice file(plan.file_grows ? SparseBytes() : filled(plan.file_size, strangers));
   std::optional<MemoryDevice> data;
@@ -54,12 +52,14 @@ void make_image(World* world) {
   sync_wait(qcow2::create(file, data ? &*data : nullptr, plan.create));
   world->file.emplace(plan.file_grows ? with_holes(file.contents()) : file.contents());
   if (data) world->data.emplace(data->contents());
+  world->model = std::make_unique<GuestModel>(plan.create.size, read_base(world->files()));
+  world->set_below(world->files());
 }
 
 // Replaces the image by what another program made of it while it was closed, all of it durable;
 // returns the guest's view.
 std::vector<uint8_t> replace_image(World* world, SparseBytes made) {
-  const Files files{std::move(made), std::nullopt, world->backing};
+  const Files files{std::move(made), std::nullopt, world->below.files};
   std::vector<uint8_t> bytes = read_guest(files);
   world->model->restart(bytes);
   world->file.emplace(files.file);
@@ -75,7 +75,7 @@ void take_snapshot(World* world) {
   const std::string id = fmt::format("of session {}", world->next_request++);
   std::optional<SparseBytes> made = make_snapshot(world->file->now(), id, size_max_of(*world));
   if (!made) return;
-  world->snapshots.push_back({id, replace_image(world, std::move(*made))});
+  world->snapshots.push_back({id, replace_image(world, std::move(*made)), world->below});
   world->tell(fmt::format("snapshot '{}' is made", id));
 }
 
@@ -103,15 +103,10 @@ Result run_history(uint64_t seed, std::function<void(const std::string&)> trace)
   world.trace = std::move(trace);
   world.is_raw_equal = world.plan.create.data_file_raw;
   world.tell(fmt::format("seed {}: {}", seed, world.plan.describe()));
-  if (world.plan.backing_size) {
-    world.backing = filled(*world.plan.backing_size, {kBackingGeneration, false});
-  }
-  world.model = std::make_unique<GuestModel>(world.plan.create.size,
-                                             world.backing ? &*world.backing : nullptr);
   Result result;
   try {
-    make_image(&world);
     Random random(seed);
+    make_image(&world, random);
     const uint32_t sessions = world.plan.sessions;
     for (uint32_t i = 0; i < sessions && !result.failure; ++i) {
       const Session::End end = draw_end(random, world.plan);

@@ -170,6 +170,12 @@ Plan make_plan(uint64_t seed) {
   plan.amends = one_in(random, 4);
   // A raw data file keeps what the disk had.
   plan.empties = !plan.create.data_file_raw && one_in(random, 6);
+  plan.shares = plan.manages_snapshots && one_in(random, 2);
+  // The guest's view of a raw data file does not depend on anything else.
+  plan.rebases = !plan.create.data_file_raw && one_in(random, 5);
+  plan.commits = plan.backing_size && one_in(random, 3);
+  plan.has_chain = plan.backing_size > 0 && one_in(random, 2) && (plan.rebases || plan.commits);
+  if (plan.has_chain) plan.create.backing_format = "qcow2";
   return plan;
 }
 
@@ -187,6 +193,10 @@ std::vector<std::string> Plan::features() const {
   add(create.data_file_raw, "raw data file");
   add(takes_snapshots, "internal snapshots");
   add(manages_snapshots, "snapshots created, applied and deleted");
+  add(shares, "clusters of snapshots shared");
+  add(rebases, "rebases");
+  add(commits, "commits");
+  add(has_chain, "chains of three");
   add(amends, "properties amended");
   add(empties, "emptied");
   add(has_bitmap, "bitmap");

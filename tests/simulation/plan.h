@@ -38,6 +38,10 @@ struct Plan {
   bool empties = false;                   // makes the disk as it was when it was created
   bool amends = false;                    // changes the image's properties
   bool manages_snapshots = false;         // creates, applies and deletes them
+  bool shares = false;                    // sets ranges back to what snapshots have
+  bool rebases = false;                   // changes the backing file
+  bool commits = false;                   // copies into the backing file, or the one below it
+  bool has_chain = false;                 // the backing file is an image with a backing file
   bool has_bitmap = false;                // one, replaced now and then between sessions
   bool is_repaired = false;               // now and then, between sessions
   uint32_t depth = 1;                     // requests in flight

@@ -20,14 +20,14 @@ constexpr uint64_t kLooks = 4;
 // The device belongs to the image and is destroyed with it: `left` is filled from it before that.
 template <class Device, class Left>
 Task<qcow2::RepairResult> repair_on(std::unique_ptr<Device> file, Left* left,
-                                    const std::optional<storage::SparseBytes>* backing,
-                                    Left (*leave)(const Device&)) {
+                                    const FilesByName* below, Left (*leave)(const Device&)) {
   Device* const device = file.get();
   qcow2::OpenOptions options;
   options.for_check = true;
   options.writable = true;
+  OpenFile open_file = copies_of(below);
   const std::unique_ptr<qcow2::Image> image =
-      co_await open_image(std::move(file), nullptr, backing, options);
+      co_await open_image(std::move(file), nullptr, std::move(open_file), options);
   const qcow2::RepairOptions repair_options;
   const qcow2::RepairResult result = co_await qcow2::repair(*image, repair_options);
   co_await image->close();
@@ -37,12 +37,12 @@ Task<qcow2::RepairResult> repair_on(std::unique_ptr<Device> file, Left* left,
 
 // Repairs what a power cut left, and checks it.
 std::optional<std::string> check_cut(const World& world, storage::SparseBytes cut, uint64_t seed) {
-  Files files{storage::SparseBytes(), std::nullopt, world.backing};
+  Files files{storage::SparseBytes(), std::nullopt, world.below.files};
   const auto leave = [](const MemoryDevice& device) { return device.contents(); };
   using Leave = storage::SparseBytes (*)(const MemoryDevice&);
   try {
-    sync_wait(repair_on(std::make_unique<MemoryDevice>(std::move(cut)), &files.file, &world.backing,
-                        static_cast<Leave>(leave)));
+    sync_wait(repair_on(std::make_unique<MemoryDevice>(std::move(cut)), &files.file,
+                        &world.below.files, static_cast<Leave>(leave)));
   } catch (const Error& error) {
     return fmt::format("it cannot be repaired: {} ({})", error.message(), error.hint());
   }
@@ -60,7 +60,7 @@ std::optional<std::string> repair_image(World* world, uint64_t seed) {
   options.filename = "file";
   options.grows = world->plan.file_grows;
   const storage::SparseBytes before = world->file->now();
-  world->model->restart(read_guest({before, std::nullopt, world->backing}));
+  world->model->restart(read_guest({before, std::nullopt, world->below.files}));
   // The host may have had the time to make everything durable; or the writer was killed a moment
   // ago.
   faults::SimulatedCache cache = one_in(random, 2) ? faults::SimulatedCache(before) : *world->file;
@@ -84,14 +84,14 @@ std::optional<std::string> repair_image(World* world, uint64_t seed) {
   using Leave = faults::SimulatedCache (*)(const SimulatedDisk&);
   world->tell("the image is repaired");
   try {
-    loop.run(repair_on(std::move(disk), &left, &world->backing, static_cast<Leave>(leave)));
+    loop.run(repair_on(std::move(disk), &left, &world->below.files, static_cast<Leave>(leave)));
   } catch (const Error& error) {
     return fmt::format("the repair fails: {} ({})", error.message(), error.hint());
   }
   if (failure) return "a power cut in a repair: " + *failure;
   // Everything that it wrote is durable.
   const Files files{has_written ? left.power_cut(random()) : left.now(), std::nullopt,
-                    world->backing};
+                    world->below.files};
   const std::optional<std::string> unsound = check_soundness(files, false);
   if (unsound) return "after a repair: " + *unsound;
   const std::optional<std::string> wrong = check_crash(files, world->promise(), true, random());

@@ -30,6 +30,11 @@ Kind draw_kind(Random& random, const RequestBounds& bounds) {
   if (bounds.manages_snapshots && one_in(random, 14)) return draw_snapshot_kind(random, bounds);
   if (bounds.amends && one_in(random, 16)) return Kind::kAmend;
   if (bounds.empties && one_in(random, 30)) return Kind::kEmpty;
+  if (bounds.rebases && one_in(random, 30)) return Kind::kRebase;
+  if (bounds.commits && one_in(random, 30)) return Kind::kCommit;
+  if (bounds.shares && one_in(random, 12)) {
+    return bounds.snapshots.empty() || one_in(random, 3) ? Kind::kUnallocate : Kind::kShare;
+  }
   const uint64_t lot = random() % 200;
   if (bounds.only_reads) return lot < 100 ? Kind::kRead : Kind::kFlush;
   if (lot < 24) return Kind::kRead;
@@ -93,6 +98,16 @@ Request draw_request(Random& random, uint64_t number, const RequestBounds& bound
     request.length = random() % 1000;
     return request;
   }
+  if (request.kind == Kind::kRebase) {
+    const uint64_t size = align_up(random() % (bounds.size_max + 1), kSectorSize);
+    request.length = one_in(random, 4) ? 0 : size;
+    request.compresses = bounds.can_compress && one_in(random, 4);
+    return request;
+  }
+  if (request.kind == Kind::kCommit) {
+    request.length = one_in(random, 4) ? 2 : 1;
+    return request;
+  }
   if (request.kind == Kind::kCreate) {
     request.snapshot = fmt::format("of request {}", number);
     return request;
@@ -112,22 +127,28 @@ Request draw_request(Random& random, uint64_t number, const RequestBounds& bound
   }
   draw_range(random, &request, bounds);
   request.compresses = one_in(random, 3);
-  if (request.kind == Kind::kCompressed) {
+  if (request.kind == Kind::kShare) {
+    request.snapshot = bounds.snapshots[random() % bounds.snapshots.size()];
+  }
+  if (request.is_set_back()) request.flags = WriteFlags::kNone;
+  if (request.is_of_clusters()) {
     request.compresses = !one_in(random, 8);
+    const uint64_t clusters = 1 + random() % (request.is_set_back() ? 12 : 2);
     request.offset = align_down(request.offset, bounds.cluster_size);
-    request.length =
-        std::min((1 + random() % 2) * bounds.cluster_size, bounds.disk_size - request.offset);
+    request.length = std::min(clusters * bounds.cluster_size, bounds.disk_size - request.offset);
   }
   return request;
 }
 
 std::string Request::describe() const {
-  const char* const names[] = {"read",    "write",           "write compressed", "write_zeroes",
-                               "discard", "flush",           "resize",           "amend",
-                               "empty",   "create snapshot", "apply snapshot",   "delete snapshot"};
+  const char* const names[] = {
+      "read",   "write",           "write compressed", "write_zeroes",   "discard", "unallocate",
+      "share",  "flush",           "resize",           "amend",          "empty",   "rebase",
+      "commit", "create snapshot", "apply snapshot",   "delete snapshot"};
   std::string text = fmt::format("request {}: {}", number, names[static_cast<int>(kind)]);
   if (is_of_snapshots()) return text + fmt::format(" '{}'", snapshot);
   if (kind != Kind::kFlush) text += fmt::format(" {:#x}+{:#x}", offset, length);
+  if (kind == Kind::kShare) text += fmt::format(" of '{}'", snapshot);
   if (has_flag(flags, WriteFlags::kFua)) text += " fua";
   if (has_flag(flags, WriteFlags::kMayUnmap)) text += " may-unmap";
   if (has_flag(flags, WriteFlags::kNoFallback)) text += " no-fallback";
@@ -161,11 +182,7 @@ Task<void> perform(BlockDevice* disk, Request request, std::vector<uint8_t>* byt
     case Request::Kind::kResize:
       co_await disk->resize(request.length, preallocation);
       break;
-    case Request::Kind::kAmend:
-    case Request::Kind::kEmpty:
-    case Request::Kind::kCreate:
-    case Request::Kind::kApply:
-    case Request::Kind::kRemove:
+    default:
       BYRE_ASSERT(false);
   }
 }

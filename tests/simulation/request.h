@@ -19,10 +19,14 @@ struct Request {
     kCompressed,
     kZeroes,
     kDiscard,
+    kUnallocate,  // the backing file shows through
+    kShare,       // what a snapshot has there
     kFlush,
     kResize,
-    kAmend,  // another refcount width, version, or lazy refcounts
-    kEmpty,  // nothing is allocated any more
+    kAmend,   // another refcount width, version, or lazy refcounts
+    kEmpty,   // nothing is allocated any more
+    kRebase,  // another backing file
+    kCommit,  // what the image has goes to an image below
     // Of internal snapshots.
     kCreate,
     kApply,
@@ -32,19 +36,23 @@ struct Request {
   uint64_t number = 0;  // also the generation of what it writes
   Kind kind = Kind::kRead;
   uint64_t offset = 0;
-  uint64_t length = 0;   // of a resize: the new size; of an amendment: a number that chooses it
+  // Of a resize: the new size; of a rebase: that of the new backing file, 0: none; of an amendment: a
+  // number that chooses it; of a commit: how far below the image is.
+  uint64_t length = 0;
   std::string snapshot;  // its name
   WriteFlags flags = WriteFlags::kNone;
   bool compresses = false;
 
   // Whether it changes the bytes of its range.
-  bool changes() const {
-    return kind == Kind::kWrite || kind == Kind::kCompressed || kind == Kind::kZeroes ||
-           kind == Kind::kDiscard;
-  }
+  bool changes() const { return kind >= Kind::kWrite && kind <= Kind::kShare; }
+  // Whether its range is whole clusters, or ends with the disk.
+  bool is_of_clusters() const { return kind == Kind::kCompressed || is_set_back(); }
+  bool is_set_back() const { return kind == Kind::kUnallocate || kind == Kind::kShare; }
   // Whether it is about the disk as a whole: no other request may change it meanwhile.
   bool is_whole() const { return kind >= Kind::kResize; }
   bool is_of_snapshots() const { return kind >= Kind::kCreate; }
+  // Whether the image is closed after it.
+  bool changes_base() const { return kind == Kind::kRebase || kind == Kind::kCommit; }
   Content content() const { return {static_cast<uint32_t>(number), compresses}; }
   std::string describe() const;
 };
@@ -61,6 +69,9 @@ struct RequestBounds {
   bool empties = false;
   bool manages_snapshots = false;
   bool amends = false;
+  bool shares = false;
+  bool rebases = false;
+  bool commits = false;
   std::vector<std::string> snapshots;  // names of those that there are
 };
 

@@ -59,6 +59,7 @@ std::optional<std::string> Session::run() {
     loop.run(live());
   } catch (const Error& error) {
     file_ = data_ = nullptr;  // a failed open has closed them
+    below_.clear();
     failure_ = fmt::format("it does not open: {} ({})", error.message(), error.hint());
     world_->tell("FAILURE: " + *failure_);
   }
@@ -75,35 +76,12 @@ void Session::fail(const std::string& what) {
   power_off();
 }
 
-void Session::power_off() {
-  is_off_ = true;
-  for (SimulatedDisk* const disk : {file_, data_}) {
-    if (disk != nullptr) disk->power_off();
-  }
-}
-
 Task<void> Session::live() {
   const Plan& plan = world_->plan;
-  const auto make_disk = [&](std::optional<faults::SimulatedCache>* cache, const char* name,
-                             bool grows) {
-    SimulatedDisk::Options options;
-    options.seed = random_();
-    options.filename = name;
-    options.grows = grows;
-    options.discards = plan.discards;
-    options.flush_waits = plan.flush_waits;
-    options.write_waits = plan.write_waits;
-    options.loses_one_of_two_flushes = plan.loses_one_of_two_flushes;
-    auto disk = std::make_unique<SimulatedDisk>(std::move(**cache), options);
-    disk->set_trace(world_->trace);
-    disk->set_on_moment(
-        [this](SimulatedDisk::Moment moment, uint64_t length) { on_moment(moment, length); });
-    return disk;
-  };
-  auto file = make_disk(&world_->file, "file", plan.file_grows);
+  auto file = make_disk(std::move(*world_->file), "file", plan.file_grows);
   file_ = file.get();
   std::unique_ptr<SimulatedDisk> data;
-  if (world_->data) data = make_disk(&world_->data, "data", true);
+  if (world_->data) data = make_disk(std::move(*world_->data), "data", true);
   data_ = data.get();
   qcow2::OpenOptions options;
   options.writable = true;
@@ -112,15 +90,14 @@ Task<void> Session::live() {
   }
   if (plan.discards_freed) options.pass_discard.other = true;
   options.discard_no_unref = plan.keeps_discarded;
+  OpenFile below = open_below();
   image_ =
-      co_await open_image(std::move(file), std::move(data), &world_->backing, options, &parts_);
+      co_await open_image(std::move(file), std::move(data), std::move(below), options, &parts_);
   image_->set_writes_through(plan.writes_through);
   if (image_->size() != world_->model->size()) fail("the disk's size is not what it was");
   if (plan.filled > 0 && world_->counts.sessions == 1) co_await fill();
   const SimulatedDisk::Odds odds{plan.error_odds / 2, plan.error_odds, plan.flush_error_odds};
-  for (SimulatedDisk* const disk : {file_, data_}) {
-    if (disk != nullptr) disk->set_odds(odds);
-  }
+  for (SimulatedDisk* const disk : disks()) disk->set_odds(odds);
   if (plan.is_full_at_once && world_->counts.sessions == 1) {
     // With a cluster of data, its tables and the L1 table the disk is full, or was a little
     // earlier.
@@ -165,6 +142,9 @@ RequestBounds Session::bounds() const {
   bounds.manages_snapshots = world_->plan.manages_snapshots;
   bounds.amends = world_->plan.amends;
   bounds.empties = world_->plan.empties;
+  bounds.shares = world_->plan.shares;
+  bounds.rebases = world_->plan.rebases;
+  bounds.commits = world_->plan.commits && !world_->below.base.name.empty();
   for (const FrozenSnapshot& snapshot : world_->snapshots) {
     if (snapshot.is_certain) bounds.snapshots.push_back(snapshot.name);
   }
@@ -202,20 +182,19 @@ Task<void> Session::do_request(Request request) {
     // The disk may have another size by now.
     const uint64_t request_end = request.offset + request.length;
     if (request_end > world_->model->size()) co_return;
-    if (request.kind == Kind::kCompressed && request_end != world_->model->size() &&
+    if (request.is_of_clusters() && request_end != world_->model->size() &&
         request_end % world_->plan.create.cluster_size != 0) {
       co_return;
     }
   }
-  if (is_off_) co_return;
+  if (is_off_ || changes_base_ || !is_possible(request)) co_return;
   std::vector<uint8_t> contents;
-  if (request.kind == Kind::kCreate) {
+  if (request.kind == Kind::kCreate || request.kind == Kind::kRebase) {
     const bool is_read = co_await read_whole_disk(&contents);
     if (!is_read || is_off_) co_return;
-  } else if (request.is_of_snapshots() && snapshot_of(request) == nullptr) {
-    co_return;  // deleted meanwhile
   }
   Begun begun = begin(request);
+  if (request.kind == Kind::kRebase) begin_rebase(request, contents);
   if (request.is_of_snapshots()) begin_of_snapshot(request, std::move(contents));
   std::exception_ptr thrown;
   try {
@@ -241,6 +220,20 @@ Task<void> Session::read_back(Request request, std::vector<uint8_t>* bytes) {
   }
 }
 
+// What it makes of its range.
+std::vector<uint8_t> Session::contents_after(const Request& request) {
+  std::vector<uint8_t> bytes;
+  if (request.kind == Request::Kind::kUnallocate) bytes = world_->model->empty_disk();
+  if (request.kind == Request::Kind::kShare) bytes = snapshot_of(request)->bytes;
+  if (request.is_set_back()) {
+    const ConstBytes part = ConstBytes(bytes).subspan(request.offset, request.length);
+    return {part.begin(), part.end()};
+  }
+  bytes.resize(request.length);
+  fill_content(bytes, request.offset, request.content());
+  return bytes;
+}
+
 Session::Begun Session::begin(const Request& request) {
   const MemoryFaults::Pause pause;
   GuestModel& model = *world_->model;
@@ -250,9 +243,12 @@ Session::Begun Session::begin(const Request& request) {
   Begun begun;
   const bool is_looked_at = request.kind == Kind::kDiscard && world_->plan.writes_through;
   if (request.kind == Kind::kRead || is_looked_at) begun.bytes.resize(request.length);
-  if (request.kind == Kind::kWrite || request.kind == Kind::kCompressed) {
-    begun.bytes.resize(request.length);
-    fill_content(begun.bytes, request.offset, request.content());
+  if (request.changes_base()) {
+    changes_base_ = true;
+    requests_left_ = 0;
+  }
+  if (request.kind == Kind::kWrite || request.kind == Kind::kCompressed || request.is_set_back()) {
+    begun.bytes = contents_after(request);
     model.begin_write(request.offset, begun.bytes);
   } else if (request.changes()) {
     model.begin_zeroes(request.offset, request.length);
@@ -287,7 +283,9 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
     if (request.changes() || request.kind == Kind::kResize) world_->is_raw_equal = false;
   } else {
     world_->tell(fmt::format("request {} is done", request.number));
-    if (request.changes() || request.kind == Kind::kEmpty) has_written_ = true;
+    if (request.changes() || request.kind == Kind::kEmpty || request.changes_base()) {
+      has_written_ = true;
+    }
     errors_in_turn_ = 0;
   }
   const bool is_known = !error && request.kind != Kind::kDiscard;
@@ -296,7 +294,8 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
     if (!is_known) model.unknown(request.offset, request.length);
     const bool is_discard = request.kind == Kind::kDiscard;
     const bool was_read_back = is_discard && !begun.bytes.empty();
-    const bool is_written_through = world_->plan.writes_through && (!is_discard || was_read_back);
+    const bool is_written_through =
+        world_->plan.writes_through && !request.is_set_back() && (!is_discard || was_read_back);
     const bool is_durable =
         is_written_through || (is_known && has_flag(request.flags, WriteFlags::kFua));
     if (!error && was_read_back) {
@@ -308,6 +307,11 @@ void Session::finish(const Request& request, const Begun& begun, std::exception_
     model.resized(image_->size(), is_known);
     if (!error && world_->plan.writes_through) model.flushed(model.now());
   } else if (request.kind == Kind::kAmend) {
+    look_at_cuts();
+  } else if (request.changes_base()) {
+    // What was done before is durable, in the image or in the one below.
+    const bool is_emptied = request.kind == Kind::kCommit && request.length == 1;
+    if (!error && (request.kind == Kind::kRebase || is_emptied)) model.flushed(begun.called_at);
     look_at_cuts();
   } else if (request.kind == Kind::kEmpty) {
     if (!error) model.restart(begun.bytes);
@@ -334,7 +338,7 @@ bool Session::may_fail(const Request& request, const Error& error, bool is_tight
   // A refcount may not fit, and version 2 lacks much.
   if (request.kind == Request::Kind::kAmend && is_refused) return true;
   // A refcount may be at its maximum; an image with bitmaps keeps its disk.
-  if (request.is_of_snapshots() && is_refused) return true;
+  if ((request.is_of_snapshots() || request.is_set_back()) && is_refused) return true;
   if (has_flag(request.flags, WriteFlags::kNoFallback) && is_refused) return true;
   // The space for a flush was reserved before the requests that it is for completed.
   if (request.kind == Request::Kind::kFlush) return false;

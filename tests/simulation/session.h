@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,7 +37,7 @@ struct World {
   std::unique_ptr<GuestModel> model;
   std::optional<faults::SimulatedCache> file;
   std::optional<faults::SimulatedCache> data;
-  std::optional<storage::SparseBytes> backing;
+  Below below;
   std::vector<FrozenSnapshot> snapshots;
   std::optional<std::vector<uint8_t>> of_bitmap;  // contents of the disk when the bitmap was made
   // The data file is raw, and no crash has left it different from the guest's view: see README.md.
@@ -46,7 +47,14 @@ struct World {
   Counts counts;
   std::function<void(const std::string&)> trace;  // may be empty
 
-  Promise promise() const { return {model.get(), &snapshots, &of_bitmap, is_raw_equal}; }
+  Promise promise() const {
+    return {model.get(), &snapshots, &of_bitmap, is_raw_equal, plan.commits};
+  }
+  // The image as it is while it is closed.
+  Files files() const;
+  // The image has another backing file, or one with other contents, and its snapshots may read as
+  // something else.
+  void set_below(const Files& files);
   void tell(const std::string& line) const {
     const faults::MemoryFaults::Pause pause;
     if (trace) trace(line);
@@ -90,6 +98,12 @@ class Session {
   Task<void> perform(Request request, Begun* begun);
   Task<bool> read_whole_disk(std::vector<uint8_t>* bytes);
   Task<void> manage_snapshot(Request request);
+  Task<void> share(Request request);
+  Task<void> rebase(Request request);
+  Task<void> commit(Request request);
+  void begin_rebase(const Request& request, ConstBytes guest);
+  bool is_possible(const Request& request);
+  std::vector<uint8_t> contents_after(const Request& request);
   Task<void> amend(uint64_t choice);
   Task<void> change_properties(uint64_t choice);
   FrozenSnapshot* snapshot_of(const Request& request);
@@ -102,6 +116,10 @@ class Session {
   Task<void> close();
   void change_room();
   RequestBounds bounds() const;
+  std::unique_ptr<faults::SimulatedDisk> make_disk(faults::SimulatedCache cache,
+                                                   const std::string& name, bool grows);
+  OpenFile open_below();
+  std::vector<faults::SimulatedDisk*> disks() const;
 
   void on_moment(faults::SimulatedDisk::Moment moment, uint64_t length);
   Files cut_power(uint64_t seed);
@@ -113,6 +131,7 @@ class Session {
   bool may_fail(const Request& request, const Error& error, bool is_tight) const;
   void set_room(bool is_tight);
   std::optional<std::string> settle_end();
+  std::optional<std::string> settle_below(const Files& files);
   std::optional<std::string> settle_closed(const Files& files);
 
   World* world_;
@@ -128,6 +147,7 @@ class Session {
   uint32_t table_moments_left_ = 0;
   bool has_flush_failed_ = false;
   bool is_off_ = false;
+  bool changes_base_ = false;  // by its last request
   bool is_filling_ = false;
   bool is_closed_ = false;
   bool is_tight_ = false;     // a disk is short of space
@@ -141,6 +161,8 @@ class Session {
   qcow2::ImageParts* parts_ = nullptr;  // of the image
   faults::SimulatedDisk* file_ = nullptr;
   faults::SimulatedDisk* data_ = nullptr;
+  std::map<std::string, faults::SimulatedDisk*> below_;  // those that may be written to
+  Base new_base_;                                        // of a rebase
 };
 
 }  // namespace byre::simulation

@@ -63,7 +63,7 @@ void Session::on_moment(SimulatedDisk::Moment moment, uint64_t length) {
   } else if (table_moments_left_ > 0) {
     --table_moments_left_;
   }
-  const uint64_t weight = rare_moments_left_ > 0 ? 8 : is_flush ? 3 : 1;
+  const uint64_t weight = rare_moments_left_ > 0 ? 8 : is_flush || changes_base_ ? 3 : 1;
   const uint64_t odds = has_flush_failed_ ? 1 : world_->plan.moment_odds;
   if (cut_random_() % odds < weight) look_at_cuts();
 }
@@ -81,11 +81,14 @@ Files Session::cut_power(uint64_t seed) {
   ++world_->counts.crashes;
   std::string told;
   std::string* const out = world_->trace ? &told : nullptr;
-  Files files{file_->cache().power_cut(seed, out), std::nullopt, world_->backing};
-  if (out != nullptr) world_->tell("file: " + told);
-  if (data_ == nullptr) return files;
-  files.data = data_->cache().power_cut(seed + 1, out);
-  if (out != nullptr) world_->tell("data: " + told);
+  const auto cut = [&](const SimulatedDisk* disk) {
+    storage::SparseBytes left = disk->cache().power_cut(seed++, out);
+    if (out != nullptr) world_->tell(disk->filename() + ": " + told);
+    return left;
+  };
+  Files files{cut(file_), std::nullopt, world_->below.files};
+  if (data_ != nullptr) files.data = cut(data_);
+  for (const auto& [name, disk] : below_) files.below[name] = cut(disk);
   return files;
 }
 
@@ -104,7 +107,7 @@ void Session::end_at_power_cut() {
 
 // Prepares the world for the next session.
 std::optional<std::string> Session::settle_end() {
-  world_->counts.disk_requests += file_->requests() + (data_ ? data_->requests() : 0);
+  for (const SimulatedDisk* const disk : disks()) world_->counts.disk_requests += disk->requests();
   GuestModel& model = *world_->model;
   if (left_) {
     const std::vector<uint8_t> bytes = read_guest(*left_);
@@ -117,8 +120,9 @@ std::optional<std::string> Session::settle_end() {
     world_->is_raw_equal = world_->is_raw_equal && raw_begins_with(*left_, bytes);
     world_->file.emplace(left_->file);
     if (left_->data) world_->data.emplace(*left_->data);
+    world_->below.files = left_->below;
     world_->leaks_allowed = true;
-    return std::nullopt;
+    return settle_below(*left_);
   }
   world_->file = file_->cache();
   world_->file->settle();
@@ -126,8 +130,13 @@ std::optional<std::string> Session::settle_end() {
     world_->data = data_->cache();
     world_->data->settle();
   }
-  Files files{world_->file->now(), std::nullopt, world_->backing};
-  if (world_->data) files.data = world_->data->now();
+  // After a kill the host has the time to make these durable.
+  for (const auto& [name, disk] : below_) {
+    faults::SimulatedCache cache = disk->cache();
+    cache.settle();
+    world_->below.files[name] = cache.now();
+  }
+  const Files files = world_->files();
   if (!is_closed_) {
     ++world_->counts.crashes;
     world_->leaks_allowed = true;
@@ -137,11 +146,11 @@ std::optional<std::string> Session::settle_end() {
     const std::vector<uint8_t> bytes = read_guest(files);
     model.observe(bytes);
     world_->is_raw_equal = world_->is_raw_equal && raw_begins_with(files, bytes);
-    return std::nullopt;
+    return settle_below(files);
   }
   const std::optional<std::string> wrong_end = settle_closed(files);
   if (wrong_end) return "after it was closed: " + *wrong_end;
-  return std::nullopt;
+  return settle_below(files);
 }
 
 std::optional<std::string> Session::settle_closed(const Files& files) {

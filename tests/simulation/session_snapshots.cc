@@ -15,6 +15,14 @@ Task<void> Session::perform(Request request, Begun* begun) {
     co_await amend(request.length);
   } else if (request.kind == Request::Kind::kEmpty) {
     co_await image_->make_empty();
+  } else if (request.kind == Request::Kind::kRebase) {
+    co_await rebase(std::move(request));
+  } else if (request.kind == Request::Kind::kCommit) {
+    co_await commit(std::move(request));
+  } else if (request.kind == Request::Kind::kUnallocate) {
+    co_await image_->unallocate(request.offset, request.length);
+  } else if (request.kind == Request::Kind::kShare) {
+    co_await share(std::move(request));
   } else {
     co_await simulation::perform(image_.get(), std::move(request), &begun->bytes,
                                  world_->plan.create.preallocation);
@@ -35,6 +43,28 @@ Task<void> Session::manage_snapshot(Request request) {
   } else {
     co_await image_->delete_snapshot(std::move(selector));
   }
+}
+
+Task<void> Session::share(Request request) {
+  const std::vector<qcow2::layout::Snapshot>& snapshots = image_->snapshots();
+  const auto found = std::ranges::find(snapshots, request.snapshot, &qcow2::layout::Snapshot::name);
+  BYRE_ASSERT(found != snapshots.end());
+  const auto index = static_cast<size_t>(found - snapshots.begin());
+  co_await image_->share_with_snapshot(index, request.offset, request.length);
+}
+
+// Whether the snapshots, and their disks, are still such that the request makes sense.
+bool Session::is_possible(const Request& request) {
+  using Kind = Request::Kind;
+  if (request.kind != Kind::kShare && request.kind != Kind::kApply && request.kind != Kind::kRemove)
+    return true;
+  const FrozenSnapshot* const snapshot = snapshot_of(request);
+  if (snapshot == nullptr) return false;
+  if (request.kind != Kind::kShare) return true;
+  const uint64_t end = request.offset + request.length;
+  const uint64_t size = snapshot->bytes.size();
+  const bool is_whole = end % world_->plan.create.cluster_size == 0 || end == size;
+  return snapshot->is_certain && end <= size && is_whole;
 }
 
 // Returns false if it could not be read.
@@ -63,7 +93,7 @@ FrozenSnapshot* Session::snapshot_of(const Request& request) {
 void Session::begin_of_snapshot(const Request& request, std::vector<uint8_t> contents) {
   const MemoryFaults::Pause pause;
   if (request.kind == Request::Kind::kCreate) {
-    world_->snapshots.push_back({request.snapshot, std::move(contents), false});
+    world_->snapshots.push_back({request.snapshot, std::move(contents), world_->below, false});
   } else if (request.kind == Request::Kind::kApply) {
     world_->model->begin_replacement(snapshot_of(request)->bytes);
   } else {

@@ -164,6 +164,7 @@ class Image : public BlockDevice {
   Task<void> do_write_zeroes(uint64_t offset, uint64_t length, WriteFlags flags) override;
   Task<void> do_discard(uint64_t offset, uint64_t length) override;
   Task<void> do_flush() override;
+  Task<void> do_start_flush() override;
   Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
                                        ExtentScope scope) override;
   Task<void> do_resize(uint64_t new_size, Preallocation preallocation) override;

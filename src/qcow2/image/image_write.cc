@@ -244,6 +244,11 @@ Task<void> Image::do_flush() {
   return context.flush_devices();
 }
 
+// The data alone: tables are mostly in memory.
+Task<void> Image::do_start_flush() {
+  return parts_->context.data_device().start_flush();
+}
+
 Task<void> Image::do_resize(uint64_t new_size, Preallocation preallocation) {
   WriteParts* const parts = &parts_->write_parts();
   return run_request(parts_.get(), [parts, new_size, preallocation] {

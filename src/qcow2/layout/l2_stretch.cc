@@ -56,6 +56,11 @@ L2Stretch l2_stretch_at(ConstBytes table, uint32_t index, uint32_t count_max,
   return stretch;
 }
 
+void store_l2_stretch(const L2Stretch& stretch, Bytes table, uint32_t index,
+                      const Geometry& geometry) {
+  for (uint32_t i = 0; i < stretch.count; ++i) stretch.entry(i).store(table, index + i, geometry);
+}
+
 std::optional<PackedL2> PackedL2::pack(ConstBytes table, const Geometry& geometry,
                                        size_t stretches_max) {
   PackedL2 packed;
@@ -73,9 +78,8 @@ std::optional<PackedL2> PackedL2::pack(ConstBytes table, const Geometry& geometr
 void PackedL2::unpack(Bytes table, const Geometry& geometry) const {
   for (uint32_t index = 0; index < entries_;) {
     const L2Stretch stretch = stretch_at(index, entries_);
-    for (uint32_t i = 0; i < stretch.count; ++i) {
-      stretch.entry(i).store(table, index++, geometry);
-    }
+    store_l2_stretch(stretch, table, index, geometry);
+    index += stretch.count;
   }
 }
 

@@ -30,6 +30,9 @@ struct L2Stretch {
 // of at most `count_max` entries (at least 1); it does not extend past `table`.
 L2Stretch l2_stretch_at(ConstBytes table, uint32_t index, uint32_t count_max,
                         const Geometry& geometry);
+// Stores all entries of a stretch, the first one at `index`.
+void store_l2_stretch(const L2Stretch& stretch, Bytes table, uint32_t index,
+                      const Geometry& geometry);
 
 // The entries of an L2 table, or of a slice of one, as stretches: some bytes instead of kilobytes,
 // because clusters are mostly in the order in which the guest wrote them.

@@ -58,4 +58,15 @@ void store_refcount(Bytes block, uint64_t index, uint32_t refcount_order, uint64
 uint64_t count_free_refcounts(ConstBytes block, uint64_t first, uint64_t count,
                               uint32_t refcount_order);
 
+// The same for runs of entries, from `first` on. Adds one to each, up to the first that is 0 or at
+// its maximum; returns how many were changed.
+uint64_t increment_refcounts(Bytes block, uint64_t first, uint64_t count, uint32_t refcount_order);
+// Subtracts one from each, up to the first that is 0 or 1. Sets *reaches_one if one of them is 1
+// now; returns how many were changed.
+uint64_t decrement_refcounts(Bytes block, uint64_t first, uint64_t count, uint32_t refcount_order,
+                             bool* reaches_one);
+// How many are 1, if the first one is, or something else, if it is not.
+uint64_t count_alike_refcounts(ConstBytes block, uint64_t first, uint64_t count,
+                               uint32_t refcount_order);
+
 }  // namespace byre::qcow2::layout

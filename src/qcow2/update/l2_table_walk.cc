@@ -16,6 +16,7 @@ namespace byre::qcow2 {
 
 using layout::HostCluster;
 using layout::L2Entry;
+using layout::L2Stretch;
 
 namespace {
 
@@ -24,6 +25,20 @@ constexpr uint64_t kBatchBytes = 4 * kMiB;
 constexpr uint64_t kBatchTablesMax = 32;
 
 }  // namespace
+
+L2Stretch entries_alike(ConstBytes table, uint32_t index, const layout::Geometry& geometry) {
+  L2Stretch stretch = layout::l2_stretch_at(table, index, geometry.l2_entries(), geometry);
+  const bool has_cluster = stretch.first.has_offset(geometry);
+  if (stretch.first.is_compressed() || has_cluster != (stretch.step != 0)) {
+    stretch.count = 1;
+  } else if (has_cluster) {
+    // Past the highest offset the next word has other bits than its predecessor.
+    const uint64_t room = layout::limits::kHostOffsetEnd - stretch.first.offset().value();
+    const uint64_t clusters_max = std::max<uint64_t>(room >> geometry.cluster_bits(), 1);
+    stretch.count = static_cast<uint32_t>(std::min<uint64_t>(stretch.count, clusters_max));
+  }
+  return stretch;
+}
 
 std::vector<ClusterRange> clusters_of(Context& context, const L2TableWalk::Table& table) {
   const layout::Geometry& geometry = context.geometry;
@@ -37,8 +52,12 @@ std::vector<ClusterRange> clusters_of(Context& context, const L2TableWalk::Table
       clusters.push_back({first, count});
     }
   };
-  for (uint32_t index = 0; index < geometry.l2_entries(); ++index) {
-    const L2Entry entry = L2Entry::load(table.bytes, index, geometry);
+  uint32_t next = 0;
+  while (next < geometry.l2_entries()) {
+    const uint32_t index = next;
+    const L2Stretch stretch = entries_alike(table.bytes, index, geometry);
+    const L2Entry entry = stretch.first;
+    next += stretch.count;
     if (entry.word() == 0) continue;
     const layout::L2Problem problem = entry.problem(geometry);
     if (problem == layout::L2Problem::kUnaligned ||
@@ -57,7 +76,7 @@ std::vector<ClusterRange> clusters_of(Context& context, const L2TableWalk::Table
       const HostCluster first = geometry.cluster_of(range.offset);
       add(first, geometry.cluster_of(range.offset + (range.size - 1)) - first + 1);
     } else if (entry.has_offset(geometry)) {
-      add(geometry.cluster_of(entry.offset()), 1);
+      add(geometry.cluster_of(entry.offset()), stretch.count);
     }
   }
   return clusters;

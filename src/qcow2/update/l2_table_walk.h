@@ -8,6 +8,7 @@
 #include "async/task.h"
 #include "block/buffer.h"
 #include "qcow2/core/context.h"
+#include "qcow2/layout/l2_stretch.h"
 #include "qcow2/layout/types.h"
 #include "qcow2/space/refcounts.h"
 
@@ -40,6 +41,11 @@ class L2TableWalk {
   std::vector<Table> batch_;
   size_t next_in_batch_ = 0;
 };
+
+// Consecutive entries of an L2 table: with offsets of consecutive clusters and the same in all else, or
+// without any clusters. An entry of any other kind is alone.
+// REQUIRES: `index` is inside the table.
+layout::L2Stretch entries_alike(ConstBytes table, uint32_t index, const layout::Geometry& geometry);
 
 // The host clusters that the entries of the table refer to, in the table's order, consecutive ones
 // joined; none with an external data file, whose clusters have no refcounts. Throws

@@ -75,35 +75,66 @@ Error RefcountUpdate::unreferenced(HostCluster cluster) const {
       fmt::format("the refcount of the cluster at {:#x} is 0, though it is in use", offset));
 }
 
+ClusterRange RefcountUpdate::part_in_block(ClusterRange range) const {
+  const layout::Geometry& geometry = context_->geometry;
+  const uint64_t rest =
+      geometry.refcount_block_entries() - geometry.refcount_block_index(range.first);
+  return {range.first, std::min(range.count, rest)};
+}
+
+uint64_t RefcountUpdate::count_alike(ClusterRange range) const {
+  const Block* const block = block_of(range.first);
+  const ClusterRange part = part_in_block(range);
+  if (block == nullptr) return part.count;
+  return layout::count_alike_refcounts(block->bytes.bytes(),
+                                       context_->geometry.refcount_block_index(part.first),
+                                       part.count, context_->geometry.refcount_order());
+}
+
 void RefcountUpdate::add(ClusterRange range) {
-  const uint64_t refcount_max = context_->geometry.refcount_max();
-  for (HostCluster cluster = range.first; cluster < range.end(); cluster += 1) {
-    const uint64_t refcount = get(cluster);
-    if (refcount == 0) throw unreferenced(cluster);
-    if (refcount == refcount_max) throw refcounts_->overflow(cluster);
-    set(cluster, refcount + 1);
+  while (range.count > 0) {
+    const ClusterRange part = part_in_block(range);
+    Block* const block = block_of(part.first);
+    if (block == nullptr) throw unreferenced(part.first);
+    block->is_changed = true;
+    const uint64_t done = layout::increment_refcounts(
+        block->bytes.bytes(), context_->geometry.refcount_block_index(part.first), part.count,
+        context_->geometry.refcount_order());
+    const HostCluster next = part.first + done;
+    if (done < part.count && get(next) == 0) throw unreferenced(next);
+    if (done < part.count) throw refcounts_->overflow(next);
+    range = {next, range.count - done};
   }
 }
 
 void RefcountUpdate::subtract(ClusterRange range) {
-  for (HostCluster cluster = range.first; cluster < range.end(); cluster += 1) {
-    const uint64_t refcount = get(cluster);
-    if (refcount == 0) throw unreferenced(cluster);
-    if (refcount == 2) has_new_sole_references_ = true;
-    if (refcount > 1) {
-      set(cluster, refcount - 1);
-      continue;
-    }
-    Block* const block = block_of(cluster);
-    const uint64_t index = context_->geometry.refcount_block_index(cluster);
-    if (block->freed.empty()) block->freed.resize(context_->geometry.refcount_block_entries());
-    if (block->freed[index]) throw unreferenced(cluster);
-    block->freed[index] = true;
-    if (!freed_.empty() && freed_.back().end() == cluster) {
-      ++freed_.back().count;
-    } else {
-      freed_.push_back({cluster, 1});
-    }
+  while (range.count > 0) {
+    const ClusterRange part = part_in_block(range);
+    Block* const block = block_of(part.first);
+    if (block == nullptr) throw unreferenced(part.first);
+    const uint64_t done = layout::decrement_refcounts(
+        block->bytes.bytes(), context_->geometry.refcount_block_index(part.first), part.count,
+        context_->geometry.refcount_order(), &has_new_sole_references_);
+    block->is_changed |= done > 0;
+    range = {part.first + done, range.count - done};
+    if (done == part.count) continue;
+    subtract_last(range.first);
+    range = {range.first + 1, range.count - 1};
+  }
+}
+
+// The refcount, which is 1 or, in a damaged image, 0, stays until release().
+void RefcountUpdate::subtract_last(HostCluster cluster) {
+  if (get(cluster) == 0) throw unreferenced(cluster);
+  Block* const block = block_of(cluster);
+  const uint64_t index = context_->geometry.refcount_block_index(cluster);
+  if (block->freed.empty()) block->freed.resize(context_->geometry.refcount_block_entries());
+  if (block->freed[index]) throw unreferenced(cluster);
+  block->freed[index] = true;
+  if (!freed_.empty() && freed_.back().end() == cluster) {
+    ++freed_.back().count;
+  } else {
+    freed_.push_back({cluster, 1});
   }
 }
 

@@ -40,6 +40,9 @@ class RefcountUpdate {
   Task<void> load(ClusterRange range);
   bool is_loaded(ClusterRange range) const;
   uint64_t get(HostCluster cluster) const;
+  // How many clusters of the range have one reference, if the first one has, or any other number, if
+  // it does not. At least 1.
+  uint64_t count_alike(ClusterRange range) const;
   // One more reference for each cluster. Throws Error(kUnsupported, EINVAL) if a refcount is at its
   // maximum, Health::report_corruption() if it is 0 though the cluster is in use.
   void add(ClusterRange range);
@@ -73,6 +76,9 @@ class RefcountUpdate {
   };
 
   Block* block_of(HostCluster cluster) const;
+  // The start of the range, as far as it is in one block.
+  ClusterRange part_in_block(ClusterRange range) const;
+  void subtract_last(HostCluster cluster);
   Task<void> load_block(uint64_t table_index);
   Task<void> set_used(ClusterRange range);
   void set(HostCluster cluster, uint64_t refcount);

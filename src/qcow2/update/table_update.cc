@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "qcow2/layout/l1_entry.h"
 #include "qcow2/layout/l2_entry.h"
+#include "qcow2/layout/l2_stretch.h"
 #include "qcow2/space/overlap_check.h"
 
 namespace byre::qcow2 {
@@ -20,6 +21,7 @@ using layout::HostCluster;
 using layout::HostOffset;
 using layout::L1Entry;
 using layout::L2Entry;
+using layout::L2Stretch;
 
 TableUpdate::TableUpdate(Context* context, Tables* tables, Refcounts* refcounts,
                          Allocator* allocator, OverlapCheck* overlap)
@@ -82,21 +84,42 @@ Task<void> TableUpdate::drop_table(HostOffset table, uint64_t size) {
   co_await change(range, Direction::kDrop);
 }
 
+// The entries at `index` of the table, which refer to clusters.
+// REQUIRES: the refcounts of these are loaded.
+bool TableUpdate::correct_flags_of(const L2Stretch& stretch, Bytes table, uint32_t index) const {
+  const layout::Geometry& geometry = context_->geometry;
+  bool is_changed = false;
+  for (uint32_t done = 0; done < stretch.count;) {
+    const L2Entry entry = stretch.entry(done);
+    const ClusterRange rest{geometry.cluster_of(entry.offset()), stretch.count - done};
+    const auto count = static_cast<uint32_t>(refcounts_.count_alike(rest));
+    const L2Entry correct = entry.with_copied(refcounts_.get(rest.first) == 1);
+    if (correct != entry) {
+      const L2Stretch corrected{.first = correct, .step = stretch.step, .count = count};
+      layout::store_l2_stretch(corrected, table, index + done, geometry);
+      is_changed = true;
+    }
+    done += count;
+  }
+  return is_changed;
+}
+
 // Returns true if a flag was changed. Invalid entries stay as they are.
 Task<bool> TableUpdate::correct_flags(Bytes table) {
   const layout::Geometry& geometry = context_->geometry;
   bool is_changed = false;
   if (geometry.external_data_file()) co_return false;
-  for (uint32_t index = 0; index < geometry.l2_entries(); ++index) {
-    const L2Entry entry = L2Entry::load(table, index, geometry);
-    if (entry.word() == 0 || entry.is_compressed() || !entry.has_offset(geometry)) continue;
-    if (entry.problem(geometry) == layout::L2Problem::kUnaligned) continue;
-    const ClusterRange cluster{geometry.cluster_of(entry.offset()), 1};
-    if (!refcounts_.is_loaded(cluster)) co_await refcounts_.load(cluster);
-    const L2Entry correct = entry.with_copied(refcounts_.get(cluster.first) == 1);
-    if (correct == entry) continue;
-    correct.store(table, index, geometry);
-    is_changed = true;
+  for (uint32_t index = 0; index < geometry.l2_entries();) {
+    const L2Stretch stretch = entries_alike(table, index, geometry);
+    const L2Entry entry = stretch.first;
+    const bool has_clusters =
+        entry.has_offset(geometry) && geometry.is_cluster_aligned(entry.offset());
+    if (has_clusters) {
+      const ClusterRange clusters{geometry.cluster_of(entry.offset()), stretch.count};
+      if (!refcounts_.is_loaded(clusters)) co_await refcounts_.load(clusters);
+      is_changed |= correct_flags_of(stretch, table, index);
+    }
+    index += stretch.count;
   }
   co_return is_changed;
 }

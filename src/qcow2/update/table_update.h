@@ -88,6 +88,7 @@ class TableUpdate {
   Task<void> change(ClusterRange range, Direction direction);
   Task<void> release();
   Task<bool> correct_flags(Bytes table);
+  bool correct_flags_of(const layout::L2Stretch& stretch, Bytes table, uint32_t index) const;
 
   Context* context_;
   Tables* tables_;

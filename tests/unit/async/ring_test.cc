@@ -67,6 +67,12 @@ Task<int64_t> sync(int fd) {
   co_return result;
 }
 
+Task<int64_t> start_sync(int fd) {
+  Ring* const ring = Ring::of(Loop::current());
+  const int64_t result = co_await ring->start_sync(fd);
+  co_return result;
+}
+
 TEST_F(RingTest, GivesWhatTheSystemCallWouldGive) {
   EXPECT_EQ(loop_.run(read_from(-1)), -EBADF);
   EXPECT_EQ(loop_.run(read_from(fd_)), 0);
@@ -74,6 +80,8 @@ TEST_F(RingTest, GivesWhatTheSystemCallWouldGive) {
   EXPECT_EQ(loop_.run(read_from(fd_)), 4);
   EXPECT_EQ(loop_.run(sync(fd_)), 0);
   EXPECT_EQ(loop_.run(sync(-1)), -EBADF);
+  EXPECT_EQ(loop_.run(start_sync(fd_)), 0);
+  EXPECT_EQ(loop_.run(start_sync(-1)), -EBADF);
 }
 
 Task<void> on_worker(int* total) {

@@ -183,14 +183,15 @@ TEST(BlockDevice, NothingIsAcceptedAfterClose) {
   sync_wait(device.close());
   EXPECT_THAT(device.take(), ElementsAre("close 0+0"));
   sync_wait(device.close());
-  for (const auto& kind : {reading(device, 0, 1), zeroing(device, 0, 1),
-                           refusal([&] { return device.write(0, ConstBytes(bytes)); }),
-                           refusal([&] { return device.discard(0, 1); }),
-                           refusal([&] { return device.reserve_space(0, 1); }),
-                           refusal([&] { return device.flush(); }),
-                           refusal([&] { return device.extents(0, 1, ExtentScope::kLayer); }),
-                           refusal([&] { return device.copy_from({}, 0, 1); }),
-                           refusal([&] { return device.resize(5, Preallocation::kOff); })}) {
+  for (const auto& kind :
+       {reading(device, 0, 1), zeroing(device, 0, 1),
+        refusal([&] { return device.write(0, ConstBytes(bytes)); }),
+        refusal([&] { return device.discard(0, 1); }),
+        refusal([&] { return device.reserve_space(0, 1); }),
+        refusal([&] { return device.flush(); }), refusal([&] { return device.start_flush(); }),
+        refusal([&] { return device.extents(0, 1, ExtentScope::kLayer); }),
+        refusal([&] { return device.copy_from({}, 0, 1); }),
+        refusal([&] { return device.resize(5, Preallocation::kOff); })}) {
     EXPECT_EQ(kind, ErrorKind::kInvalidArgument);
   }
   EXPECT_THAT(device.take(), IsEmpty());

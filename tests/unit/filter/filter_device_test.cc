@@ -59,6 +59,7 @@ void expect_refusals(BlockDevice& device) {
       [&] { return device.write_zeroes(0, 512, WriteFlags::kNone); },
       [&] { return device.discard(0, 512); },
       [&] { return device.flush(); },
+      [&] { return device.start_flush(); },
       [&] { return device.resize(65536, Preallocation::kOff); },
   };
   for (size_t i = 0; i < std::size(requests); ++i) EXPECT_EQ(error_of(requests[i]), EBADF) << i;

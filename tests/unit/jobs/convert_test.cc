@@ -226,6 +226,24 @@ TEST(Convert, AFailedFlushIsAFailure) {
   EXPECT_NE(failure_of(convert({&source}, target, {}, nullptr, nullptr)), "none");
 }
 
+TEST(Convert, TheDiskBeginsToWriteBeforeTheCopyEnds) {
+  for (const unsigned in_flight : {1u, 8u}) {
+    const auto bytes = test::pattern(0, 40 << 20, 1);
+    MemoryDevice source{ConstBytes(bytes)};
+    ScriptedDevice target(bytes.size());
+    ConvertOptions options;
+    options.in_flight = in_flight;
+    sync_wait(convert({&source}, target, options, nullptr, nullptr));
+    EXPECT_GE(target.flushes_started, 2) << in_flight;
+    EXPECT_LE(target.flushes_started, 5) << in_flight;
+    EXPECT_EQ(target.flushes, 1);
+  }
+  MemoryDevice zeroes(40 << 20);
+  ScriptedDevice target(40 << 20);
+  sync_wait(convert({&zeroes}, target, {}, nullptr, nullptr));
+  EXPECT_EQ(target.flushes_started, 0);
+}
+
 TEST(Convert, SalvagingTellsOfEverySectorAndMakesItZero) {
   auto bytes = test::pattern(0, 4 << 20, 1);
   faults::FaultDevice source(std::make_unique<MemoryDevice>(ConstBytes(bytes)));

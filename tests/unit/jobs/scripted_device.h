@@ -47,6 +47,10 @@ class ScriptedDevice final : public BlockDevice {
     ++flushes;
     return memory_.flush();
   }
+  Task<void> do_start_flush() override {
+    ++flushes_started;
+    return ready();
+  }
   Task<std::vector<Extent>> do_extents(uint64_t offset, uint64_t length,
                                        ExtentScope scope) override {
     scopes.push_back(scope);
@@ -79,6 +83,7 @@ class ScriptedDevice final : public BlockDevice {
   std::vector<ExtentScope> scopes;
   std::vector<Write> started;
   int flushes = 0;
+  int flushes_started = 0;
 
  private:
   storage::MemoryDevice memory_;

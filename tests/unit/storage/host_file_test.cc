@@ -51,6 +51,7 @@ Task<bool> reads_back(HostFile* file) {
   const WriteBuffers from{ConstBytes(bytes)};
   const ReadBuffers to{Bytes(back)};
   const int write_error = co_await file->write(0, from, true);
+  co_await file->start_sync();
   size_t done = 0;
   const int read_error = co_await file->read(0, to, &done);
   const int sync_error = co_await file->sync_data();

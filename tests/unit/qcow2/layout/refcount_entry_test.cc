@@ -74,10 +74,56 @@ TEST(RefcountEntry, RunsOfFreeEntriesEndAtTheFirstThatIsUsed) {
   }
 }
 
+TEST(RefcountEntry, RunsAreIncrementedUpToWhatIsFreeOrFull) {
+  for (uint32_t order = 1; order <= 6; ++order) {
+    const uint64_t refcount_max = ~uint64_t{0} >> (64 - (1u << order));
+    for (const uint64_t end : {uint64_t{0}, refcount_max}) {
+      std::vector<uint8_t> block(512);
+      for (uint64_t i = 0; i < 30; ++i) store_refcount(block, i, order, 1 + i % 2);
+      store_refcount(block, 20, order, end);
+      std::vector<uint8_t> expected = block;
+      for (uint64_t i = 3; i < 20; ++i) store_refcount(expected, i, order, 2 + i % 2);
+      EXPECT_EQ(increment_refcounts(block, 3, 25, order), 17u) << order;
+      EXPECT_EQ(block, expected) << order;
+    }
+  }
+}
+
+TEST(RefcountEntry, RunsAreDecrementedUpToTheLastReference) {
+  for (uint32_t order = 2; order <= 6; ++order) {
+    for (const uint64_t end : {0, 1}) {
+      std::vector<uint8_t> block(512);
+      for (uint64_t i = 0; i < 30; ++i) store_refcount(block, i, order, 3 + i % 2);
+      store_refcount(block, 20, order, end);
+      std::vector<uint8_t> expected = block;
+      for (uint64_t i = 3; i < 20; ++i) store_refcount(expected, i, order, 2 + i % 2);
+      bool reaches_one = false;
+      EXPECT_EQ(decrement_refcounts(block, 3, 25, order, &reaches_one), 17u) << order;
+      EXPECT_FALSE(reaches_one);
+      EXPECT_EQ(block, expected) << order;
+      EXPECT_EQ(decrement_refcounts(block, 3, 25, order, &reaches_one), 17u) << order;
+      EXPECT_TRUE(reaches_one);
+    }
+  }
+}
+
+TEST(RefcountEntry, RunsOfSoleReferencesAndOfOthersAreCounted) {
+  for (uint32_t order = 1; order <= 6; ++order) {
+    std::vector<uint8_t> block(512);
+    for (uint64_t i = 5; i < 12; ++i) store_refcount(block, i, order, 1);
+    store_refcount(block, 12, order, 2);
+    EXPECT_EQ(count_alike_refcounts(block, 1, 30, order), 4u) << order;
+    EXPECT_EQ(count_alike_refcounts(block, 5, 30, order), 7u) << order;
+    EXPECT_EQ(count_alike_refcounts(block, 5, 3, order), 3u) << order;
+    EXPECT_EQ(count_alike_refcounts(block, 12, 18, order), 18u) << order;
+  }
+}
+
 TEST(RefcountEntry, IndexesOutsideTheBlockAndValuesThatDoNotFitAreBugs) {
   std::vector<uint8_t> block(512);
   EXPECT_DEATH(load_refcount(block, 512, 3), "");
   EXPECT_DEATH(store_refcount(block, 4096, 0, 1), "");
+  EXPECT_DEATH(increment_refcounts(block, 200, 57, 4), "");
   EXPECT_DEATH(store_refcount(block, 0, 0, 2), "");
   EXPECT_DEATH(store_refcount(block, 0, 4, 65536), "");
 }
