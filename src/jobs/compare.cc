@@ -3,17 +3,15 @@
 
 #include <algorithm>
 #include <cstring>
-#include <exception>
 #include <optional>
 #include <utility>
 
-#include "async/mutex.h"
 #include "async/when_all.h"
 #include "base/units.h"
-#include "block/buffer.h"
 #include "jobs/copy_failure.h"
 #include "jobs/extent_cursor.h"
 #include "jobs/ordered_progress.h"
+#include "jobs/pipeline.h"
 #include "jobs/source_sequence.h"
 
 namespace byre::jobs {
@@ -78,21 +76,22 @@ class Comparison {
     if (options_.strict && common_size_ != total_size_) {
       co_return CompareResult{CompareResult::Kind::kSizeDiffers, 0};
     }
+    Pipeline<Comparison> pipeline(this, options_.in_flight, cancellation_);
     end_ = common_size_;
-    co_await run_workers();
+    co_await pipeline.run();
     if (!found_.has_value() && common_size_ != total_size_) {
-      failure_.rethrow();
+      pipeline.failure().rethrow();
       if (options_.on_size_difference) options_.on_size_difference();
       end_ = total_size_;
-      co_await run_workers();
+      co_await pipeline.run();
     }
     // A failure after the first difference does not count.
-    if (!found_.has_value() || failure_.is_before(found_->offset)) failure_.rethrow();
+    const bool failed_first = found_.has_value() && pipeline.failure().is_before(found_->offset);
+    if (!found_.has_value() || failed_first) pipeline.failure().rethrow();
     if (found_.has_value()) co_return *found_;
     co_return CompareResult{};
   }
 
- private:
   // A range in which neither image changes its state.
   struct Chunk {
     uint64_t offset = 0;
@@ -105,41 +104,45 @@ class Comparison {
     uint64_t length;
     Chunk chunk;  // that contains it
   };
+  struct Memory {
+    PieceBuffer of_side[2];
+  };
 
-  Task<void> run_workers() {
-    std::vector<Task<void>> workers;
-    for (unsigned i = 0; i < std::max(1u, options_.in_flight); ++i) workers.push_back(work());
-    co_await when_all(std::move(workers));
+  static Memory make_memory() { return {{PieceBuffer(kPieceSize), PieceBuffer(kPieceSize)}}; }
+  uint64_t position() const { return position_; }
+
+  Task<std::optional<Piece>> next() {
+    std::optional<Piece> piece;
+    if (found_.has_value()) co_return piece;
+    if (taken_ == position_ && position_ != end_) co_await look();
+    if (taken_ == position_) co_return piece;
+    uint64_t length = position_ - taken_;
+    if (chunk_.read[0] || chunk_.read[1]) length = std::min(length, kPieceSize);
+    piece = Piece{next_number_++, taken_, length, chunk_};
+    taken_ += length;
+    co_return piece;
   }
 
-  Task<void> work() {
-    Buffer buffers[2];
-    while (true) {
-      const std::optional<Piece> piece = co_await take_piece();
-      if (!piece.has_value()) break;
-      try {
-        std::vector<Task<void>> reads;
-        for (int i = 0; i < 2; ++i) {
-          if (!piece->chunk.read[i]) continue;
-          if (buffers[i].size() == 0) buffers[i] = Buffer(kPieceSize);
-          reads.push_back(read(sides_[i], *piece, buffers[i].bytes(0, piece->length)));
-        }
-        co_await when_all(std::move(reads));
-        check(*piece, buffers);
-      } catch (...) {
-        failure_.note(piece->offset, std::current_exception());
-      }
+  Task<void> process(Piece& piece, Memory& memory) {
+    Bytes bytes[2];
+    std::vector<Task<void>> reads;
+    for (int i = 0; i < 2; ++i) {
+      if (!piece.chunk.read[i]) continue;
+      bytes[i] = memory.of_side[i].get(piece.length);
+      reads.push_back(read(sides_[i], piece, bytes[i]));
     }
+    co_await when_all(std::move(reads));
+    check(piece, bytes[0], bytes[1]);
   }
 
-  void check(const Piece& piece, const Buffer (&buffers)[2]) {
+ private:
+  // The bytes of a side that was not read are empty, and zero in the image.
+  void check(const Piece& piece, ConstBytes first, ConstBytes second) {
     std::optional<uint64_t> difference;
-    const bool(&read)[2] = piece.chunk.read;
-    if (read[0] && read[1]) {
-      difference =
-          first_difference(buffers[0].bytes(0, piece.length), buffers[1].bytes(0, piece.length));
-    } else if (read[0] || read[1]) {
-      difference = first_nonzero(buffers[read[0] ? 0 : 1].bytes(0, piece.length));
+    if (!first.empty() && !second.empty()) {
+      difference = first_difference(first, second);
+    } else {
+      difference = first_nonzero(first.empty() ? second : first);
     }
     if (difference.has_value()) {
       note({CompareResult::Kind::kContentDiffers, piece.offset + *difference});
@@ -197,29 +200,8 @@ class Comparison {
     co_return true;
   }
 
-  Task<std::optional<Piece>> take_piece() {
-    std::optional<Piece> piece;
-    const auto guard = co_await mutex_.lock();
-    if (found_.has_value() || failure_.is_set()) co_return piece;
-    if (taken_ == position_) {
-      if (position_ == end_) co_return piece;
-      try {
-        co_await look();
-      } catch (...) {
-        failure_.note(position_, std::current_exception());
-      }
-      if (taken_ == position_) co_return piece;
-    }
-    uint64_t length = position_ - taken_;
-    if (chunk_.read[0] || chunk_.read[1]) length = std::min(length, kPieceSize);
-    piece = Piece{next_number_++, taken_, length, chunk_};
-    taken_ += length;
-    co_return piece;
-  }
-
   // Makes chunk_ the next one. In strict mode a difference of states ends the comparison here.
   Task<void> look() {
-    if (cancellation_ != nullptr) cancellation_->check();
     Chunk chunk{position_, end_ - position_};
     std::optional<Extent> extents[2];
     for (int i = 0; i < 2; ++i) {
@@ -246,7 +228,6 @@ class Comparison {
   const uint64_t common_size_;
   const uint64_t total_size_;
 
-  Mutex mutex_;
   Chunk chunk_;            // the last one
   uint64_t position_ = 0;  // its end
   uint64_t taken_ = 0;     // everything before it is done or in progress
@@ -254,7 +235,6 @@ class Comparison {
   uint64_t next_number_ = 0;
   bool is_tail_known_ = false;
   std::optional<CompareResult> found_;
-  CopyFailure failure_;
   OrderedProgress progress_;
 };
 

@@ -2,20 +2,18 @@
 #include "jobs/convert.h"
 
 #include <algorithm>
-#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "async/mutex.h"
 #include "async/turnstile.h"
 #include "async/when_all.h"
 #include "base/checked.h"
 #include "base/units.h"
-#include "block/buffer.h"
 #include "jobs/copy_failure.h"
 #include "jobs/copy_offload.h"
 #include "jobs/ordered_progress.h"
+#include "jobs/pipeline.h"
 #include "jobs/rate_limit.h"
 #include "jobs/segment_reader.h"
 #include "jobs/segment_walker.h"
@@ -25,18 +23,15 @@
 // How a conversion works:
 //
 // - One SegmentWalker cuts the source into segments, and data segments are cut into pieces that
-//   stay in the processor's cache between read and write. `in_flight` workers take them in order,
-//   each with its own ticket and buffer, so that one's read overlaps another's write. Messages name
-//   segments, as QEMU's do.
+//   stay in the processor's cache between read and write. A Pipeline takes them in order, each with
+//   its own tickets and buffer. Messages name segments, as QEMU's do.
 // - If the order of writes matters, a Turnstile lets tickets pass in order; another one knows up to
 //   which ticket all writes have ended. A ticket that is destroyed counts as passed, whether or not
 //   its read or write failed.
 // - A target that allocates clusters in the order of the requests receives compressed clusters in
 //   the order of their offsets. A request for zeroes may need to allocate, too, so it waits for all
 //   requests before it, and none begins until it has ended.
-// - After a failure no more segments are handed out; those that were handed out before are
-//   completed. Everything below the failed piece has then been tried, so the lowest failure is the
-//   one that a copy without concurrency would have met.
+// - After a failure, what is above the failed piece is not written any more.
 namespace byre::jobs {
 namespace {
 
@@ -60,29 +55,74 @@ class Conversion {
         reader_(source_, options_, cancellation),
         offload_(source_, target),
         walker_(source_, rules()),
+        pipeline_(this, options_.in_flight, cancellation),
         rate_limit_(options_.bytes_per_second, cancellation),
         counts_work_(progress != nullptr && progress->is_watched()),
         progress_(progress, source_.size()) {}
 
   Task<void> run() {
     if (counts_work_ || options_.salvage) co_await count_work();
-    std::vector<Task<void>> workers;
-    for (unsigned i = 0; i < std::max(1u, options_.in_flight); ++i) workers.push_back(work());
-    co_await when_all(std::move(workers));
-    failure_.rethrow();
+    co_await pipeline_.run();
+    pipeline_.failure().rethrow();
     if (cancellation_ != nullptr) cancellation_->check();
     co_await target_.flush();
     progress_.finish();
   }
 
- private:
-  struct Ticket {
-    Segment piece;
-    Segment segment;  // the segment that contains the piece
+  struct Piece : Segment {
+    Segment segment;  // that contains it
     Turnstile::Ticket start;
     Turnstile::Ticket end;
   };
+  struct Memory {
+    PieceBuffer bytes;
+    PieceBuffer kept;
+  };
 
+  Memory make_memory() const { return {PieceBuffer(piece_size_), PieceBuffer(piece_size_)}; }
+  uint64_t position() const { return walker_.position(); }
+
+  Task<std::optional<Piece>> next() {
+    std::optional<Piece> piece;
+    if (is_at_end_) co_return piece;
+    if (rest_.length == 0) {
+      const std::optional<Segment> segment = co_await next_segment(walker_);
+      is_at_end_ = !segment.has_value();
+      if (is_at_end_) co_return piece;
+      segment_ = rest_ = *segment;
+    }
+    Segment part = rest_;
+    if (part.kind == Segment::Kind::kData) part.length = std::min(part.length, piece_size_);
+    rest_.offset += part.length;
+    rest_.length -= part.length;
+    piece = Piece{part, segment_, starts_.take(), ends_.take()};
+    co_return piece;
+  }
+
+  Task<void> process(Piece& piece, Memory& memory) {
+    const bool is_data = piece.kind == Segment::Kind::kData;
+    bool is_copied = false;
+    if (is_data) is_copied = co_await copy_inside_host(piece);
+    const Bytes bytes = memory.bytes.get(is_data && !is_copied ? piece.length : 0);
+    const Bytes kept = memory.kept.get(length_kept(piece));
+    if (!bytes.empty()) co_await read(piece, bytes, kept);
+    if (options_.write_order != WriteOrder::kAny) co_await piece.start.turn();
+    if (pipeline_.failure().is_before(piece.offset)) co_return;
+    try {
+      if (!is_copied) co_await write(piece, bytes, kept);
+    } catch (const Error& error) {
+      throw write_failure(piece.segment.offset, error);
+    }
+    progress_.done(piece.start.number(), work_in(piece));
+    if (is_data) unflushed_ += piece.length;
+    if (unflushed_ < kStartFlushMin) co_return;
+    // The next pieces need not wait for it.
+    piece.start.pass();
+    piece.end.pass();
+    co_await start_flush();
+  }
+
+ private:
   // Compression needs many clusters at once, copies inside the host need long ranges, and zeroes
   // can only be detected in pieces at least as long as the shortest run that counts.
   static uint64_t piece_size(const ConvertOptions& options, uint64_t segment_size) {
@@ -137,73 +177,9 @@ class Conversion {
     co_return segment;
   }
 
-  Task<void> work() {
-    Buffer buffer;
-    Buffer kept_buffer;
-    while (true) {
-      if (unflushed_ >= kStartFlushMin) co_await start_flush();
-      std::optional<Ticket> ticket = co_await take_ticket();
-      if (!ticket.has_value()) break;
-      const Segment& piece = ticket->piece;
-      bool is_read = true;
-      bool is_copied = false;
-      const uint64_t kept_length = length_kept(piece);
-      if (piece.kind == Segment::Kind::kData) {
-        try {
-          is_copied = co_await copy_inside_host(piece);
-          if (buffer.size() == 0 && !is_copied) buffer = Buffer(piece_size_);
-          if (kept_buffer.size() < kept_length) kept_buffer = Buffer(piece_size_);
-          const Bytes kept = kept_buffer.bytes().first(kept_length);
-          if (!is_copied) co_await read(*ticket, buffer.bytes(0, piece.length), kept);
-        } catch (...) {
-          failure_.note(piece.offset, std::current_exception());
-          is_read = false;
-        }
-      }
-      if (options_.write_order != WriteOrder::kAny) co_await ticket->start.turn();
-      if (!is_read || failure_.is_before(piece.offset)) continue;
-      try {
-        const bool is_in_buffer = piece.kind == Segment::Kind::kData && !is_copied;
-        const ConstBytes bytes = buffer.bytes().first(is_in_buffer ? piece.length : 0);
-        const ConstBytes kept = kept_buffer.bytes().first(kept_length);
-        if (!is_copied) co_await write(*ticket, bytes, kept);
-        progress_.done(ticket->start.number(), work_in(piece));
-        if (piece.kind == Segment::Kind::kData) unflushed_ += piece.length;
-      } catch (const Error& error) {
-        failure_.note(piece.offset,
-                      std::make_exception_ptr(write_failure(ticket->segment.offset, error)));
-      } catch (...) {
-        failure_.note(piece.offset, std::current_exception());
-      }
-    }
-  }
-
   Task<void> start_flush() {
     unflushed_ = 0;
     co_await target_.start_flush();
-  }
-
-  Task<std::optional<Ticket>> take_ticket() {
-    std::optional<Ticket> ticket;
-    const auto guard = co_await walker_mutex_.lock();
-    if (failure_.is_set() || is_at_end_) co_return ticket;
-    try {
-      if (cancellation_ != nullptr) cancellation_->check();
-      if (rest_.length == 0) {
-        const std::optional<Segment> segment = co_await next_segment(walker_);
-        is_at_end_ = !segment.has_value();
-        if (is_at_end_) co_return ticket;
-        segment_ = rest_ = *segment;
-      }
-      Segment piece = rest_;
-      if (piece.kind == Segment::Kind::kData) piece.length = std::min(piece.length, piece_size_);
-      rest_.offset += piece.length;
-      rest_.length -= piece.length;
-      ticket = Ticket{piece, segment_, starts_.take(), ends_.take()};
-    } catch (...) {
-      failure_.note(walker_.position(), std::current_exception());
-    }
-    co_return ticket;
   }
 
   static Error write_failure(uint64_t offset, const Error& error) {
@@ -229,10 +205,10 @@ class Conversion {
     return is_compared ? std::min(piece.length, end - piece.offset) : 0;
   }
 
-  Task<void> read(const Ticket& ticket, Bytes to, Bytes kept) {
+  Task<void> read(const Piece& piece, Bytes to, Bytes kept) {
     std::vector<Task<void>> reads;
-    reads.push_back(reader_.read(ticket.segment, ticket.piece.offset, to));
-    if (!kept.empty()) reads.push_back(read_kept(ticket.piece.offset, kept));
+    reads.push_back(reader_.read(piece.segment, piece.offset, to));
+    if (!kept.empty()) reads.push_back(read_kept(piece.offset, kept));
     co_await when_all(std::move(reads));
   }
 
@@ -246,13 +222,12 @@ class Conversion {
     }
   }
 
-  Task<void> write(Ticket& ticket, ConstBytes bytes, ConstBytes kept) {
-    const Segment& piece = ticket.piece;
+  Task<void> write(Piece& piece, ConstBytes bytes, ConstBytes kept) {
     if (options_.compressed) {
-      co_await write_clusters(ticket, bytes, kept);
+      co_await write_clusters(piece, bytes, kept);
       co_return;
     }
-    if (options_.write_order == WriteOrder::kStarted) ticket.start.pass();
+    if (options_.write_order == WriteOrder::kStarted) piece.start.pass();
     if (piece.kind == Segment::Kind::kZero) co_await write_zeroes(piece.offset, piece.length);
     if (piece.kind == Segment::Kind::kData) co_await write_runs(piece.offset, bytes, kept);
   }
@@ -305,8 +280,8 @@ class Conversion {
     return runs;
   }
 
-  Task<void> write_clusters(Ticket& ticket, ConstBytes bytes, ConstBytes kept) {
-    const std::vector<ZeroRun> runs = cluster_runs(ticket.piece, bytes, kept);
+  Task<void> write_clusters(Piece& piece, ConstBytes bytes, ConstBytes kept) {
+    const std::vector<ZeroRun> runs = cluster_runs(piece, bytes, kept);
     uint64_t data_length = 0;
     bool has_zeroes = false;
     for (const ZeroRun& run : runs) {
@@ -318,14 +293,14 @@ class Conversion {
         options_.write_order == WriteOrder::kOneByOne || (has_zeroes && !options_.target_is_zero);
     if (options_.write_order != WriteOrder::kAny) {
       if (is_one_by_one) {
-        co_await ticket.end.turn();
+        co_await piece.end.turn();
       } else {
-        ticket.start.pass();
+        piece.start.pass();
       }
     }
     // From here to the last cluster nothing else runs, unless there are zeroes to write.
     std::vector<Task<void>> clusters;
-    uint64_t offset = ticket.piece.offset;
+    uint64_t offset = piece.offset;
     for (const ZeroRun& run : runs) {
       if (run.is_zero && !options_.target_is_zero) {
         std::vector<Task<void>> before = std::exchange(clusters, {});
@@ -362,16 +337,15 @@ class Conversion {
 
   SegmentReader reader_;
   CopyOffload offload_;
-  Mutex walker_mutex_;
   SegmentWalker walker_;
   Segment segment_;  // the walker's last one, and how much of it is left
   Segment rest_;
   bool is_at_end_ = false;
   Turnstile starts_;
   Turnstile ends_;
+  Pipeline<Conversion> pipeline_;
   RateLimit rate_limit_;
   uint64_t unflushed_ = 0;  // bytes of data since start_flush()
-  CopyFailure failure_;
   const bool counts_work_;
   OrderedProgress progress_;
 };

@@ -137,7 +137,8 @@ Task<int> FileDevice::write_to_new_space(uint64_t offset, WriteBuffers from, boo
   if (end > size_) {
     guard = co_await ranges_.acquire(offset, end - offset, RangeLock::Mode::kShared);
   }
-  const int error = co_await file_.write(offset, std::move(from), durable);
+  const HostFile::Space into = may_prepare ? HostFile::Space::kNew : HostFile::Space::kOld;
+  const int error = co_await file_.write(offset, std::move(from), durable, into);
   if (error == 0) size_ = std::max(size_, end);
   co_return error;
 }

@@ -25,11 +25,14 @@ namespace {
 constexpr size_t kWorkerWriteMin = 1 << 20;
 // The same limit while workers are already busy: a loop that copies does not feed them.
 constexpr size_t kBesideWorkersMin = 256 << 10;
-// A worker writes this many bytes into the page cache with one call. The kernel allocates memory
-// for it in blocks as large as the call, if it has them; small ones are at hand, large ones may
-// have been given back to the host of a virtual machine. Decision 0004 has the numbers for this as
-// well.
-constexpr size_t kWorkerCallMax = 32 << 10;
+// A large write into space that was never written takes a call for each of this many bytes. The
+// kernel allocates memory for it in blocks as large as the call, if it has them; small ones are at
+// hand, large ones may have been given back to the host of a virtual machine. Decision 0004 has the
+// numbers for this as well.
+constexpr size_t kNewCallMax = 32 << 10;
+// What was written before is likely to be in the page cache already. Changes of space wait for one
+// such call at most.
+constexpr size_t kOldCallMax = 1 << 20;
 // The maximum of one system call; Linux has a little less than 2 GiB.
 constexpr size_t kCallMax = 1 << 30;
 // Allocating or freeing longer ranges than this may take a while.
@@ -56,11 +59,15 @@ int64_t write_call(int fd, uint64_t offset, const WriteBuffers& from, int flags)
                             static_cast<off_t>(offset), flags));
 }
 
-// The same with one call per kWorkerCallMax bytes.
-int64_t write_in_pieces(int fd, uint64_t offset, const WriteBuffers& from) {
+size_t call_max(HostFile::Space into) {
+  return into == HostFile::Space::kNew ? kNewCallMax : kOldCallMax;
+}
+
+// The same with one call per `piece_max` bytes.
+int64_t write_in_pieces(int fd, uint64_t offset, const WriteBuffers& from, size_t piece_max) {
   size_t done = 0;
   while (done < from.size()) {
-    const size_t size = std::min(from.size() - done, kWorkerCallMax);
+    const size_t size = std::min(from.size() - done, piece_max);
     const int64_t result = write_call(fd, offset + done, from.slice(done, size), 0);
     if (result < 0 && done == 0) return result;
     // An error will occur again for the rest.
@@ -151,7 +158,15 @@ bool HostFile::writes_inline(size_t size, int flags) const {
   return options_.inline_io && !waits_for_disk(flags) && !is_for_worker(size);
 }
 
-Task<int64_t> HostFile::write_elsewhere(uint64_t offset, WriteBuffers from, int flags) {
+// Alone, a large write need not wait until a worker has woken up.
+Task<bool> HostFile::is_alone(int flags) const {
+  if (!options_.inline_io || waits_for_disk(flags)) co_return false;
+  Loop& loop = Loop::current();
+  co_await loop.yield();
+  co_return loop.is_idle();
+}
+
+Task<int64_t> HostFile::write_elsewhere(uint64_t offset, WriteBuffers from, int flags, Space into) {
   const auto write_here = [this, offset, &from, flags] {
     return write_call(fd_, offset, from, flags);
   };
@@ -168,21 +183,29 @@ Task<int64_t> HostFile::write_elsewhere(uint64_t offset, WriteBuffers from, int 
     const int64_t result = co_await WorkerPool::shared().run(write_here);
     co_return result;
   }
-  const auto write_buffered = [this, offset, &from] { return write_in_pieces(fd_, offset, from); };
+  const auto write_buffered = [this, offset, &from, into] {
+    return write_in_pieces(fd_, offset, from, call_max(into));
+  };
   const int64_t result = co_await WorkerPool::shared().run(write_buffered, &changes_);
   co_return result;
 }
 
-Task<int> HostFile::write(uint64_t offset, WriteBuffers from, bool durable) {
+Task<int> HostFile::write(uint64_t offset, WriteBuffers from, bool durable, Space into) {
+  const int flags = durable ? RWF_DSYNC : 0;
+  bool is_inline = writes_inline(from.size(), flags);
+  if (!is_inline && from.size() >= kWorkerWriteMin) {
+    is_inline = co_await is_alone(flags);
+  }
   size_t done = 0;
   while (done < from.size()) {
     const WriteBuffers rest = from.slice(done, std::min(from.size() - done, kCallMax));
-    const int flags = durable ? RWF_DSYNC : 0;
     int64_t result = 0;
-    if (writes_inline(rest.size(), flags)) {
-      result = write_call(fd_, offset + done, rest, flags);
+    if (is_inline && rest.size() < kWorkerWriteMin) {
+      result = write_call(fd_, offset + done, rest, 0);
+    } else if (is_inline) {
+      result = write_in_pieces(fd_, offset + done, rest, call_max(into));
     } else {
-      result = co_await write_elsewhere(offset + done, rest, flags);
+      result = co_await write_elsewhere(offset + done, rest, flags, into);
     }
     if (is_transient(result)) continue;
     if (result < 0) co_return static_cast<int>(-result);

@@ -38,8 +38,11 @@ class HostFile {
   // `*done` is the number of bytes read; fewer than requested, without an error, at the end of the
   // file.
   Task<int> read(uint64_t offset, ReadBuffers to, size_t* done);
-  // With `durable`, the bytes and the file's size survive a power cut once it is done.
-  Task<int> write(uint64_t offset, WriteBuffers from, bool durable);
+  // Whether a range of the file was written before.
+  enum class Space : uint8_t { kOld, kNew };
+  // With `durable`, the bytes and the file's size survive a power cut once it is done. `into`
+  // decides about speed alone.
+  Task<int> write(uint64_t offset, WriteBuffers from, bool durable, Space into = Space::kOld);
   // fdatasync; inline if the loop has nothing else to do meanwhile.
   Task<int> sync_data();
   // Begins to write what is in the page cache to the disk, and reports nothing.
@@ -66,9 +69,10 @@ class HostFile {
   Task<int64_t> read_some(uint64_t offset, ReadBuffers to);
   // Whether a write is done on the loop's thread, at once.
   bool writes_inline(size_t size, int flags) const;
+  Task<bool> is_alone(int flags) const;
   bool waits_for_disk(int flags) const { return is_direct_ || flags != 0; }
   // On the ring, or on a worker thread.
-  Task<int64_t> write_elsewhere(uint64_t offset, WriteBuffers from, int flags);
+  Task<int64_t> write_elsewhere(uint64_t offset, WriteBuffers from, int flags, Space into);
 
   int fd_;
   Options options_;
