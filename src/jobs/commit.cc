@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <exception>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -75,13 +74,11 @@ Task<uint32_t> depth_of_base(const CommitJob* job) {
 
 Task<void> run(BlockDevice* top, const CommitJob* job) {
   const Base base = find_base(top, *job);
-  std::optional<Error> failure;
   try {
     co_await copy_into_base(top, base.device, base.depth, job);
   } catch (const Error& error) {
-    failure = failure_as("commit-copy-failed", error);
+    throw failure_as("commit-copy-failed", error);
   }
-  if (failure) throw *failure;
   if (job->empties) co_await open::as_qcow2(top)->make_empty();
 }
 

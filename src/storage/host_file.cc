@@ -154,18 +154,6 @@ bool HostFile::is_for_worker(size_t size) const {
          (size >= kBesideWorkersMin && WorkerPool::shared().is_busy());
 }
 
-bool HostFile::writes_inline(size_t size, int flags) const {
-  return options_.inline_io && !waits_for_disk(flags) && !is_for_worker(size);
-}
-
-// Alone, a large write need not wait until a worker has woken up.
-Task<bool> HostFile::is_alone(int flags) const {
-  if (!options_.inline_io || waits_for_disk(flags)) co_return false;
-  Loop& loop = Loop::current();
-  co_await loop.yield();
-  co_return loop.is_idle();
-}
-
 Task<int64_t> HostFile::write_elsewhere(uint64_t offset, WriteBuffers from, int flags, Space into) {
   const auto write_here = [this, offset, &from, flags] {
     return write_call(fd_, offset, from, flags);
@@ -192,9 +180,13 @@ Task<int64_t> HostFile::write_elsewhere(uint64_t offset, WriteBuffers from, int 
 
 Task<int> HostFile::write(uint64_t offset, WriteBuffers from, bool durable, Space into) {
   const int flags = durable ? RWF_DSYNC : 0;
-  bool is_inline = writes_inline(from.size(), flags);
-  if (!is_inline && from.size() >= kWorkerWriteMin) {
-    is_inline = co_await is_alone(flags);
+  const bool may_be_inline = options_.inline_io && !waits_for_disk(flags);
+  bool is_inline = may_be_inline && !is_for_worker(from.size());
+  if (may_be_inline && from.size() >= kWorkerWriteMin) {
+    // Alone, a large write need not wait until a worker has woken up.
+    Loop& loop = Loop::current();
+    co_await loop.yield();
+    is_inline = loop.is_idle();
   }
   size_t done = 0;
   while (done < from.size()) {

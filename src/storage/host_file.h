@@ -67,9 +67,6 @@ class HostFile {
   void cannot_tell_what_is_cached();
   bool is_for_worker(size_t size) const;
   Task<int64_t> read_some(uint64_t offset, ReadBuffers to);
-  // Whether a write is done on the loop's thread, at once.
-  bool writes_inline(size_t size, int flags) const;
-  Task<bool> is_alone(int flags) const;
   bool waits_for_disk(int flags) const { return is_direct_ || flags != 0; }
   // On the ring, or on a worker thread.
   Task<int64_t> write_elsewhere(uint64_t offset, WriteBuffers from, int flags, Space into);

@@ -29,11 +29,8 @@ class Case:
 
 def digest(path):
     """SHA-256 of a file's bytes."""
-    found = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class World:

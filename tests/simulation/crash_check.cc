@@ -34,13 +34,6 @@ Task<qcow2::CheckResult> check_files(const Files* files, bool shows_leaks, std::
   co_return result;
 }
 
-Task<std::vector<uint8_t>> read_whole(BlockDevice* device) {
-  std::vector<uint8_t> bytes(device->size());
-  const ReadBuffers to((Bytes(bytes)));
-  co_await device->read(0, to);
-  co_return bytes;
-}
-
 // With the active disk's size.
 Task<std::vector<uint8_t>> read_loaded(const Files* files, std::string snapshot, Base base) {
   const qcow2::OpenOptions options;

@@ -24,13 +24,6 @@ RawHeader header_of(const storage::SparseBytes& file) {
   return header;
 }
 
-Task<std::vector<uint8_t>> read_whole(BlockDevice* device) {
-  std::vector<uint8_t> bytes(device->size());
-  const ReadBuffers to((Bytes(bytes)));
-  co_await device->read(0, to);
-  co_return bytes;
-}
-
 Task<std::vector<uint8_t>> read_files(const Files* files, bool reads_base) {
   const qcow2::OpenOptions options;
   const std::unique_ptr<qcow2::Image> image = co_await open_still(files, options);
@@ -50,6 +43,13 @@ Task<Base> find_base(const Files* files) {
 }
 
 }  // namespace
+
+Task<std::vector<uint8_t>> read_whole(BlockDevice* device) {
+  std::vector<uint8_t> bytes(device->size());
+  const ReadBuffers to((Bytes(bytes)));
+  co_await device->read(0, to);
+  co_return bytes;
+}
 
 OpenFile copies_of(const FilesByName* files) {
   return [files](const std::string& name) {

@@ -64,6 +64,7 @@ bool is_image(const storage::SparseBytes& file);
 // that.
 bool is_dirty(const storage::SparseBytes& image);
 
+Task<std::vector<uint8_t>> read_whole(BlockDevice* device);
 // The contents of the guest's disk.
 std::vector<uint8_t> read_guest(const Files& files);
 // The backing file that the header names, and its contents.

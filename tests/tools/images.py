@@ -74,11 +74,8 @@ def _state(paths):
 
 
 def digest(path):
-    found = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_digest(raw, scratch):

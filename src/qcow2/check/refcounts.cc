@@ -11,17 +11,6 @@ namespace byre::qcow2 {
 
 using layout::RefcountTableEntry;
 
-StoredRefcounts::StoredRefcounts(const layout::Header& header, CheckerFile* file,
-                                 ReferenceCounter* references, const CheckOptions* options)
-    : geometry_(references->geometry()),
-      table_offset_(header.refcount_table_offset.value()),
-      table_size_(uint64_t{header.refcount_table_clusters} << header.cluster_bits),
-      file_(file),
-      references_(references),
-      options_(options),
-      block_file_(&file->device()),
-      slice_size_(std::min(kSliceSize, geometry_.cluster_size())) {}
-
 namespace {
 
 std::vector<RefcountTableEntry> table_entries_of(ConstBytes bytes) {
@@ -35,6 +24,17 @@ std::vector<RefcountTableEntry> table_entries_of(ConstBytes bytes) {
 }
 
 }  // namespace
+
+StoredRefcounts::StoredRefcounts(const layout::Header& header, CheckerFile* file,
+                                 ReferenceCounter* references, const CheckOptions* options)
+    : geometry_(references->geometry()),
+      table_offset_(header.refcount_table_offset.value()),
+      table_size_(uint64_t{header.refcount_table_clusters} << header.cluster_bits),
+      file_(file),
+      references_(references),
+      options_(options),
+      block_file_(&file->device()),
+      slice_size_(std::min(kSliceSize, geometry_.cluster_size())) {}
 
 Task<void> StoredRefcounts::read_table() {
   const uint64_t size = file_->stored(table_offset_, table_size_);

@@ -1,49 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <gtest/gtest.h>
+#include "unit/qcow2/space/space_parts.h"
 
-#include "async/loop.h"
-#include "qcow2/create/create.h"
-#include "qcow2/image/image_parts.h"
-#include "storage/memory_device.h"
-
-// Refcounts and the allocator without an image around them: on a context, a cache and an overlap
-// check.
-namespace byre::qcow2 {
+namespace byre::qcow2::test {
 namespace {
 
-constexpr uint64_t kCluster = 65536;
-
-class PartsAlone : public testing::Test {
+class PartsAlone : public SpaceParts {
  protected:
-  static std::unique_ptr<BlockDevice> make_file() {
-    auto file = std::make_unique<storage::MemoryDevice>();
-    CreateOptions options;
-    options.size = 64 * kCluster;
-    sync_wait(create(*file, nullptr, options));
-    return file;
-  }
-  static LoadedImage load() {
-    OpenOptions options;
-    options.writable = true;
-    return sync_wait(load_image(make_file(), options));
-  }
-
-  explicit PartsAlone(LoadedImage loaded = load())
-      : context_(std::move(loaded.file), loaded.options, loaded.first_cluster),
-        l1_(std::move(loaded.l1)) {}
-
-  Loop loop_;
-  Context context_;
-  L1Table l1_;
-  const std::vector<layout::Snapshot> snapshots_;
-  TableCache cache_{&context_.storage, {.name = "refcount block", .slice_size = 4096}};
-  OverlapCheck overlap_{&context_, {}, &l1_, &snapshots_};
-  Refcounts refcounts_{&context_, &cache_, &overlap_};
-  Allocator allocator_{&context_, &cache_, &refcounts_, &overlap_};
+  PartsAlone() : SpaceParts(new_image(65536, 64), 4096) {}
 };
 
 TEST_F(PartsAlone, WhatIsAllocatedIsCountedAndWhatIsFreedIsGivenAgain) {
-  loop_.run(refcounts_.load());
   const HostCluster end = loop_.run(refcounts_.end_of_used());
   const Allocator::Allocation first = loop_.run(allocator_.allocate(3));
   EXPECT_EQ(first.range.first, end);
@@ -60,7 +26,6 @@ TEST_F(PartsAlone, WhatIsAllocatedIsCountedAndWhatIsFreedIsGivenAgain) {
 }
 
 TEST_F(PartsAlone, WhatIsFreedLaterIsGivenToNobodyBefore) {
-  loop_.run(refcounts_.load());
   const ClusterRange range = loop_.run(allocator_.allocate_all(2));
   allocator_.defer_free(range);
   EXPECT_EQ(allocator_.deferred_clusters(), 2u);
@@ -77,4 +42,4 @@ TEST_F(PartsAlone, WhatIsFreedLaterIsGivenToNobodyBefore) {
 }
 
 }  // namespace
-}  // namespace byre::qcow2
+}  // namespace byre::qcow2::test

@@ -1,55 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "qcow2/space/unclaimed_clusters.h"
 
-#include <gtest/gtest.h>
-
 #include <memory>
 #include <optional>
 #include <set>
 #include <vector>
 
-#include "async/loop.h"
-#include "qcow2/create/create.h"
-#include "qcow2/image/image_parts.h"
-#include "storage/memory_device.h"
 #include "testing/simulated_disk.h"
+#include "unit/qcow2/space/space_parts.h"
 
-namespace byre::qcow2 {
+namespace byre::qcow2::test {
 namespace {
 
 constexpr uint64_t kCluster = 512;
 constexpr uint64_t kClusters = 4096;
 
 // An allocator of a file that cannot grow, with all clusters in use but for those of `holes`.
-class UnclaimedClustersTest : public testing::Test {
+class UnclaimedClustersTest : public SpaceParts {
  protected:
-  static LoadedImage load() {
-    storage::MemoryDevice file;
-    CreateOptions options;
-    options.size = kClusters * kCluster;
-    options.cluster_size = kCluster;
-    sync_wait(create(file, nullptr, options));
-    file.put((kClusters - 1) * kCluster, std::vector<uint8_t>(kCluster));
-    OpenOptions open_options;
-    open_options.writable = true;
-    Loop loop;
-    return loop.run(load_image(
-        std::make_unique<faults::SimulatedDisk>(faults::SimulatedCache(file.contents()),
-                                                faults::SimulatedDisk::Options{.grows = false}),
-        open_options));
-  }
+  UnclaimedClustersTest() : SpaceParts(fixed_disk(), kCluster) {}
 
-  explicit UnclaimedClustersTest(LoadedImage loaded = load())
-      : context_(std::move(loaded.file), loaded.options, loaded.first_cluster),
-        l1_(std::move(loaded.l1)) {
-    loop_.run(refcounts_.load());
+  static std::unique_ptr<BlockDevice> fixed_disk() {
+    const std::unique_ptr<storage::MemoryDevice> file = new_image(kCluster, kClusters);
+    file->put((kClusters - 1) * kCluster, std::vector<uint8_t>(kCluster));
+    faults::SimulatedDisk::Options options;
+    options.grows = false;
+    return std::make_unique<faults::SimulatedDisk>(faults::SimulatedCache(file->contents()),
+                                                   options);
   }
 
   void fill_but(const std::vector<ClusterRange>& holes) {
-    std::vector<ClusterRange> allocated;
     for (;;) {
       try {
-        allocated.push_back(loop_.run(allocator_.allocate(1)).range);
+        loop_.run(allocator_.allocate(1));
       } catch (const Error&) {
         break;
       }
@@ -79,14 +62,6 @@ class UnclaimedClustersTest : public testing::Test {
     return found;
   }
 
-  Loop loop_;
-  Context context_;
-  L1Table l1_;
-  const std::vector<layout::Snapshot> snapshots_;
-  TableCache cache_{&context_.storage, {.name = "refcount block", .slice_size = 512}};
-  OverlapCheck overlap_{&context_, {}, &l1_, &snapshots_};
-  Refcounts refcounts_{&context_, &cache_, &overlap_};
-  Allocator allocator_{&context_, &cache_, &refcounts_, &overlap_};
   UnclaimedClusters free_{&allocator_};
   std::optional<Mutex::Guard> lock_;
 };
@@ -113,4 +88,4 @@ TEST_F(UnclaimedClustersTest, RunsDoNotOverlapWhatWasTaken) {
 }
 
 }  // namespace
-}  // namespace byre::qcow2
+}  // namespace byre::qcow2::test
