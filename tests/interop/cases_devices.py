@@ -59,9 +59,8 @@ def add_sources(world):
 
 
 def run_line(world, line):
-    """Runs `img` and `io` commands, separated by semicolons outside quotes. Returns whether every image that should
-    have been created, or resized, was."""
-    all_made = True
+    """Runs `img` and `io` commands, separated by semicolons outside quotes. Returns how to judge what they leave."""
+    judge = same_disk
     words = []
     for word in [*shlex.split(line), ";"]:
         if word != ";":
@@ -71,9 +70,12 @@ def run_line(world, line):
         words = []
         if program == "io":
             cases_io.compare_on_copies(world, arguments)
-        elif world.compare_on_copies(*arguments).code != 0 and arguments[0] in ("create", "convert", "dd", "resize"):
-            all_made = False
-    return all_made
+        elif world.compare_on_copies(*arguments).code != 0:
+            if arguments[0] == "commit" and judge is same_disk:
+                judge = partly_committed
+            elif arguments[0] in ("create", "convert", "dd", "resize"):
+                judge = no_worse
+    return judge
 
 
 def header(path):
@@ -115,6 +117,13 @@ def no_worse(world, name):
         world.expect(check.code in (0, 3), f"leaves a damaged image:\n{check.text()}")
 
 
+def partly_committed(world, name):
+    """What a failed commit has left: the base holds some of the data, the image on top of it reads as before."""
+    no_worse(world, name)
+    if is_qcow2(world.a / name) and names_others(header(world.a / name)):
+        same_disk(world, name)
+
+
 def judge_files(world, judge):
     """Everything that the two have left, except for the sources."""
     mine, wanted = (sorted(path.name for path in side.iterdir()) for side in (world.a, world.b))
@@ -135,11 +144,11 @@ def on_device(group, line, sector_size, is_old, prepare=None, read_only=False):
         try:
             for device in pair:
                 device.set_read_only(read_only)
-            all_made = run_line(world, line)
+            judge = run_line(world, line)
         finally:
             for device in pair:
                 device.set_read_only(False)
-        judge_files(world, same_disk if all_made else no_worse)
+        judge_files(world, judge)
     state = ("old " if is_old else "") + ("read-only " if read_only else "")
     return Case(f"{group}: {state}{sector_size}: {line}", run)
 
