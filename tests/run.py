@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs every test of byre, stage after stage, and counts them in the last line.
+"""Runs the tests of byre, stage after stage, and counts them in the last line.
 
 scripts/test calls it after scripts/setup. Each stage prints one line with its time; failures are printed in full,
 skipped tests are listed at the end.
@@ -22,7 +22,6 @@ LOGS = BUILD / "test-logs"
 # Only tests that run several threads at once are worth their time under the thread sanitizer. unit_qcow2, which takes
 # half of it, has few of them.
 TSAN_PROGRAMS = ["unit_async", "unit_storage", "unit_open", "unit_jobs"]
-TSAN_ALL_PROGRAMS = [*TSAN_PROGRAMS, "unit_qcow2"]
 # Long ones that run on one thread alone, on devices in memory.
 TSAN_LEFT_OUT = ["*RepairPowerCut*", "*EachDamage*", "Resize.*", "WriteFaults.*", "Options/Create.*"]
 # So many processes share the tests of a program that takes longer than all the others.
@@ -168,7 +167,7 @@ def tsan_stage():
 
 
 def tsan_all_stage():
-    return unit_stage("tsan", TSAN_ALL_PROGRAMS, TSAN_LEFT_OUT)
+    return unit_stage("tsan", [*TSAN_PROGRAMS, "unit_qcow2"], TSAN_LEFT_OUT)
 
 
 def script_stage(name, script, arguments=(), log=None, timeout=1800):

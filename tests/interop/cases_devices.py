@@ -70,11 +70,12 @@ def run_line(world, line):
         words = []
         if program == "io":
             cases_io.compare_on_copies(world, arguments)
-        elif world.compare_on_copies(*arguments).code != 0:
-            if arguments[0] == "commit" and judge is same_disk:
-                judge = partly_committed
-            elif arguments[0] in ("create", "convert", "dd", "resize"):
-                judge = no_worse
+            continue
+        result = world.compare_on_copies(*arguments)
+        if result.code != 0 and arguments[0] in ("create", "convert", "dd", "resize"):
+            judge = no_worse
+        elif arguments[0] == "commit" and b"Block job failed" in result.err and judge is same_disk:
+            judge = partly_committed
     return judge
 
 
@@ -118,7 +119,7 @@ def no_worse(world, name):
 
 
 def partly_committed(world, name):
-    """What a failed commit has left: the base holds some of the data, the image on top of it reads as before."""
+    """What a commit that failed half-way has left: the base holds some of the data, the image on top of it reads as before."""
     no_worse(world, name)
     if is_qcow2(world.a / name) and names_others(header(world.a / name)):
         same_disk(world, name)
